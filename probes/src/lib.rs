@@ -1,1 +1,7 @@
+//! User side of the probes: capability checks, attaching, discovery, and reading pinned maps into
+//! cumulative measurements.
+//!
+//! In: what to watch, from `slo-engine`'s definitions. Out: batches of cumulative readings, each
+//! carrying its losses. Nothing is subtracted here, and nothing here knows what a budget is.
 
+pub mod limit;
