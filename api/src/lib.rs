@@ -1,1 +1,18 @@
+//! The face: HTTP API, live events, metrics, dashboard.
+//!
+//! In: read models of `slo-engine` and `remediation`, and what the binary knows of its own
+//! readiness. Out: JSON, Server-Sent Events, Prometheus text, and the dashboard's files.
+//! Knows no arithmetic of budgets and no table of theirs.
 
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests panic"))]
+
+mod error;
+mod extract;
+pub mod openapi;
+mod routes;
+mod span;
+mod state;
+pub mod views;
+
+pub use error::{ApiError, ErrorEnvelope, ErrorView};
+pub use state::AppState;

@@ -1,0 +1,194 @@
+//! What a caller reads when a request fails: one envelope, `{"error":{code,message,hint?}}`.
+//!
+//! The text is written for the caller. The cause stays here: it is logged once, as a chain, when
+//! the answer is made.
+
+use std::error::Error as StdError;
+
+use axum::Json;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+pub type Result<T, E = ApiError> = std::result::Result<T, E>;
+
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    hint: Option<String>,
+    cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ErrorEnvelope {
+    pub error: ErrorView,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ErrorView {
+    #[schema(example = "not_found")]
+    pub code: String,
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl ApiError {
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    /// `what` and `name` make the sentence: no objective is named `checkout`.
+    pub fn not_found(what: &str, name: impl std::fmt::Display) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            format!("there is no {what} `{name}`"),
+        )
+    }
+
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", message)
+    }
+
+    pub fn unsupported_media_type(message: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            message,
+        )
+    }
+
+    /// Trying again later may help: the database or the kernel did not answer.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+    }
+
+    pub fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the request failed for a reason that is in the log",
+        )
+        .caused_by(cause)
+    }
+
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            hint: None,
+            cause: None,
+        }
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Gives the envelope to answers that were not made by a handler of ours: an unknown path, a
+    /// method that a path does not have, a body over the limit, a request that took too long.
+    pub async fn wrap_bare(response: Response<Body>) -> Response<Body> {
+        let status = response.status();
+        let is_error = status.is_client_error() || status.is_server_error();
+        if !is_error || response.headers().contains_key(CONTENT_TYPE) && is_json(&response) {
+            return response;
+        }
+        let (code, message) = match status {
+            StatusCode::NOT_FOUND => ("not_found", "there is nothing at this path"),
+            StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "this path does not have this method"),
+            StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "the body is over the limit of this server"),
+            StatusCode::SERVICE_UNAVAILABLE => ("unavailable", "the request took too long and was given up"),
+            _ if status.is_client_error() => ("bad_request", "the request could not be read"),
+            _ => ("internal", "the request failed for a reason that is in the log"),
+        };
+        let mut wrapped = Self::new(status, code, message).into_response();
+        // `Allow` and the like say something true about the path.
+        for (name, value) in response.headers() {
+            if name == http::header::ALLOW {
+                wrapped.headers_mut().insert(name, value.clone());
+            }
+        }
+        wrapped
+    }
+}
+
+fn is_json(response: &Response<Body>) -> bool {
+    response.headers()[CONTENT_TYPE]
+        .as_bytes()
+        .starts_with(b"application/json")
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        if let Some(cause) = &self.cause {
+            let chain = chain(cause.as_ref());
+            if self.status == StatusCode::INTERNAL_SERVER_ERROR {
+                tracing::error!(error.code = self.code, error.chain = chain, "request failed");
+            } else {
+                tracing::warn!(error.code = self.code, error.chain = chain, "request refused");
+            }
+        }
+        let error = ErrorView {
+            code: self.code.to_owned(),
+            message: self.message,
+            hint: self.hint,
+        };
+        (self.status, Json(ErrorEnvelope { error })).into_response()
+    }
+}
+
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+/// A database that cannot be reached is a 503 that passes; all else is a mistake of ours.
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        if is_outage(&error) {
+            Self::unavailable("the database did not answer")
+                .hint("see /readyz for what is missing")
+                .caused_by(error)
+        } else {
+            Self::internal(error)
+        }
+    }
+}
+
+pub fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => {
+            true
+        }
+        // Class 57: the server is shutting down or starting up. Class 08: the connection broke.
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| code.starts_with("57P") || code.starts_with("08")),
+        _ => false,
+    }
+}

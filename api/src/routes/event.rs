@@ -1,0 +1,30 @@
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::error::{ApiError, ErrorEnvelope, Result};
+use crate::extract::Query;
+use crate::state::AppState;
+use crate::views::{EventView, Items};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// Only events with a greater id, oldest first. Without it: the newest ones, newest first.
+    pub after: Option<i64>,
+    /// Only events about this service, objective, run or source.
+    pub subject: Option<String>,
+    /// At most 500; 100 unless said.
+    pub limit: Option<u32>,
+}
+
+#[utoipa::path(get, path = "/api/v1/events", tag = "events", operation_id = "list_events", params(ListQuery),
+    responses((status = 200, body = Items<EventView>), (status = 400, body = ErrorEnvelope)))]
+pub async fn list(
+    State(_state): State<AppState>,
+    Query(_query): Query<ListQuery>,
+) -> Result<Json<Items<EventView>>> {
+    Err(ApiError::unavailable("not served yet"))
+}

@@ -1,0 +1,28 @@
+//! Rate limits that are live in the kernel.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct LimitView {
+    pub id: u32,
+    pub service: String,
+    /// Address or prefix the limit is on.
+    #[schema(example = "10.0.0.9/32")]
+    pub source: String,
+    pub rate_per_second: u32,
+    pub burst: u32,
+    pub expires_at: DateTime<Utc>,
+    /// Packets let through and dropped since the limit was set.
+    pub passed: u64,
+    pub dropped: u64,
+    /// `native` or `generic`: where the driver runs the program.
+    pub mode: String,
+    pub run_id: Option<i64>,
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ClearedView {
+    pub cleared: u64,
+}
