@@ -1,0 +1,65 @@
+//! The life of an alert: one per objective and tier at a time.
+//!
+//! In: what evaluation found. Out: the next state, and the fact to record. Nothing here does anything
+//! about an alert: whoever records a [`Transition`] decides that.
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+
+use crate::measurement::{ServiceName, words};
+use crate::objective::{BurnRate, ObjectiveName, Severity, TierName};
+use crate::window::WindowCounts;
+
+/// Identity of an alert in the database; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AlertId(pub i64);
+
+impl std::fmt::Display for AlertId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+words!(
+    AlertState, "alert state", {
+        /// Burning, but the counts are too few to tell from chance.
+        Pending => "pending",
+        /// Burning, and the counts say so.
+        Firing => "firing",
+        /// Over.
+        Resolved => "resolved",
+    }
+);
+
+/// A change of an alert's state, as recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transition {
+    pub alert_id: AlertId,
+    pub objective: ObjectiveName,
+    pub service: ServiceName,
+    pub tier: TierName,
+    pub severity: Severity,
+    /// `None`: the alert is new.
+    pub from: Option<AlertState>,
+    pub to: AlertState,
+    pub at: DateTime<Utc>,
+    pub evidence: Evidence,
+    /// The trace that the alert opened, or joined.
+    pub traceparent: Option<String>,
+}
+
+/// The numbers that a decision rests on, kept with the alert.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    pub long: WindowCounts,
+    pub short: WindowCounts,
+    pub burn_rate_long: Decimal,
+    pub burn_rate_short: Decimal,
+    pub threshold: BurnRate,
+    /// Chance of at least this many bad events in the long window if it burned at the threshold
+    /// exactly. `None` when the tier asks for no evidence.
+    pub chance: Option<f64>,
+    /// Bad events in the long window that would be evidence enough. `None` when the tier asks for
+    /// no evidence.
+    pub bad_needed: Option<u64>,
+}

@@ -1,0 +1,399 @@
+//! A parsed document with the position of every part, and the way to read it.
+//!
+//! [`Fields`] reads a mapping: it remembers which keys were asked for, and [`Fields::finish`] reports
+//! the others. Every reader reports into a [`Report`] and returns `None`, so one pass finds every
+//! mistake. Numbers are kept as they were written: `99.9` becomes an exact decimal.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use rust_decimal::Decimal;
+
+use super::diagnostic::{Diagnostic, DiagnosticSeverity, Diagnostics};
+use crate::duration;
+
+/// A place in a file; lines and columns from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    pub line: usize,
+    pub column: usize,
+}
+
+/// One part of a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    pub at: Position,
+    pub value: Value,
+}
+
+/// What a part is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    Null,
+    Bool(bool),
+    /// As written: `99.9`, `1e3`, `0x10`.
+    Number(String),
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<(Key, Node)>),
+}
+
+/// A key of a mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    pub at: Position,
+    pub name: String,
+}
+
+/// Collects the mistakes of one file.
+#[derive(Debug)]
+pub struct Report {
+    file: PathBuf,
+    found: Vec<Diagnostic>,
+}
+
+impl Report {
+    #[must_use]
+    pub fn new(file: &Path) -> Self {
+        Self {
+            file: file.to_owned(),
+            found: Vec::new(),
+        }
+    }
+
+    pub fn error(&mut self, at: Position, message: impl Into<String>, hint: Option<String>) {
+        self.push(at, DiagnosticSeverity::Error, message.into(), hint);
+    }
+
+    pub fn warning(&mut self, at: Position, message: impl Into<String>, hint: Option<String>) {
+        self.push(at, DiagnosticSeverity::Warning, message.into(), hint);
+    }
+
+    #[must_use]
+    pub fn into_diagnostics(mut self) -> Diagnostics {
+        self.found.sort();
+        Diagnostics(self.found)
+    }
+
+    fn push(&mut self, at: Position, severity: DiagnosticSeverity, message: String, hint: Option<String>) {
+        let Position { line, column } = at;
+        self.found.push(Diagnostic {
+            file: self.file.clone(),
+            line,
+            column,
+            severity,
+            message,
+            hint,
+        });
+    }
+}
+
+impl Node {
+    /// What the part is, for messages: ``the text `abc` ``, `a list`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match &self.value {
+            Value::Null => "nothing".to_owned(),
+            Value::Bool(value) => format!("the boolean `{value}`"),
+            Value::Number(text) => format!("the number `{}`", shorten(text)),
+            Value::Text(text) => format!("the text `{}`", shorten(text)),
+            Value::List(_) => "a list".to_owned(),
+            Value::Map(_) => "a mapping".to_owned(),
+        }
+    }
+
+    /// The scalar as it was written, quotes aside. `None` for nothing, lists and mappings.
+    #[must_use]
+    pub fn scalar(&self) -> Option<String> {
+        match &self.value {
+            Value::Bool(value) => Some(value.to_string()),
+            Value::Number(text) | Value::Text(text) => Some(text.clone()),
+            Value::Null | Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
+    /// Looks a key up without reading the mapping.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        match &self.value {
+            Value::Map(entries) => entries.iter().find(|(k, _)| k.name == key).map(|(_, node)| node),
+            _ => None,
+        }
+    }
+
+    /// Reads a text. `what` is the key's name in messages. Numbers and booleans are no texts: YAML
+    /// would otherwise turn `1.10` into `1.1` behind people's backs.
+    pub fn text<'a>(&'a self, what: &str, report: &mut Report) -> Option<&'a str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            Value::Bool(_) | Value::Number(_) => {
+                let hint = format!("put it in quotes: `\"{}\"`", self.scalar().unwrap_or_default());
+                self.wrong(what, "a text", Some(hint), report);
+                None
+            }
+            _ => {
+                self.wrong(what, "a text", None, report);
+                None
+            }
+        }
+    }
+
+    pub fn boolean(&self, what: &str, report: &mut Report) -> Option<bool> {
+        if let Value::Bool(value) = self.value {
+            return Some(value);
+        }
+        self.wrong(what, "`true` or `false`", None, report);
+        None
+    }
+
+    /// Reads a number exactly as written.
+    pub fn decimal(&self, what: &str, report: &mut Report) -> Option<Decimal> {
+        if let Value::Number(text) = &self.value
+            && let Some(number) = parse_decimal(text)
+        {
+            return Some(number);
+        }
+        let hint = match &self.value {
+            Value::Text(text) if parse_decimal(text).is_some() => Some("remove the quotes".to_owned()),
+            _ => None,
+        };
+        self.wrong(what, "a number", hint, report);
+        None
+    }
+
+    /// Reads a whole number between `least` and `most`.
+    pub fn integer(&self, what: &str, least: u64, most: u64, report: &mut Report) -> Option<u64> {
+        if let Value::Number(text) = &self.value
+            && let Ok(number) = text.parse::<u64>()
+            && (least..=most).contains(&number)
+        {
+            return Some(number);
+        }
+        self.wrong(
+            what,
+            &format!("a whole number from {least} to {most}"),
+            None,
+            report,
+        );
+        None
+    }
+
+    /// Reads a span of time such as `250ms`.
+    pub fn duration(&self, what: &str, report: &mut Report) -> Option<Duration> {
+        let text = match &self.value {
+            Value::Text(text) | Value::Number(text) => text,
+            _ => {
+                self.wrong(
+                    what,
+                    "a span of time such as `250ms`, `5m` or `30d`",
+                    None,
+                    report,
+                );
+                return None;
+            }
+        };
+        match duration::parse(text) {
+            Ok(span) => Some(span),
+            Err(error) => {
+                report.error(self.at, format!("`{what}`: {error}"), None);
+                None
+            }
+        }
+    }
+
+    /// Reads a text that a type of its own checks.
+    pub fn parse<T>(&self, what: &str, report: &mut Report) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: std::fmt::Display,
+    {
+        match self.text(what, report)?.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                report.error(self.at, format!("`{what}`: {error}"), None);
+                None
+            }
+        }
+    }
+
+    pub fn list<'a>(&'a self, what: &str, report: &mut Report) -> Option<&'a [Node]> {
+        if let Value::List(items) = &self.value {
+            return Some(items);
+        }
+        self.wrong(what, "a list", None, report);
+        None
+    }
+
+    /// One value, or a list of them.
+    #[must_use]
+    pub fn one_or_many(&self) -> &[Node] {
+        match &self.value {
+            Value::List(items) => items,
+            _ => std::slice::from_ref(self),
+        }
+    }
+
+    /// Begins to read a mapping; `what` names it in messages.
+    pub fn fields<'a>(&'a self, what: &str, report: &mut Report) -> Option<Fields<'a>> {
+        if let Value::Map(entries) = &self.value {
+            return Some(Fields {
+                what: what.to_owned(),
+                at: self.at,
+                entries,
+                asked: Vec::new(),
+            });
+        }
+        self.wrong(what, "a mapping", None, report);
+        None
+    }
+
+    /// Reports that this is not what was expected.
+    pub fn wrong(&self, what: &str, expected: &str, hint: Option<String>, report: &mut Report) {
+        report.error(
+            self.at,
+            format!("`{what}` is {}, expected {expected}", self.describe()),
+            hint,
+        );
+    }
+}
+
+/// Reads the keys of one mapping and remembers which ones it was asked for.
+#[derive(Debug)]
+pub struct Fields<'a> {
+    what: String,
+    at: Position,
+    entries: &'a [(Key, Node)],
+    asked: Vec<&'static str>,
+}
+
+impl<'a> Fields<'a> {
+    /// Where the mapping begins.
+    #[must_use]
+    pub fn at(&self) -> Position {
+        self.at
+    }
+
+    /// The value of a key that may be absent. A key with nothing after it counts as absent.
+    pub fn optional(&mut self, key: &'static str) -> Option<&'a Node> {
+        self.asked.push(key);
+        self.entries
+            .iter()
+            .find(|(k, _)| k.name == key)
+            .map(|(_, node)| node)
+            .filter(|node| node.value != Value::Null)
+    }
+
+    /// The value of a key that must be there.
+    pub fn required(&mut self, key: &'static str, report: &mut Report) -> Option<&'a Node> {
+        let found = self.optional(key);
+        if found.is_none() {
+            let empty = self
+                .entries
+                .iter()
+                .find(|(k, _)| k.name == key)
+                .map(|(k, _)| k.at);
+            match empty {
+                Some(at) => report.error(at, format!("`{key}` is empty"), None),
+                None => report.error(self.at, format!("{} has no `{key}`", self.what), None),
+            }
+        }
+        found
+    }
+
+    /// Where a key was written.
+    #[must_use]
+    pub fn key_at(&self, key: &str) -> Option<Position> {
+        self.entries
+            .iter()
+            .find(|(k, _)| k.name == key)
+            .map(|(k, _)| k.at)
+    }
+
+    /// Reports every key that was never asked for.
+    pub fn finish(self, report: &mut Report) {
+        for (key, _) in self.entries {
+            if self.asked.contains(&key.name.as_str()) {
+                continue;
+            }
+            let hint = match nearest(&key.name, &self.asked) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if self.asked.is_empty() => format!("{} takes no keys", self.what),
+                None => format!("known keys: {}", quoted(&self.asked)),
+            };
+            report.error(
+                key.at,
+                format!("{} has the unknown key `{}`", self.what, shorten(&key.name)),
+                Some(hint),
+            );
+        }
+    }
+}
+
+/// `a`, `b`, `c`, each in backticks.
+#[must_use]
+pub fn quoted(words: &[impl AsRef<str>]) -> String {
+    words
+        .iter()
+        .map(|word| format!("`{}`", word.as_ref()))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// The candidate that a slip of the fingers may have meant.
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    let allowed = (word.chars().count() / 3).clamp(1, 3);
+    candidates
+        .iter()
+        .map(|candidate| (distance(word, candidate), *candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Edit distance without regard to case; words longer than 64 characters are never near.
+fn distance(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.to_lowercase().chars().take(65).collect();
+    let b: Vec<char> = b.to_lowercase().chars().take(65).collect();
+    if a.len() > 64 || b.len() > 64 {
+        return usize::MAX;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, right) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(left != right);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// Keeps messages to a line.
+fn shorten(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let flat: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(LONGEST)
+        .collect();
+    if text.chars().count() > LONGEST {
+        format!("{flat}...")
+    } else {
+        flat
+    }
+}
+
+/// A decimal exactly as written, plain or scientific.
+pub(crate) fn parse_decimal(text: &str) -> Option<Decimal> {
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let number = if text.contains(['e', 'E']) {
+        Decimal::from_scientific(text).ok()
+    } else {
+        Decimal::from_str_exact(text).ok()
+    };
+    number.filter(|_| text.bytes().any(|b| b.is_ascii_digit()))
+}

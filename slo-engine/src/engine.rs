@@ -1,0 +1,244 @@
+//! The engine: everything the ledger can be asked and told.
+//!
+//! In: definitions, greetings, batches. Out: evaluations, transitions, counts of windows.
+//! Every method is one transaction or none, takes the time it acts at, and is safe to run twice.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+
+use crate::alert::Transition;
+use crate::definitions::Definitions;
+use crate::evaluate::{Evaluation, Rules};
+use crate::measurement::{Batch, Hello, SourceId};
+use crate::objective::ObjectiveName;
+use crate::service::Discovered;
+use crate::window::WindowCounts;
+
+/// Every migration of the project, in order.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
+
+/// What the engine may be told to do differently.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Length of a slot of the ledger. Must divide a minute.
+    pub slot: Duration,
+    /// A source that is expected and silent for longer is not covered.
+    pub patience: Duration,
+    /// A source that is silent for longer is expected no more.
+    pub retire_after: Duration,
+    /// Offset between a source's clock and ours that is left alone.
+    pub offset_max: Duration,
+    pub rules: Rules,
+    pub keep: Keep,
+}
+
+/// How long what is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keep {
+    /// Every slot of the ledger; then one row a minute.
+    pub slots: Duration,
+    /// One row a minute; then one every five minutes.
+    pub minutes: Duration,
+    /// One row every five minutes; then nothing.
+    pub ledger: Duration,
+    /// Counts by series and histograms.
+    pub measurements: Duration,
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            slot: Duration::from_secs(10),
+            patience: Duration::from_secs(30),
+            retire_after: Duration::from_secs(3_600),
+            offset_max: Duration::from_secs(2),
+            rules: Rules::default(),
+            keep: Keep {
+                slots: DAY,
+                minutes: DAY * 7,
+                ledger: DAY * 400,
+                measurements: DAY * 14,
+            },
+        }
+    }
+}
+
+/// Why the engine could not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("database failed")]
+    Database(#[from] sqlx::Error),
+    #[error("no objective is called `{0}`")]
+    UnknownObjective(ObjectiveName),
+    #[error("no service is called `{0}`")]
+    UnknownService(crate::measurement::ServiceName),
+    #[error("`{value}` in column `{column}` cannot be read")]
+    Unreadable { column: &'static str, value: String },
+    #[error("slots of {0:?} do not divide a minute")]
+    Slot(Duration),
+}
+
+/// Why a batch was not taken at all. Nothing of it was booked.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    #[error("batch of `{source_id}` is dated {ahead_ms} ms after its arrival")]
+    FromTheFuture { source_id: SourceId, ahead_ms: i64 },
+    #[error("could not book the batch")]
+    Engine(#[from] EngineError),
+}
+
+impl From<sqlx::Error> for IngestError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Engine(error.into())
+    }
+}
+
+/// What became of a batch's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ingested {
+    /// Moved the books, or became a baseline.
+    pub applied: u64,
+    /// Known already: the same or an older `at`.
+    pub ignored: u64,
+    /// Impossible: lower than before with the same start, or a start that lies before the last one.
+    pub refused: u64,
+}
+
+/// What [`Engine::maintain`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Maintained {
+    pub partitions_added: u64,
+    pub partitions_thinned: u64,
+    pub partitions_dropped: u64,
+    pub sources_retired: u64,
+}
+
+/// Cheap to clone; clones share what they remember.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pool: PgPool,
+    settings: Settings,
+}
+
+impl Engine {
+    #[must_use]
+    pub fn new(pool: PgPool, settings: Settings) -> Self {
+        Self { pool, settings }
+    }
+
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Makes the definitions true from `now` on: what is new starts, what changed gets a dated
+    /// definition (a new SLI a new generation), what is gone is withdrawn.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn apply(&self, definitions: &Definitions, now: DateTime<Utc>) -> Result<(), EngineError> {
+        let _ = (definitions, now);
+        Err(sqlx::Error::WorkerCrashed.into())
+    }
+
+    /// A source is about to attach.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn hello(&self, hello: &Hello) -> Result<(), EngineError> {
+        let _ = hello;
+        Err(sqlx::Error::WorkerCrashed.into())
+    }
+
+    /// A source leaves in an orderly way: from now on it is not expected.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn goodbye(&self, source: &SourceId, now: DateTime<Utc>) -> Result<(), EngineError> {
+        let _ = (source, now);
+        Err(sqlx::Error::WorkerCrashed.into())
+    }
+
+    /// Endpoints that discovery named.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn discovered(&self, found: &[Discovered], now: DateTime<Utc>) -> Result<(), EngineError> {
+        let _ = (found, now);
+        Err(sqlx::Error::WorkerCrashed.into())
+    }
+
+    /// Books a batch that has just arrived.
+    ///
+    /// # Errors
+    /// When the batch is dated in the future, or the database fails.
+    pub async fn ingest(&self, batch: &Batch) -> Result<Ingested, IngestError> {
+        self.ingest_at(batch, Utc::now()).await
+    }
+
+    /// Books a batch that arrived at `received_at`.
+    ///
+    /// # Errors
+    /// When the batch is dated in the future, or the database fails.
+    pub async fn ingest_at(&self, batch: &Batch, received_at: DateTime<Utc>) -> Result<Ingested, IngestError> {
+        let _ = (batch, received_at);
+        Err(sqlx::Error::WorkerCrashed.into())
+    }
+
+    /// What every tier of every objective should be. Reads only; one round trip.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn evaluate(&self, now: DateTime<Utc>) -> Result<Vec<Evaluation>, EngineError> {
+        let _ = now;
+        Err(sqlx::Error::WorkerCrashed.into())
+    }
+
+    /// Records what changes in the caller's transaction, and returns it. An evaluation whose alert
+    /// has moved on since, through another engine, changes nothing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn record(
+        &self,
+        connection: &mut PgConnection,
+        evaluations: &[Evaluation],
+        traceparent: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Transition>, EngineError> {
+        let _ = (connection, evaluations, traceparent, now);
+        Err(sqlx::Error::WorkerCrashed.into())
+    }
+
+    /// The counts of one window of one objective.
+    ///
+    /// # Errors
+    /// When no objective has the name, or the database fails.
+    pub async fn burn(
+        &self,
+        objective: &ObjectiveName,
+        window: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<WindowCounts, EngineError> {
+        let _ = (objective, window, now);
+        Err(sqlx::Error::WorkerCrashed.into())
+    }
+
+    /// Partitions ahead, thinning, retiring silent sources. Called every minute.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn maintain(&self, now: DateTime<Utc>) -> Result<Maintained, EngineError> {
+        let _ = now;
+        Err(sqlx::Error::WorkerCrashed.into())
+    }
+}

@@ -1,0 +1,496 @@
+//! The words in which probes tell the engine what they counted.
+//!
+//! In: nothing; these are values. Out: one [`Batch`] a read, every value in it cumulative since its
+//! `start_time`. Nothing is subtracted on this side: the engine alone knows what it has booked.
+//! A series that is not in a batch is a gap. It is never zero and never success.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::duration;
+
+pub use crate::name::{NameError, ServiceName, SourceId};
+
+/// Everything one source read at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    pub source: SourceId,
+    /// When the counters were read, on the source's clock.
+    pub at: DateTime<Utc>,
+    /// When the batch left the source, on the same clock: the engine measures the offset by it.
+    pub sent_at: DateTime<Utc>,
+    pub readings: Vec<Reading>,
+    pub histograms: Vec<HistogramReading>,
+    pub gauges: Vec<GaugeReading>,
+    pub losses: Vec<Loss>,
+}
+
+/// Sent before anything is attached: its `at` is the source's first contact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    pub source: SourceId,
+    pub host: String,
+    pub at: DateTime<Utc>,
+}
+
+/// One cumulative counter as read: `value` events since `start_time`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    pub series: Series,
+    pub start_time: DateTime<Utc>,
+    pub value: u64,
+}
+
+/// What a counter counts. `route` is `None` for signals that know no request (TCP).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Series {
+    pub service: ServiceName,
+    pub role: Role,
+    pub route: Option<Route>,
+    pub signal: Signal,
+}
+
+/// Buckets an octave are `2^HISTOGRAM_SCALE`, as in OTLP's exponential histograms.
+pub const HISTOGRAM_SCALE: i32 = 4;
+
+/// A cumulative latency histogram. Bucket `i` counts latencies in
+/// `(2^(i/16), 2^((i+1)/16)]` nanoseconds; buckets that count nothing are left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistogramReading {
+    pub service: ServiceName,
+    pub role: Role,
+    pub route: Option<Route>,
+    pub clock: Clock,
+    pub start_time: DateTime<Utc>,
+    pub buckets: Vec<(i32, u64)>,
+    pub sum: Duration,
+}
+
+/// A value that is true now and adds up to nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GaugeReading {
+    pub service: ServiceName,
+    pub role: Role,
+    pub gauge: Gauge,
+    pub value: f64,
+}
+
+/// Counts known to be lost, cumulative since `start_time`. `service` is `None` when the loss
+/// cannot be given to one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    pub service: Option<ServiceName>,
+    pub reason: LossReason,
+    pub value: u64,
+    pub start_time: DateTime<Utc>,
+}
+
+/// One counter of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Signal {
+    /// Answered with exactly this code.
+    Status(u16),
+    /// Reset by the server with a request unanswered.
+    ResetByServer,
+    /// Closed by the server with a request unanswered.
+    ClosedUnanswered,
+    /// In flight past the service's timeout. Final: its later end is no second event.
+    TimedOut,
+    /// The client went away first. In no ratio by default.
+    ClientGaveUp,
+    /// Ended in a way the probe could not tell. In no ratio by default.
+    Unknown,
+    /// Answered within the threshold, and not with 5xx.
+    Within {
+        clock: Clock,
+        threshold: Duration,
+    },
+    /// In flight past the threshold, or ended past it however it ended.
+    Over {
+        clock: Clock,
+        threshold: Duration,
+    },
+    Retransmits,
+    SynRetransmits,
+    ConnectFailures,
+    Accepted,
+    Connected,
+    ResetsSent,
+    ResetsReceived,
+}
+
+impl Signal {
+    /// Whether this counts segments and connections rather than requests: such series have no route.
+    #[must_use]
+    pub fn is_tcp(self) -> bool {
+        matches!(
+            self,
+            Self::Retransmits
+                | Self::SynRetransmits
+                | Self::ConnectFailures
+                | Self::Accepted
+                | Self::Connected
+                | Self::ResetsSent
+                | Self::ResetsReceived
+        )
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(code) => write!(f, "status:{code}"),
+            Self::Within { clock, threshold } => write!(f, "within:{clock}:{}", duration::format(*threshold)),
+            Self::Over { clock, threshold } => write!(f, "over:{clock}:{}", duration::format(*threshold)),
+            plain => {
+                let (_, text) = PLAIN_SIGNALS
+                    .iter()
+                    .find(|(signal, _)| signal == plain)
+                    .ok_or(fmt::Error)?;
+                f.write_str(text)
+            }
+        }
+    }
+}
+
+impl FromStr for Signal {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        let unknown = || UnknownWord {
+            what: "signal",
+            text: text.to_owned(),
+        };
+        if let Some((signal, _)) = PLAIN_SIGNALS.iter().find(|(_, spelling)| *spelling == text) {
+            return Ok(*signal);
+        }
+        let (kind, rest) = text.split_once(':').ok_or_else(unknown)?;
+        if kind == "status" {
+            return rest.parse().map(Self::Status).map_err(|_| unknown());
+        }
+        let (clock, threshold) = rest.split_once(':').ok_or_else(unknown)?;
+        let clock = clock.parse().map_err(|_| unknown())?;
+        let threshold = duration::parse(threshold).map_err(|_| unknown())?;
+        match kind {
+            "within" => Ok(Self::Within { clock, threshold }),
+            "over" => Ok(Self::Over { clock, threshold }),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+const PLAIN_SIGNALS: [(Signal, &str); 12] = [
+    (Signal::ResetByServer, "outcome:reset_by_server"),
+    (Signal::ClosedUnanswered, "outcome:closed_unanswered"),
+    (Signal::TimedOut, "outcome:timed_out"),
+    (Signal::ClientGaveUp, "outcome:client_gave_up"),
+    (Signal::Unknown, "outcome:unknown"),
+    (Signal::Retransmits, "tcp:retransmits"),
+    (Signal::SynRetransmits, "tcp:syn_retransmits"),
+    (Signal::ConnectFailures, "tcp:connect_failures"),
+    (Signal::Accepted, "tcp:accepted"),
+    (Signal::Connected, "tcp:connected"),
+    (Signal::ResetsSent, "tcp:resets_sent"),
+    (Signal::ResetsReceived, "tcp:resets_received"),
+];
+
+/// A stored or configured word that names nothing we know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no known {what}")]
+pub struct UnknownWord {
+    pub what: &'static str,
+    pub text: String,
+}
+
+/// Gives an enum of plain words its stored spelling once, for `Display`, `FromStr` and `ALL`.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident, $what:literal, { $($(#[$variant_meta:meta])* $variant:ident => $text:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$variant_meta])* $variant),+ }
+
+        impl $name {
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The stored spelling.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::measurement::UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($text => Ok(Self::$variant),)+
+                    _ => Err($crate::measurement::UnknownWord { what: $what, text: text.to_owned() }),
+                }
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words!(
+    /// Which end of the connection the service was.
+    Role, "role", { Server => "server", Client => "client" }
+);
+
+words!(
+    /// From when to when a request is timed (DESIGN rule 1).
+    Clock, "clock", {
+        /// Last request byte in to first response byte out. The default.
+        Turnaround => "turnaround",
+        /// First request byte in to first response byte out.
+        FirstByte => "first_byte",
+        /// First request byte in to last response byte out.
+        LastByte => "last_byte",
+    }
+);
+
+words!(
+    /// What a gauge shows.
+    Gauge, "gauge", {
+        RttMicros => "rtt_micros",
+        InFlight => "in_flight",
+        /// In flight past the service's smallest threshold.
+        Overdue => "overdue",
+        OpenConnections => "open_connections",
+    }
+);
+
+words!(
+    /// Where counts were lost.
+    LossReason, "loss reason", {
+        /// A kernel map had no room for a new key.
+        MapFull => "map_full",
+        /// Bytes that no protocol of ours could read.
+        Unparsable => "unparsable",
+        /// The ring buffer had no room.
+        ReserveFailed => "reserve_failed",
+        /// Sequence numbers of events skipped.
+        GapInSequence => "gap_in_sequence",
+        /// Counted for an endpoint that has no service name.
+        Unnamed => "unnamed",
+        /// A probe could not attach, so its signals are missing.
+        ProbeAbsent => "probe_absent",
+    }
+);
+
+/// Method and path prefix as counted: `GET /api/`, `GET *` for the paths of a method that no other
+/// route takes, or `other` for what no route takes at all.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Route(String);
+
+/// Why a text is no route.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    #[error("`{0}` is not a route, expected a method and a path prefix, such as `GET /api/`")]
+    Malformed(String),
+    #[error("`{route}` has the unknown method `{method}`, expected one of {}", METHODS.join(", "))]
+    UnknownMethod { route: String, method: String },
+    #[error("the prefix of `{route}` is {length} bytes long, at most {ROUTE_PREFIX_MAX} are compared")]
+    TooLong { route: String, length: usize },
+}
+
+/// Methods that the probes tell apart.
+pub const METHODS: [&str; 9] = [
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE",
+];
+
+/// Longest path prefix that the kernel side compares, in bytes.
+pub const ROUTE_PREFIX_MAX: usize = 48;
+
+impl Route {
+    /// What no route of the service takes.
+    #[must_use]
+    pub fn other() -> Self {
+        Self(OTHER.to_owned())
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The method; `None` for `other`.
+    #[must_use]
+    pub fn method(&self) -> Option<&str> {
+        self.0.split_once(' ').map(|(method, _)| method)
+    }
+
+    /// The path prefix, empty for `GET *`; `None` for `other`.
+    #[must_use]
+    pub fn prefix(&self) -> Option<&str> {
+        self.0
+            .split_once(' ')
+            .map(|(_, prefix)| if prefix == "*" { "" } else { prefix })
+    }
+
+    /// Whether requests counted under `counted` belong to this route as people read it. A request
+    /// is counted once, under its longest route, so `GET /api/` is the sum of what `GET /api/` and
+    /// `GET /api/orders/` count.
+    #[must_use]
+    pub fn covers(&self, counted: &Self) -> bool {
+        match (self.prefix(), counted.prefix()) {
+            (Some(ours), Some(theirs)) => self.method() == counted.method() && theirs.starts_with(ours),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+}
+
+const OTHER: &str = "other";
+
+impl FromStr for Route {
+    type Err = RouteError;
+
+    fn from_str(text: &str) -> Result<Self, RouteError> {
+        if text == OTHER {
+            return Ok(Self::other());
+        }
+        let malformed = || RouteError::Malformed(text.to_owned());
+        let (method, prefix) = text.split_once(' ').ok_or_else(malformed)?;
+        let plain = |c: char| c.is_ascii_graphic() && c != '?' && c != '#';
+        if !(prefix == "*" || (prefix.starts_with('/') && prefix.chars().all(plain))) {
+            return Err(malformed());
+        }
+        if !METHODS.contains(&method) {
+            return Err(RouteError::UnknownMethod {
+                route: text.to_owned(),
+                method: method.to_owned(),
+            });
+        }
+        if prefix.len() > ROUTE_PREFIX_MAX {
+            return Err(RouteError::TooLong {
+                route: text.to_owned(),
+                length: prefix.len(),
+            });
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Route {
+    type Error = RouteError;
+
+    fn try_from(text: String) -> Result<Self, RouteError> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests panic")]
+    use super::*;
+
+    fn millis(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn every_signal_reads_back_from_its_stored_spelling() {
+        let mut signals: Vec<Signal> = PLAIN_SIGNALS.iter().map(|(signal, _)| *signal).collect();
+        signals.extend([Signal::Status(200), Signal::Status(503)]);
+        for clock in Clock::ALL {
+            signals.push(Signal::Within {
+                clock: *clock,
+                threshold: millis(250),
+            });
+            signals.push(Signal::Over {
+                clock: *clock,
+                threshold: millis(1500),
+            });
+        }
+        for signal in signals {
+            assert_eq!(signal.to_string().parse(), Ok(signal));
+        }
+        assert_eq!(
+            Signal::Within {
+                clock: Clock::Turnaround,
+                threshold: millis(250)
+            }
+            .to_string(),
+            "within:turnaround:250ms"
+        );
+    }
+
+    #[test]
+    fn a_signal_that_is_none_is_refused() {
+        for text in [
+            "",
+            "status:",
+            "status:abc",
+            "within:turnaround",
+            "within:noon:250ms",
+            "over:turnaround:0ms",
+            "tcp:",
+        ] {
+            assert!(text.parse::<Signal>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_word_reads_back_from_its_stored_spelling() {
+        for role in Role::ALL {
+            assert_eq!(role.to_string().parse(), Ok(*role));
+        }
+        for clock in Clock::ALL {
+            assert_eq!(clock.to_string().parse(), Ok(*clock));
+        }
+        for gauge in Gauge::ALL {
+            assert_eq!(gauge.to_string().parse(), Ok(*gauge));
+        }
+        for reason in LossReason::ALL {
+            assert_eq!(reason.to_string().parse(), Ok(*reason));
+        }
+    }
+
+    #[test]
+    fn a_route_covers_what_is_counted_beneath_it() {
+        let route = |text: &str| text.parse::<Route>().unwrap();
+        assert!(route("GET /api/").covers(&route("GET /api/orders/")));
+        assert!(route("GET *").covers(&route("GET /api/")));
+        assert!(!route("GET /api/orders/").covers(&route("GET /api/")));
+        assert!(!route("GET /api/").covers(&route("POST /api/")));
+        assert!(!route("GET *").covers(&Route::other()));
+        assert!(Route::other().covers(&Route::other()));
+    }
+
+    #[test]
+    fn what_is_no_route_says_why() {
+        for (text, message) in [
+            (
+                "/api",
+                "`/api` is not a route, expected a method and a path prefix, such as `GET /api/`",
+            ),
+            (
+                "GET api",
+                "`GET api` is not a route, expected a method and a path prefix, such as `GET /api/`",
+            ),
+            (
+                "get /api",
+                "`get /api` has the unknown method `get`, expected one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT, TRACE",
+            ),
+        ] {
+            assert_eq!(text.parse::<Route>().unwrap_err().to_string(), message);
+        }
+    }
+}

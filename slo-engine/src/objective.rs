@@ -1,0 +1,386 @@
+//! What is promised: objectives, the events that count for them, and the tiers that alert.
+//!
+//! In: definitions make these. Out: the ledger asks [`Sli::side`] which counter is good and which is
+//! bad, evaluation asks the target and the tiers. That question is answered here and nowhere else.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rust_decimal::Decimal;
+
+use crate::duration;
+use crate::measurement::{Clock, Role, Route, Series, ServiceName, Signal, UnknownWord, words};
+use crate::name::{LABEL, checked_text, is_label};
+
+pub use crate::status::{Outcome, StatusSet};
+
+/// A promise about one service over one rolling period.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Objective {
+    pub name: ObjectiveName,
+    pub service: ServiceName,
+    pub display_name: String,
+    pub description: String,
+    pub target: Target,
+    /// Rolling.
+    pub period: Duration,
+    pub sli: Sli,
+    /// Pages before tickets, short before long.
+    pub tiers: Vec<Tier>,
+    /// What became of default tiers that do not suit this target and period.
+    pub tier_notes: Vec<TierNote>,
+}
+
+checked_text!(
+    /// What people call an objective; unique in an installation.
+    ObjectiveName, "objective name", is_label, LABEL
+);
+
+checked_text!(
+    /// What people call an alert tier, such as `page-1h`; unique in its objective.
+    TierName, "tier name", is_label, LABEL
+);
+
+/// Which events an objective counts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Sli {
+    pub role: Role,
+    /// `None`: all routes. A route counts what is counted beneath it, too ([`Route::covers`]).
+    pub route: Option<Route>,
+    pub kind: SliKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SliKind {
+    /// Good and total by how requests ended. What is in neither is left out.
+    Ratio { good: StatusSet, total: StatusSet },
+    /// Good within the threshold, bad past it (DESIGN rule 3).
+    Latency { clock: Clock, threshold: Duration },
+}
+
+/// What one counter means to one objective.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    Good,
+    Bad,
+}
+
+impl Sli {
+    /// Whether the series counts good or bad events of this SLI; `None` when it counts neither.
+    /// The service is not looked at: an SLI belongs to the service of its objective.
+    #[must_use]
+    pub fn side(&self, series: &Series) -> Option<Side> {
+        let counted = series.route.as_ref()?;
+        if series.role != self.role || self.route.as_ref().is_some_and(|route| !route.covers(counted)) {
+            return None;
+        }
+        match &self.kind {
+            SliKind::Ratio { good, total } => {
+                let (in_good, in_total) = match series.signal {
+                    Signal::Status(code) => (good.has_code(code), total.has_code(code)),
+                    other => {
+                        let outcome = Outcome::of(other)?;
+                        (good.has_outcome(outcome), total.has_outcome(outcome))
+                    }
+                };
+                in_total.then_some(if in_good { Side::Good } else { Side::Bad })
+            }
+            SliKind::Latency { clock, threshold } => match series.signal {
+                Signal::Within {
+                    clock: c,
+                    threshold: t,
+                } if (c, t) == (*clock, *threshold) => Some(Side::Good),
+                Signal::Over {
+                    clock: c,
+                    threshold: t,
+                } if (c, t) == (*clock, *threshold) => Some(Side::Bad),
+                _ => None,
+            },
+        }
+    }
+
+    /// The default availability of a service (DESIGN rule 2).
+    #[must_use]
+    pub fn availability() -> Self {
+        Self {
+            role: Role::Server,
+            route: None,
+            kind: SliKind::Ratio {
+                good: StatusSet::good_by_default(),
+                total: StatusSet::all_by_default(),
+            },
+        }
+    }
+}
+
+/// The stored spelling: two SLIs count the same exactly when their texts are equal.
+impl fmt::Display for Sli {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            SliKind::Ratio { good, total } => write!(f, "{} ratio:{good}/{total} route:", self.role)?,
+            SliKind::Latency { clock, threshold } => {
+                write!(
+                    f,
+                    "{} latency:{clock}:{} route:",
+                    self.role,
+                    duration::format(*threshold)
+                )?;
+            }
+        }
+        match &self.route {
+            Some(route) => write!(f, "{route}"),
+            None => f.write_str("*"),
+        }
+    }
+}
+
+impl FromStr for Sli {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        let unknown = || UnknownWord {
+            what: "SLI",
+            text: text.to_owned(),
+        };
+        let (role, rest) = text.split_once(' ').ok_or_else(unknown)?;
+        let (kind, route) = rest.split_once(" route:").ok_or_else(unknown)?;
+        let (word, detail) = kind.split_once(':').ok_or_else(unknown)?;
+        let kind = match word {
+            "ratio" => {
+                let (good, total) = detail.split_once('/').ok_or_else(unknown)?;
+                SliKind::Ratio {
+                    good: good.parse().map_err(|_| unknown())?,
+                    total: total.parse().map_err(|_| unknown())?,
+                }
+            }
+            "latency" => {
+                let (clock, threshold) = detail.split_once(':').ok_or_else(unknown)?;
+                SliKind::Latency {
+                    clock: clock.parse()?,
+                    threshold: duration::parse(threshold).map_err(|_| unknown())?,
+                }
+            }
+            _ => return Err(unknown()),
+        };
+        let route = match route {
+            "*" => None,
+            text => Some(text.parse().map_err(|_| unknown())?),
+        };
+        Ok(Self {
+            role: role.parse()?,
+            route,
+            kind,
+        })
+    }
+}
+
+/// The stored spelling of the kind alone: `ratio` or `latency`.
+impl SliKind {
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Ratio { .. } => "ratio",
+            Self::Latency { .. } => "latency",
+        }
+    }
+}
+
+/// Share of good events an objective asks for. Strictly between 0 and 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Target(Decimal);
+
+/// How often the allowed error ratio errors occur. 1 spends the budget in exactly the period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BurnRate(Decimal);
+
+/// Why a number is no target or burn rate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RatioError {
+    #[error("`{0}` is not a number")]
+    NotANumber(String),
+    #[error("target is `{0}`, which leaves no error budget: burn rates divide by 1 - target")]
+    NoBudget(Decimal),
+    #[error("target is `{0}`, expected a ratio between 0 and 1, both excluded")]
+    TargetOutOfRange(Decimal),
+    #[error("target is `{0}`, expected at most 9 decimals")]
+    TargetTooFine(Decimal),
+    #[error("burn rate is `{0}`, expected a number above 0 and below 1000000000")]
+    BurnRateOutOfRange(Decimal),
+}
+
+impl Target {
+    /// The target as a ratio, without trailing zeros.
+    #[must_use]
+    pub fn ratio(self) -> Decimal {
+        self.0
+    }
+
+    /// The share of events that may be bad: `1 - target`.
+    #[must_use]
+    pub fn budget(self) -> Decimal {
+        Decimal::ONE - self.0
+    }
+
+    /// The burn rate of a total outage, `1 / (1 - target)`: no burn rate is higher.
+    #[must_use]
+    pub fn max_burn_rate(self) -> Decimal {
+        (Decimal::ONE / self.budget()).normalize()
+    }
+
+    /// Whether some error ratio of at most 1 exceeds the burn rate.
+    #[must_use]
+    pub fn reaches(self, burn_rate: BurnRate) -> bool {
+        // Multiplied, not divided: 1 / budget may not end.
+        burn_rate.0 * self.budget() < Decimal::ONE
+    }
+}
+
+impl TryFrom<Decimal> for Target {
+    type Error = RatioError;
+
+    fn try_from(ratio: Decimal) -> Result<Self, RatioError> {
+        let ratio = ratio.normalize();
+        if ratio == Decimal::ONE {
+            Err(RatioError::NoBudget(ratio))
+        } else if ratio <= Decimal::ZERO || ratio > Decimal::ONE {
+            Err(RatioError::TargetOutOfRange(ratio))
+        } else if ratio.scale() > 9 {
+            Err(RatioError::TargetTooFine(ratio))
+        } else {
+            Ok(Self(ratio))
+        }
+    }
+}
+
+impl BurnRate {
+    #[must_use]
+    pub fn value(self) -> Decimal {
+        self.0
+    }
+
+    /// The burn rate that spends `share` of the budget of `period` in `long`: `share * period / long`.
+    ///
+    /// # Errors
+    /// When the outcome is no burn rate.
+    pub fn from_share(share: Decimal, period: Duration, long: Duration) -> Result<Self, RatioError> {
+        let nanos = |span: Duration| {
+            i64::try_from(span.as_nanos())
+                .map(Decimal::from)
+                .map_err(|_| RatioError::NotANumber(format!("{span:?}")))
+        };
+        let (period, long) = (nanos(period)?, nanos(long)?);
+        let rate = share
+            .checked_mul(period)
+            .and_then(|spent| spent.checked_div(long))
+            .ok_or_else(|| RatioError::NotANumber(share.to_string()))?;
+        rate.try_into()
+    }
+}
+
+impl TryFrom<Decimal> for BurnRate {
+    type Error = RatioError;
+
+    /// Kept to 9 decimals: 28 d, 10 %, 3 d is 0.933333333.
+    fn try_from(rate: Decimal) -> Result<Self, RatioError> {
+        let rate = rate.round_dp(9).normalize();
+        if rate > Decimal::ZERO && rate < Decimal::from(1_000_000_000) {
+            Ok(Self(rate))
+        } else {
+            Err(RatioError::BurnRateOutOfRange(rate))
+        }
+    }
+}
+
+macro_rules! decimal_text {
+    ($name:ident) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = RatioError;
+
+            fn from_str(text: &str) -> Result<Self, RatioError> {
+                Decimal::from_str_exact(text)
+                    .map_err(|_| RatioError::NotANumber(text.to_owned()))?
+                    .try_into()
+            }
+        }
+    };
+}
+decimal_text!(Target);
+decimal_text!(BurnRate);
+
+words!(
+    /// What an alert asks of people.
+    Severity, "severity", {
+        /// Wakes someone.
+        Page => "page",
+        /// Waits for working hours.
+        Ticket => "ticket",
+    }
+);
+
+/// One pair of windows: fires while the burn rate of both is above the threshold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tier {
+    pub name: TierName,
+    pub severity: Severity,
+    pub long: Duration,
+    pub short: Duration,
+    /// Fires above this, not at it.
+    pub burn_rate: BurnRate,
+    /// The share of the period's budget that is spent when the long window fires. `None` when the
+    /// definition gave a burn rate instead.
+    pub budget_share: Option<Decimal>,
+}
+
+/// A default tier that is not as the defaults say, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TierNote {
+    pub tier: TierName,
+    /// What the default came to for this period.
+    pub computed: BurnRate,
+    pub change: TierChange,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TierChange {
+    /// Even a total outage burns no faster than this, so the tier could never fire.
+    LeftOutUnreachable { max_burn_rate: Decimal },
+    /// The tier's long window is longer than the period.
+    LeftOutLongerThanPeriod,
+    /// Below 1 it would fire while the objective is met, so it was raised to 1.
+    ClampedToOne,
+}
+
+impl fmt::Display for TierNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            tier,
+            computed,
+            change,
+        } = self;
+        match change {
+            TierChange::LeftOutUnreachable { max_burn_rate } => write!(
+                f,
+                "default tier `{tier}` left out: its burn rate {computed} cannot be exceeded, a total outage burns at {}",
+                max_burn_rate.round_dp(4).normalize()
+            ),
+            TierChange::LeftOutLongerThanPeriod => {
+                write!(
+                    f,
+                    "default tier `{tier}` left out: its window is longer than the period"
+                )
+            }
+            TierChange::ClampedToOne => write!(
+                f,
+                "default tier `{tier}` raised from burn rate {} to 1: below 1 it fires while the objective is met",
+                computed.0.round_dp(4).normalize()
+            ),
+        }
+    }
+}

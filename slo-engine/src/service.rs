@@ -1,0 +1,102 @@
+//! What the probes must look for, and what discovery found.
+//!
+//! In: definitions (they make [`WatchedService`]). Out: what probes match sockets against, and,
+//! back from them, why a service carries its name.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::measurement::{Clock, Route, ServiceName, SourceId, UnknownWord};
+
+/// Thresholds a service may have: each is one pair of exact counters in the kernel.
+pub const THRESHOLD_MAX: usize = 4;
+
+/// How long a request may be in flight before it is booked as failed, unless the definition says.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A service that definitions speak of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchedService {
+    pub name: ServiceName,
+    /// Any of these makes an endpoint the service's. Empty: the name that discovery finds decides.
+    pub matches: Vec<EndpointMatch>,
+    pub routes: Vec<Route>,
+    /// At most [`THRESHOLD_MAX`], in order; they apply to every route of the service.
+    pub thresholds: Vec<(Clock, Duration)>,
+    pub timeout: Duration,
+}
+
+/// What makes an endpoint belong to a service.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EndpointMatch {
+    /// The listening port (client role: the remote port).
+    Port(u16),
+    /// A glob over the cgroup's path under the cgroup v2 root, without a leading `/`.
+    Cgroup(String),
+    /// The executable's path, or its base name when there is no `/` in it.
+    Executable(String),
+}
+
+impl fmt::Display for EndpointMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(port) => write!(f, "port:{port}"),
+            Self::Cgroup(glob) => write!(f, "cgroup:{glob}"),
+            Self::Executable(path) => write!(f, "executable:{path}"),
+        }
+    }
+}
+
+impl FromStr for EndpointMatch {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        let unknown = || UnknownWord {
+            what: "endpoint match",
+            text: text.to_owned(),
+        };
+        match text.split_once(':') {
+            Some(("port", port)) => port
+                .parse()
+                .ok()
+                .filter(|p| *p != 0)
+                .map(Self::Port)
+                .ok_or_else(unknown),
+            Some(("cgroup", glob)) if !glob.is_empty() => Ok(Self::Cgroup(glob.to_owned())),
+            Some(("executable", path)) if !path.is_empty() => Ok(Self::Executable(path.to_owned())),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+/// What discovery found, so that people see why a service carries its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discovered {
+    pub service: ServiceName,
+    pub source: SourceId,
+    pub port: u16,
+    pub cgroup: String,
+    pub executable: Option<String>,
+    /// One clause, such as ``port 8080 is matched by `checkout` ``.
+    pub because: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_match_reads_back_from_its_stored_spelling() {
+        for found in [
+            EndpointMatch::Port(8080),
+            EndpointMatch::Cgroup("system.slice/nginx*".to_owned()),
+            EndpointMatch::Executable("/usr/bin/a:b".to_owned()),
+        ] {
+            assert_eq!(found.to_string().parse(), Ok(found));
+        }
+        for bad in ["", "port:0", "port:70000", "cgroup:", "unit:x"] {
+            assert!(bad.parse::<EndpointMatch>().is_err(), "{bad}");
+        }
+    }
+}
