@@ -1,0 +1,1420 @@
+// Generated from ../openapi.json by `npm run types`. Not edited by hand.
+
+export interface paths {
+    "/api/v1/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Newest first. */
+        get: operations["list_alerts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alerts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["show_alert"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["list_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/limits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["list_limits"];
+        put?: never;
+        post?: never;
+        /** The panic key: takes every limit out of the kernel. */
+        delete: operations["clear_limits"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/limits/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete: operations["release_limit"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The first page in one answer: every objective, open alerts, live limits, sources. */
+        get: operations["overview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runbooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["list_runbooks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Newest first. */
+        get: operations["list_runs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["show_run"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stops a run: what it did is taken back, and nothing more is done. */
+        post: operations["cancel_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/services": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["list_services"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/services/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["show_service"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/slos": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["list_slos"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/slos/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["show_slo"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/slos/{name}/series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["slo_series"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Server-Sent Events: `event` carries one EventView with its id, `tick` a TickView each second.
+         * @description `Last-Event-ID` resumes after that event.
+         */
+        get: operations["stream"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/readyz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether this process can do its work, and if not, why. */
+        get: operations["readyz"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+}
+export type webhooks = Record<string, never>;
+export interface components {
+    schemas: {
+        AlertView: {
+            evidence: components["schemas"]["EvidenceView"];
+            /** Format: date-time */
+            fired_at?: string | null;
+            /** Format: int64 */
+            id: number;
+            objective: string;
+            /** Format: date-time */
+            opened_at: string;
+            /** Format: date-time */
+            resolved_at?: string | null;
+            service: string;
+            /** @description `page` or `ticket`. */
+            severity: string;
+            /** @description `pending`, `firing` or `resolved`. */
+            state: string;
+            tier: string;
+            trace_id?: string | null;
+        };
+        BurnView: {
+            /** Format: int64 */
+            bad: number;
+            /**
+             * Format: double
+             * @description Multiple of the even spending rate; null while nothing was counted in the window.
+             */
+            burn_rate?: number | null;
+            /** Format: double */
+            coverage?: number | null;
+            /** Format: int64 */
+            good: number;
+            /** Format: int64 */
+            window_seconds: number;
+        };
+        CheckView: {
+            /** @example database */
+            name: string;
+            ready: boolean;
+            /** @description Why it is not ready, or why it is not wanted here. */
+            reason?: string | null;
+        };
+        ClearedView: {
+            /** Format: int64 */
+            cleared: number;
+        };
+        DeliveryView: {
+            /** Format: int32 */
+            attempts: number;
+            /** Format: date-time */
+            delivered_at?: string | null;
+            kind: string;
+            last_error?: string | null;
+            state: string;
+            target: string;
+        };
+        EndpointView: {
+            cgroup: string;
+            executable?: string | null;
+            /** Format: int32 */
+            port: number;
+            source: string;
+        };
+        ErrorEnvelope: {
+            error: components["schemas"]["ErrorView"];
+        };
+        ErrorView: {
+            /** @example not_found */
+            code: string;
+            hint?: string | null;
+            message: string;
+        };
+        EventView: {
+            /** Format: date-time */
+            at: string;
+            data: Record<string, never>;
+            /**
+             * Format: int64
+             * @description Grows with time: resume the stream or page on with the last one seen.
+             */
+            id: number;
+            kind: string;
+            message: string;
+            /** @description Name of the service, objective, run or source that it is about. */
+            subject: string;
+            trace_id?: string | null;
+        };
+        /** @description What the last transition was decided on. */
+        EvidenceView: {
+            /** Format: double */
+            burn_rate_long?: number | null;
+            /** Format: double */
+            burn_rate_short?: number | null;
+            long: components["schemas"]["WindowCountsView"];
+            short: components["schemas"]["WindowCountsView"];
+            /** Format: double */
+            threshold: number;
+        };
+        /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
+        Items_AlertView: {
+            items: {
+                evidence: components["schemas"]["EvidenceView"];
+                /** Format: date-time */
+                fired_at?: string | null;
+                /** Format: int64 */
+                id: number;
+                objective: string;
+                /** Format: date-time */
+                opened_at: string;
+                /** Format: date-time */
+                resolved_at?: string | null;
+                service: string;
+                /** @description `page` or `ticket`. */
+                severity: string;
+                /** @description `pending`, `firing` or `resolved`. */
+                state: string;
+                tier: string;
+                trace_id?: string | null;
+            }[];
+        };
+        /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
+        Items_EventView: {
+            items: {
+                /** Format: date-time */
+                at: string;
+                data: Record<string, never>;
+                /**
+                 * Format: int64
+                 * @description Grows with time: resume the stream or page on with the last one seen.
+                 */
+                id: number;
+                kind: string;
+                message: string;
+                /** @description Name of the service, objective, run or source that it is about. */
+                subject: string;
+                trace_id?: string | null;
+            }[];
+        };
+        /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
+        Items_LimitView: {
+            items: {
+                /** Format: int32 */
+                burst: number;
+                /** Format: int64 */
+                dropped: number;
+                /** Format: date-time */
+                expires_at: string;
+                /** Format: int32 */
+                id: number;
+                /** @description `native` or `generic`: where the driver runs the program. */
+                mode: string;
+                /**
+                 * Format: int64
+                 * @description Packets let through and dropped since the limit was set.
+                 */
+                passed: number;
+                /** Format: int32 */
+                rate_per_second: number;
+                /** Format: int64 */
+                run_id?: number | null;
+                service: string;
+                /**
+                 * @description Address or prefix the limit is on.
+                 * @example 10.0.0.9/32
+                 */
+                source: string;
+            }[];
+        };
+        /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
+        Items_RunbookView: {
+            items: {
+                description: string;
+                /** @description `active` or `shadow`. */
+                mode: string;
+                name: string;
+                steps: components["schemas"]["RunbookStepView"][];
+                /** @description Alerts it answers to, one condition each. */
+                when: string[];
+            }[];
+        };
+        /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
+        Items_RunSummary: {
+            items: {
+                /** Format: int64 */
+                alert_id?: number | null;
+                /** Format: date-time */
+                deadline_at?: string | null;
+                /** Format: date-time */
+                finished_at?: string | null;
+                /** Format: int64 */
+                id: number;
+                /** @description `active` or `shadow`: a shadow run says what it would do and does not do it. */
+                mode: string;
+                objective: string;
+                runbook: string;
+                service: string;
+                /** Format: date-time */
+                started_at: string;
+                state: string;
+                trace_id?: string | null;
+                verdict?: string | null;
+            }[];
+        };
+        /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
+        Items_ServiceSummary: {
+            items: {
+                /** @description Why the service carries its name, as discovery or the definition says it. */
+                because: string;
+                /**
+                 * Format: double
+                 * @description Share of the last minutes that was measured.
+                 */
+                coverage?: number | null;
+                endpoints: components["schemas"]["EndpointView"][];
+                /**
+                 * Format: double
+                 * @description Share of requests that went wrong by the default availability rule.
+                 */
+                error_ratio?: number | null;
+                /** Format: int64 */
+                in_flight?: number | null;
+                name: string;
+                /**
+                 * Format: int64
+                 * @description Requests in flight for longer than their threshold.
+                 */
+                overdue?: number | null;
+                /** Format: double */
+                p50_ms?: number | null;
+                /** Format: double */
+                p99_ms?: number | null;
+                /** Format: double */
+                requests_per_second?: number | null;
+                /** Format: double */
+                retransmits_per_second?: number | null;
+                /** Format: double */
+                rtt_ms?: number | null;
+                slos: string[];
+                worst_state: components["schemas"]["SloState"];
+            }[];
+        };
+        /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
+        Items_SloSummary: {
+            items: {
+                /** Format: int64 */
+                bad: number;
+                /**
+                 * Format: double
+                 * @description Share of the error budget left: 1 is all of it, below 0 is overspent.
+                 */
+                budget_remaining?: number | null;
+                /** Format: int64 */
+                budget_spent_events: number;
+                /**
+                 * Format: double
+                 * @description Bad events the target allows for the events counted so far.
+                 */
+                budget_total_events: number;
+                burn: components["schemas"]["BurnView"][];
+                /**
+                 * Format: double
+                 * @description Share of the period that was measured.
+                 */
+                coverage?: number | null;
+                display_name: string;
+                /**
+                 * Format: date-time
+                 * @description When the budget ends if it goes on burning as it does now.
+                 */
+                exhausts_at?: string | null;
+                /** Format: int64 */
+                good: number;
+                kind: components["schemas"]["SloKind"];
+                name: string;
+                /** Format: int64 */
+                period_seconds: number;
+                service: string;
+                /**
+                 * Format: double
+                 * @description Share of good events over the period; null while nothing was counted.
+                 */
+                sli?: number | null;
+                state: components["schemas"]["SloState"];
+                /**
+                 * Format: double
+                 * @description Share of good events asked for, between 0 and 1.
+                 * @example 0.999
+                 */
+                target: number;
+                /**
+                 * Format: double
+                 * @description Of a latency objective: slower than this is bad.
+                 */
+                threshold_ms?: number | null;
+            }[];
+        };
+        LimitView: {
+            /** Format: int32 */
+            burst: number;
+            /** Format: int64 */
+            dropped: number;
+            /** Format: date-time */
+            expires_at: string;
+            /** Format: int32 */
+            id: number;
+            /** @description `native` or `generic`: where the driver runs the program. */
+            mode: string;
+            /**
+             * Format: int64
+             * @description Packets let through and dropped since the limit was set.
+             */
+            passed: number;
+            /** Format: int32 */
+            rate_per_second: number;
+            /** Format: int64 */
+            run_id?: number | null;
+            service: string;
+            /**
+             * @description Address or prefix the limit is on.
+             * @example 10.0.0.9/32
+             */
+            source: string;
+        };
+        OverviewView: {
+            /** @description Pending and firing ones. */
+            alerts: components["schemas"]["AlertView"][];
+            /** Format: date-time */
+            generated_at: string;
+            items: components["schemas"]["SloSummary"][];
+            limits: components["schemas"]["LimitView"][];
+            sources: components["schemas"]["SourceView"][];
+        };
+        ReadinessView: {
+            checks: components["schemas"]["CheckView"][];
+            ready: boolean;
+        };
+        RouteView: {
+            /** Format: int64 */
+            errors: number;
+            /** Format: double */
+            p50_ms?: number | null;
+            /** Format: double */
+            p99_ms?: number | null;
+            /** Format: int64 */
+            requests: number;
+            /** @example GET /api/ */
+            route: string;
+            /** @description Requests by exact status code. */
+            statuses: {
+                [key: string]: number;
+            };
+        };
+        RunbookStepView: {
+            kind: string;
+            /** @description What the step would do, in words. */
+            summary: string;
+        };
+        RunbookView: {
+            description: string;
+            /** @description `active` or `shadow`. */
+            mode: string;
+            name: string;
+            steps: components["schemas"]["RunbookStepView"][];
+            /** @description Alerts it answers to, one condition each. */
+            when: string[];
+        };
+        RunDetail: components["schemas"]["RunSummary"] & {
+            deliveries: components["schemas"]["DeliveryView"][];
+            steps: components["schemas"]["StepView"][];
+        };
+        RunSummary: {
+            /** Format: int64 */
+            alert_id?: number | null;
+            /** Format: date-time */
+            deadline_at?: string | null;
+            /** Format: date-time */
+            finished_at?: string | null;
+            /** Format: int64 */
+            id: number;
+            /** @description `active` or `shadow`: a shadow run says what it would do and does not do it. */
+            mode: string;
+            objective: string;
+            runbook: string;
+            service: string;
+            /** Format: date-time */
+            started_at: string;
+            state: string;
+            trace_id?: string | null;
+            verdict?: string | null;
+        };
+        ServiceDetail: components["schemas"]["ServiceSummary"] & {
+            routes: components["schemas"]["RouteView"][];
+            series: components["schemas"]["ServiceSeriesView"];
+        };
+        /** @description Columns of equal length: one value a step, null where nothing was measured. */
+        ServiceSeriesView: {
+            /** @description Epoch seconds. */
+            at: number[];
+            coverage: (number | null)[];
+            errors: (number | null)[];
+            p50_ms: (number | null)[];
+            p99_ms: (number | null)[];
+            requests: (number | null)[];
+            retransmits: (number | null)[];
+            /** Format: int64 */
+            step_seconds: number;
+        };
+        ServiceSummary: {
+            /** @description Why the service carries its name, as discovery or the definition says it. */
+            because: string;
+            /**
+             * Format: double
+             * @description Share of the last minutes that was measured.
+             */
+            coverage?: number | null;
+            endpoints: components["schemas"]["EndpointView"][];
+            /**
+             * Format: double
+             * @description Share of requests that went wrong by the default availability rule.
+             */
+            error_ratio?: number | null;
+            /** Format: int64 */
+            in_flight?: number | null;
+            name: string;
+            /**
+             * Format: int64
+             * @description Requests in flight for longer than their threshold.
+             */
+            overdue?: number | null;
+            /** Format: double */
+            p50_ms?: number | null;
+            /** Format: double */
+            p99_ms?: number | null;
+            /** Format: double */
+            requests_per_second?: number | null;
+            /** Format: double */
+            retransmits_per_second?: number | null;
+            /** Format: double */
+            rtt_ms?: number | null;
+            slos: string[];
+            worst_state: components["schemas"]["SloState"];
+        };
+        SloDetail: components["schemas"]["SloSummary"] & {
+            description: string;
+            tiers: components["schemas"]["TierView"][];
+        };
+        /** @enum {string} */
+        SloKind: "availability" | "latency" | "ratio";
+        /** @description Columns of equal length: one value a step. */
+        SloSeriesView: {
+            /** @description Epoch seconds. */
+            at: number[];
+            bad: number[];
+            budget_remaining: (number | null)[];
+            burn_rate: (number | null)[];
+            coverage: (number | null)[];
+            good: number[];
+            /** Format: int64 */
+            step_seconds: number;
+        };
+        /** @enum {string} */
+        SloState: "ok" | "burning" | "firing" | "exhausted" | "no_data";
+        SloSummary: {
+            /** Format: int64 */
+            bad: number;
+            /**
+             * Format: double
+             * @description Share of the error budget left: 1 is all of it, below 0 is overspent.
+             */
+            budget_remaining?: number | null;
+            /** Format: int64 */
+            budget_spent_events: number;
+            /**
+             * Format: double
+             * @description Bad events the target allows for the events counted so far.
+             */
+            budget_total_events: number;
+            burn: components["schemas"]["BurnView"][];
+            /**
+             * Format: double
+             * @description Share of the period that was measured.
+             */
+            coverage?: number | null;
+            display_name: string;
+            /**
+             * Format: date-time
+             * @description When the budget ends if it goes on burning as it does now.
+             */
+            exhausts_at?: string | null;
+            /** Format: int64 */
+            good: number;
+            kind: components["schemas"]["SloKind"];
+            name: string;
+            /** Format: int64 */
+            period_seconds: number;
+            service: string;
+            /**
+             * Format: double
+             * @description Share of good events over the period; null while nothing was counted.
+             */
+            sli?: number | null;
+            state: components["schemas"]["SloState"];
+            /**
+             * Format: double
+             * @description Share of good events asked for, between 0 and 1.
+             * @example 0.999
+             */
+            target: number;
+            /**
+             * Format: double
+             * @description Of a latency objective: slower than this is bad.
+             */
+            threshold_ms?: number | null;
+        };
+        SourceView: {
+            host: string;
+            id: string;
+            /**
+             * Format: int64
+             * @description How long ago its newest batch was measured.
+             */
+            lag_ms?: number | null;
+            /** Format: date-time */
+            last_at?: string | null;
+            state: string;
+        };
+        StepView: {
+            /** Format: int32 */
+            attempt: number;
+            error?: string | null;
+            /**
+             * Format: date-time
+             * @description When what the step did ends by itself.
+             */
+            expires_at?: string | null;
+            /** Format: date-time */
+            finished_at?: string | null;
+            /** @description Written before acting. */
+            intent: Record<string, never> | null;
+            kind: string;
+            /** @description Written after acting. */
+            result: Record<string, never> | null;
+            /** Format: int32 */
+            seq: number;
+            /** Format: date-time */
+            started_at?: string | null;
+            state: string;
+        };
+        /** @description Sent on the stream each second so that pages know when to refresh. */
+        TickView: {
+            /** Format: date-time */
+            at: string;
+        };
+        TierView: {
+            /** Format: double */
+            burn_rate_long?: number | null;
+            /** Format: double */
+            burn_rate_short?: number | null;
+            /** Format: double */
+            burn_rate_threshold: number;
+            /** Format: int64 */
+            long_seconds: number;
+            /** @example page-1h */
+            name: string;
+            /** @description `page` or `ticket`. */
+            severity: string;
+            /** Format: int64 */
+            short_seconds: number;
+            /** @description State of the tier's open alert, or `ok`. */
+            state: string;
+        };
+        WindowCountsView: {
+            /** Format: int64 */
+            bad: number;
+            /** Format: double */
+            coverage?: number | null;
+            /**
+             * Format: date-time
+             * @description The edges used: a window rounds back to the rows that were kept.
+             */
+            from: string;
+            /** Format: int64 */
+            good: number;
+            /** Format: date-time */
+            to: string;
+        };
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
+export type $defs = Record<string, never>;
+export interface operations {
+    list_alerts: {
+        parameters: {
+            query?: {
+                /**
+                 * @description `pending`, `firing` or `resolved`; all unless said.
+                 * @example firing
+                 */
+                state?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Items_AlertView"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    show_alert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    list_events: {
+        parameters: {
+            query?: {
+                /** @description Only events with a greater id, oldest first. Without it: the newest ones, newest first. */
+                after?: number;
+                /** @description At most 500; 100 unless said. */
+                limit?: number;
+                /** @description Only events about this service, objective, run or source. */
+                subject?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Items_EventView"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    list_limits: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Items_LimitView"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    clear_limits: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClearedView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    release_limit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    overview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OverviewView"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    list_runbooks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Items_RunbookView"];
+                };
+            };
+        };
+    };
+    list_runs: {
+        parameters: {
+            query?: {
+                /** @description At most 500; 100 unless said. */
+                limit?: number;
+                /** @description Only runs for this objective. */
+                objective?: string;
+                /** @description Only runs in this state. */
+                state?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Items_RunSummary"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    show_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunDetail"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    cancel_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunDetail"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    list_services: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Items_ServiceSummary"];
+                };
+            };
+        };
+    };
+    show_service: {
+        parameters: {
+            query?: {
+                /**
+                 * @description How far back the series and the routes look: 15m unless said.
+                 * @example 15m
+                 */
+                window?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServiceDetail"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    list_slos: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Items_SloSummary"];
+                };
+            };
+        };
+    };
+    show_slo: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SloDetail"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    slo_series: {
+        parameters: {
+            query?: {
+                /** @description An hour before `to` unless said. */
+                from?: string;
+                /**
+                 * @description Chosen for about 200 points unless said.
+                 * @example 1m
+                 */
+                step?: string;
+                /** @description Now unless said. */
+                to?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SloSeriesView"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    stream: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Last-Event-ID"?: number | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+        };
+    };
+    readyz: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReadinessView"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReadinessView"];
+                };
+            };
+        };
+    };
+}
