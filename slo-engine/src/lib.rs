@@ -3,10 +3,20 @@
 //! In: measurements of probes and definition files. Out: alert transitions, budgets, reports.
 //! Knows nothing about eBPF, HTTP, or how an alert is acted on.
 
+pub mod alert;
+pub mod budget;
 pub mod definitions;
 pub mod duration;
+mod engine;
+pub mod evaluate;
+pub mod event;
 pub mod measurement;
 mod name;
 pub mod objective;
+pub mod read;
+pub mod report;
 pub mod service;
 mod status;
+pub mod window;
+
+pub use engine::{Engine, EngineError, IngestError, Ingested, Keep, MIGRATOR, Maintained, Settings};

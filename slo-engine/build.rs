@@ -1,0 +1,4 @@
+fn main() {
+    // A new migration changes `MIGRATOR`, which cargo cannot see by itself.
+    println!("cargo::rerun-if-changed=../migrations");
+}

@@ -1,0 +1,225 @@
+//! What the engine knows, shaped for reading.
+//!
+//! In: a pool and the time to look from. Out: plain values, without JSON: the face decides on that.
+//! Numbers come from the same SQL functions that `psql` has.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+
+use crate::alert::{AlertId, AlertState, Evidence};
+use crate::event::EventKind;
+use crate::measurement::{Route, ServiceName, SourceId};
+use crate::objective::{BurnRate, ObjectiveName, Severity, Target, TierName};
+use crate::window::WindowCounts;
+
+mod alert;
+mod event;
+mod service;
+mod slo;
+
+pub use alert::{alert, alerts};
+pub use event::events;
+pub use service::{service, services, sources};
+pub use slo::{slo, slo_series, slos};
+
+/// Who counts, and how far behind it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    pub id: SourceId,
+    pub host: String,
+    pub first_contact_at: DateTime<Utc>,
+    pub last_at: DateTime<Utc>,
+    pub lag_ms: i64,
+    /// Its clock is ahead of ours by this much.
+    pub offset_ms: i64,
+    pub state: SourceState,
+}
+
+crate::measurement::words!(
+    SourceState, "source state", {
+        /// Its silence is a gap.
+        Expected => "expected",
+        /// It left in an orderly way.
+        Goodbye => "goodbye",
+        /// It was silent for too long, or another source took its host.
+        Retired => "retired",
+    }
+);
+
+/// A service over one window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    pub name: ServiceName,
+    /// Why its latest endpoint carries this name.
+    pub because: Option<String>,
+    pub endpoints: Vec<Endpoint>,
+    pub requests: u64,
+    /// 5xx, resets, closes without an answer, timeouts.
+    pub errors: u64,
+    pub requests_per_second: f64,
+    pub error_ratio: Option<f64>,
+    /// Turnaround, server role; client role for a service that is only called.
+    pub p50_ms: Option<f64>,
+    pub p99_ms: Option<f64>,
+    pub retransmits_per_second: f64,
+    pub rtt_ms: Option<f64>,
+    pub in_flight: Option<f64>,
+    pub overdue: Option<f64>,
+    pub coverage: Option<Decimal>,
+    pub objectives: Vec<ObjectiveName>,
+    pub worst_state: SloState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub port: u16,
+    pub cgroup: String,
+    pub executable: Option<String>,
+    pub source: SourceId,
+    pub because: String,
+    pub first_seen_at: DateTime<Utc>,
+}
+
+/// A service with its course over the window and its routes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceDetail {
+    pub service: Service,
+    pub course: ServiceCourse,
+    pub routes: Vec<RouteCounts>,
+}
+
+/// Columns of equal length; `at` is the end of each step.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ServiceCourse {
+    pub step: Duration,
+    pub at: Vec<DateTime<Utc>>,
+    pub requests: Vec<u64>,
+    pub errors: Vec<u64>,
+    pub p50_ms: Vec<Option<f64>>,
+    pub p99_ms: Vec<Option<f64>>,
+    pub retransmits: Vec<u64>,
+    /// `None`: nobody was expected to watch.
+    pub coverage: Vec<Option<f64>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct RouteCounts {
+    pub route: Route,
+    pub requests: u64,
+    pub errors: u64,
+    pub p50_ms: Option<f64>,
+    pub p99_ms: Option<f64>,
+    /// By exact status code.
+    pub statuses: Vec<(u16, u64)>,
+}
+
+/// An objective over its period.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slo {
+    pub name: ObjectiveName,
+    pub display_name: String,
+    pub description: String,
+    pub service: ServiceName,
+    pub kind: SloKind,
+    pub target: Target,
+    pub threshold: Option<Duration>,
+    pub period: Duration,
+    /// Of the whole period.
+    pub counts: WindowCounts,
+    /// Share of good events; `None` when nothing was counted.
+    pub sli: Option<Decimal>,
+    /// 1: all left. Below 0: overspent.
+    pub budget_remaining: Decimal,
+    pub budget_spent_events: u64,
+    pub budget_total_events: Decimal,
+    /// Every window of the tiers, short before long.
+    pub burn: Vec<Burn>,
+    pub state: SloState,
+    /// At the burn rate of the last hour.
+    pub exhausts_at: Option<DateTime<Utc>>,
+    pub tiers: Vec<TierState>,
+}
+
+crate::measurement::words!(
+    SloKind, "kind of SLO", {
+        Availability => "availability",
+        Latency => "latency",
+        Ratio => "ratio",
+    }
+);
+
+crate::measurement::words!(
+    /// Worst last.
+    SloState, "SLO state", {
+        Ok => "ok",
+        NoData => "no_data",
+        /// The last hour spends faster than the period allows.
+        Burning => "burning",
+        /// The period's budget is spent.
+        Exhausted => "exhausted",
+        Firing => "firing",
+    }
+);
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Burn {
+    pub window: Duration,
+    pub burn_rate: Decimal,
+    pub counts: WindowCounts,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct TierState {
+    pub name: TierName,
+    pub severity: Severity,
+    pub long: Duration,
+    pub short: Duration,
+    pub threshold: BurnRate,
+    pub burn_rate_long: Decimal,
+    pub burn_rate_short: Decimal,
+    /// The open alert's; `None` when none is open.
+    pub state: Option<AlertState>,
+    pub frozen_since: Option<DateTime<Utc>>,
+}
+
+/// Columns of equal length; `at` is the end of each step.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SloCourse {
+    pub at: Vec<DateTime<Utc>>,
+    /// Of the period that ends at the step's end.
+    pub budget_remaining: Vec<Option<Decimal>>,
+    /// Of the step.
+    pub burn_rate: Vec<Option<Decimal>>,
+    pub good: Vec<u64>,
+    pub bad: Vec<u64>,
+    pub coverage: Vec<Option<Decimal>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alert {
+    pub id: AlertId,
+    pub objective: ObjectiveName,
+    pub service: ServiceName,
+    pub tier: TierName,
+    pub severity: Severity,
+    pub state: AlertState,
+    pub opened_at: DateTime<Utc>,
+    pub fired_at: Option<DateTime<Utc>>,
+    pub resolved_at: Option<DateTime<Utc>>,
+    /// Of the latest transition.
+    pub evidence: Evidence,
+    pub traceparent: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordedEvent {
+    pub id: i64,
+    pub at: DateTime<Utc>,
+    pub kind: EventKind,
+    pub subject: String,
+    pub message: String,
+    pub data: serde_json::Value,
+    pub traceparent: Option<String>,
+}
