@@ -4,4 +4,6 @@
 //! In: what to watch, from `slo-engine`'s definitions. Out: batches of cumulative readings, each
 //! carrying its losses. Nothing is subtracted here, and nothing here knows what a budget is.
 
+pub mod bpf_syscall;
+pub mod bpffs;
 pub mod limit;

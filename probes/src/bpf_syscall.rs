@@ -1,0 +1,163 @@
+//! The few bpf(2) commands that aya 0.14 does not expose, or does otherwise than we need.
+//!
+//! Links are updated by compare-and-swap, so that a second agent is never overwritten unseen, and
+//! an XDP program is attached by a link only: aya falls back to netlink on `EINVAL`, and netlink
+//! replaces what others attached.
+
+use std::{
+    ffi::CString,
+    io,
+    os::{
+        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
+};
+
+const OBJ_PIN: libc::c_int = 6;
+const OBJ_GET: libc::c_int = 7;
+const PROG_GET_FD_BY_ID: libc::c_int = 13;
+const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const LINK_CREATE: libc::c_int = 28;
+const LINK_UPDATE: libc::c_int = 29;
+
+const F_REPLACE: u32 = 4;
+const ATTACH_XDP: u32 = 37;
+
+/// `union bpf_attr`, zeroed and long enough for every command used here.
+#[repr(C, align(8))]
+struct Attributes([u32; 32]);
+
+/// The head of `struct bpf_link_info`, and the part that depends on the link's kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkInfo {
+    /// `enum bpf_link_type`: 3 is a cgroup, 6 is XDP.
+    pub kind: u32,
+    pub link_id: u32,
+    pub program_id: u32,
+    /// Words from byte 16 on. Cgroup: id (two words), attach type. XDP: interface index, 0 when
+    /// the device is gone.
+    pub target: [u32; 4],
+}
+
+pub const LINK_KIND_CGROUP: u32 = 3;
+pub const LINK_KIND_XDP: u32 = 6;
+
+/// Opens what is pinned at `path`.
+pub fn object_get(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attributes = Attributes([0; 32]);
+    set_address(&mut attributes, 0, path.as_ptr() as u64);
+    let fd = bpf(OBJ_GET, &mut attributes)?;
+    Ok(own(fd))
+}
+
+/// Pins a program, map or link at `path`, whose directory must exist.
+pub fn object_pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attributes = Attributes([0; 32]);
+    set_address(&mut attributes, 0, path.as_ptr() as u64);
+    attributes.0[2] = word(object);
+    bpf(OBJ_PIN, &mut attributes).map(drop)
+}
+
+/// Puts `new` into a link. With `expected`, only if that program is the one in it: else `EPERM`.
+/// `ENOLINK` says that what the link was attached to is gone. The kernel does not compare
+/// directions: an egress program goes into an ingress link without a word.
+pub fn link_update(
+    link: BorrowedFd<'_>,
+    new: BorrowedFd<'_>,
+    expected: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let mut attributes = Attributes([0; 32]);
+    attributes.0[0] = word(link);
+    attributes.0[1] = word(new);
+    if let Some(expected) = expected {
+        attributes.0[2] = F_REPLACE;
+        attributes.0[3] = word(expected);
+    }
+    bpf(LINK_UPDATE, &mut attributes).map(drop)
+}
+
+/// Attaches an XDP program to an interface of the calling thread's network namespace. Never
+/// replaces anything: `EBUSY` (same mode) or `EEXIST` (other mode) when a program is there.
+pub fn link_create_xdp(program: BorrowedFd<'_>, interface: u32, flags: u32) -> io::Result<OwnedFd> {
+    let mut attributes = Attributes([0; 32]);
+    attributes.0[0] = word(program);
+    attributes.0[1] = interface;
+    attributes.0[2] = ATTACH_XDP;
+    attributes.0[3] = flags;
+    let fd = bpf(LINK_CREATE, &mut attributes)?;
+    Ok(own(fd))
+}
+
+pub fn program_by_id(id: u32) -> io::Result<OwnedFd> {
+    let mut attributes = Attributes([0; 32]);
+    attributes.0[0] = id;
+    let fd = bpf(PROG_GET_FD_BY_ID, &mut attributes)?;
+    Ok(own(fd))
+}
+
+pub fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
+    let info = object_info(link)?;
+    Ok(LinkInfo {
+        kind: info[0],
+        link_id: info[1],
+        program_id: info[2],
+        target: [info[4], info[5], info[6], info[7]],
+    })
+}
+
+/// The name a program was loaded under, at most 15 bytes.
+pub fn program_name(program: BorrowedFd<'_>) -> io::Result<String> {
+    // `name` stands at byte 64 of `struct bpf_prog_info`.
+    let info = object_info(program)?;
+    let bytes: Vec<u8> = info[16..20].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let length = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
+}
+
+/// The first 256 bytes of an object's information; the kernel fills what it knows.
+fn object_info(object: BorrowedFd<'_>) -> io::Result<[u32; 64]> {
+    #[repr(C, align(8))]
+    struct Info([u32; 64]);
+    let mut info = Info([0; 64]);
+    let mut attributes = Attributes([0; 32]);
+    attributes.0[0] = word(object);
+    attributes.0[1] = 256;
+    set_address(&mut attributes, 2, (&raw mut info) as u64);
+    bpf(OBJ_GET_INFO_BY_FD, &mut attributes)?;
+    Ok(info.0)
+}
+
+fn set_address(attributes: &mut Attributes, word: usize, address: u64) {
+    let bytes = address.to_ne_bytes();
+    attributes.0[word] = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    attributes.0[word + 1] = u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+}
+
+fn word(fd: BorrowedFd<'_>) -> u32 {
+    fd.as_raw_fd().cast_unsigned()
+}
+
+fn bpf(command: libc::c_int, attributes: &mut Attributes) -> io::Result<libc::c_int> {
+    // SAFETY: the attributes are a live, zero-padded `union bpf_attr`, and every address in them
+    // outlives the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            &raw mut *attributes,
+            size_of::<Attributes>(),
+        )
+    };
+    match libc::c_int::try_from(result) {
+        Ok(value) if value >= 0 => Ok(value),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn own(fd: libc::c_int) -> OwnedFd {
+    // SAFETY: the kernel just handed this descriptor to us and nothing else knows it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
