@@ -1,0 +1,83 @@
+//! kill -9 in the middle of load: nothing is lost, nothing is counted twice, nobody is paged twice.
+
+mod support;
+
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use support::eventually;
+use support::network::{Network, SERVER, Side};
+use support::nginx::{Nginx, booked_and_logged};
+use support::slowburn::Slowburn;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const SERVICE: &str = "
+apiVersion: slowburn/v1
+kind: Service
+metadata: {name: shop}
+spec:
+  match: {port: 8080}
+  objectives: [{availability: 99%}]
+  window: 30d
+";
+
+fn load(network: &Network, seconds: u32) -> support::network::Running {
+    let (duration, url) = (format!("-d{seconds}s"), format!("http://{SERVER}:8080/ok"));
+    network.spawn(Side::Client, "wrk", &["-t1", "-c8", &duration, &url])
+}
+
+fn booked(slowburn: &Slowburn) -> u64 {
+    slowburn.try_get("/api/v1/slos/shop-availability").ok().and_then(|slo| slo["good"].as_u64()).unwrap_or(0)
+}
+
+#[test]
+fn a_killed_slowburn_loses_and_doubles_no_request() {
+    let network = Network::create();
+    let mut slowburn = Slowburn::start(&network, SERVICE);
+    let nginx = Nginx::start(&network);
+    let mut load = load(&network, 12);
+    for _ in 0..2 {
+        let before = booked(&slowburn);
+        eventually("load to be booked", PATIENCE, || (booked(&slowburn) > before + 500).then_some(()));
+        slowburn.kill();
+        // While nobody reads, the kernel goes on counting.
+        let logged = nginx.counts()["200"];
+        eventually("requests without an agent", PATIENCE, || (nginx.counts()["200"] > logged + 500).then_some(()));
+        slowburn.launch();
+    }
+    load.0.wait().unwrap();
+    let (booked, logged) = booked_and_logged(&slowburn, "shop", &nginx);
+    assert_eq!(booked, logged);
+}
+
+#[test]
+fn a_killed_postgres_costs_nothing() {
+    let network = Network::create();
+    let slowburn = Slowburn::start(&network, SERVICE);
+    let nginx = Nginx::start(&network);
+    let mut load = load(&network, 10);
+    for _ in 0..2 {
+        let (before, postgres) = (booked(&slowburn), slowburn.postgres_pid());
+        eventually("load to be booked", PATIENCE, || (booked(&slowburn) > before + 500).then_some(()));
+        kill(postgres, Signal::SIGKILL).unwrap();
+        eventually("another Postgres", PATIENCE, || (slowburn.postgres_pid() != postgres).then_some(()));
+    }
+    load.0.wait().unwrap();
+    let (booked, logged) = booked_and_logged(&slowburn, "shop", &nginx);
+    assert_eq!(booked, logged);
+}
+
+#[test]
+fn an_orderly_stop_leaves_no_postgres_and_keeps_counting() {
+    let network = Network::create();
+    let mut slowburn = Slowburn::start(&network, SERVICE);
+    let nginx = Nginx::start(&network);
+    let postgres = slowburn.postgres_pid();
+    slowburn.stop();
+    assert!(kill(postgres, None).is_err(), "Postgres outlived an orderly stop");
+    network.output(Side::Client, "ab", &["-q", "-n", "500", "-c", "4", &format!("http://{SERVER}:8080/ok")]);
+    slowburn.launch();
+    let (booked, logged) = booked_and_logged(&slowburn, "shop", &nginx);
+    assert_eq!(booked, logged);
+}

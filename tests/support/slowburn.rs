@@ -1,0 +1,174 @@
+//! A slowburn of the test's own: the real binary, with a private Postgres, on a free port.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::eventually;
+use super::network::Network;
+
+#[derive(Debug)]
+pub struct Slowburn {
+    directory: TempDir,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    instance: String,
+    child: Option<Child>,
+    address: String,
+}
+
+impl Slowburn {
+    /// Watches the network's cgroup with these definitions (YAML). Ledger slots are one second.
+    pub fn start(network: &Network, definitions: &str) -> Slowburn {
+        Self::start_with(network, definitions, &[], &[])
+    }
+
+    pub fn start_with(
+        network: &Network,
+        definitions: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Slowburn {
+        let directory = tempfile::tempdir().unwrap();
+        // Postgres runs as another user and must be able to walk here.
+        fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
+        let config = directory.path().join("definitions.yaml");
+        fs::write(&config, definitions).unwrap();
+        let mut all: Vec<String> = [
+            "run",
+            "--listen=127.0.0.1:0",
+            "--slot=1s",
+            &format!("--config={}", config.display()),
+            &format!("--state-dir={}", directory.path().join("state").display()),
+            &format!("--cgroup={}", network.cgroup.display()),
+            &format!("--instance={}", network.name),
+        ]
+        .map(String::from)
+        .to_vec();
+        all.extend(arguments.iter().map(ToString::to_string));
+        let environment =
+            environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let mut slowburn = Slowburn {
+            directory,
+            arguments: all,
+            environment,
+            instance: network.name.clone(),
+            child: None,
+            address: String::new(),
+        };
+        slowburn.launch();
+        slowburn
+    }
+
+    /// Starts (again) and waits until it says where it listens.
+    pub fn launch(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_slowburn"))
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env_remove("DATABASE_URL")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        let Some((_, address)) = line.trim().split_once("http://") else {
+            let status = child.wait().unwrap();
+            panic!("slowburn ended ({status}) instead of listening; it said `{line}`");
+        };
+        self.address = format!("http://{address}");
+        self.child = Some(child);
+        eventually("slowburn to be ready", Duration::from_secs(60), || self.try_get("/readyz").ok());
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.as_ref().expect("it runs").id()).unwrap())
+    }
+
+    /// As a crash would.
+    pub fn kill(&mut self) {
+        kill(self.pid(), Signal::SIGKILL).unwrap();
+        self.child.take().unwrap().wait().unwrap();
+    }
+
+    /// In order; panics when it does not end well.
+    pub fn stop(&mut self) {
+        kill(self.pid(), Signal::SIGTERM).unwrap();
+        let status = self.child.take().unwrap().wait().unwrap();
+        assert!(status.success(), "slowburn ended with {status}");
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Value {
+        self.try_get(path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
+    }
+
+    pub fn try_get(&self, path: &str) -> Result<Value, String> {
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--fail-with-body", "--max-time", "10"])
+            .arg(format!("{}{path}", self.address))
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if !output.status.success() {
+            return Err(format!("{text} {}", String::from_utf8_lossy(&output.stderr)));
+        }
+        serde_json::from_str(&text).or(Ok(Value::String(text)))
+    }
+
+    /// One value out of the private database.
+    #[track_caller]
+    pub fn sql(&self, query: &str) -> String {
+        let output = Command::new("psql")
+            .args(["--no-psqlrc", "-At", "-U", "slowburn", "-d", "slowburn", "-h"])
+            .arg(self.state().join("postgres/socket"))
+            .args(["-c", query])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{query}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_string()
+    }
+
+    pub fn postgres_pid(&self) -> Pid {
+        let lock = fs::read_to_string(self.state().join("postgres/data/postmaster.pid")).unwrap();
+        Pid::from_raw(lock.lines().next().unwrap().parse().unwrap())
+    }
+}
+
+impl Drop for Slowburn {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            let _gone = kill(self.pid(), Signal::SIGTERM);
+            let _gone = self.child.take().unwrap().wait();
+        }
+        if let Ok(lock) = fs::read_to_string(self.state().join("postgres/data/postmaster.pid"))
+            && let Some(pid) = lock.lines().next().and_then(|line| line.parse().ok())
+        {
+            let _gone = kill(Pid::from_raw(pid), Signal::SIGQUIT);
+        }
+        let _gone =
+            Command::new(env!("CARGO_BIN_EXE_slowburn")).args(["unload", "--instance", &self.instance]).output();
+    }
+}
+
+/// Reads a file that a server appends to.
+pub fn lines(path: &Path) -> Vec<String> {
+    fs::read_to_string(path).unwrap_or_default().lines().map(String::from).collect()
+}
