@@ -5,5 +5,6 @@
 
 #![cfg_attr(not(test), no_std)]
 
+pub mod limit;
 pub mod limit_wire;
 pub mod wire;
