@@ -10,7 +10,9 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use remediation::LimitsError;
 use serde::Serialize;
+use slo_engine::EngineError;
 use utoipa::ToSchema;
 
 pub type Result<T, E = ApiError> = std::result::Result<T, E>;
@@ -131,6 +133,13 @@ impl ApiError {
     }
 }
 
+/// What the caller reads.
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
 fn is_json(response: &Response<Body>) -> bool {
     response.headers()[CONTENT_TYPE]
         .as_bytes()
@@ -176,6 +185,27 @@ impl From<sqlx::Error> for ApiError {
                 .caused_by(error)
         } else {
             Self::internal(error)
+        }
+    }
+}
+
+impl From<EngineError> for ApiError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Database(error) => error.into(),
+            EngineError::UnknownObjective(name) => Self::not_found("objective", name),
+            EngineError::UnknownService(name) => Self::not_found("service", name),
+            error => Self::internal(error),
+        }
+    }
+}
+
+impl From<LimitsError> for ApiError {
+    fn from(error: LimitsError) -> Self {
+        match error {
+            LimitsError::Unsupported(why) => Self::unavailable(format!("this host has no limiter: {why}"))
+                .hint("`slowburn doctor` says what is missing"),
+            LimitsError::Failed(cause) => Self::unavailable("the limiter did not answer").caused_by(cause),
         }
     }
 }

@@ -86,6 +86,16 @@ where
     }
 }
 
+/// How many items a list gives: 100 unless said, at most 500.
+pub fn page(limit: Option<u32>) -> Result<u32, ApiError> {
+    match limit.unwrap_or(100) {
+        limit @ 1..=500 => Ok(limit),
+        limit => Err(ApiError::bad_request(format!(
+            "`limit` is {limit}, expected 1 to 500"
+        ))),
+    }
+}
+
 fn decapitalised(text: &str) -> String {
     let mut letters = text.chars();
     letters

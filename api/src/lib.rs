@@ -7,12 +7,21 @@
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests panic"))]
 
 mod error;
+mod exposition;
 mod extract;
+mod guard;
+mod ingest;
+mod live;
 pub mod openapi;
+mod readiness;
+mod router;
 mod routes;
 mod span;
 mod state;
 pub mod views;
 
 pub use error::{ApiError, ErrorEnvelope, ErrorView};
+pub use ingest::IngestCounters;
+pub use readiness::{Part, Readiness};
+pub use router::router;
 pub use state::AppState;

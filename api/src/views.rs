@@ -7,6 +7,7 @@
 mod alert;
 mod event;
 mod limit;
+mod number;
 mod overview;
 mod run;
 mod runbook;
@@ -21,6 +22,8 @@ pub use run::{DeliveryView, RunDetail, RunSummary, StepView};
 pub use runbook::{RunbookStepView, RunbookView};
 pub use service::{EndpointView, RouteView, ServiceDetail, ServiceSeriesView, ServiceSummary};
 pub use slo::{BurnView, SloDetail, SloKind, SloSeriesView, SloState, SloSummary, TierView};
+
+pub(crate) use number::{measured, number};
 
 use serde::Serialize;
 use utoipa::ToSchema;

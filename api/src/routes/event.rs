@@ -1,10 +1,13 @@
+//! The journal.
+
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
+use slo_engine::read;
 use utoipa::IntoParams;
 
-use crate::error::{ApiError, ErrorEnvelope, Result};
-use crate::extract::Query;
+use crate::error::{ErrorEnvelope, Result};
+use crate::extract::{Query, page};
 use crate::state::AppState;
 use crate::views::{EventView, Items};
 
@@ -23,8 +26,11 @@ pub struct ListQuery {
 #[utoipa::path(get, path = "/api/v1/events", tag = "events", operation_id = "list_events", params(ListQuery),
     responses((status = 200, body = Items<EventView>), (status = 400, body = ErrorEnvelope)))]
 pub async fn list(
-    State(_state): State<AppState>,
-    Query(_query): Query<ListQuery>,
+    State(state): State<AppState>,
+    Query(query): Query<ListQuery>,
 ) -> Result<Json<Items<EventView>>> {
-    Err(ApiError::unavailable("not served yet"))
+    let limit = page(query.limit)?;
+    Ok(Json(Items::of(
+        read::events(&state.pool, query.after, query.subject.as_deref(), limit).await?,
+    )))
 }

@@ -1,12 +1,26 @@
-use axum::extract::State;
+//! Liveness asks whether the process answers, readiness whether it can do its work.
 
-use crate::error::{ApiError, Result};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+
 use crate::state::AppState;
 use crate::views::ReadinessView;
+
+pub async fn healthz() -> &'static str {
+    "ok\n"
+}
 
 /// Whether this process can do its work, and if not, why.
 #[utoipa::path(get, path = "/readyz", tag = "health", operation_id = "readyz",
     responses((status = 200, body = ReadinessView), (status = 503, body = ReadinessView)))]
-pub async fn readyz(State(_state): State<AppState>) -> Result<()> {
-    Err(ApiError::unavailable("not served yet"))
+pub async fn readyz(State(state): State<AppState>) -> Response {
+    let view = ReadinessView::from(&*state.readiness.borrow());
+    let status = if view.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, Json(view)).into_response()
 }

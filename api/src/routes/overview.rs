@@ -1,13 +1,43 @@
+//! The first page in one answer.
+
 use axum::Json;
 use axum::extract::State;
+use chrono::Utc;
+use slo_engine::alert::AlertState;
+use slo_engine::read;
 
-use crate::error::{ApiError, ErrorEnvelope, Result};
+use super::limit;
+use crate::error::{ErrorEnvelope, Result};
 use crate::state::AppState;
-use crate::views::OverviewView;
+use crate::views::{AlertView, OverviewView, SloSummary, SourceView};
 
-/// The first page in one answer: every objective, open alerts, live limits, sources.
+/// More open alerts than this are no overview.
+const ALERTS_MAX: u32 = 100;
+
+/// Every objective, open alerts, live limits, sources.
 #[utoipa::path(get, path = "/api/v1/overview", tag = "overview", operation_id = "overview",
     responses((status = 200, body = OverviewView), (status = 503, body = ErrorEnvelope)))]
-pub async fn show(State(_state): State<AppState>) -> Result<Json<OverviewView>> {
-    Err(ApiError::unavailable("not served yet"))
+pub async fn show(State(state): State<AppState>) -> Result<Json<OverviewView>> {
+    let now = Utc::now();
+    let (slos, firing, pending, sources, limits) = tokio::join!(
+        read::slos(&state.pool, now),
+        read::alerts(&state.pool, Some(AlertState::Firing), ALERTS_MAX),
+        read::alerts(&state.pool, Some(AlertState::Pending), ALERTS_MAX),
+        read::sources(&state.pool, now),
+        limit::live(&state),
+    );
+    // The limiter is another machine than the database: the budgets are true without it.
+    let (limits, notes) = match limits {
+        Ok(limits) => (limits, Vec::new()),
+        Err(error) => (Vec::new(), vec![format!("limits are not known: {error}")]),
+    };
+    let alerts = firing?.into_iter().chain(pending?);
+    Ok(Json(OverviewView {
+        items: slos?.into_iter().map(SloSummary::from).collect(),
+        alerts: alerts.map(AlertView::from).collect(),
+        limits,
+        sources: sources?.into_iter().map(SourceView::from).collect(),
+        generated_at: now,
+        notes,
+    }))
 }

@@ -1,6 +1,11 @@
+//! Services: how they do, by themselves and route by route.
+
 use axum::Json;
 use axum::extract::State;
+use chrono::Utc;
 use serde::Deserialize;
+use slo_engine::measurement::ServiceName;
+use slo_engine::read;
 use utoipa::IntoParams;
 
 use crate::error::{ApiError, ErrorEnvelope, Result};
@@ -9,28 +14,52 @@ use crate::span::Span;
 use crate::state::AppState;
 use crate::views::{Items, ServiceDetail, ServiceSummary};
 
-#[utoipa::path(get, path = "/api/v1/services", tag = "services", operation_id = "list_services",
-    responses((status = 200, body = Items<ServiceSummary>)))]
-pub async fn list(State(_state): State<AppState>) -> Result<Json<Items<ServiceSummary>>> {
-    Err(ApiError::unavailable("not served yet"))
-}
-
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub struct ShowQuery {
-    /// How far back the series and the routes look: 15m unless said.
+pub struct WindowQuery {
+    /// How far back to look, at most 30d. Unless said: 5m for the list, 15m for one service.
     #[param(value_type = Option<String>, example = "15m")]
     pub window: Option<Span>,
 }
 
+impl WindowQuery {
+    fn or(&self, default: Span) -> Result<std::time::Duration> {
+        let window = self.window.unwrap_or(default).get();
+        if window > Span::seconds(30 * 86_400).get() {
+            return Err(ApiError::bad_request("`window` is longer than 30d"));
+        }
+        Ok(window)
+    }
+}
+
+#[utoipa::path(get, path = "/api/v1/services", tag = "services", operation_id = "list_services",
+    params(WindowQuery),
+    responses((status = 200, body = Items<ServiceSummary>), (status = 400, body = ErrorEnvelope)))]
+pub async fn list(
+    State(state): State<AppState>,
+    Query(query): Query<WindowQuery>,
+) -> Result<Json<Items<ServiceSummary>>> {
+    let window = query.or(Span::seconds(300))?;
+    Ok(Json(Items::of(
+        read::services(&state.pool, window, Utc::now()).await?,
+    )))
+}
+
 #[utoipa::path(get, path = "/api/v1/services/{name}", tag = "services", operation_id = "show_service",
-    params(("name" = String, Path), ShowQuery),
-    responses((status = 200, body = ServiceDetail), (status = 404, body = ErrorEnvelope)))]
+    params(("name" = String, Path), WindowQuery),
+    responses((status = 200, body = ServiceDetail), (status = 400, body = ErrorEnvelope),
+              (status = 404, body = ErrorEnvelope)))]
 pub async fn show(
-    State(_state): State<AppState>,
-    Path(_name): Path<String>,
-    Query(_query): Query<ShowQuery>,
+    State(state): State<AppState>,
+    Path(name): Path<String>,
+    Query(query): Query<WindowQuery>,
 ) -> Result<Json<ServiceDetail>> {
-    Err(ApiError::unavailable("not served yet"))
+    let unknown = || ApiError::not_found("service", &name);
+    let window = query.or(Span::seconds(900))?;
+    let service: ServiceName = name.parse().map_err(|_| unknown())?;
+    let detail = read::service(&state.pool, &service, window, Utc::now())
+        .await?
+        .ok_or_else(unknown)?;
+    Ok(Json(detail.into()))
 }

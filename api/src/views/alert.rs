@@ -2,7 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use slo_engine::alert::Evidence;
+use slo_engine::read;
+use slo_engine::window::WindowCounts;
 use utoipa::ToSchema;
+
+use super::number::{coverage, number, trace_id};
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct AlertView {
@@ -29,6 +34,10 @@ pub struct EvidenceView {
     pub burn_rate_long: Option<f64>,
     pub burn_rate_short: Option<f64>,
     pub threshold: f64,
+    /// Chance of at least this many bad events if it burned at the threshold exactly.
+    pub chance: Option<f64>,
+    /// Bad events in the long window that would be evidence enough.
+    pub bad_needed: Option<u64>,
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -39,4 +48,52 @@ pub struct WindowCountsView {
     pub from: DateTime<Utc>,
     pub to: DateTime<Utc>,
     pub coverage: Option<f64>,
+    /// Counts known to be lost.
+    pub lost: u64,
+}
+
+impl From<read::Alert> for AlertView {
+    fn from(alert: read::Alert) -> Self {
+        Self {
+            id: alert.id.0,
+            objective: alert.objective.to_string(),
+            service: alert.service.to_string(),
+            tier: alert.tier.to_string(),
+            severity: alert.severity.to_string(),
+            state: alert.state.to_string(),
+            opened_at: alert.opened_at,
+            fired_at: alert.fired_at,
+            resolved_at: alert.resolved_at,
+            evidence: alert.evidence.into(),
+            trace_id: trace_id(alert.traceparent.as_deref()),
+        }
+    }
+}
+
+impl From<Evidence> for EvidenceView {
+    fn from(evidence: Evidence) -> Self {
+        let rate = |counts: &WindowCounts, rate| (counts.total() > 0).then(|| number(rate));
+        Self {
+            burn_rate_long: rate(&evidence.long, evidence.burn_rate_long),
+            burn_rate_short: rate(&evidence.short, evidence.burn_rate_short),
+            long: evidence.long.into(),
+            short: evidence.short.into(),
+            threshold: number(evidence.threshold.value()),
+            chance: evidence.chance,
+            bad_needed: evidence.bad_needed,
+        }
+    }
+}
+
+impl From<WindowCounts> for WindowCountsView {
+    fn from(counts: WindowCounts) -> Self {
+        Self {
+            coverage: coverage(&counts),
+            good: counts.good,
+            bad: counts.bad,
+            from: counts.from,
+            to: counts.to,
+            lost: counts.lost,
+        }
+    }
 }

@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use slo_engine::read;
 use utoipa::ToSchema;
+
+use super::number::trace_id;
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct EventView {
@@ -22,4 +25,18 @@ pub struct EventView {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct TickView {
     pub at: DateTime<Utc>,
+}
+
+impl From<read::RecordedEvent> for EventView {
+    fn from(event: read::RecordedEvent) -> Self {
+        Self {
+            id: event.id,
+            at: event.at,
+            kind: event.kind.to_string(),
+            subject: event.subject,
+            message: event.message,
+            data: event.data,
+            trace_id: trace_id(event.traceparent.as_deref()),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Rate limits that are live in the kernel.
 
 use chrono::{DateTime, Utc};
+use remediation::LiveLimit;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -25,4 +26,27 @@ pub struct LimitView {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ClearedView {
     pub cleared: u64,
+}
+
+impl LimitView {
+    pub fn new(live: LiveLimit, run_id: Option<i64>) -> Self {
+        let LiveLimit {
+            limit,
+            passed,
+            dropped,
+            mode,
+        } = live;
+        Self {
+            id: limit.id.0,
+            service: limit.service.to_string(),
+            source: limit.source.to_string(),
+            rate_per_second: limit.rate_per_second,
+            burst: limit.burst,
+            expires_at: limit.expires_at,
+            passed,
+            dropped,
+            mode: mode.to_string(),
+            run_id,
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use slo_engine::read;
 use utoipa::ToSchema;
 
 use super::{AlertView, LimitView, SloSummary};
@@ -14,15 +15,20 @@ pub struct OverviewView {
     pub limits: Vec<LimitView>,
     pub sources: Vec<SourceView>,
     pub generated_at: DateTime<Utc>,
+    /// What could not be read, in words: the rest is still true.
+    pub notes: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct SourceView {
     pub id: String,
     pub host: String,
-    pub last_at: Option<DateTime<Utc>>,
+    pub last_at: DateTime<Utc>,
     /// How long ago its newest batch was measured.
-    pub lag_ms: Option<i64>,
+    pub lag_ms: i64,
+    /// Its clock is ahead of ours by this much.
+    pub offset_ms: i64,
+    /// `expected` or `goodbye`.
     pub state: String,
 }
 
@@ -39,4 +45,17 @@ pub struct CheckView {
     pub ready: bool,
     /// Why it is not ready, or why it is not wanted here.
     pub reason: Option<String>,
+}
+
+impl From<read::Source> for SourceView {
+    fn from(source: read::Source) -> Self {
+        Self {
+            id: source.id.to_string(),
+            host: source.host,
+            last_at: source.last_at,
+            lag_ms: source.lag_ms,
+            offset_ms: source.offset_ms,
+            state: source.state.to_string(),
+        }
+    }
 }

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use slo_engine::read;
 use utoipa::ToSchema;
 
 use super::SloState;
+use super::number::{epoch_seconds, number, whole};
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ServiceSummary {
     pub name: String,
-    /// Why the service carries its name, as discovery or the definition says it.
-    pub because: String,
+    /// Why its latest endpoint carries this name; null while no endpoint was found.
+    pub because: Option<String>,
     pub endpoints: Vec<EndpointView>,
     pub requests_per_second: Option<f64>,
     /// Share of requests that went wrong by the default availability rule.
@@ -35,6 +37,7 @@ pub struct EndpointView {
     pub cgroup: String,
     pub executable: Option<String>,
     pub source: String,
+    pub because: String,
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -45,7 +48,7 @@ pub struct ServiceDetail {
     pub routes: Vec<RouteView>,
 }
 
-/// Columns of equal length: one value a step, null where nothing was measured.
+/// Columns of equal length: one value a step, null where nothing was measured. `at` is a step's end.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ServiceSeriesView {
     pub step_seconds: u64,
@@ -69,4 +72,92 @@ pub struct RouteView {
     pub p99_ms: Option<f64>,
     /// Requests by exact status code.
     pub statuses: BTreeMap<String, u64>,
+}
+
+impl From<read::Service> for ServiceSummary {
+    fn from(service: read::Service) -> Self {
+        // A rate of what nobody watches is not zero.
+        let watched = service.coverage.is_some() || service.requests > 0;
+        Self {
+            name: service.name.to_string(),
+            because: service.because,
+            endpoints: service.endpoints.into_iter().map(EndpointView::from).collect(),
+            requests_per_second: watched.then_some(service.requests_per_second),
+            error_ratio: service.error_ratio,
+            p50_ms: service.p50_ms,
+            p99_ms: service.p99_ms,
+            retransmits_per_second: watched.then_some(service.retransmits_per_second),
+            rtt_ms: service.rtt_ms,
+            in_flight: service.in_flight.and_then(whole),
+            overdue: service.overdue.and_then(whole),
+            coverage: service.coverage.map(number),
+            slos: service.objectives.iter().map(ToString::to_string).collect(),
+            worst_state: service.worst_state.into(),
+        }
+    }
+}
+
+impl From<read::Endpoint> for EndpointView {
+    fn from(endpoint: read::Endpoint) -> Self {
+        Self {
+            port: endpoint.port,
+            cgroup: endpoint.cgroup,
+            executable: endpoint.executable,
+            source: endpoint.source.to_string(),
+            because: endpoint.because,
+        }
+    }
+}
+
+impl From<read::ServiceDetail> for ServiceDetail {
+    fn from(detail: read::ServiceDetail) -> Self {
+        Self {
+            summary: detail.service.into(),
+            series: detail.course.into(),
+            routes: detail.routes.into_iter().map(RouteView::from).collect(),
+        }
+    }
+}
+
+impl From<read::ServiceCourse> for ServiceSeriesView {
+    fn from(course: read::ServiceCourse) -> Self {
+        let counts = |column: Vec<u64>| {
+            let covered = course
+                .coverage
+                .iter()
+                .map(|coverage| coverage.is_some_and(|share| share > 0.0));
+            column
+                .into_iter()
+                .zip(covered)
+                .map(|(count, covered)| (covered || count > 0).then_some(count))
+                .collect()
+        };
+        Self {
+            step_seconds: course.step.as_secs(),
+            at: epoch_seconds(&course.at),
+            requests: counts(course.requests),
+            errors: counts(course.errors),
+            p50_ms: course.p50_ms,
+            p99_ms: course.p99_ms,
+            retransmits: counts(course.retransmits),
+            coverage: course.coverage,
+        }
+    }
+}
+
+impl From<read::RouteCounts> for RouteView {
+    fn from(counts: read::RouteCounts) -> Self {
+        Self {
+            route: counts.route.to_string(),
+            requests: counts.requests,
+            errors: counts.errors,
+            p50_ms: counts.p50_ms,
+            p99_ms: counts.p99_ms,
+            statuses: counts
+                .statuses
+                .into_iter()
+                .map(|(code, count)| (code.to_string(), count))
+                .collect(),
+        }
+    }
 }

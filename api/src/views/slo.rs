@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use slo_engine::read;
 use utoipa::ToSchema;
+
+use super::number::{coverage, epoch_seconds, measured, number};
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct SloSummary {
@@ -18,6 +21,8 @@ pub struct SloSummary {
     pub period_seconds: u64,
     pub good: u64,
     pub bad: u64,
+    /// Events of the period that are known to have been lost.
+    pub lost: u64,
     /// Share of good events over the period; null while nothing was counted.
     pub sli: Option<f64>,
     /// Share of the error budget left: 1 is all of it, below 0 is overspent.
@@ -80,8 +85,9 @@ pub struct TierView {
     pub burn_rate_threshold: f64,
     pub burn_rate_long: Option<f64>,
     pub burn_rate_short: Option<f64>,
-    /// State of the tier's open alert, or `ok`.
+    /// State of the tier's open alert, `frozen` while too little is measured, or `ok`.
     pub state: String,
+    pub frozen_since: Option<DateTime<Utc>>,
 }
 
 /// Columns of equal length: one value a step.
@@ -94,5 +100,116 @@ pub struct SloSeriesView {
     pub burn_rate: Vec<Option<f64>>,
     pub good: Vec<u64>,
     pub bad: Vec<u64>,
+    /// Null where nobody was expected to measure.
     pub coverage: Vec<Option<f64>>,
+}
+
+impl From<read::Slo> for SloSummary {
+    fn from(slo: read::Slo) -> Self {
+        Self {
+            name: slo.name.to_string(),
+            display_name: slo.display_name,
+            service: slo.service.to_string(),
+            kind: slo.kind.into(),
+            target: number(slo.target.ratio()),
+            threshold_ms: slo.threshold.map(|threshold| threshold.as_secs_f64() * 1_000.0),
+            period_seconds: slo.period.as_secs(),
+            good: slo.counts.good,
+            bad: slo.counts.bad,
+            lost: slo.counts.lost,
+            sli: slo.sli.map(number),
+            budget_remaining: measured(&slo.counts).then(|| number(slo.budget_remaining)),
+            budget_spent_events: slo.budget_spent_events,
+            budget_total_events: number(slo.budget_total_events),
+            burn: slo.burn.into_iter().map(BurnView::from).collect(),
+            state: slo.state.into(),
+            coverage: coverage(&slo.counts),
+            exhausts_at: slo.exhausts_at,
+        }
+    }
+}
+
+impl From<read::Slo> for SloDetail {
+    fn from(mut slo: read::Slo) -> Self {
+        let description = std::mem::take(&mut slo.description);
+        let tiers = std::mem::take(&mut slo.tiers)
+            .into_iter()
+            .map(TierView::from)
+            .collect();
+        Self {
+            summary: slo.into(),
+            description,
+            tiers,
+        }
+    }
+}
+
+impl From<read::Burn> for BurnView {
+    fn from(burn: read::Burn) -> Self {
+        Self {
+            window_seconds: burn.window.as_secs(),
+            burn_rate: (burn.counts.total() > 0).then(|| number(burn.burn_rate)),
+            good: burn.counts.good,
+            bad: burn.counts.bad,
+            coverage: coverage(&burn.counts),
+        }
+    }
+}
+
+impl From<read::TierState> for TierView {
+    fn from(tier: read::TierState) -> Self {
+        let state = match (tier.frozen_since, tier.state) {
+            (Some(_), _) => "frozen",
+            (None, Some(state)) => state.as_str(),
+            (None, None) => "ok",
+        };
+        Self {
+            name: tier.name.to_string(),
+            severity: tier.severity.to_string(),
+            long_seconds: tier.long.as_secs(),
+            short_seconds: tier.short.as_secs(),
+            burn_rate_threshold: number(tier.threshold.value()),
+            burn_rate_long: Some(number(tier.burn_rate_long)),
+            burn_rate_short: Some(number(tier.burn_rate_short)),
+            state: state.to_owned(),
+            frozen_since: tier.frozen_since,
+        }
+    }
+}
+
+impl SloSeriesView {
+    pub fn new(course: read::SloCourse, step_seconds: u64) -> Self {
+        let numbers = |column: Vec<Option<_>>| column.into_iter().map(|value| value.map(number)).collect();
+        Self {
+            step_seconds,
+            at: epoch_seconds(&course.at),
+            budget_remaining: numbers(course.budget_remaining),
+            burn_rate: numbers(course.burn_rate),
+            good: course.good,
+            bad: course.bad,
+            coverage: numbers(course.coverage),
+        }
+    }
+}
+
+impl From<read::SloKind> for SloKind {
+    fn from(kind: read::SloKind) -> Self {
+        match kind {
+            read::SloKind::Availability => Self::Availability,
+            read::SloKind::Latency => Self::Latency,
+            read::SloKind::Ratio => Self::Ratio,
+        }
+    }
+}
+
+impl From<read::SloState> for SloState {
+    fn from(state: read::SloState) -> Self {
+        match state {
+            read::SloState::Ok => Self::Ok,
+            read::SloState::NoData => Self::NoData,
+            read::SloState::Burning => Self::Burning,
+            read::SloState::Exhausted => Self::Exhausted,
+            read::SloState::Firing => Self::Firing,
+        }
+    }
 }

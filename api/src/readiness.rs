@@ -1,0 +1,65 @@
+//! Whether this process can do its work. The binary knows; this crate only says it.
+
+use crate::views::{CheckView, ReadinessView};
+
+/// The binary holds the sender of a `watch` channel of this and updates it as parts come and go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    pub database: Part,
+    pub probes: Part,
+    pub definitions: Part,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    Ready,
+    /// Not wanted here: `serve` has no probes. Does not make the process unready.
+    Absent {
+        reason: String,
+    },
+    NotReady {
+        reason: String,
+    },
+}
+
+impl Readiness {
+    /// What a process says before it has done anything.
+    pub fn starting() -> Self {
+        let starting = || Part::NotReady {
+            reason: "still starting".to_owned(),
+        };
+        Self {
+            database: starting(),
+            probes: starting(),
+            definitions: starting(),
+        }
+    }
+}
+
+impl From<&Readiness> for ReadinessView {
+    fn from(readiness: &Readiness) -> Self {
+        let checks: Vec<CheckView> = [
+            ("database", &readiness.database),
+            ("probes", &readiness.probes),
+            ("definitions", &readiness.definitions),
+        ]
+        .into_iter()
+        .map(|(name, part)| {
+            let (ready, reason) = match part {
+                Part::Ready => (true, None),
+                Part::Absent { reason } => (true, Some(reason.clone())),
+                Part::NotReady { reason } => (false, Some(reason.clone())),
+            };
+            CheckView {
+                name: name.to_owned(),
+                ready,
+                reason,
+            }
+        })
+        .collect();
+        Self {
+            ready: checks.iter().all(|check| check.ready),
+            checks,
+        }
+    }
+}

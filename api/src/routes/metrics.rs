@@ -1,0 +1,258 @@
+//! What a Prometheus scrapes.
+//!
+//! A part that cannot be read is left out and said so by `slowburn_scrape_ok`: the rest is still
+//! true, and a scrape never fails because the database is away.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use chrono::Utc;
+use http::header::CONTENT_TYPE;
+use remediation::LiveLimit;
+use slo_engine::duration;
+use slo_engine::read::{self, Slo, Source};
+
+use crate::exposition::{self, Exposition, Kind, Labels};
+use crate::state::AppState;
+use crate::views::{ReadinessView, measured, number};
+
+pub async fn show(State(state): State<AppState>) -> Response {
+    let now = Utc::now();
+    let (slos, sources, limits) = tokio::join!(
+        read::slos(&state.pool, now),
+        read::sources(&state.pool, now),
+        state.limits.list(),
+    );
+    let mut page = Exposition::default();
+    process(&mut page, &state);
+    let mut parts = Vec::new();
+    write(&mut page, &mut parts, "objectives", slos, |page, slos| {
+        objectives(page, &slos)
+    });
+    write(&mut page, &mut parts, "sources", sources, |page, found| {
+        self::sources(page, &found)
+    });
+    write(&mut page, &mut parts, "limits", limits, |page, live| {
+        self::limits(page, &live)
+    });
+    page.family(
+        "slowburn_scrape_ok",
+        Kind::Gauge,
+        "Whether this part of the scrape could be read.",
+        parts.iter().map(|(part, ok)| (vec![("part", *part)], *ok)),
+    );
+    ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], page.finish()).into_response()
+}
+
+fn write<T, E: std::fmt::Display>(
+    page: &mut Exposition,
+    parts: &mut Vec<(&'static str, bool)>,
+    part: &'static str,
+    found: Result<T, E>,
+    written: impl FnOnce(&mut Exposition, T),
+) {
+    parts.push((part, found.is_ok()));
+    match found {
+        Ok(found) => written(page, found),
+        Err(error) => tracing::warn!(part, %error, "a part of the scrape could not be read"),
+    }
+}
+
+fn process(page: &mut Exposition, state: &AppState) {
+    let version = env!("CARGO_PKG_VERSION");
+    page.family(
+        "slowburn_build_info",
+        Kind::Gauge,
+        "Version of this binary.",
+        [(vec![("version", version)], true)],
+    );
+    let readiness = ReadinessView::from(&*state.readiness.borrow());
+    page.family(
+        "slowburn_ready",
+        Kind::Gauge,
+        "Whether this part of the process can do its work.",
+        readiness
+            .checks
+            .iter()
+            .map(|check| (vec![("check", check.name.as_str())], check.ready)),
+    );
+    let (batches, values) = state.ingest.read();
+    page.family(
+        "slowburn_ingest_batches_total",
+        Kind::Counter,
+        "Batches of measurements by what became of them.",
+        batches.map(|(outcome, count)| (vec![("outcome", outcome)], count)),
+    );
+    page.family(
+        "slowburn_ingest_values_total",
+        Kind::Counter,
+        "Values in booked batches by what became of them.",
+        values.map(|(outcome, count)| (vec![("outcome", outcome)], count)),
+    );
+    let connections = u64::from(state.pool.size());
+    let idle = u64::try_from(state.pool.num_idle())
+        .unwrap_or(u64::MAX)
+        .min(connections);
+    page.family(
+        "slowburn_database_connections",
+        Kind::Gauge,
+        "Connections of this process to its database.",
+        [
+            (vec![("state", "idle")], idle),
+            (vec![("state", "used")], connections - idle),
+        ],
+    );
+}
+
+fn objectives(page: &mut Exposition, slos: &[Slo]) {
+    page.family(
+        "slowburn_objective_target_ratio",
+        Kind::Gauge,
+        "Share of good events that the objective asks for.",
+        slos.iter()
+            .map(|slo| (objective(slo), number(slo.target.ratio()))),
+    );
+    page.family(
+        "slowburn_objective_budget_remaining_ratio",
+        Kind::Gauge,
+        "Share of the error budget left over the period: 1 is all of it, below 0 is overspent.",
+        slos.iter()
+            .filter(|slo| measured(&slo.counts))
+            .map(|slo| (objective(slo), number(slo.budget_remaining))),
+    );
+    page.family(
+        "slowburn_objective_events",
+        Kind::Gauge,
+        "Events of the rolling period: it falls when old ones leave the period.",
+        slos.iter().flat_map(|slo| {
+            [
+                ("good", slo.counts.good),
+                ("bad", slo.counts.bad),
+                ("lost", slo.counts.lost),
+            ]
+            .map(|(outcome, count)| (and(objective(slo), "outcome", outcome), count))
+        }),
+    );
+    page.family(
+        "slowburn_objective_coverage_ratio",
+        Kind::Gauge,
+        "Share of the period that was measured.",
+        slos.iter()
+            .filter_map(|slo| Some((objective(slo), number(slo.counts.coverage()?)))),
+    );
+    let windows: Vec<(&Slo, String, f64)> = slos
+        .iter()
+        .flat_map(|slo| slo.burn.iter().map(move |burn| (slo, burn)))
+        .filter(|(_, burn)| burn.counts.total() > 0)
+        .map(|(slo, burn)| (slo, duration::format(burn.window), number(burn.burn_rate)))
+        .collect();
+    page.family(
+        "slowburn_objective_burn_rate",
+        Kind::Gauge,
+        "How fast the budget burns over the window: 1 spends it in exactly the period.",
+        windows
+            .iter()
+            .map(|(slo, window, rate)| (and(objective(slo), "window", window), *rate)),
+    );
+    page.family(
+        "slowburn_objective_state",
+        Kind::Gauge,
+        "1 for the state the objective is in.",
+        slos.iter()
+            .map(|slo| (and(objective(slo), "state", slo.state.as_str()), true)),
+    );
+    page.family(
+        "slowburn_alert_open",
+        Kind::Gauge,
+        "1 for every pending or firing alert.",
+        slos.iter()
+            .flat_map(|slo| slo.tiers.iter().map(move |tier| (slo, tier)))
+            .filter_map(|(slo, tier)| {
+                let labels = and(objective(slo), "tier", tier.name.as_str());
+                Some((
+                    and(
+                        and(labels, "severity", tier.severity.as_str()),
+                        "state",
+                        tier.state?.as_str(),
+                    ),
+                    true,
+                ))
+            }),
+    );
+}
+
+fn sources(page: &mut Exposition, sources: &[Source]) {
+    page.family(
+        "slowburn_source_lag_seconds",
+        Kind::Gauge,
+        "How long ago the newest batch of the agent was measured.",
+        sources.iter().map(|from| (source(from), seconds(from.lag_ms))),
+    );
+    page.family(
+        "slowburn_source_clock_offset_seconds",
+        Kind::Gauge,
+        "How far the agent's clock is ahead of the engine's.",
+        sources.iter().map(|from| (source(from), seconds(from.offset_ms))),
+    );
+}
+
+fn objective(slo: &Slo) -> Labels<'_> {
+    vec![
+        ("objective", slo.name.as_str()),
+        ("service", slo.service.as_str()),
+    ]
+}
+
+fn source(source: &Source) -> Labels<'_> {
+    vec![
+        ("source", source.id.as_str()),
+        ("host", source.host.as_str()),
+        ("state", source.state.as_str()),
+    ]
+}
+
+fn limits(page: &mut Exposition, live: &[LiveLimit]) {
+    let count = u64::try_from(live.len()).unwrap_or(u64::MAX);
+    page.family(
+        "slowburn_limits_live",
+        Kind::Gauge,
+        "Rate limits in the kernel.",
+        [(vec![], count)],
+    );
+    let named: Vec<(String, String, &LiveLimit)> = live
+        .iter()
+        .map(|live| (live.limit.id.to_string(), live.limit.source.to_string(), live))
+        .collect();
+    page.family(
+        "slowburn_limit_packets_total",
+        Kind::Counter,
+        "Packets under a limit by what became of them.",
+        named.iter().flat_map(|(id, source, live)| {
+            [("passed", live.passed), ("dropped", live.dropped)].map(|(verdict, count)| {
+                let service = live.limit.service.as_str();
+                (
+                    vec![
+                        ("limit", id.as_str()),
+                        ("service", service),
+                        ("source", source),
+                        ("verdict", verdict),
+                    ],
+                    count,
+                )
+            })
+        }),
+    );
+}
+
+fn and<'a>(mut labels: Labels<'a>, name: &'static str, value: &'a str) -> Labels<'a> {
+    labels.push((name, value));
+    labels
+}
+
+fn seconds(millis: i64) -> f64 {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a lag of 285 million years is not told apart from its neighbour"
+    )]
+    let seconds = millis as f64 / 1_000.0;
+    seconds
+}

@@ -1,0 +1,67 @@
+//! How domain numbers become JSON numbers.
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+use slo_engine::window::WindowCounts;
+
+/// Twelve digits, which a double prints back exactly as the decimal was.
+pub fn number(decimal: Decimal) -> f64 {
+    // By way of text, because it rounds once and correctly.
+    decimal
+        .round_sf(12)
+        .unwrap_or(decimal)
+        .to_string()
+        .parse()
+        .unwrap_or(f64::NAN)
+}
+
+pub fn whole(value: f64) -> Option<u64> {
+    value.round().to_u64()
+}
+
+pub fn coverage(counts: &WindowCounts) -> Option<f64> {
+    counts.coverage().map(number)
+}
+
+/// Whether anything is known of the window: counted in it, or watched and found idle.
+pub fn measured(counts: &WindowCounts) -> bool {
+    counts.total() > 0 || counts.covered_ms > 0
+}
+
+pub fn epoch_seconds(at: &[DateTime<Utc>]) -> Vec<i64> {
+    at.iter().map(DateTime::timestamp).collect()
+}
+
+/// The trace's part of a W3C `traceparent`.
+pub fn trace_id(traceparent: Option<&str>) -> Option<String> {
+    traceparent?.split('-').nth(1).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_keep_twelve_digits() {
+        for (decimal, json) in [
+            ("0.999", "0.999"),
+            ("0.1", "0.1"),
+            ("14.4", "14.4"),
+            ("-0.333333333333333333", "-0.333333333333"),
+        ] {
+            let decimal: Decimal = decimal.parse().unwrap();
+            assert_eq!(serde_json::to_string(&number(decimal)).unwrap(), json);
+        }
+    }
+
+    #[test]
+    fn a_traceparent_holds_its_trace_id() {
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(
+            trace_id(Some(parent)).as_deref(),
+            Some("0af7651916cd43dd8448eb211c80319c")
+        );
+        assert_eq!(trace_id(None), None);
+    }
+}
