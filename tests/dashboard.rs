@@ -1,0 +1,56 @@
+//! The dashboard in a real browser, over live data.
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use support::eventually;
+use support::network::{Network, SERVER, Side};
+use support::nginx::Nginx;
+use support::slowburn::Slowburn;
+
+const SERVICE: &str = "
+apiVersion: slowburn/v1
+kind: Service
+metadata: {name: shop}
+spec:
+  match: {port: 8080}
+  objectives: [{availability: 99.5%}, {latency: {below: 250ms, target: 99%}}]
+  window: 30d
+";
+
+#[test]
+fn every_page_shows_live_data_without_an_error() {
+    let network = Network::create();
+    let slowburn = Slowburn::start(&network, SERVICE);
+    let _nginx = Nginx::start(&network);
+    // Goes on while the browser looks, so that live pages have something to show.
+    let _load = network.spawn(Side::Client, "wrk", &["-t1", "-c2", "-d120s", &format!("http://{SERVER}:8080/ok")]);
+    eventually("requests to be booked", Duration::from_secs(30), || {
+        slowburn.get("/api/v1/slos/shop-availability")["good"].as_u64().filter(|good| *good > 1_000)
+    });
+    let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dashboard");
+    std::fs::create_dir_all(&shots).unwrap();
+    let output = Command::new("node")
+        .arg("tests/programs/browse.mjs")
+        .arg(slowburn.address())
+        .arg(&shots)
+        .args(["/", "/slos/shop-availability", "/services/shop"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let pages: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let expected = [
+        vec!["shop-availability", "shop-latency", "99.5"],
+        vec!["shop-availability", "99.5", "page"],
+        vec!["shop", "8080", "200"],
+    ];
+    for (page, words) in pages.as_array().unwrap().iter().zip(expected) {
+        assert_eq!(page["errors"].as_array().map(Vec::len), Some(0), "{page}");
+        for word in words {
+            assert!(page["text"].as_str().unwrap().contains(word), "no `{word}` on {page}");
+        }
+    }
+}
