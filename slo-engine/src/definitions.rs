@@ -4,17 +4,38 @@
 //! and every objective to keep, or every mistake at once, each with file, line, column, what was
 //! found, what was expected and a way out. Documents of kinds this crate does not own are handed
 //! over with their positions, so that their owner reports mistakes the same way.
+//!
+//! Three passes: envelopes (so that names are known), specs (each document by itself), and
+//! [`collect`] (what documents say about each other). A pass goes on after a mistake.
 
+mod collect;
 mod diagnostic;
+mod document;
+mod draft;
+mod expand;
+mod files;
+mod indicator;
 pub mod node;
+mod openslo;
+mod ratio;
+mod short;
+mod tiers;
+mod yaml;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::objective::Objective;
+use crate::objective::{Objective, ObjectiveName};
 use crate::service::WatchedService;
+use document::{Envelope, OPENSLO, Place, SLOWBURN};
 
+pub use collect::ROUTES_MAX;
 pub use diagnostic::{Diagnostic, DiagnosticSeverity, Diagnostics};
+pub use expand::expand;
+pub use files::FILES_MAX;
 pub use node::{Fields, Node, Position, Report, Value};
+pub use tiers::{TIERS_MAX, default_tiers};
+pub use yaml::{ALIAS_NODES_MAX, FILE_BYTES_MAX, NESTING_MAX};
 
 /// What the files define.
 #[derive(Debug, Clone, Default)]
@@ -43,8 +64,15 @@ pub struct Document {
 /// # Errors
 /// With every mistake of every file, when there is one.
 pub fn read(paths: &[PathBuf]) -> Result<Definitions, Diagnostics> {
-    let _ = paths;
-    Ok(Definitions::default())
+    let mut report = Report::new(Path::new(""));
+    let mut parsed = Vec::new();
+    for file in files::find(paths, &mut report) {
+        if let Some(bytes) = files::read(&file, &mut report) {
+            let documents = yaml::parse(&bytes, &mut report);
+            parsed.push((file, documents));
+        }
+    }
+    define(&parsed, report)
 }
 
 /// Reads one text as if it were the file `name`.
@@ -52,6 +80,119 @@ pub fn read(paths: &[PathBuf]) -> Result<Definitions, Diagnostics> {
 /// # Errors
 /// With every mistake of the text, when there is one.
 pub fn read_text(name: &Path, text: &[u8]) -> Result<Definitions, Diagnostics> {
-    let _ = (name, text);
-    Ok(Definitions::default())
+    let mut report = Report::new(name);
+    let documents = if files::check_size(text, &mut report) {
+        yaml::parse(text, &mut report)
+    } else {
+        Vec::new()
+    };
+    define(&[(name.to_owned(), documents)], report)
+}
+
+fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> Result<Definitions, Diagnostics> {
+    let report = &mut report;
+    let envelopes: Vec<Envelope<'_>> = parsed
+        .iter()
+        .flat_map(|(file, documents)| document::envelopes(file, documents, report))
+        .collect();
+    refuse_duplicates(&envelopes, report);
+
+    let mut sources = Vec::new();
+    for envelope in envelopes.iter().filter(|e| e.is(OPENSLO, "DataSource")) {
+        report.switch(envelope.file);
+        sources.extend(openslo::data_source(envelope, report));
+    }
+    let (mut services, mut objectives, mut other) = (Vec::new(), Vec::new(), Vec::new());
+    let mut indicators = HashMap::new();
+    for envelope in &envelopes {
+        report.switch(envelope.file);
+        match (envelope.api_version, envelope.kind) {
+            (SLOWBURN, "Service") => {
+                let (service, stated) = short::read(envelope, report);
+                services.extend(service);
+                objectives.extend(stated);
+            }
+            (OPENSLO, "Service") => services.extend(openslo::service(envelope, report)),
+            (OPENSLO, "SLO") => objectives.extend(openslo::slo(envelope, &sources, report)),
+            (OPENSLO, "SLI") => {
+                indicators.insert(envelope.name, openslo::sli(envelope, &sources, report));
+            }
+            (OPENSLO, "AlertPolicy" | "AlertCondition") => openslo::alerting(envelope, report),
+            (OPENSLO, "DataSource") => {}
+            _ => other.push(envelope.hand_over()),
+        }
+    }
+    let names: Vec<&str> = envelopes
+        .iter()
+        .filter(|e| e.kind == "Service")
+        .map(|e| e.name)
+        .collect();
+    let mut services = collect::services(services, report);
+    let mut named: HashMap<ObjectiveName, Place> = HashMap::new();
+    let mut collected = Vec::new();
+    for draft in objectives {
+        report.switch(&draft.place.file);
+        if let Some(first) = named.get(&draft.name) {
+            let message = format!(
+                "objective `{}` is defined twice, first in {}",
+                draft.name,
+                collect::show(first)
+            );
+            report.error(
+                draft.place.at,
+                message,
+                Some("give one of them another name".to_owned()),
+            );
+        } else {
+            named.insert(draft.name.clone(), draft.place.clone());
+        }
+        collected.extend(collect::objective(
+            draft,
+            &indicators,
+            &names,
+            &mut services,
+            report,
+        ));
+    }
+    let found = report.take();
+    if found.has_errors() {
+        return Err(found);
+    }
+    Ok(Definitions {
+        services,
+        objectives: collected,
+        other,
+        warnings: found,
+    })
+}
+
+/// Names are unique by kind. SLOs are compared as objectives, together with those of short forms.
+fn refuse_duplicates(envelopes: &[Envelope<'_>], report: &mut Report) {
+    let mut named: HashMap<(&str, &str, &str), Place> = HashMap::new();
+    for envelope in envelopes.iter().filter(|e| e.kind != "SLO") {
+        let key = (envelope.api_version, envelope.kind, envelope.name);
+        if let Some(first) = named.get(&key) {
+            report.switch(envelope.file);
+            let message = format!(
+                "{} is defined twice, first in {}",
+                envelope.title(),
+                collect::show(first)
+            );
+            report.error(envelope.name_at, message, None);
+        } else {
+            named.insert(key, envelope.place());
+        }
+    }
+}
+
+impl Envelope<'_> {
+    fn hand_over(&self) -> Document {
+        Document {
+            file: self.file.to_owned(),
+            api_version: self.api_version.to_owned(),
+            kind: self.kind.to_owned(),
+            name: self.name.to_owned(),
+            node: self.node.clone(),
+        }
+    }
 }

@@ -398,7 +398,6 @@ impl fmt::Display for Route {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests panic")]
     use super::*;
 
     fn millis(ms: u64) -> Duration {

@@ -5,7 +5,7 @@
 
 /// Why a text is no name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a {what}, expected {expected}")]
+#[error("`{text}` is no {what}, expected {expected}")]
 pub struct NameError {
     pub what: &'static str,
     pub text: String,
@@ -105,7 +105,6 @@ impl SourceId {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests panic")]
     use super::*;
 
     #[test]

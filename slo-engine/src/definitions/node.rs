@@ -46,12 +46,16 @@ pub struct Key {
     pub name: String,
 }
 
-/// Collects the mistakes of one file.
+/// Collects mistakes; each belongs to the file that was switched to last.
 #[derive(Debug)]
 pub struct Report {
     file: PathBuf,
     found: Vec<Diagnostic>,
+    in_file: usize,
 }
+
+/// Mistakes of one file that are kept. A file with more is rarely read to the end.
+const FOUND_MAX: usize = 200;
 
 impl Report {
     #[must_use]
@@ -59,6 +63,19 @@ impl Report {
         Self {
             file: file.to_owned(),
             found: Vec::new(),
+            in_file: 0,
+        }
+    }
+
+    /// What is reported from here on belongs to `file`.
+    pub fn switch(&mut self, file: &Path) {
+        if self.file != file {
+            self.file = file.to_owned();
+            self.in_file = self
+                .found
+                .iter()
+                .filter(|diagnostic| diagnostic.file == file)
+                .count();
         }
     }
 
@@ -70,22 +87,49 @@ impl Report {
         self.push(at, DiagnosticSeverity::Warning, message.into(), hint);
     }
 
+    /// Whether more mistakes of this file would only be counted.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.in_file > FOUND_MAX
+    }
+
+    /// What was found, by file, line and column, each mistake once.
     #[must_use]
     pub fn into_diagnostics(mut self) -> Diagnostics {
-        self.found.sort();
-        Diagnostics(self.found)
+        self.take()
+    }
+
+    pub(super) fn take(&mut self) -> Diagnostics {
+        let mut found = std::mem::take(&mut self.found);
+        found.sort();
+        found.dedup();
+        Diagnostics(found)
     }
 
     fn push(&mut self, at: Position, severity: DiagnosticSeverity, message: String, hint: Option<String>) {
+        self.in_file += 1;
         let Position { line, column } = at;
-        self.found.push(Diagnostic {
-            file: self.file.clone(),
-            line,
-            column,
-            severity,
-            message,
-            hint,
-        });
+        if self.in_file <= FOUND_MAX {
+            self.found.push(Diagnostic {
+                file: self.file.clone(),
+                line,
+                column,
+                severity,
+                message,
+                hint,
+            });
+        } else if self.in_file == FOUND_MAX + 1 {
+            let message = format!("has more than {FOUND_MAX} mistakes, the others are not shown");
+            let severity = DiagnosticSeverity::Error;
+            self.found.push(Diagnostic {
+                file: self.file.clone(),
+                line: 0,
+                column: 0,
+                severity,
+                message,
+                hint: None,
+            });
+        }
     }
 }
 
@@ -143,7 +187,12 @@ impl Node {
         if let Value::Bool(value) = self.value {
             return Some(value);
         }
-        self.wrong(what, "`true` or `false`", None, report);
+        let hint = match self.scalar().unwrap_or_default().to_lowercase().as_str() {
+            "yes" | "on" => Some("write `true`".to_owned()),
+            "no" | "off" => Some("write `false`".to_owned()),
+            _ => None,
+        };
+        self.wrong(what, "`true` or `false`", hint, report);
         None
     }
 
@@ -310,11 +359,17 @@ impl<'a> Fields<'a> {
             .map(|(k, _)| k.at)
     }
 
-    /// Reports every key that was never asked for.
-    pub fn finish(self, report: &mut Report) {
+    /// Reports every key that was never asked for. Whether there was none.
+    pub fn finish(self, report: &mut Report) -> bool {
+        let mut known = true;
         for (key, _) in self.entries {
-            if self.asked.contains(&key.name.as_str()) {
+            // A merge key has been reported where it was read.
+            if self.asked.contains(&key.name.as_str()) || key.name == "<<" {
                 continue;
+            }
+            known = false;
+            if report.is_full() {
+                break;
             }
             let hint = match nearest(&key.name, &self.asked) {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -327,6 +382,7 @@ impl<'a> Fields<'a> {
                 Some(hint),
             );
         }
+        known
     }
 }
 
@@ -359,21 +415,25 @@ fn distance(a: &str, b: &str) -> usize {
     if a.len() > 64 || b.len() > 64 {
         return usize::MAX;
     }
+    // Two neighbours swapped are one slip, so the row before the last one is kept, too.
+    let mut before = vec![0; b.len() + 1];
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, left) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
+        let mut next = vec![i + 1; b.len() + 1];
         for (j, right) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(left != right);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+            let substituted = row[j] + usize::from(left != right);
+            next[j + 1] = substituted.min(row[j + 1] + 1).min(next[j] + 1);
+            if i > 0 && j > 0 && *left == b[j - 1] && a[i - 1] == *right {
+                next[j + 1] = next[j + 1].min(before[j - 1] + 1);
+            }
         }
+        before = std::mem::replace(&mut row, next);
     }
     row[b.len()]
 }
 
 /// Keeps messages to a line.
-fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     const LONGEST: usize = 60;
     let flat: String = text
         .chars()

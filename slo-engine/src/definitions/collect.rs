@@ -1,0 +1,290 @@
+//! Puts what the documents say together: references, duplicates, and what the kernel has to count.
+
+use std::collections::HashMap;
+
+use super::document::Place;
+use super::draft::{IndicatorDraft, ObjectiveDraft, ServiceDraft};
+use super::indicator::{Counts, Indicator};
+use super::node::{Position, Report, nearest};
+use super::tiers;
+use crate::duration;
+use crate::measurement::{Route, ServiceName};
+use crate::objective::{Objective, SliKind};
+use crate::service::{DEFAULT_TIMEOUT, EndpointMatch, THRESHOLD_MAX, WatchedService};
+
+/// Routes that one service may have: each multiplies what the kernel keeps.
+pub const ROUTES_MAX: usize = 64;
+
+/// SLIs by name; `None` for one that has mistakes of its own, which is then no dangling reference.
+pub(super) type Indicators<'a> = HashMap<&'a str, Option<Indicator>>;
+
+/// Merges Service documents of one name and refuses an endpoint that two services claim.
+pub(super) fn services(drafts: Vec<ServiceDraft>, report: &mut Report) -> Vec<WatchedService> {
+    let mut watched: Vec<(WatchedService, Place, &str)> = Vec::new();
+    let mut owners: HashMap<EndpointMatch, ServiceName> = HashMap::new();
+    for draft in drafts {
+        report.switch(&draft.place.file);
+        for (matched, at) in &draft.matches {
+            match owners.get(matched) {
+                Some(owner) if *owner == draft.name => {
+                    report.error(
+                        *at,
+                        format!("`{matched}` is matched twice by service `{owner}`"),
+                        None,
+                    );
+                }
+                Some(owner) => {
+                    let message = format!("`{matched}` is matched by service `{owner}` already");
+                    report.error(
+                        *at,
+                        message,
+                        Some("match by `cgroup` or `executable` to tell the two apart".to_owned()),
+                    );
+                }
+                None => {
+                    owners.insert(matched.clone(), draft.name.clone());
+                }
+            }
+        }
+        let matches: Vec<EndpointMatch> = draft.matches.into_iter().map(|(matched, _)| matched).collect();
+        if let Some((known, first, form)) = watched.iter_mut().find(|(known, ..)| known.name == draft.name) {
+            let both = |what: &str| {
+                format!(
+                    "{what} of service `{}` are given twice, first in {}",
+                    draft.name,
+                    show(first)
+                )
+            };
+            let at = draft.place.at;
+            // Two documents of one form are reported as such.
+            let differ = *form != draft.api_version;
+            if differ && !matches.is_empty() && !known.matches.is_empty() {
+                report.error(at, both("the endpoints"), Some("keep one of them".to_owned()));
+            }
+            if differ && known.timeout != DEFAULT_TIMEOUT && draft.timeout.is_some_and(|t| t != known.timeout)
+            {
+                report.error(
+                    at,
+                    both("different timeouts"),
+                    Some("keep one of them".to_owned()),
+                );
+            }
+            known.matches.extend(matches);
+            known.timeout = draft.timeout.unwrap_or(known.timeout);
+            draft
+                .routes
+                .into_iter()
+                .for_each(|route| add_route(known, route, at, report));
+        } else {
+            let timeout = draft.timeout.unwrap_or(DEFAULT_TIMEOUT);
+            let (routes, thresholds) = (Vec::new(), Vec::new());
+            let mut service = WatchedService {
+                name: draft.name,
+                matches,
+                routes,
+                thresholds,
+                timeout,
+            };
+            draft
+                .routes
+                .into_iter()
+                .for_each(|route| add_route(&mut service, route, draft.place.at, report));
+            watched.push((service, draft.place, draft.api_version));
+        }
+    }
+    watched.into_iter().map(|(service, ..)| service).collect()
+}
+
+/// Where something was first defined, for messages in other files.
+pub(super) fn show(place: &Place) -> String {
+    format!("{}:{}:{}", place.file.display(), place.at.line, place.at.column)
+}
+
+/// `other` is what no route takes, so it is never a route to watch.
+fn add_route(service: &mut WatchedService, route: Route, at: Position, report: &mut Report) {
+    if route == Route::other() || service.routes.contains(&route) {
+        return;
+    }
+    service.routes.push(route);
+    if service.routes.len() == ROUTES_MAX + 1 {
+        let hint = "a prefix covers every path beneath it".to_owned();
+        report.error(
+            at,
+            format!("service `{}` has more than {ROUTES_MAX} routes", service.name),
+            Some(hint),
+        );
+    }
+}
+
+/// Resolves the references of one objective and notes what its service must count for it.
+/// `names` are all services that some document defines, mistakes in it or not.
+pub(super) fn objective(
+    draft: ObjectiveDraft,
+    indicators: &Indicators<'_>,
+    names: &[&str],
+    services: &mut [WatchedService],
+    report: &mut Report,
+) -> Option<Objective> {
+    report.switch(&draft.place.file);
+    let known_service = names.contains(&draft.service.as_str());
+    if !known_service {
+        let hint = match nearest(draft.service.as_str(), names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("add a document of kind Service named `{}`", draft.service),
+        };
+        report.error(
+            draft.service_at,
+            format!("no Service is named `{}`", draft.service),
+            Some(hint),
+        );
+    }
+    let (indicator, at) = match &draft.indicator {
+        IndicatorDraft::Inline(indicator) => (indicator, indicator.at),
+        IndicatorDraft::Named(name, at) => (named_indicator(name, *at, indicators, report)?, *at),
+    };
+    if let Some((service, _)) = indicator
+        .service
+        .as_ref()
+        .filter(|(service, _)| *service != draft.service)
+    {
+        let message = format!(
+            "the indicator counts service `{service}`, but the SLO is about `{}`",
+            draft.service
+        );
+        report.error(
+            at,
+            message,
+            Some("name the same service, or leave `service` out of the metric source".to_owned()),
+        );
+    }
+    let kind = bind(indicator, &draft, at, report)?;
+    let (tiers, tier_notes) = match &draft.tiers {
+        Some(drafts) => (
+            tiers::build(drafts, draft.target, draft.period, report),
+            Vec::new(),
+        ),
+        None => tiers::default_tiers(draft.target, draft.period),
+    };
+    if tiers.is_empty() && draft.tiers.is_none() {
+        let notes: Vec<String> = tier_notes.iter().map(ToString::to_string).collect();
+        let message = format!(
+            "objective `{}` has no alert tier: {}",
+            draft.name,
+            notes.join("; ")
+        );
+        report.warning(
+            draft.place.at,
+            message,
+            Some("state tiers of your own".to_owned()),
+        );
+    }
+    let sli = indicator.sli(kind);
+    if let Some(service) = services.iter_mut().find(|service| service.name == draft.service) {
+        if let Some(route) = &sli.route {
+            add_route(service, route.clone(), at, report);
+        }
+        if let SliKind::Latency { clock, threshold } = sli.kind {
+            add_threshold(service, (clock, threshold), at, report);
+        }
+    }
+    known_service.then_some(Objective {
+        name: draft.name,
+        service: draft.service,
+        display_name: draft.display_name,
+        description: draft.description,
+        target: draft.target,
+        period: draft.period,
+        sli,
+        tiers,
+        tier_notes,
+    })
+}
+
+fn named_indicator<'a>(
+    name: &str,
+    at: Position,
+    indicators: &'a Indicators<'_>,
+    report: &mut Report,
+) -> Option<&'a Indicator> {
+    if let Some(found) = indicators.get(name) {
+        return found.as_ref();
+    }
+    let names: Vec<&str> = indicators.keys().copied().collect();
+    let hint = match nearest(name, &names) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "add a document of kind SLI with this name, or write the `indicator` inline".to_owned(),
+    };
+    report.error(
+        at,
+        format!("no SLI is named `{}`", super::node::shorten(name)),
+        Some(hint),
+    );
+    None
+}
+
+/// Gives a threshold metric the threshold of its objective.
+fn bind(indicator: &Indicator, draft: &ObjectiveDraft, at: Position, report: &mut Report) -> Option<SliKind> {
+    match (&indicator.counts, &draft.value) {
+        (Counts::Known(kind), None) => Some(kind.clone()),
+        (Counts::Known(kind), Some(value)) => {
+            // OpenSLO's own examples carry `op` beside ratios.
+            report.warning(
+                value.at,
+                "`op` and `value` are ignored: the indicator is a ratio",
+                None,
+            );
+            Some(kind.clone())
+        }
+        (Counts::LatencyOf(clock), Some(value)) if let Some(threshold) = value.threshold => {
+            Some(SliKind::Latency {
+                clock: *clock,
+                threshold,
+            })
+        }
+        (Counts::LatencyOf(_), _) => {
+            let hint = "add `op: lte` and `value: 0.25` (seconds) to the objective".to_owned();
+            report.error(
+                at,
+                "a `thresholdMetric` needs a `value` to be compared with",
+                Some(hint),
+            );
+            None
+        }
+    }
+}
+
+fn add_threshold(
+    service: &mut WatchedService,
+    threshold: (crate::measurement::Clock, std::time::Duration),
+    at: Position,
+    report: &mut Report,
+) {
+    if threshold.1 >= service.timeout {
+        let message = format!(
+            "the threshold `{}` is not below the timeout of service `{}`, `{}`: requests that long have failed",
+            duration::format(threshold.1),
+            service.name,
+            duration::format(service.timeout)
+        );
+        report.error(at, message, Some("raise the service's `timeout`".to_owned()));
+    }
+    if service.thresholds.contains(&threshold) {
+        return;
+    }
+    if service.thresholds.len() >= THRESHOLD_MAX {
+        let taken: Vec<String> = service
+            .thresholds
+            .iter()
+            .map(|(clock, span)| format!("{clock} {}", duration::format(*span)))
+            .collect();
+        let hint = format!("use one of those it has: {}", taken.join(", "));
+        let message = format!(
+            "service `{}` would have more than {THRESHOLD_MAX} latency thresholds, each an exact counter in the kernel",
+            service.name
+        );
+        report.error(at, message, Some(hint));
+        return;
+    }
+    service.thresholds.push(threshold);
+    service.thresholds.sort_unstable();
+}

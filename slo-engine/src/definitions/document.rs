@@ -1,0 +1,249 @@
+//! The envelope every document has: `apiVersion`, `kind`, `metadata`, `spec`.
+//!
+//! In: the documents of a file. Out: one [`Envelope`] a document of a kind that slowburn knows; what
+//! it does not know is reported. Lists of documents are taken apart.
+
+use std::path::{Path, PathBuf};
+
+use super::node::{Fields, Node, Position, Report, Value, nearest, quoted, shorten};
+use crate::name::{LABEL, is_label};
+
+pub(super) const OPENSLO: &str = "openslo/v1";
+pub(super) const SLOWBURN: &str = "slowburn/v1";
+
+const OPENSLO_KINDS: [&str; 7] = [
+    "Service",
+    "SLO",
+    "SLI",
+    "DataSource",
+    "AlertPolicy",
+    "AlertCondition",
+    "AlertNotificationTarget",
+];
+/// Kinds of ours. All but `Service` are read by the remediation crate.
+const SLOWBURN_KINDS: [&str; 3] = ["Service", "Runbook", "NotificationTarget"];
+
+/// Where something was defined, across files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub file: PathBuf,
+    pub at: Position,
+}
+
+/// A document whose envelope is in order. The spec is still to be read.
+#[derive(Debug)]
+pub(super) struct Envelope<'a> {
+    pub file: &'a Path,
+    pub node: &'a Node,
+    pub api_version: &'a str,
+    pub kind: &'a str,
+    pub name: &'a str,
+    pub name_at: Position,
+    pub display_name: Option<&'a str>,
+    /// Keys and values of `metadata.annotations`.
+    pub annotations: Option<&'a Node>,
+    pub spec: Option<&'a Node>,
+}
+
+impl Envelope<'_> {
+    pub fn is(&self, api_version: &str, kind: &str) -> bool {
+        self.api_version == api_version && self.kind == kind
+    }
+
+    /// How messages name the document: ``SLO `checkout` ``.
+    pub fn title(&self) -> String {
+        format!("{} `{}`", self.kind, self.name)
+    }
+
+    pub fn place(&self) -> Place {
+        Place {
+            file: self.file.to_owned(),
+            at: self.name_at,
+        }
+    }
+
+    /// Begins to read the spec; its absence is a mistake.
+    pub fn spec(&self, report: &mut Report) -> Option<Fields<'_>> {
+        match self.spec {
+            Some(spec) => spec.fields(&format!("spec of {}", self.title()), report),
+            None => {
+                report.error(self.node.at, format!("{} has no `spec`", self.title()), None);
+                None
+            }
+        }
+    }
+}
+
+/// Reads the envelopes of one file's documents.
+pub(super) fn envelopes<'a>(file: &'a Path, documents: &'a [Node], report: &mut Report) -> Vec<Envelope<'a>> {
+    report.switch(file);
+    let mut found = Vec::new();
+    for document in documents {
+        match &document.value {
+            Value::Null => {}
+            Value::List(items) => found.extend(items.iter().filter_map(|item| envelope(file, item, report))),
+            _ => found.extend(envelope(file, document, report)),
+        }
+    }
+    found
+}
+
+fn envelope<'a>(file: &'a Path, node: &'a Node, report: &mut Report) -> Option<Envelope<'a>> {
+    let mut fields = node.fields("document", report)?;
+    let api_version = fields
+        .required("apiVersion", report)
+        .and_then(|n| Some((n.at, n.text("apiVersion", report)?)));
+    let kind = fields
+        .required("kind", report)
+        .and_then(|n| Some((n.at, n.text("kind", report)?)));
+    let metadata = fields.required("metadata", report);
+    let spec = fields.optional("spec");
+    let (at, api_version) = api_version?;
+    let kinds = known_kinds(at, api_version, report)?;
+    let (at, kind) = kind?;
+    if !kinds.contains(&kind) {
+        let hint = match nearest(kind, kinds) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known kinds: {}", quoted(kinds)),
+        };
+        report.error(
+            at,
+            format!("`{api_version}` has no kind `{}`", shorten(kind)),
+            Some(hint),
+        );
+        return None;
+    }
+    fields.finish(report);
+
+    let mut metadata = metadata?.fields("metadata", report)?;
+    let name = metadata.required("name", report);
+    let display_name = metadata
+        .optional("displayName")
+        .and_then(|n| n.text("displayName", report));
+    let labels = metadata.optional("labels");
+    let annotations = metadata.optional("annotations");
+    metadata.finish(report);
+    check_labels(labels, report);
+    check_annotations(annotations, report);
+    let name = name?;
+    let text = name.text("name", report)?;
+    if !is_label(text) {
+        let message = format!("`name` is `{}`, expected {LABEL}", shorten(text));
+        report.error(name.at, message, suggest_label(text));
+        return None;
+    }
+    Some(Envelope {
+        file,
+        node,
+        api_version,
+        kind,
+        name: text,
+        name_at: name.at,
+        display_name,
+        annotations,
+        spec,
+    })
+}
+
+fn known_kinds(at: Position, api_version: &str, report: &mut Report) -> Option<&'static [&'static str]> {
+    let hint = match api_version {
+        OPENSLO => return Some(&OPENSLO_KINDS),
+        SLOWBURN => return Some(&SLOWBURN_KINDS),
+        "openslo/v1alpha" => "write the file as `openslo/v1`; v1alpha is what Sloth reads",
+        "openslo.com/v2alpha" | "openslo/v2alpha" => "write the file as `openslo/v1`; v2alpha is a draft",
+        _ => "expected `openslo/v1` or `slowburn/v1`",
+    };
+    let message = format!(
+        "`apiVersion` is `{}`, which slowburn does not read",
+        shorten(api_version)
+    );
+    report.error(at, message, Some(hint.to_owned()));
+    None
+}
+
+/// A label close to the text, when there is one.
+fn suggest_label(text: &str) -> Option<String> {
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
+    let near: String = text.chars().take(63).map(plain).collect();
+    let near = near.trim_matches('-');
+    is_label(near).then(|| format!("write `{near}`; put the long name in `displayName`"))
+}
+
+/// OpenSLO labels are texts or lists of texts. slowburn keeps none, but a slip is still a slip.
+fn check_labels(labels: Option<&Node>, report: &mut Report) {
+    for (_, value) in entries("labels", labels, report) {
+        for item in value.one_or_many() {
+            item.text("label", report);
+        }
+    }
+}
+
+fn check_annotations(annotations: Option<&Node>, report: &mut Report) {
+    for (_, value) in entries("annotations", annotations, report) {
+        value.text("annotation", report);
+    }
+}
+
+fn entries<'a>(
+    what: &str,
+    node: Option<&'a Node>,
+    report: &mut Report,
+) -> impl Iterator<Item = (&'a str, &'a Node)> + use<'a> {
+    let entries = match node.map(|node| (node, &node.value)) {
+        Some((_, Value::Map(entries))) => entries.as_slice(),
+        Some((node, _)) => {
+            node.wrong(what, "a mapping", None, report);
+            &[]
+        }
+        None => &[],
+    };
+    entries.iter().map(|(key, value)| (key.name.as_str(), value))
+}
+
+/// Our own annotations on a document; others are left alone, misspelt ones of ours are mistakes.
+/// Values come in the order of `known`.
+pub(super) fn own_annotations<'a, const N: usize>(
+    annotations: Option<&'a Node>,
+    known: [&str; N],
+    report: &mut Report,
+) -> [Option<(&'a str, Position)>; N] {
+    let mut found = [None; N];
+    let Some(Node {
+        value: Value::Map(entries),
+        ..
+    }) = annotations
+    else {
+        return found;
+    };
+    for (key, value) in entries {
+        if !key.name.starts_with("slowburn/") {
+            continue;
+        }
+        match known.iter().position(|name| *name == key.name) {
+            Some(index) => {
+                if let Value::Text(text) = &value.value {
+                    found[index] = Some((text, value.at));
+                }
+            }
+            None => {
+                let hint = match nearest(&key.name, &known) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None if N == 0 => "this kind takes none".to_owned(),
+                    None => format!("known here: {}", quoted(&known)),
+                };
+                report.error(
+                    key.at,
+                    format!("unknown annotation `{}`", shorten(&key.name)),
+                    Some(hint),
+                );
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,131 @@
+//! What one document says, before it is put together with the others.
+
+use std::time::Duration;
+
+use super::document::Place;
+use super::indicator::Indicator;
+use super::node::{Node, Position, Report, shorten};
+use super::tiers::TierDraft;
+use crate::duration;
+use crate::measurement::{Route, ServiceName};
+use crate::objective::{ObjectiveName, Target};
+use crate::service::EndpointMatch;
+
+/// What one Service document says. Two may speak of one service: an OpenSLO Service and a short form.
+#[derive(Debug)]
+pub(super) struct ServiceDraft {
+    pub name: ServiceName,
+    pub place: Place,
+    /// The form of the document: each may speak of a service once.
+    pub api_version: &'static str,
+    pub matches: Vec<(EndpointMatch, Position)>,
+    pub routes: Vec<Route>,
+    pub timeout: Option<Duration>,
+}
+
+/// What one SLO, or one objective of a short form, says.
+#[derive(Debug)]
+pub(super) struct ObjectiveDraft {
+    pub name: ObjectiveName,
+    pub place: Place,
+    pub service: ServiceName,
+    pub service_at: Position,
+    pub display_name: String,
+    pub description: String,
+    pub target: Target,
+    pub period: Duration,
+    pub indicator: IndicatorDraft,
+    /// The threshold in seconds of an objective over a threshold metric.
+    pub value: Option<Value>,
+    pub tiers: Option<Vec<TierDraft>>,
+}
+
+#[derive(Debug)]
+pub(super) enum IndicatorDraft {
+    Inline(Indicator),
+    /// By the name of an SLI.
+    Named(String, Position),
+}
+
+/// `op` and `value` of an OpenSLO objective.
+#[derive(Debug)]
+pub(super) struct Value {
+    pub threshold: Option<Duration>,
+    pub at: Position,
+}
+
+pub(super) const PERIOD_MIN: Duration = Duration::from_secs(60);
+pub(super) const PERIOD_MAX: Duration = Duration::from_secs(366 * 86_400);
+/// What a definition that names no period gets.
+pub(super) const DEFAULT_PERIOD: Duration = Duration::from_secs(30 * 86_400);
+
+const TIMEOUT_MIN: Duration = Duration::from_millis(100);
+const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+
+pub(super) fn check_period(
+    period: Duration,
+    what: &str,
+    at: Position,
+    report: &mut Report,
+) -> Option<Duration> {
+    if (PERIOD_MIN..=PERIOD_MAX).contains(&period) && period.subsec_nanos() == 0 {
+        return Some(period);
+    }
+    let message = format!(
+        "`{what}` is `{}`, expected whole seconds from `1m` to `366d`",
+        duration::format(period)
+    );
+    report.error(at, message, None);
+    None
+}
+
+pub(super) fn check_timeout(timeout: Duration, at: Position, report: &mut Report) -> Option<Duration> {
+    if (TIMEOUT_MIN..=TIMEOUT_MAX).contains(&timeout) {
+        return Some(timeout);
+    }
+    let message = format!(
+        "`timeout` is `{}`, expected a span from `100ms` to `1h`",
+        duration::format(timeout)
+    );
+    report.error(at, message, None);
+    None
+}
+
+/// Checks what an endpoint match was given, and drops a leading `/` of cgroup paths.
+pub(super) fn check_match(found: EndpointMatch, at: Position, report: &mut Report) -> Option<EndpointMatch> {
+    let plain =
+        |text: &str| text.len() <= 1024 && !text.trim().is_empty() && !text.chars().any(char::is_control);
+    let (what, text) = match &found {
+        EndpointMatch::Port(_) => return Some(found),
+        EndpointMatch::Cgroup(glob) => ("cgroup", glob.trim_matches('/')),
+        EndpointMatch::Executable(path) => ("executable", path.as_str()),
+    };
+    if !plain(text) || text.split('/').any(|part| part == "..") {
+        let message = format!(
+            "`{what}` is `{}`, expected a path without `..` of at most 1024 bytes",
+            shorten(text)
+        );
+        report.error(at, message, None);
+        return None;
+    }
+    Some(match found {
+        EndpointMatch::Cgroup(_) => EndpointMatch::Cgroup(text.to_owned()),
+        other => other,
+    })
+}
+
+/// Longest description, as in OpenSLO.
+const DESCRIPTION_MAX: usize = 1050;
+
+pub(super) fn description(node: Option<&Node>, report: &mut Report) -> String {
+    let Some(node) = node else { return String::new() };
+    let text = node.text("description", report).unwrap_or_default();
+    if text.chars().count() > DESCRIPTION_MAX {
+        report.error(
+            node.at,
+            format!("`description` has more than {DESCRIPTION_MAX} characters"),
+            None,
+        );
+    }
+    text.trim().to_owned()
+}

@@ -1,0 +1,157 @@
+//! Prints definitions as OpenSLO v1, whatever form they were written in.
+//!
+//! Reading the text gives the same services and objectives again.
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use super::Definitions;
+use super::tiers::{default_name, default_tiers};
+use crate::duration;
+use crate::objective::{Objective, Sli, SliKind, StatusSet, Tier};
+use crate::service::{DEFAULT_TIMEOUT, WatchedService};
+
+/// The services and objectives as OpenSLO documents; other kinds are left out.
+#[must_use]
+pub fn expand(definitions: &Definitions) -> String {
+    let mut text = String::new();
+    let services = definitions
+        .services
+        .iter()
+        .try_for_each(|s| service(&mut text, s));
+    let objectives = definitions
+        .objectives
+        .iter()
+        .try_for_each(|o| objective(&mut text, o));
+    // Writing into a `String` cannot fail.
+    services.and(objectives).map(|()| text).unwrap_or_default()
+}
+
+fn service(out: &mut String, service: &WatchedService) -> fmt::Result {
+    let mut annotations = Vec::new();
+    if !service.matches.is_empty() {
+        annotations.push(("slowburn/match", join(&service.matches)));
+    }
+    if !service.routes.is_empty() {
+        annotations.push(("slowburn/routes", join(&service.routes)));
+    }
+    if service.timeout != DEFAULT_TIMEOUT {
+        annotations.push(("slowburn/timeout", duration::format(service.timeout)));
+    }
+    writeln!(
+        out,
+        "---\napiVersion: openslo/v1\nkind: Service\nmetadata:\n  name: {}",
+        quote(service.name.as_str())
+    )?;
+    write_annotations(out, &annotations)?;
+    writeln!(out, "spec: {{}}")
+}
+
+fn objective(out: &mut String, objective: &Objective) -> fmt::Result {
+    writeln!(
+        out,
+        "---\napiVersion: openslo/v1\nkind: SLO\nmetadata:\n  name: {}",
+        quote(objective.name.as_str())
+    )?;
+    writeln!(out, "  displayName: {}", quote(&objective.display_name))?;
+    if objective.tiers != default_tiers(objective.target, objective.period).0 {
+        let tiers = objective.tiers.iter().map(tier).collect::<Vec<_>>().join(", ");
+        write_annotations(out, &[("slowburn/tiers", tiers)])?;
+    }
+    writeln!(out, "spec:\n  service: {}", quote(objective.service.as_str()))?;
+    if !objective.description.is_empty() {
+        writeln!(out, "  description: {}", quote(&objective.description))?;
+    }
+    writeln!(out, "  budgetingMethod: Occurrences")?;
+    writeln!(
+        out,
+        "  timeWindow:\n    - duration: {}\n      isRolling: true",
+        duration::format(objective.period)
+    )?;
+    writeln!(out, "  objectives:\n    - target: {}", objective.target)?;
+    writeln!(
+        out,
+        "  indicator:\n    metadata:\n      name: {}",
+        quote(objective.name.as_str())
+    )?;
+    writeln!(out, "    spec:\n      ratioMetric:\n        counter: true")?;
+    let Sli { kind, .. } = &objective.sli;
+    let (good, total) = match kind {
+        SliKind::Ratio { good, total } => {
+            let all = *total == StatusSet::all_by_default();
+            (status(good), if all { Vec::new() } else { status(total) })
+        }
+        SliKind::Latency { clock, threshold } => (latency(clock.as_str(), *threshold), Vec::new()),
+    };
+    metric_source(out, "good", objective, &good)?;
+    metric_source(out, "total", objective, &total)
+}
+
+fn metric_source(
+    out: &mut String,
+    part: &str,
+    objective: &Objective,
+    more: &[(&str, String)],
+) -> fmt::Result {
+    writeln!(
+        out,
+        "        {part}:\n          metricSource:\n            type: slowburn\n            spec:"
+    )?;
+    writeln!(
+        out,
+        "              service: {}",
+        quote(objective.service.as_str())
+    )?;
+    writeln!(out, "              role: {}", objective.sli.role)?;
+    if let Some(route) = &objective.sli.route {
+        writeln!(out, "              route: {}", quote(route.as_str()))?;
+    }
+    more.iter()
+        .try_for_each(|(key, value)| writeln!(out, "              {key}: {value}"))
+}
+
+fn status(set: &StatusSet) -> Vec<(&'static str, String)> {
+    vec![("status", format!("[{}]", set.words().join(", ")))]
+}
+
+fn latency(clock: &str, threshold: Duration) -> Vec<(&'static str, String)> {
+    vec![
+        ("clock", clock.to_owned()),
+        ("below", duration::format(threshold)),
+    ]
+}
+
+fn tier(tier: &Tier) -> String {
+    let name = match default_name(tier.severity, tier.long) {
+        Ok(name) if name == tier.name => String::new(),
+        _ => format!("{}: ", tier.name),
+    };
+    let burn = match tier.budget_share {
+        Some(share) => format!("{}%", (share * rust_decimal::Decimal::ONE_HUNDRED).normalize()),
+        None => format!("{}x", tier.burn_rate),
+    };
+    let (long, short) = (duration::format(tier.long), duration::format(tier.short));
+    format!("{name}{} {long}+{short} {burn}", tier.severity)
+}
+
+fn write_annotations(out: &mut String, annotations: &[(&str, String)]) -> fmt::Result {
+    if !annotations.is_empty() {
+        writeln!(out, "  annotations:")?;
+    }
+    annotations
+        .iter()
+        .try_for_each(|(key, value)| writeln!(out, "    {key}: {}", quote(value)))
+}
+
+fn join(items: &[impl ToString]) -> String {
+    items
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// JSON's quoted text is YAML's.
+fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

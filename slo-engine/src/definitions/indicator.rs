@@ -1,0 +1,468 @@
+//! Reads what an indicator counts: OpenSLO SLIs over metric sources of type `slowburn`.
+//!
+//! In: the spec of an SLI, or an inline indicator. Out: an [`Indicator`]: an [`Sli`], or a latency
+//! whose threshold the objective still has to name.
+
+use std::time::Duration;
+
+use rust_decimal::Decimal;
+
+use super::node::{Fields, Node, Position, Report, shorten};
+use crate::measurement::{Clock, Role, Route, ServiceName};
+use crate::objective::{Sli, SliKind, StatusSet};
+
+/// What an indicator counts, as far as it says itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Indicator {
+    /// The service its metric sources name, if they do.
+    pub service: Option<(ServiceName, Position)>,
+    pub role: Role,
+    pub route: Option<Route>,
+    pub counts: Counts,
+    pub at: Position,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Counts {
+    Known(SliKind),
+    /// A threshold metric: the objective's `value` is the threshold.
+    LatencyOf(Clock),
+}
+
+impl Indicator {
+    pub fn sli(&self, kind: SliKind) -> Sli {
+        Sli {
+            role: self.role,
+            route: self.route.clone(),
+            kind,
+        }
+    }
+}
+
+/// Longest latency threshold that can be asked for.
+pub(super) const THRESHOLD_MAX: Duration = Duration::from_secs(3600);
+
+/// Reads the spec of an SLI. `sources` are the data sources of type `slowburn` that refs may name.
+pub(super) fn read(spec: &Node, title: &str, sources: &[&str], report: &mut Report) -> Option<Indicator> {
+    let mut fields = spec.fields(title, report)?;
+    let ratio = fields.optional("ratioMetric");
+    let threshold = fields.optional("thresholdMetric");
+    let description = fields.optional("description");
+    fields.finish(report);
+    if let Some(description) = description {
+        description.text("description", report);
+    }
+    match (ratio, threshold) {
+        (Some(ratio), None) => ratio_metric(ratio, sources, report),
+        (None, Some(threshold)) => threshold_metric(threshold, sources, report),
+        (Some(_), Some(second)) => {
+            report.error(
+                second.at,
+                format!("{title} has both `ratioMetric` and `thresholdMetric`"),
+                None,
+            );
+            None
+        }
+        (None, None) => {
+            let hint = "expected `ratioMetric` with `good` (or `bad`) and `total`, or `thresholdMetric`";
+            report.error(
+                spec.at,
+                format!("{title} measures nothing"),
+                Some(hint.to_owned()),
+            );
+            None
+        }
+    }
+}
+
+fn ratio_metric(node: &Node, sources: &[&str], report: &mut Report) -> Option<Indicator> {
+    let mut fields = node.fields("ratioMetric", report)?;
+    if let Some(counter) = fields.optional("counter")
+        && counter.boolean("counter", report) == Some(false)
+    {
+        report.warning(
+            counter.at,
+            "`counter: false` is ignored: slowburn's counts are cumulative",
+            None,
+        );
+    }
+    let raw = fields.optional("raw").or(fields.optional("rawType"));
+    let good = fields
+        .optional("good")
+        .map(|n| (n, Selection::read(n, "good", sources, report)));
+    let bad = fields
+        .optional("bad")
+        .map(|n| (n, Selection::read(n, "bad", sources, report)));
+    if raw.is_some() {
+        let at = fields
+            .key_at("raw")
+            .or(fields.key_at("rawType"))
+            .unwrap_or(node.at);
+        let hint = "name the counts: `good` (or `bad`) and `total`".to_owned();
+        report.error(
+            at,
+            "a raw ratio is not supported: its counts cannot be booked",
+            Some(hint),
+        );
+        return None;
+    }
+    let total = fields
+        .required("total", report)
+        .and_then(|n| Selection::read(n, "total", sources, report));
+    fields.finish(report);
+    let (is_good, (part_node, part)) = match (good, bad) {
+        (Some(good), None) => (true, good),
+        (None, Some(bad)) => (false, bad),
+        (Some(_), Some((bad, _))) => {
+            report.error(
+                bad.at,
+                "`ratioMetric` has both `good` and `bad`",
+                Some("remove one: the other follows from `total`".to_owned()),
+            );
+            return None;
+        }
+        (None, None) => {
+            report.error(node.at, "`ratioMetric` has neither `good` nor `bad`", None);
+            return None;
+        }
+    };
+    combine(is_good, part_node.at, part?, total?, report)
+}
+
+/// Makes one indicator of what is good (or bad) and what is counted at all.
+fn combine(
+    is_good: bool,
+    at: Position,
+    part: Selection,
+    total: Selection,
+    report: &mut Report,
+) -> Option<Indicator> {
+    let word = if is_good { "good" } else { "bad" };
+    let services = (
+        part.service.as_ref().map(|s| &s.0),
+        total.service.as_ref().map(|s| &s.0),
+    );
+    let differs = match services {
+        (Some(a), Some(b)) if a != b => Some("service"),
+        _ if part.role != total.role => Some("role"),
+        _ if part.route != total.route => Some("route"),
+        _ => None,
+    };
+    if let Some(key) = differs {
+        let hint = format!("write the same `{key}` in both");
+        report.error(at, format!("`{word}` and `total` differ in `{key}`"), Some(hint));
+        return None;
+    }
+    if let Some((_, at)) = total.below {
+        report.error(
+            at,
+            "`below` in `total` would leave slow requests out",
+            Some(format!("write it in `{word}` only")),
+        );
+        return None;
+    }
+    let service = part.service.or(total.service);
+    let (role, route) = (part.role, part.route);
+    let counts = match part.below {
+        Some((threshold, below_at)) => {
+            if !is_good {
+                let hint = "write `below` in `good`: what is past it is bad".to_owned();
+                report.error(
+                    below_at,
+                    "`below` in `bad` would call fast requests bad",
+                    Some(hint),
+                );
+                return None;
+            }
+            if let Some((_, at)) = part.status.or(total.status) {
+                let hint = "leave `status` out (5xx within the threshold are left out), and state availability as an objective of its own";
+                report.error(
+                    at,
+                    "`status` and `below` cannot be combined: the kernel counts them apart",
+                    Some(hint.to_owned()),
+                );
+                return None;
+            }
+            let clock = part.clock.map_or(Clock::Turnaround, |(clock, _)| clock);
+            if let Some((other, at)) = total.clock.filter(|(other, _)| *other != clock) {
+                report.error(
+                    at,
+                    format!("`total` says the clock `{other}`, `good` says `{clock}`"),
+                    None,
+                );
+                return None;
+            }
+            SliKind::Latency { clock, threshold }
+        }
+        None => {
+            if let Some((_, at)) = part.clock.or(total.clock) {
+                let hint = "add `below: 250ms` to `good`, or remove `clock`".to_owned();
+                report.error(
+                    at,
+                    "`clock` says how to time requests, but no `below` says what is good",
+                    Some(hint),
+                );
+                return None;
+            }
+            ratio(is_good, at, part.status, total.status, report)?
+        }
+    };
+    Some(Indicator {
+        service,
+        role,
+        route,
+        counts: Counts::Known(counts),
+        at,
+    })
+}
+
+fn ratio(
+    is_good: bool,
+    at: Position,
+    part: Option<(StatusSet, Position)>,
+    total: Option<(StatusSet, Position)>,
+    report: &mut Report,
+) -> Option<SliKind> {
+    let word = if is_good { "good" } else { "bad" };
+    let Some((part, part_at)) = part else {
+        let example = if is_good {
+            "[1xx, 2xx, 3xx, 4xx]"
+        } else {
+            "[5xx, unanswered]"
+        };
+        let hint = format!("add `status: {example}`, or `below: 250ms` to `good` for a latency objective");
+        report.error(
+            at,
+            format!("`{word}` has no `status`, so it is everything"),
+            Some(hint),
+        );
+        return None;
+    };
+    let everything = total.is_none();
+    let total = total.map_or_else(StatusSet::all_by_default, |(total, _)| total);
+    let extra = part.without(&total);
+    if !extra.is_empty() {
+        let hint = "what is counted good or bad must be counted at all: add it to the `status` of `total`"
+            .to_owned();
+        report.error(
+            part_at,
+            format!("`{word}` has `{extra}`, which `total` has not"),
+            Some(hint),
+        );
+        return None;
+    }
+    if part == total {
+        let message = format!("`{word}` and `total` are the same, so every request is {word}");
+        report.error(part_at, message, None);
+        return None;
+    }
+    let good = if is_good { part } else { total.without(&part) };
+    let unanswered: StatusSet = "unanswered".parse().ok()?;
+    if everything && !is_good && unanswered.is_within(&good) {
+        let hint = "add `unanswered` to the `status` of `bad`".to_owned();
+        report.warning(
+            part_at,
+            "requests that die unanswered count as good here",
+            Some(hint),
+        );
+    }
+    Some(SliKind::Ratio { good, total })
+}
+
+fn threshold_metric(node: &Node, sources: &[&str], report: &mut Report) -> Option<Indicator> {
+    let found = Selection::read(node, "thresholdMetric", sources, report)?;
+    if let Some((_, at)) = found.below {
+        let hint =
+            "remove it: the objective's `op: lte` and `value` (in seconds) are the threshold".to_owned();
+        report.error(
+            at,
+            "`below` in a `thresholdMetric` states the threshold twice",
+            Some(hint),
+        );
+        return None;
+    }
+    if let Some((_, at)) = found.status {
+        report.error(
+            at,
+            "`status` and a latency threshold cannot be combined: the kernel counts them apart",
+            None,
+        );
+        return None;
+    }
+    let clock = found.clock.map_or(Clock::Turnaround, |(clock, _)| clock);
+    let Selection {
+        service, role, route, ..
+    } = found;
+    Some(Indicator {
+        service,
+        role,
+        route,
+        counts: Counts::LatencyOf(clock),
+        at: node.at,
+    })
+}
+
+/// The keys of one metric source, ANDed (DESIGN rule 17).
+struct Selection {
+    service: Option<(ServiceName, Position)>,
+    role: Role,
+    route: Option<Route>,
+    status: Option<(StatusSet, Position)>,
+    clock: Option<(Clock, Position)>,
+    below: Option<(Duration, Position)>,
+}
+
+impl Selection {
+    /// Reads `{metricSource: {type, metricSourceRef, spec}}`.
+    fn read(node: &Node, what: &str, sources: &[&str], report: &mut Report) -> Option<Self> {
+        let mut fields = node.fields(what, report)?;
+        let source = fields.required("metricSource", report);
+        fields.finish(report);
+        let mut fields = source?.fields("metricSource", report)?;
+        let reference = fields.optional("metricSourceRef");
+        let kind = fields.optional("type");
+        let spec = fields.required("spec", report);
+        let known = match (kind, reference) {
+            (Some(kind), _) => check_type(kind, report),
+            (None, Some(reference)) => check_reference(reference, sources, report),
+            (None, None) => {
+                report.error(
+                    fields.at(),
+                    "metricSource has no `type`",
+                    Some("write `type: slowburn`".to_owned()),
+                );
+                None
+            }
+        };
+        fields.finish(report);
+        known?;
+        Self::spec(spec?.fields("metricSource of type `slowburn`", report)?, report)
+    }
+
+    fn spec(mut fields: Fields<'_>, report: &mut Report) -> Option<Self> {
+        let service = fields
+            .optional("service")
+            .map(|n| n.parse("service", report).map(|name| (name, n.at)));
+        let role = fields
+            .optional("role")
+            .map(|n| word(n, "role", Role::ALL, report));
+        let route = fields.optional("route").map(|n| n.parse("route", report));
+        let status = fields
+            .optional("status")
+            .map(|n| status(n, report).map(|set| (set, n.at)));
+        let clock = fields
+            .optional("clock")
+            .map(|n| word(n, "clock", Clock::ALL, report).map(|c| (c, n.at)));
+        let below = fields
+            .optional("below")
+            .map(|n| below(n, report).map(|d| (d, n.at)));
+        // An unknown key may be a misspelt one, so what the others mean is not judged.
+        if !fields.finish(report) {
+            return None;
+        }
+        Some(Self {
+            service: service.map_or(Some(None), |s| s.map(Some))?,
+            role: role.unwrap_or(Some(Role::Server))?,
+            route: route.map_or(Some(None), |r| r.map(Some))?,
+            status: status.map_or(Some(None), |s| s.map(Some))?,
+            clock: clock.map_or(Some(None), |c| c.map(Some))?,
+            below: below.map_or(Some(None), |b| b.map(Some))?,
+        })
+    }
+}
+
+fn check_type(kind: &Node, report: &mut Report) -> Option<()> {
+    let text = kind.text("type", report)?;
+    if text == "slowburn" {
+        return Some(());
+    }
+    let hint = "write `type: slowburn` with `spec: {service, role, route, status, clock, below}`".to_owned();
+    let message = format!(
+        "metric sources of type `{}` are not read: slowburn measures in the kernel",
+        shorten(text)
+    );
+    report.error(kind.at, message, Some(hint));
+    None
+}
+
+fn check_reference(reference: &Node, sources: &[&str], report: &mut Report) -> Option<()> {
+    let name = reference.text("metricSourceRef", report)?;
+    if sources.contains(&name) {
+        return Some(());
+    }
+    let hint = "write `type: slowburn` instead".to_owned();
+    let message = format!(
+        "`metricSourceRef` is `{}`, but no DataSource of type `slowburn` has that name",
+        shorten(name)
+    );
+    report.error(reference.at, message, Some(hint));
+    None
+}
+
+/// Reads one of a few words.
+pub(super) fn word<T>(node: &Node, what: &str, all: &[T], report: &mut Report) -> Option<T>
+where
+    T: std::fmt::Display + Copy,
+{
+    let text = node.text(what, report)?;
+    let found = all.iter().find(|word| word.to_string() == text);
+    if found.is_none() {
+        let words: Vec<String> = all.iter().map(|word| format!("`{word}`")).collect();
+        node.wrong(what, &format!("one of {}", words.join(", ")), None, report);
+    }
+    found.copied()
+}
+
+/// Reads `2xx`, `404` or a list of such.
+fn status(node: &Node, report: &mut Report) -> Option<StatusSet> {
+    let mut set = StatusSet::default();
+    let mut good = true;
+    for item in node.one_or_many() {
+        let added = item.scalar().map(|word| set.add_word(&word));
+        if !matches!(added, Some(Ok(()))) {
+            let expected = "a status code from 100 to 599, a class such as `2xx`, `unanswered`, `reset_by_server`, \
+                            `closed_unanswered`, `timed_out`, `client_gave_up` or `unknown`";
+            item.wrong("status", expected, None, report);
+            good = false;
+        }
+    }
+    if good && set.is_empty() {
+        node.wrong("status", "at least one status", None, report);
+        good = false;
+    }
+    good.then_some(set)
+}
+
+/// Reads a latency threshold.
+pub(super) fn below(node: &Node, report: &mut Report) -> Option<Duration> {
+    let span = node.duration("below", report)?;
+    check_threshold(span, node.at, "below", report)
+}
+
+/// The threshold a `value` in seconds states.
+pub(super) fn seconds(value: Decimal, at: Position, report: &mut Report) -> Option<Duration> {
+    let micros = value.checked_mul(Decimal::from(1_000_000)).map(|n| n.normalize());
+    let micros = micros
+        .filter(|n| n.scale() == 0)
+        .and_then(|n| u64::try_from(n).ok());
+    match micros {
+        Some(micros) => check_threshold(Duration::from_micros(micros), at, "value", report),
+        None => {
+            let message = format!("`value` is `{value}`, expected seconds above 0, to the microsecond");
+            report.error(at, message, None);
+            None
+        }
+    }
+}
+
+fn check_threshold(span: Duration, at: Position, what: &str, report: &mut Report) -> Option<Duration> {
+    if span <= THRESHOLD_MAX && !span.is_zero() && span.subsec_nanos().is_multiple_of(1000) {
+        return Some(span);
+    }
+    report.error(
+        at,
+        format!("`{what}` is out of range, expected whole microseconds from `1us` to `1h`"),
+        None,
+    );
+    None
+}

@@ -1,0 +1,384 @@
+//! OpenSLO v1: Service, SLO and SLI; and what is said to those who bring the other kinds.
+//!
+//! In: one document. Out: the same drafts that short forms make.
+
+use std::time::Duration;
+
+use super::document::{Envelope, OPENSLO, own_annotations};
+use super::draft::{
+    IndicatorDraft, ObjectiveDraft, ServiceDraft, Value, check_match, check_period, check_timeout,
+    description,
+};
+use super::indicator::{self, Indicator, seconds};
+use super::node::{Fields, Node, Position, Report, shorten};
+use super::{ratio, tiers};
+use crate::duration;
+use crate::objective::{ObjectiveName, Target};
+use crate::service::EndpointMatch;
+
+/// Reads a Service. Its endpoints are in annotations, since OpenSLO has no place for them.
+pub(super) fn service(envelope: &Envelope<'_>, report: &mut Report) -> Option<ServiceDraft> {
+    let known = ["slowburn/match", "slowburn/routes", "slowburn/timeout"];
+    let [matched, routed, timed] = own_annotations(envelope.annotations, known, report);
+    if let Some(spec) = envelope.spec {
+        let mut fields = spec.fields(&format!("spec of {}", envelope.title()), report)?;
+        description(fields.optional("description"), report);
+        fields.finish(report);
+    }
+    let mut matches = Vec::new();
+    for (item, at) in items(matched) {
+        match item.parse::<EndpointMatch>() {
+            Ok(found) => matches.extend(check_match(found, at, report).map(|found| (found, at))),
+            Err(error) => {
+                let hint = "expected `port:8080`, `cgroup:system.slice/web.service` or `executable:nginx`, separated by commas";
+                report.error(at, format!("`slowburn/match`: {error}"), Some(hint.to_owned()));
+            }
+        }
+    }
+    let mut routes = Vec::new();
+    for (item, at) in items(routed) {
+        match item.parse() {
+            Ok(route) => routes.push(route),
+            Err(error) => report.error(at, format!("`slowburn/routes`: {error}"), None),
+        }
+    }
+    let timeout = timed.and_then(|(text, at)| match duration::parse(text) {
+        Ok(timeout) => check_timeout(timeout, at, report),
+        Err(error) => {
+            report.error(at, format!("`slowburn/timeout`: {error}"), None);
+            None
+        }
+    });
+    Some(ServiceDraft {
+        name: envelope.name.parse().ok()?,
+        place: envelope.place(),
+        api_version: OPENSLO,
+        matches,
+        routes,
+        timeout,
+    })
+}
+
+fn items(annotation: Option<(&str, Position)>) -> impl Iterator<Item = (&str, Position)> {
+    annotation
+        .into_iter()
+        .flat_map(|(text, at)| text.split([',', '\n']).map(move |item| (item.trim(), at)))
+        .filter(|(item, _)| !item.is_empty())
+}
+
+/// Reads an SLI.
+pub(super) fn sli(envelope: &Envelope<'_>, sources: &[&str], report: &mut Report) -> Option<Indicator> {
+    own_annotations(envelope.annotations, [], report);
+    let Some(spec) = envelope.spec else {
+        envelope.spec(report);
+        return None;
+    };
+    indicator::read(spec, &envelope.title(), sources, report)
+}
+
+/// Reads an SLO. All of it is read before the first mistake ends it.
+pub(super) fn slo(envelope: &Envelope<'_>, sources: &[&str], report: &mut Report) -> Option<ObjectiveDraft> {
+    let [tiers] = own_annotations(envelope.annotations, ["slowburn/tiers"], report);
+    let mut fields = envelope.spec(report)?;
+    let about = description(fields.optional("description"), report);
+    let service = fields
+        .required("service", report)
+        .and_then(|n| Some((n.parse("service", report)?, n.at)));
+    let method = fields
+        .required("budgetingMethod", report)
+        .and_then(|n| check_method(n, report));
+    let period = match fields.optional("timeWindow") {
+        Some(node) => time_window(node, report),
+        None => {
+            let hint = "write `timeWindow: [{duration: 30d, isRolling: true}]`".to_owned();
+            report.error(
+                fields.at(),
+                format!("{} has no `timeWindow`", envelope.title()),
+                Some(hint),
+            );
+            None
+        }
+    };
+    let indicator = indicator_draft(&mut fields, envelope, sources, report);
+    let objective = fields
+        .required("objectives", report)
+        .and_then(|n| only_objective(n, report));
+    if let Some(policies) = fields
+        .optional("alertPolicies")
+        .filter(|n| !n.one_or_many().is_empty())
+    {
+        let hint = "remove it for the default tiers, or state tiers in the annotation `slowburn/tiers`, \
+                    such as `page 1h+5m 2%, ticket 3d+6h 10%`";
+        let at = fields.key_at("alertPolicies").unwrap_or(policies.at);
+        report.error(
+            at,
+            "`alertPolicies` is not supported: slowburn alerts on pairs of windows",
+            Some(hint.to_owned()),
+        );
+    }
+    fields.finish(report);
+    let tiers = tiers.map_or(Some(None), |(text, at)| {
+        tiers::read_annotation(text, at, report).map(Some)
+    });
+
+    let (service, service_at) = service?;
+    method?;
+    let (target, value) = objective?;
+    Some(ObjectiveDraft {
+        name: envelope.name.parse::<ObjectiveName>().ok()?,
+        place: envelope.place(),
+        service,
+        service_at,
+        display_name: envelope.display_name.unwrap_or(envelope.name).to_owned(),
+        description: about,
+        target,
+        period: period?,
+        indicator: indicator?,
+        value,
+        tiers: tiers?,
+    })
+}
+
+fn check_method(node: &Node, report: &mut Report) -> Option<()> {
+    match node.text("budgetingMethod", report)? {
+        "Occurrences" => Some(()),
+        method @ ("Timeslices" | "RatioTimeslices") => {
+            let hint = "write `Occurrences`: every request counts once".to_owned();
+            report.error(
+                node.at,
+                format!("`budgetingMethod` is `{method}`, which is not yet supported"),
+                Some(hint),
+            );
+            None
+        }
+        _ => {
+            node.wrong("budgetingMethod", "`Occurrences`", None, report);
+            None
+        }
+    }
+}
+
+/// Reads `[{duration, isRolling: true}]`.
+fn time_window(node: &Node, report: &mut Report) -> Option<Duration> {
+    let windows = node.list("timeWindow", report)?;
+    let [window] = windows else {
+        let message = format!("`timeWindow` has {} items, expected one", windows.len());
+        report.error(node.at, message, Some("write one SLO for each window".to_owned()));
+        return None;
+    };
+    let mut fields = window.fields("timeWindow", report)?;
+    let length = fields.required("duration", report);
+    let rolling = fields.required("isRolling", report);
+    let calendar = fields.optional("calendar");
+    let calendar_at = fields.key_at("calendar");
+    fields.finish(report);
+    let rolling = rolling.and_then(|n| Some((n.boolean("isRolling", report)?, n.at)));
+    if let Some(at) = rolling
+        .filter(|(rolling, _)| !rolling)
+        .map(|(_, at)| calendar.and(calendar_at).unwrap_or(at))
+    {
+        let hint = "write `isRolling: true` and remove `calendar`".to_owned();
+        report.error(
+            at,
+            "calendar windows are not yet supported, only rolling ones",
+            Some(hint),
+        );
+        return None;
+    }
+    if let Some(at) = calendar.and(calendar_at) {
+        report.error(
+            at,
+            "a rolling window has no `calendar`",
+            Some("remove it".to_owned()),
+        );
+    }
+    let length = length?;
+    let period = match duration::parse_openslo(&length.scalar().unwrap_or_default()) {
+        Ok(period) => check_period(period, "duration", length.at, report),
+        Err(error) => {
+            report.error(length.at, format!("`duration`: {error}"), None);
+            None
+        }
+    };
+    rolling?;
+    period
+}
+
+fn indicator_draft(
+    fields: &mut Fields<'_>,
+    envelope: &Envelope<'_>,
+    sources: &[&str],
+    report: &mut Report,
+) -> Option<IndicatorDraft> {
+    let inline = fields.optional("indicator");
+    let named = fields.optional("indicatorRef");
+    match (inline, named) {
+        (Some(inline), None) => {
+            let mut fields = inline.fields("indicator", report)?;
+            if let Some(metadata) = fields.optional("metadata") {
+                metadata.fields("metadata", report)?;
+            }
+            // An inline indicator may be a whole SLI that was moved here.
+            for key in ["apiVersion", "kind"] {
+                fields.optional(key);
+            }
+            let spec = fields.required("spec", report);
+            fields.finish(report);
+            indicator::read(spec?, "indicator", sources, report).map(IndicatorDraft::Inline)
+        }
+        (None, Some(named)) => {
+            let name = named.text("indicatorRef", report)?;
+            Some(IndicatorDraft::Named(name.to_owned(), named.at))
+        }
+        (Some(_), Some(named)) => {
+            report.error(
+                named.at,
+                format!("{} has both `indicator` and `indicatorRef`", envelope.title()),
+                None,
+            );
+            None
+        }
+        (None, None) => {
+            let hint = "expected `indicator` or `indicatorRef` in `spec`; composites are not yet supported"
+                .to_owned();
+            report.error(
+                fields.at(),
+                format!("{} has no indicator", envelope.title()),
+                Some(hint),
+            );
+            None
+        }
+    }
+}
+
+/// Reads the one objective an SLO has here.
+fn only_objective(node: &Node, report: &mut Report) -> Option<(Target, Option<Value>)> {
+    let objectives = node.list("objectives", report)?;
+    let [objective] = objectives else {
+        let message = format!("`objectives` has {} items, expected one", objectives.len());
+        report.error(
+            node.at,
+            message,
+            Some("write one SLO for each objective".to_owned()),
+        );
+        return None;
+    };
+    let mut fields = objective.fields("objective", report)?;
+    fields
+        .optional("displayName")
+        .and_then(|n| n.text("displayName", report));
+    let target = fields.optional("target");
+    let percent = fields.optional("targetPercent");
+    let op = fields.optional("op");
+    let value = fields.optional("value");
+    for (key, instead) in [
+        ("timeSliceTarget", "it belongs to the budgeting method Timeslices"),
+        (
+            "timeSliceWindow",
+            "it belongs to the budgeting methods Timeslices and RatioTimeslices",
+        ),
+        ("indicator", "composites are not yet supported: move it to `spec`"),
+        (
+            "indicatorRef",
+            "composites are not yet supported: move it to `spec`",
+        ),
+        ("compositeWeight", "composites are not yet supported"),
+    ] {
+        if let Some(found) = fields.optional(key) {
+            let at = fields.key_at(key).unwrap_or(found.at);
+            report.error(
+                at,
+                format!("`{key}` in an objective is not supported"),
+                Some(instead.to_owned()),
+            );
+        }
+    }
+    let at = fields.at();
+    fields.finish(report);
+    let value = op_and_value(op, value, report);
+    let target = match (target, percent) {
+        (Some(target), None) => ratio::openslo_target(target, report),
+        (None, Some(percent)) => ratio::openslo_target_percent(percent, report),
+        (Some(_), Some(percent)) => {
+            report.error(
+                percent.at,
+                "objective has both `target` and `targetPercent`",
+                Some("remove one".to_owned()),
+            );
+            None
+        }
+        (None, None) => {
+            let hint = "write `target: 0.999` or `targetPercent: 99.9`".to_owned();
+            report.error(at, "objective has no `target`", Some(hint));
+            None
+        }
+    };
+    Some((target?, value?))
+}
+
+/// The outer `None` is a mistake, the inner one is absence.
+#[expect(clippy::option_option, reason = "absent and wrong are different things here")]
+fn op_and_value(op: Option<&Node>, value: Option<&Node>, report: &mut Report) -> Option<Option<Value>> {
+    let Some(at) = op.or(value).map(|n| n.at) else {
+        return Some(None);
+    };
+    if let Some(op) = op {
+        match op.text("op", report)? {
+            "lt" | "lte" => {}
+            found @ ("gt" | "gte") => {
+                let hint = "write `op: lte`: fast requests are the good ones".to_owned();
+                report.error(
+                    op.at,
+                    format!("`op` is `{found}`, but a latency is good below its threshold"),
+                    Some(hint),
+                );
+                return None;
+            }
+            found => {
+                report.error(
+                    op.at,
+                    format!("`op` is `{}`, expected `lt` or `lte`", shorten(found)),
+                    None,
+                );
+                return None;
+            }
+        }
+    }
+    let threshold = match value {
+        Some(node) => Some(seconds(node.decimal("value", report)?, node.at, report)?),
+        None => None,
+    };
+    Some(Some(Value { threshold, at }))
+}
+
+/// DataSources of type `slowburn` may be named by metric sources; others measure what slowburn does not.
+/// `Some` is the name of one of ours.
+pub(super) fn data_source<'a>(envelope: &Envelope<'a>, report: &mut Report) -> Option<&'a str> {
+    let mut fields = envelope
+        .spec?
+        .fields(&format!("spec of {}", envelope.title()), report)?;
+    let kind = fields.required("type", report)?;
+    let text = kind.text("type", report)?;
+    if text == "slowburn" {
+        return Some(envelope.name);
+    }
+    let hint =
+        "slowburn measures in the kernel; `metricSource: {type: slowburn, spec: {..}}` needs no DataSource";
+    report.warning(
+        kind.at,
+        format!("a DataSource of type `{}` is not used", shorten(text)),
+        Some(hint.to_owned()),
+    );
+    None
+}
+
+/// Alert policies and conditions have one window each; slowburn alerts on pairs.
+pub(super) fn alerting(envelope: &Envelope<'_>, report: &mut Report) {
+    let hint = "every SLO gets the default tiers; the annotation `slowburn/tiers` of an SLO states others, \
+                such as `page 1h+5m 2%, ticket 3d+6h 10%`";
+    report.warning(
+        envelope.name_at,
+        format!("{} is not used", envelope.title()),
+        Some(hint.to_owned()),
+    );
+}

@@ -1,0 +1,366 @@
+//! The short form: `apiVersion: slowburn/v1`, `kind: Service`.
+//!
+//! In: one document. Out: the service's endpoints, and one objective for each one it states; the
+//! same drafts that OpenSLO documents make.
+
+use std::time::Duration;
+
+use super::document::{Envelope, SLOWBURN, own_annotations};
+use super::draft::{
+    DEFAULT_PERIOD, IndicatorDraft, ObjectiveDraft, ServiceDraft, check_match, check_period, check_timeout,
+    description,
+};
+use super::indicator::{Counts, Indicator, below, word};
+use super::node::{Fields, Node, Position, Report, Value};
+use super::tiers::{self, TierDraft};
+use super::{document::Place, ratio};
+use crate::duration;
+use crate::measurement::{Clock, Role, Route, ServiceName};
+use crate::objective::{ObjectiveName, Sli, SliKind, Target};
+use crate::service::EndpointMatch;
+
+/// Reads one short-form Service.
+pub(super) fn read(
+    envelope: &Envelope<'_>,
+    report: &mut Report,
+) -> (Option<ServiceDraft>, Vec<ObjectiveDraft>) {
+    own_annotations(envelope.annotations, [], report);
+    let Some(mut fields) = envelope.spec(report) else {
+        return (None, Vec::new());
+    };
+    let matches = fields
+        .optional("match")
+        .map(|n| endpoint_matches(n, report))
+        .unwrap_or_default();
+    let routes = fields
+        .optional("routes")
+        .map(|n| routes(n, report))
+        .unwrap_or_default();
+    let timeout = fields
+        .optional("timeout")
+        .and_then(|n| check_timeout(n.duration("timeout", report)?, n.at, report));
+    let window = fields.optional("window");
+    let alerts = fields.optional("alerts");
+    let objectives = fields.optional("objectives");
+    let about = description(fields.optional("description"), report);
+    fields.finish(report);
+
+    let period = match window {
+        Some(node) => node
+            .duration("window", report)
+            .and_then(|period| check_period(period, "window", node.at, report)),
+        None => Some(DEFAULT_PERIOD),
+    };
+    let tiers = match alerts {
+        Some(node) => alert_tiers(node, report).map(Some),
+        None => Some(None),
+    };
+    let Ok(name) = envelope.name.parse::<ServiceName>() else {
+        return (None, Vec::new());
+    };
+    let context = Context {
+        service: &name,
+        envelope,
+        about: &about,
+    };
+    let stated = objectives
+        .map(|node| read_objectives(node, &context, report))
+        .unwrap_or_default();
+    let place = envelope.place();
+    let drafts = match (period, tiers) {
+        (Some(period), Some(tiers)) => stated
+            .into_iter()
+            .map(|o| o.draft(&context, period, tiers.clone()))
+            .collect(),
+        _ => Vec::new(),
+    };
+    (
+        Some(ServiceDraft {
+            name,
+            place,
+            api_version: SLOWBURN,
+            matches,
+            routes,
+            timeout,
+        }),
+        drafts,
+    )
+}
+
+struct Context<'a> {
+    service: &'a ServiceName,
+    envelope: &'a Envelope<'a>,
+    about: &'a str,
+}
+
+/// An objective as stated, before period and tiers are known to be right.
+struct Stated {
+    name: ObjectiveName,
+    at: Position,
+    what: String,
+    target: Target,
+    sli: Sli,
+}
+
+impl Stated {
+    fn draft(self, context: &Context<'_>, period: Duration, tiers: Option<Vec<TierDraft>>) -> ObjectiveDraft {
+        let Sli { role, route, kind } = self.sli;
+        let title = context.envelope.display_name.unwrap_or(context.envelope.name);
+        ObjectiveDraft {
+            name: self.name,
+            place: Place {
+                file: context.envelope.file.to_owned(),
+                at: self.at,
+            },
+            service: context.service.clone(),
+            service_at: context.envelope.name_at,
+            display_name: format!("{title} {}", self.what),
+            description: context.about.to_owned(),
+            target: self.target,
+            period,
+            indicator: IndicatorDraft::Inline(Indicator {
+                service: None,
+                role,
+                route,
+                counts: Counts::Known(kind),
+                at: self.at,
+            }),
+            value: None,
+            tiers,
+        }
+    }
+}
+
+/// Reads `{port: 8080}`, `{cgroup: ..}`, `{executable: ..}`, each one or a list, or a list of such mappings.
+fn endpoint_matches(node: &Node, report: &mut Report) -> Vec<(EndpointMatch, Position)> {
+    let mut found = Vec::new();
+    for item in node.one_or_many() {
+        let Some(mut fields) = item.fields("match", report) else {
+            continue;
+        };
+        let before = found.len();
+        let mut keys = 0;
+        for (key, make) in MATCHES {
+            let Some(values) = fields.optional(key) else {
+                continue;
+            };
+            keys += 1;
+            for value in values.one_or_many() {
+                if let Some(matched) = make(value, report).and_then(|m| check_match(m, value.at, report)) {
+                    found.push((matched, value.at));
+                }
+            }
+        }
+        let at = fields.at();
+        fields.finish(report);
+        if keys == 0 && found.len() == before {
+            let hint = "expected `port`, `cgroup` or `executable`, such as `match: {port: 8080}`".to_owned();
+            report.error(at, "`match` matches nothing", Some(hint));
+        }
+    }
+    found
+}
+
+type MakeMatch = fn(&Node, &mut Report) -> Option<EndpointMatch>;
+
+const MATCHES: [(&str, MakeMatch); 3] = [
+    ("port", |n, report| {
+        let port = n.integer("port", 1, 65_535, report)?;
+        u16::try_from(port).ok().map(EndpointMatch::Port)
+    }),
+    ("cgroup", |n, report| {
+        n.text("cgroup", report)
+            .map(|text| EndpointMatch::Cgroup(text.to_owned()))
+    }),
+    ("executable", |n, report| {
+        n.text("executable", report)
+            .map(|text| EndpointMatch::Executable(text.to_owned()))
+    }),
+];
+
+fn routes(node: &Node, report: &mut Report) -> Vec<Route> {
+    node.one_or_many()
+        .iter()
+        .filter_map(|item| item.parse("routes", report))
+        .collect()
+}
+
+fn alert_tiers(node: &Node, report: &mut Report) -> Option<Vec<TierDraft>> {
+    let mut fields = node.fields("alerts", report)?;
+    let tiers = fields.required("tiers", report);
+    fields.finish(report);
+    tiers::read_list(tiers?, report)
+}
+
+fn read_objectives(node: &Node, context: &Context<'_>, report: &mut Report) -> Vec<Stated> {
+    let Some(mut fields) = node.fields("objectives", report) else {
+        return Vec::new();
+    };
+    let availability = fields.optional("availability");
+    let latency = fields.optional("latency");
+    fields.finish(report);
+    let mut found = Vec::new();
+    for (key, value) in [("availability", availability), ("latency", latency)] {
+        let Some(value) = value else { continue };
+        let one_of_many = matches!(&value.value, Value::List(items) if items.len() > 1);
+        for item in value.one_or_many() {
+            let stated = match key {
+                "availability" => availability_objective(item, one_of_many, context, report),
+                _ => latency_objective(item, one_of_many, context, report),
+            };
+            found.extend(stated);
+        }
+    }
+    found
+}
+
+/// `99.9%`, or `{target, route, role, name}`.
+fn availability_objective(
+    node: &Node,
+    many: bool,
+    context: &Context<'_>,
+    report: &mut Report,
+) -> Option<Stated> {
+    let mut sli = Sli::availability();
+    let (target, name) = if matches!(node.value, Value::Map(_)) {
+        let mut fields = node.fields("availability", report)?;
+        let target = fields
+            .required("target", report)
+            .and_then(|n| ratio::target(n, "target", report));
+        let name = Common::read(&mut fields, report);
+        fields.finish(report);
+        (target?, name?.into_sli(&mut sli))
+    } else {
+        (ratio::target(node, "availability", report)?, None)
+    };
+    let name = named(name, many, context, "availability", &sli, node.at, report)?;
+    let what = format!("availability{}", of_route(&sli));
+    Some(Stated {
+        name,
+        at: node.at,
+        what,
+        target,
+        sli,
+    })
+}
+
+/// `{below: 250ms, target: 99%, clock, route, role, name}`.
+fn latency_objective(node: &Node, many: bool, context: &Context<'_>, report: &mut Report) -> Option<Stated> {
+    if !matches!(node.value, Value::Map(_)) {
+        let hint = "write `latency: {below: 250ms, target: 99%}`".to_owned();
+        node.wrong(
+            "latency",
+            "a mapping with `below` and `target`",
+            Some(hint),
+            report,
+        );
+        return None;
+    }
+    let mut fields = node.fields("latency", report)?;
+    let threshold = fields.required("below", report).and_then(|n| below(n, report));
+    let target = fields
+        .required("target", report)
+        .and_then(|n| ratio::target(n, "target", report));
+    let clock = fields
+        .optional("clock")
+        .map_or(Some(Clock::Turnaround), |n| word(n, "clock", Clock::ALL, report));
+    let common = Common::read(&mut fields, report);
+    fields.finish(report);
+    let (threshold, target, clock) = (threshold?, target?, clock?);
+    let kind = SliKind::Latency { clock, threshold };
+    let mut sli = Sli {
+        role: Role::Server,
+        route: None,
+        kind,
+    };
+    let name = common?.into_sli(&mut sli);
+    let suffix = if many {
+        format!("latency-{}", duration::format(threshold))
+    } else {
+        "latency".to_owned()
+    };
+    let name = named(name, false, context, &suffix, &sli, node.at, report)?;
+    let what = format!("latency below {}{}", duration::format(threshold), of_route(&sli));
+    Some(Stated {
+        name,
+        at: node.at,
+        what,
+        target,
+        sli,
+    })
+}
+
+/// The keys that both kinds of objectives take.
+struct Common {
+    role: Role,
+    route: Option<Route>,
+    name: Option<ObjectiveName>,
+}
+
+impl Common {
+    fn read(fields: &mut Fields<'_>, report: &mut Report) -> Option<Self> {
+        let role = fields
+            .optional("role")
+            .map_or(Some(Role::Server), |n| word(n, "role", Role::ALL, report));
+        let route = fields
+            .optional("route")
+            .map_or(Some(None), |n| n.parse("route", report).map(Some));
+        let name = fields
+            .optional("name")
+            .map_or(Some(None), |n| n.parse("name", report).map(Some));
+        Some(Self {
+            role: role?,
+            route: route?,
+            name: name?,
+        })
+    }
+
+    fn into_sli(self, sli: &mut Sli) -> Option<ObjectiveName> {
+        sli.role = self.role;
+        sli.route = self.route;
+        self.name
+    }
+}
+
+fn of_route(sli: &Sli) -> String {
+    sli.route
+        .as_ref()
+        .map(|route| format!(" of {route}"))
+        .unwrap_or_default()
+}
+
+/// The given name, else one of the service and the kind. Names are what history is kept under, so
+/// they never depend on the order of a list.
+fn named(
+    given: Option<ObjectiveName>,
+    name_needed: bool,
+    context: &Context<'_>,
+    suffix: &str,
+    sli: &Sli,
+    at: Position,
+    report: &mut Report,
+) -> Option<ObjectiveName> {
+    if let Some(name) = given {
+        return Some(name);
+    }
+    if name_needed && sli.route.is_some() {
+        let hint = format!("add `name: {}-...-{suffix}`", context.service);
+        report.error(
+            at,
+            format!("one of several `{suffix}` objectives has no `name`"),
+            Some(hint),
+        );
+        return None;
+    }
+    match format!("{}-{suffix}", context.service).parse() {
+        Ok(name) => Some(name),
+        Err(error) => {
+            report.error(
+                at,
+                error.to_string(),
+                Some("give the objective a `name`".to_owned()),
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Turns the bytes of one file into documents with positions.
+//!
+//! In: bytes. Out: one [`Node`] a document, or diagnostics. JSON is read as the YAML it is.
+//! Everything that could grow without bound has a limit: bytes, nesting, and what aliases repeat.
+
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
+
+use super::node::{Key, Node, Position, Report, Value};
+
+/// Longest file that is read.
+pub const FILE_BYTES_MAX: usize = 1024 * 1024;
+/// Deepest nesting of lists and mappings.
+pub const NESTING_MAX: usize = 64;
+/// How many nodes the aliases of one file may repeat altogether.
+pub const ALIAS_NODES_MAX: usize = 10_000;
+
+/// Reads every document up to the first place that is no YAML.
+pub(super) fn parse(bytes: &[u8], report: &mut Report) -> Vec<Node> {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
+        Err(error) => {
+            let (good, bad) = bytes.split_at(error.valid_up_to());
+            let byte = bad.first().copied().unwrap_or_default();
+            let hint = Some("save the file as UTF-8".to_owned());
+            report.error(
+                end_of(good),
+                format!("the byte `0x{byte:02x}` is not UTF-8"),
+                hint,
+            );
+            return Vec::new();
+        }
+    };
+    let mut builder = Builder::default();
+    let mut parser = Parser::new_from_str(text);
+    while let Some(event) = parser.next_event() {
+        let step = match event {
+            Ok((event, span)) => builder.take(event, position(&span.start), report),
+            Err(error) => {
+                let hint = error
+                    .info()
+                    .contains("tab")
+                    .then(|| "indent with spaces".to_owned());
+                report.error(
+                    position(error.marker()),
+                    format!("this is not YAML: {}", error.info()),
+                    hint,
+                );
+                Err(Stop)
+            }
+        };
+        if step.is_err() {
+            break;
+        }
+    }
+    builder.documents
+}
+
+fn position(marker: &Marker) -> Position {
+    Position {
+        line: marker.line(),
+        column: marker.col() + 1,
+    }
+}
+
+/// The place right after valid text.
+fn end_of(good: &[u8]) -> Position {
+    let text = String::from_utf8_lossy(good);
+    let line = text.matches('\n').count() + 1;
+    let column = text.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    Position { line, column }
+}
+
+/// The rest of the file cannot be read.
+struct Stop;
+
+#[derive(Default)]
+struct Builder {
+    documents: Vec<Node>,
+    open: Vec<Frame>,
+    anchors: HashMap<usize, Built>,
+    repeated: usize,
+}
+
+/// A finished part, with what repeating it would cost.
+#[derive(Clone)]
+struct Built {
+    node: Node,
+    nodes: usize,
+    depth: usize,
+}
+
+struct Frame {
+    at: Position,
+    anchor: usize,
+    nodes: usize,
+    depth: usize,
+    kind: FrameKind,
+}
+
+enum FrameKind {
+    List(Vec<Node>),
+    Map {
+        entries: Vec<(Key, Node)>,
+        key: Option<Key>,
+        seen: HashMap<String, Position>,
+    },
+}
+
+impl Builder {
+    fn take(&mut self, event: Event<'_>, at: Position, report: &mut Report) -> Result<(), Stop> {
+        match event {
+            Event::DocumentStart(_) => self.anchors.clear(),
+            Event::Scalar(text, style, anchor, tag) => {
+                let value = scalar(&text, style, tag.as_deref(), at, report);
+                return self.finish(
+                    Built {
+                        node: Node { at, value },
+                        nodes: 1,
+                        depth: 0,
+                    },
+                    anchor,
+                    report,
+                );
+            }
+            Event::SequenceStart(anchor, tag) => {
+                refuse_tag(tag.as_deref(), at, report);
+                return self.begin(at, anchor, FrameKind::List(Vec::new()), report);
+            }
+            Event::MappingStart(anchor, tag) => {
+                refuse_tag(tag.as_deref(), at, report);
+                let kind = FrameKind::Map {
+                    entries: Vec::new(),
+                    key: None,
+                    seen: HashMap::new(),
+                };
+                return self.begin(at, anchor, kind, report);
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(frame) = self.open.pop() {
+                    let Frame {
+                        at,
+                        anchor,
+                        nodes,
+                        depth,
+                        kind,
+                    } = frame;
+                    let value = match kind {
+                        FrameKind::List(items) => Value::List(items),
+                        FrameKind::Map { entries, .. } => Value::Map(entries),
+                    };
+                    return self.finish(
+                        Built {
+                            node: Node { at, value },
+                            nodes,
+                            depth,
+                        },
+                        anchor,
+                        report,
+                    );
+                }
+            }
+            Event::Alias(anchor) => {
+                let Some(built) = self.anchors.get(&anchor).cloned() else {
+                    report.error(at, "the alias is inside of what it repeats", None);
+                    return Err(Stop);
+                };
+                self.repeated = self.repeated.saturating_add(built.nodes);
+                if self.repeated > ALIAS_NODES_MAX {
+                    let message =
+                        format!("the aliases of this file repeat more than {ALIAS_NODES_MAX} values");
+                    report.error(
+                        at,
+                        message,
+                        Some("write the values out, or split the file".to_owned()),
+                    );
+                    return Err(Stop);
+                }
+                return self.finish(built, 0, report);
+            }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+        }
+        Ok(())
+    }
+
+    fn begin(
+        &mut self,
+        at: Position,
+        anchor: usize,
+        kind: FrameKind,
+        report: &mut Report,
+    ) -> Result<(), Stop> {
+        self.open.push(Frame {
+            at,
+            anchor,
+            nodes: 1,
+            depth: 1,
+            kind,
+        });
+        self.check_nesting(0, at, report)
+    }
+
+    fn check_nesting(&self, more: usize, at: Position, report: &mut Report) -> Result<(), Stop> {
+        if self.open.len() + more <= NESTING_MAX {
+            return Ok(());
+        }
+        report.error(
+            at,
+            format!("lists and mappings are nested more than {NESTING_MAX} deep"),
+            None,
+        );
+        Err(Stop)
+    }
+
+    /// Puts a finished part where it belongs.
+    fn finish(&mut self, built: Built, anchor: usize, report: &mut Report) -> Result<(), Stop> {
+        self.check_nesting(built.depth, built.node.at, report)?;
+        if anchor > 0 {
+            self.anchors.insert(anchor, built.clone());
+        }
+        let Some(frame) = self.open.last_mut() else {
+            self.documents.push(built.node);
+            return Ok(());
+        };
+        frame.nodes += built.nodes;
+        frame.depth = frame.depth.max(built.depth + 1);
+        match &mut frame.kind {
+            FrameKind::List(items) => items.push(built.node),
+            FrameKind::Map { entries, key, seen } => match key.take() {
+                Some(key) => entries.push((key, built.node)),
+                None => *key = Some(as_key(&built.node, seen, report)),
+            },
+        }
+        Ok(())
+    }
+}
+
+fn as_key(node: &Node, seen: &mut HashMap<String, Position>, report: &mut Report) -> Key {
+    let name = match node.scalar() {
+        Some(name) => name,
+        None => {
+            node.wrong("key", "a text", None, report);
+            String::new()
+        }
+    };
+    if name == "<<" {
+        report.error(
+            node.at,
+            "merge keys (`<<`) are not read",
+            Some("write the keys out".to_owned()),
+        );
+    } else if let Some(first) = seen.get(&name) {
+        let message = format!(
+            "the key `{}` is given twice, first on line {}",
+            super::node::shorten(&name),
+            first.line
+        );
+        report.error(node.at, message, None);
+    } else {
+        seen.insert(name.clone(), node.at);
+    }
+    Key { at: node.at, name }
+}
+
+fn refuse_tag(tag: Option<&Tag>, at: Position, report: &mut Report) {
+    if let Some(tag) = tag {
+        let handle = if tag.is_yaml_core_schema() {
+            "!!"
+        } else {
+            tag.handle.as_str()
+        };
+        let spelled = format!("{handle}{}", tag.suffix);
+        let hint = Some("remove it: types follow from what is expected".to_owned());
+        report.error(
+            at,
+            format!("the tag `{}` is not read", super::node::shorten(&spelled)),
+            hint,
+        );
+    }
+}
+
+/// YAML 1.2's core schema, with numbers kept as written.
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, at: Position, report: &mut Report) -> Value {
+    // `!!int "3"` means 3; the tag is reported, the value is no second mistake.
+    let quoted = style != ScalarStyle::Plain && !tag.is_some_and(Tag::is_yaml_core_schema);
+    match tag {
+        Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => return Value::Text(text.to_owned()),
+        other => refuse_tag(other, at, report),
+    }
+    if quoted {
+        return Value::Text(text.to_owned());
+    }
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
+        "true" | "True" | "TRUE" => Value::Bool(true),
+        "false" | "False" | "FALSE" => Value::Bool(false),
+        _ if is_number(text) => Value::Number(text.to_owned()),
+        _ => Value::Text(text.to_owned()),
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if let Some(digits) = unsigned.strip_prefix("0x") {
+        return !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    }
+    if let Some(digits) = unsigned.strip_prefix("0o") {
+        return !digits.is_empty() && digits.bytes().all(|b| (b'0'..b'8').contains(&b));
+    }
+    if [".inf", ".Inf", ".INF"].contains(&unsigned) || [".nan", ".NaN", ".NAN"].contains(&text) {
+        return true;
+    }
+    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (
+            mantissa,
+            Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)),
+        ),
+        None => (unsigned, None),
+    };
+    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    digits(whole)
+        && digits(fraction)
+        && !(whole.is_empty() && fraction.is_empty())
+        && exponent.is_none_or(|e| !e.is_empty() && digits(e))
+}
