@@ -3,7 +3,7 @@ import { defineConfig } from "vite";
 const engine = process.env.SLOWBURN_URL ?? "http://127.0.0.1:8420";
 
 export default defineConfig({
-  base: "./",
+  base: "/",
   esbuild: { jsx: "automatic" },
   build: {
     target: "es2022",

@@ -1,0 +1,229 @@
+// Data in the shapes of ../../openapi.json, for looking at the pages without an engine: a small shop
+// in the middle of an incident. Everything is a function of the time, so pages move as they would.
+const MIN = 60, HOUR = 3600, DAY = 86_400;
+export const began = Math.floor(Date.now() / 1000) - 4 * MIN;
+const iso = (seconds) => new Date(seconds * 1000).toISOString();
+const noise = (n) => { const x = Math.sin(n * 12.9898) * 43758.5453; return x - Math.floor(x); };
+const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";
+const SOURCE = "5e2f0c1b9a7d4c66:b1f6d9a2-4c1e:3";
+
+/** Share of bad requests of an objective at a time. */
+function badShare(name, t) {
+  if (name === "checkout-availability") {
+    if (t > began && t < began + 2 * MIN) return 0.062 * Math.min(1, (t - began) / 30);
+    if (t >= began + 2 * MIN) return 0.062 * Math.exp(-(t - began - 2 * MIN) / 25) + 0.0002;
+    const old = began - 9 * DAY;
+    return t > old && t < old + 40 * MIN ? 0.03 : 0.0001 + 0.0002 * noise(Math.floor(t / 600));
+  }
+  if (name === "checkout-latency") return t > began && t < began + 130 ? 0.11 : 0.004 + 0.006 * noise(Math.floor(t / 900));
+  if (name === "stock-latency") return 0.013 + 0.006 * noise(Math.floor(t / 7200));
+  return 0.00002 + (noise(Math.floor(t / 40_000)) > 0.93 ? 0.0006 : 0);
+}
+const RATE = { "checkout-availability": 420, "checkout-latency": 420, "web-availability": 1180, "stock-latency": 96 };
+/** Times that nothing was measured: an upgrade long ago, a host that was down. */
+const dark = (name, t) => name === "nightly-report" || (t > began - 12 * DAY && t < began - 11.3 * DAY) || (name === "stock-latency" && t < began - 14 * DAY);
+
+function span(name, from, to, step = Math.max(1, (to - from) / 400)) {
+  let good = 0, bad = 0, covered = 0, n = 0;
+  for (let t = from + step / 2; t < to; t += step) {
+    n += 1;
+    if (dark(name, t)) continue;
+    covered += 1;
+    const all = RATE[name] * step * (0.75 + 0.35 * Math.sin((t / DAY) * 6.283) + 0.06 * noise(t));
+    const wrong = all * badShare(name, t);
+    bad += wrong; good += all - wrong;
+  }
+  return { good: Math.round(good), bad: Math.round(bad), coverage: n ? covered / n : null };
+}
+const burnOf = (counts, target) => (counts.good + counts.bad ? counts.bad / (counts.good + counts.bad) / (1 - target) : null);
+
+const OBJECTIVES = [
+  ["checkout-availability", "Checkout answers", "checkout", "availability", 0.999, null, "A customer who presses pay gets an answer that is not our fault. Server side, all routes but health checks."],
+  ["checkout-latency", "Checkout is quick", "checkout", "latency", 0.98, 250, "Answered within 250 ms of the last request byte."],
+  ["web-availability", "Shop pages load", "web", "availability", 0.9995, null, "Every page of the shop."],
+  ["stock-latency", "Stock lookups are quick", "stock", "latency", 0.99, 50, ""],
+  ["nightly-report", "", "reports", "availability", 0.99, null, "The nightly export."],
+];
+const PERIOD = 30 * DAY;
+const TIERS = [["page-1h", "page", HOUR, 5 * MIN, 14.4], ["page-6h", "page", 6 * HOUR, 30 * MIN, 6], ["ticket-1d", "ticket", DAY, 2 * HOUR, 3], ["ticket-3d", "ticket", 3 * DAY, 6 * HOUR, 1]];
+
+const cache = new Map();
+function summary([name, display_name, service, kind, target, threshold_ms], now) {
+  const slow = Math.floor(now / 5);
+  const key = name + slow;
+  if (!cache.has(key)) cache.set(key, span(name, now - PERIOD, began - 60, 900));
+  const base = cache.get(key), recent = span(name, began - 60, now, 1);
+  const good = base.good + recent.good, bad = base.bad + recent.bad;
+  const total = (good + bad) * (1 - target);
+  const burn = [5 * MIN, HOUR, 6 * HOUR, DAY].map((seconds) => {
+    const counts = span(name, now - seconds, now);
+    return { window_seconds: seconds, burn_rate: burnOf(counts, target), ...counts };
+  });
+  const left = good + bad ? 1 - bad / total : null;
+  const state = left === null ? "no_data" : left <= 0 ? "exhausted" : name === "checkout-availability" ? "firing" : burn[0].burn_rate > 2 ? "burning" : "ok";
+  return {
+    name, display_name, service, kind, target, threshold_ms, period_seconds: PERIOD, good, bad, sli: good + bad ? good / (good + bad) : null,
+    budget_remaining: left, budget_spent_events: bad, budget_total_events: total, burn, state, coverage: base.coverage,
+    exhausts_at: left > 0 && burn[0].burn_rate > 1 ? iso(now + (left * PERIOD) / burn[0].burn_rate) : null,
+  };
+}
+const view = (name, from, to) => { const { coverage, ...counts } = span(name, from, to); return { ...counts, from: iso(from), to: iso(to), coverage }; };
+function evidence(name, target, long, short, threshold, now) {
+  const l = view(name, now - long, now), s = view(name, now - short, now);
+  return { long: l, short: s, burn_rate_long: burnOf(l, target), burn_rate_short: burnOf(s, target), threshold };
+}
+function alerts(now) {
+  const base = { objective: "checkout-availability", service: "checkout", severity: "page", trace_id: TRACE };
+  return [
+    { ...base, id: 42, tier: "page-1h", state: "firing", opened_at: iso(began + 20), fired_at: iso(began + 31), resolved_at: null, evidence: evidence("checkout-availability", 0.999, HOUR, 5 * MIN, 14.4, now) },
+    { ...base, id: 43, tier: "page-6h", state: "pending", opened_at: iso(began + 90), fired_at: null, resolved_at: null, evidence: evidence("checkout-availability", 0.999, 6 * HOUR, 30 * MIN, 6, now) },
+    { ...base, id: 44, objective: "checkout-latency", tier: "ticket-1d", severity: "ticket", state: "pending", opened_at: iso(began + 70), fired_at: null, resolved_at: null, evidence: evidence("checkout-latency", 0.98, DAY, 2 * HOUR, 3, now), trace_id: null },
+    { ...base, id: 37, tier: "page-1h", state: "resolved", opened_at: iso(began - 9 * DAY), fired_at: iso(began - 9 * DAY + 40), resolved_at: iso(began - 9 * DAY + 45 * MIN), evidence: evidence("checkout-availability", 0.999, HOUR, 5 * MIN, 14.4, began - 9 * DAY + 20 * MIN) },
+  ];
+}
+const limits = (now) => released.has(7) || cancelled ? [] : [{ id: 7, service: "checkout", source: "10.77.0.66/32", rate_per_second: 50, burst: 100, expires_at: iso(began + 14 * MIN), passed: 50 * Math.max(0, Math.floor(now - began - 60)), dropped: 8_730 * Math.max(0, Math.floor(now - began - 60)), mode: "generic", run_id: 12 }];
+export const released = new Set();
+let cancelled = false;
+export const cancel = () => { cancelled = true; };
+
+function runs(now) {
+  const base = { runbook: "shed-the-flood", service: "checkout", objective: "checkout-availability", trace_id: TRACE };
+  return [
+    { ...base, id: 12, alert_id: 42, state: cancelled ? "cancelled" : "running", mode: "active", verdict: now > began + 150 ? "recovered" : null, started_at: iso(began + 31), finished_at: cancelled ? iso(now) : null, deadline_at: iso(began + 15 * MIN) },
+    { ...base, id: 11, runbook: "scale-checkout", alert_id: 43, state: "waiting", mode: "shadow", verdict: null, started_at: iso(began + 95), finished_at: null, deadline_at: iso(began + 30 * MIN), trace_id: null },
+    { ...base, id: 9, alert_id: 37, state: "failed", mode: "active", verdict: "no_effect", started_at: iso(began - 9 * DAY + 40), finished_at: iso(began - 9 * DAY + 6 * MIN), deadline_at: iso(began - 9 * DAY + 15 * MIN) },
+  ];
+}
+function runDetail(id, now) {
+  const run = runs(now).find((each) => each.id === id);
+  if (!run) return null;
+  const step = (seq, kind, state, at, took, intent, result, more = {}) => ({ seq, kind, state, attempt: 1, intent, result, started_at: at === null ? null : iso(at), finished_at: took === null ? null : iso(at + took), expires_at: null, error: null, ...more });
+  const t = Date.parse(run.started_at) / 1000;
+  if (id === 12) {
+    return { ...run, steps: [
+      step(1, "page", "done", t + 0.1, 0.4, { target: "on-call", severity: "critical", summary: "Checkout answers: burning at 43.1× over 5 min" }, { deliveries: 2 }),
+      step(2, "xdp_limit", "applied", t + 0.2, 0.03, { service: "checkout", source: "10.77.0.66/32", rate_per_second: 50, burst: 100, ttl_seconds: 780, share_of_requests: 0.913 }, { limit_id: 7, interface: "veth-checkout", mode: "generic", honest_sources_touched: 0 }, { expires_at: iso(began + 14 * MIN) }),
+      step(3, "wait", "done", t + 0.3, 90, { for_seconds: 90 }, null),
+      now > began + 150
+        ? step(4, "verify", "done", t + 91, 0.05, { objective: "checkout-availability", window_seconds: 60, before_burn_rate: 61.8 }, { after_burn_rate: 2.9, good: 25_140, bad: 73, verdict: "recovered" })
+        : step(4, "verify", "waiting", null, null, { objective: "checkout-availability", window_seconds: 60 }, null),
+      step(5, "release", "scheduled", null, null, { limit_id: 7, at: iso(began + 14 * MIN) }, null),
+    ], deliveries: [
+      { target: "on-call", kind: "pagerduty", state: "delivered", attempts: 2, last_error: "503 from the receiver, tried again after 1 s", delivered_at: iso(t + 1.6) },
+      { target: "#shop-alerts", kind: "slack", state: "delivered", attempts: 1, last_error: null, delivered_at: iso(t + 0.4) },
+      { target: "status-hook", kind: "webhook", state: "retrying", attempts: 5, last_error: "connection refused", delivered_at: null },
+    ] };
+  }
+  if (id === 11) return { ...run, steps: [step(1, "scale", "skipped", t + 0.1, 0.01, { target: "deployment/checkout", from: 3, to: 5 }, { would: "scale deployment/checkout from 3 to 5" }), step(2, "verify", "waiting", null, null, { window_seconds: 300 }, null)], deliveries: [] };
+  return { ...run, steps: [
+    step(1, "xdp_limit", "reverted", t + 0.2, 0.03, { service: "checkout", source: "10.77.0.14/32", rate_per_second: 50, burst: 100 }, { limit_id: 5, mode: "generic" }),
+    step(2, "verify", "done", t + 90, 0.1, { window_seconds: 60 }, { verdict: "no_effect", after_burn_rate: 29.4 }),
+    step(3, "scale", "failed", t + 95, 12, { command: ["scale-checkout", "--to", "5"] }, null, { attempt: 3, error: "`scale-checkout` exited with 1: quota of 3 reached" }),
+  ], deliveries: [{ target: "on-call", kind: "pagerduty", state: "delivered", attempts: 1, last_error: null, delivered_at: iso(t + 1) }] };
+}
+
+const SERVICES = [
+  ["checkout", 8082, "/shop/checkout", "/usr/bin/checkout", "executable `checkout`, named by config/shop.yaml", 420, 0.0021, 6.8, 212, 0.4, 31, 4],
+  ["web", 8081, "/shop/web", "/usr/bin/web", "port 8081, named by config/shop.yaml", 1180, 0.00002, 3.1, 41.7, 0.02, 12, 0],
+  ["stock", 8083, "/shop/stock", "/usr/bin/stock", "cgroup /shop/stock, named by config/shop.yaml", 96, 0, 12.4, 88, 0, 2, 0],
+  ["reports", 9300, "/system.slice/reports.service", null, "unit reports.service, found by its listening socket", null, null, null, null, null, 0, 0],
+];
+const WORST = { checkout: "firing", web: "ok", stock: "ok", reports: "no_data" };
+const service = ([name, port, cgroup, executable, because, rps, error_ratio, p50_ms, p99_ms, retransmits_per_second, in_flight, overdue], now) => ({
+  name, because, endpoints: [{ port, cgroup, executable, source: SOURCE }], requests_per_second: rps && rps * (1 + 0.05 * noise(Math.floor(now))), error_ratio, p50_ms, p99_ms,
+  retransmits_per_second, rtt_ms: rps ? 0.084 : null, in_flight, overdue, coverage: rps ? 1 : 0, slos: OBJECTIVES.filter((o) => o[2] === name).map((o) => o[0]), worst_state: WORST[name],
+});
+function serviceDetail(name, window, now) {
+  const row = SERVICES.find((each) => each[0] === name);
+  if (!row) return null;
+  const seconds = { m: MIN, h: HOUR, d: DAY }[window.at(-1)] * Number(window.slice(0, -1));
+  const step = [1, 5, 15, 60, 300, 600].find((s) => seconds / s <= 200);
+  const end = Math.floor(now / step) * step;
+  const at = Array.from({ length: Math.round(seconds / step) }, (_, i) => end - seconds + (i + 1) * step);
+  const [, , , , , rps, , p50, p99, retransmits] = row;
+  const objective = name + "-availability";
+  const dim = (t) => !rps || (t > now - seconds * 0.72 && t < now - seconds * 0.66);
+  const hot = (t) => (name === "checkout" && t > began && t < began + 140 ? 1 : 0);
+  const per = (f) => at.map((t) => (dim(t) ? null : f(t)));
+  return { ...service(row, now), series: {
+    step_seconds: step, at,
+    requests: per((t) => Math.round(rps * step * (0.95 + 0.1 * noise(t) + 1.6 * hot(t)))),
+    errors: per((t) => Math.round(rps * step * badShare(objective, t) * (hot(t) ? 2.6 : 1))),
+    p50_ms: per((t) => p50 * (1 + 0.1 * noise(t) + 4 * hot(t))), p99_ms: per((t) => p99 * (0.4 + 0.2 * noise(t + 1) + 3 * hot(t))),
+    retransmits: per((t) => Math.round(retransmits * step * noise(t + 2) * (1 + 30 * hot(t)))), coverage: at.map((t) => (dim(t) ? 0 : 1)),
+  }, routes: !rps ? [] : [
+    { route: "GET /api/cart", requests: 246_310, errors: 211, p50_ms: 4.2, p99_ms: 96, statuses: { 200: 246_010, 304: 89, 503: 211 } },
+    { route: "POST /api/pay", requests: 98_112, errors: 1_602, p50_ms: 38.4, p99_ms: 941, statuses: { 200: 92_114, 201: 2_210, 402: 2_012, 422: 174, 500: 41, 503: 1_561 } },
+    { route: "GET /healthz", requests: 900, errors: 0, p50_ms: 0.11, p99_ms: 0.31, statuses: { 200: 900 } },
+    { route: "other", requests: 44, errors: 0, p50_ms: 0.4, p99_ms: 1.3, statuses: { 404: 44 } },
+  ] };
+}
+function series(name, from, to, step) {
+  const [, , , , target] = OBJECTIVES.find((o) => o[0] === name);
+  const out = { step_seconds: step, at: [], budget_remaining: [], burn_rate: [], good: [], bad: [], coverage: [] };
+  const now = Date.now() / 1000;
+  const total = summary(OBJECTIVES.find((o) => o[0] === name), now).budget_total_events;
+  let spent = 0;
+  for (let t = from + step; t <= to; t += step) {
+    const counts = span(name, t - step, t, Math.max(1, step / 40));
+    spent += counts.bad;
+    out.at.push(t); out.good.push(counts.good); out.bad.push(counts.bad); out.coverage.push(counts.coverage);
+    out.burn_rate.push(burnOf(counts, target));
+    out.budget_remaining.push(counts.coverage ? 0.72 - (0.9 * spent) / total + 0.1 * Math.sin(t / (4 * DAY)) : null);
+  }
+  return out;
+}
+
+const STORY = [
+  [-11.3 * DAY, "source_back", "edge-1", "source `edge-1` is back after 16 h 48 min; the gap is not covered"],
+  [-9 * DAY + 40, "alert_firing", "checkout-availability", "page-1h fires: 30.1× over 5 min, 24.0× over 1 h"],
+  [-9 * DAY + 45 * MIN, "alert_resolved", "checkout-availability", "page-1h resolved after 45 min"],
+  [-40, "definitions_applied", "config", "5 objectives and 4 services applied from 2 files"],
+  [20, "alert_pending", "checkout-availability", "page-1h is pending: 18.2× over 5 min"],
+  [31, "alert_firing", "checkout-availability", "page-1h fires: 43.1× over 5 min, 15.6× over 1 h"],
+  [31.1, "run_started", "run 12", "`shed-the-flood` answers alert 42"],
+  [31.3, "limit_applied", "checkout", "10.77.0.66/32 is held to 50 packets a second for 13 min"],
+  [31.5, "delivery_delivered", "run 12", "#shop-alerts was told"],
+  [32.6, "delivery_delivered", "run 12", "on-call was told at the second attempt"],
+  [122, "verdict_recovered", "run 12", "checkout-availability recovered: 61.8× before, 2.9× after"],
+  [140, "delivery_failed", "run 12", "status-hook did not take delivery 5: connection refused"],
+];
+export function events(now) {
+  return STORY.map(([offset, kind, subject, message], i) => ({ id: i + 1, at: iso(began + offset), kind, subject, message, data: {}, trace_id: TRACE })).filter((event) => Date.parse(event.at) / 1000 <= now);
+}
+
+/** The answer to a GET, or null for 404. `scene` is `incident`, `calm` or `empty`. */
+export function answer(path, query, scene) {
+  const now = Date.now() / 1000;
+  const items = (list) => ({ items: list });
+  const empty = scene === "empty", calm = scene === "calm";
+  const slos = () => empty ? [] : OBJECTIVES.filter((o) => !calm || o[0] !== "nightly-report").map((o) => ({ ...summary(o, now), ...(calm ? { state: "ok" } : {}) }));
+  const parts = path.split("/").slice(1).map(decodeURIComponent);
+  if (path === "/overview") {
+    return { items: slos(), alerts: empty || calm ? [] : alerts(now).filter((a) => a.state !== "resolved"), limits: empty || calm ? [] : limits(now), generated_at: iso(now),
+      sources: empty ? [{ id: SOURCE, host: "edge-1", last_at: iso(now - 0.4), lag_ms: 400, state: "live" }] : [
+        { id: SOURCE, host: "edge-1", last_at: iso(now - 0.6), lag_ms: 600, state: "live" },
+        { id: "77aa", host: "edge-2.shop.internal", last_at: iso(now - 41), lag_ms: 41_000, state: "late" }] };
+  }
+  if (path === "/slos") return items(slos());
+  if (parts[0] === "slos") {
+    const found = OBJECTIVES.find((o) => o[0] === parts[1]);
+    if (!found) return null;
+    if (parts[2] === "series") return series(found[0], Date.parse(query.get("from")) / 1000, Date.parse(query.get("to")) / 1000, { s: 1, m: 60, h: 3600 }[query.get("step").at(-1)] * parseInt(query.get("step")));
+    const state = (name) => alerts(now).find((a) => a.objective === found[0] && a.tier === name && a.state !== "resolved")?.state ?? "ok";
+    return { ...summary(found, now), description: found[6], tiers: TIERS.map(([name, severity, long_seconds, short_seconds, burn_rate_threshold]) => {
+      const e = evidence(found[0], found[4], long_seconds, short_seconds, burn_rate_threshold, now);
+      return { name, severity, long_seconds, short_seconds, burn_rate_threshold, burn_rate_long: e.burn_rate_long, burn_rate_short: e.burn_rate_short, state: state(name) };
+    }) };
+  }
+  if (path === "/services") return items(SERVICES.map((s) => service(s, now)));
+  if (parts[0] === "services") return serviceDetail(parts[1], query.get("window") ?? "15m", now);
+  if (path === "/alerts") return items(empty || calm ? [] : alerts(now));
+  if (parts[0] === "alerts") return alerts(now).find((a) => a.id === Number(parts[1])) ?? null;
+  if (path === "/runs") return items(empty || calm ? [] : runs(now));
+  if (parts[0] === "runs") return runDetail(Number(parts[1]), now);
+  if (path === "/limits") return items(empty || calm ? [] : limits(now));
+  if (path === "/runbooks") return items([{ name: "shed-the-flood", description: "One source takes most of the requests: hold it back, tell a person, see whether it helped.", mode: "active", when: ["a page tier of a checkout objective fires"], steps: [{ kind: "page", summary: "on-call and #shop-alerts" }, { kind: "xdp_limit", summary: "the heaviest source, 50/s, for 13 min at most" }, { kind: "verify", summary: "on the same SLI over 1 min; else take it back" }] }]);
+  if (path === "/events") return items(empty ? [] : events(now).reverse().filter((e) => !query.get("subject") || e.subject === query.get("subject")));
+  return null;
+}

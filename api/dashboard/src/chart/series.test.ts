@@ -1,0 +1,43 @@
+import { expect, test } from "vitest";
+import { burnDown, burnTicks, firstCovered, gaps, rate, sparkRuns, stepFor } from "./series";
+
+test("steps are of a size a person would choose", () => {
+  expect(stepFor(3600)).toBe(15);
+  expect(stepFor(180)).toBe(1);
+  expect(stepFor(30 * 86_400)).toBe(14_400);
+  expect(stepFor(400 * 86_400)).toBe(86_400);
+});
+
+test("neighbouring steps without data are one gap", () => {
+  expect(gaps([10, 20, 30, 40, 50], [1, 0, null, 0.5, undefined], 10)).toEqual([[10, 30], [40, 50]]);
+  expect(gaps([10, 20], [1, 0.1], 10)).toEqual([]);
+});
+
+test("the first measured step is found", () => {
+  expect(firstCovered([null, 0, 0.2, 1])).toBe(2);
+  expect(firstCovered([null, 0])).toBe(-1);
+});
+
+test("a gap does not refill the budget, and is not drawn", () => {
+  const { left, ideal } = burnDown([0, 10, 20, 30, 40], [1, 1, 0, 4, 6], [1, 1, 0, 1, 1], 10);
+  expect(left).toEqual([0.9, 0.8, null, 0.4, -0.19999999999999996]);
+  expect(ideal).toEqual([1, 0.75, 0.5, 0.25, 0]);
+});
+
+test("without a budget there is no line", () => {
+  expect(burnDown([0, 10], [0, 0], [1, 1], 0).left).toEqual([null, null]);
+});
+
+test("what was not measured has no rate", () => {
+  expect(rate([10, 0, null], 5)).toEqual([2, 0, null]);
+});
+
+test("burn ticks thin out when the range is wide", () => {
+  expect(burnTicks(16)).toEqual([0, 1, 2, 5, 10, 20]);
+  expect(burnTicks(800)).toEqual([0, 1, 10, 100, 1000]);
+});
+
+test("a sparkline breaks at gaps and stays in its box", () => {
+  expect(sparkRuns([0, 2, null, 4, 1], 2)).toEqual([[[0, 1], [0.25, 0]], [[0.75, 0], [1, 0.5]]]);
+  expect(sparkRuns([null], 1)).toEqual([]);
+});

@@ -1,0 +1,273 @@
+/**
+ * A chart over time, drawn by uPlot. Its legend is its readout: the newest values, or those under
+ * the pointer or the arrow keys. The same numbers are a table below, for who cannot see a line.
+ */
+
+import { useEffect, useId, useMemo, useRef, useState } from "react";
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+import * as format from "../format";
+import type { Maybe } from "../format";
+
+export type Line = {
+  label: string;
+  values: Maybe<number>[];
+  tone: "ink" | "accent" | "good" | "warn" | "bad" | "muted" | "second";
+  spell: (value: Maybe<number>) => string;
+  dash?: boolean;
+  fill?: boolean;
+  /** Drawn, but not worth a place in the readout. */
+  quiet?: boolean;
+};
+/** A horizontal line that means something. */
+export type Level = { value: number; label: string; tone: Line["tone"] };
+
+type Props = {
+  title: string;
+  at: number[];
+  lines: Line[];
+  gaps?: [number, number][];
+  levels?: Level[];
+  yTicks?: (min: number, max: number) => number[];
+  yRange?: (min: number, max: number) => [number, number];
+  /** Even near zero, logarithmic far from it. */
+  wide?: boolean;
+  spellTick: (value: number) => string;
+  height?: number;
+  note?: React.ReactNode;
+};
+
+const TABLE_ROWS = 60;
+
+export function TimeChart(props: Props) {
+  const { title, at, lines, gaps = [], levels = [], height = 220, note } = props;
+  const box = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot | null>(null);
+  const latest = useRef(props);
+  latest.current = props;
+  const [pointed, setPointed] = useState<number | null>(null);
+  const id = useId();
+  const scheme = useScheme();
+
+  const shape = lines.map((line) => [line.label, line.tone, line.dash, line.fill].join()).join("|") + (props.wide ? "w" : "") + scheme;
+  const data = useMemo(() => [at, ...lines.map((line) => line.values.map((v) => v ?? null))] as uPlot.AlignedData, [at, lines]);
+
+  useEffect(() => {
+    const element = box.current;
+    if (!element) return;
+    const made = new uPlot(options(element, height, () => latest.current, setPointed), data, element);
+    plot.current = made;
+    const resized = new ResizeObserver(() => {
+      if (element.clientWidth !== made.width) made.setSize({ width: element.clientWidth, height });
+    });
+    resized.observe(element);
+    return () => {
+      resized.disconnect();
+      made.destroy();
+      plot.current = null;
+    };
+    // New data goes in below; only what changes the drawing itself makes a new chart.
+  }, [shape, height]);
+
+  useEffect(() => plot.current?.setData(data), [data, JSON.stringify(gaps), JSON.stringify(levels)]);
+
+  const shown = pointed !== null && pointed < at.length ? pointed : lastKnown(lines, at.length);
+  const move = (event: React.KeyboardEvent) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -at.length, End: at.length }[event.key];
+    if (event.key === "Escape") plot.current?.setCursor({ left: -10, top: -10 });
+    if (by === undefined || !plot.current) return;
+    event.preventDefault();
+    const index = Math.min(at.length - 1, Math.max(0, shown + by));
+    plot.current.setCursor({ left: plot.current.valToPos(at[index]!, "x"), top: 10 });
+    setPointed(index);
+  };
+
+  return (
+    <figure className="chart" aria-labelledby={id}>
+      <figcaption>
+        <span id={id} className="chart-title">{title}</span>
+        <span className="readout" aria-live={pointed === null ? "off" : "polite"}>
+          <span className="when num">{at[shown] === undefined ? "" : pointed === null ? "newest" : spellTime(at[shown]!, true)}</span>
+          {lines.filter((line) => !line.quiet).map((line) => (
+            <span key={line.label} className="key">
+              <svg width="16" height="8" aria-hidden="true" className={`tone-${line.tone}`}>
+                <path d="M0 4H16" className="swatch" strokeDasharray={line.dash ? "4 3" : undefined} />
+              </svg>
+              {line.label} <b className="num">{line.spell(line.values[shown])}</b>
+            </span>
+          ))}
+          {gaps.length > 0 && (
+            <span className="key"><i className="hatch" aria-hidden="true" />not measured</span>
+          )}
+        </span>
+      </figcaption>
+      <div ref={box} className="plot" tabIndex={0} role="application" aria-roledescription="chart" aria-label={`${title}. Arrow keys read its values.`} onKeyDown={move} />
+      {note && <p className="note">{note}</p>}
+      <Table {...props} />
+    </figure>
+  );
+}
+
+function Table({ title, at, lines }: Props) {
+  const [open, setOpen] = useState(false);
+  const every = Math.max(1, Math.ceil(at.length / TABLE_ROWS));
+  return (
+    <details className="as-table" onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>As a table</summary>
+      {open && (
+        <div className="scroll short" tabIndex={0}>
+          <table>
+            <caption className="sr-only">{title}</caption>
+            <thead>
+              <tr><th scope="col">Time</th>{lines.map((line) => <th key={line.label} scope="col" className="right">{line.label}</th>)}</tr>
+            </thead>
+            <tbody>
+              {at.map((time, i) => ((at.length - 1 - i) % every ? null : (
+                <tr key={time}>
+                  <th scope="row" className="num">{spellTime(time, true)}</th>
+                  {lines.map((line) => <td key={line.label} className="num right">{line.spell(line.values[i])}</td>)}
+                </tr>
+              ))).reverse()}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </details>
+  );
+}
+
+function options(element: HTMLElement, height: number, props: () => Props, point: (index: number | null) => void): uPlot.Options {
+  const style = getComputedStyle(element);
+  const colour = (name: string) => style.getPropertyValue(`--${name}`).trim();
+  const font = `11px ${style.fontFamily}`;
+  const axis: uPlot.Axis = {
+    stroke: colour("muted"),
+    font,
+    grid: { stroke: colour("hairline"), width: 1 },
+    ticks: { show: false },
+  };
+  const { wide, lines } = props();
+  return {
+    width: Math.max(120, element.clientWidth),
+    height,
+    padding: [10, 8, 0, 0],
+    legend: { show: false },
+    cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
+    scales: {
+      x: { time: true },
+      y: {
+        ...(wide ? { distr: 4 as const, asinh: 1 } : {}),
+        range: (_, min, max) => {
+          const { yRange } = props();
+          return yRange ? yRange(min ?? 0, max ?? 1) : [Math.min(0, min ?? 0), (max || 1) * 1.12];
+        },
+      },
+    },
+    axes: [
+      { ...axis, space: 74, size: 26, gap: 6, values: (_, splits, __, ___, step) => splits.map((time) => spellTime(time, step < 60, step >= 86_400)) },
+      {
+        ...axis,
+        size: 54,
+        gap: 6,
+        space: 34,
+        values: (_, splits) => splits.map((value) => (value === null ? "" : props().spellTick(value))),
+        ...(props().yTicks ? { splits: (_: uPlot, __: number, min: number, max: number) => props().yTicks!(min, max) } : {}),
+        // uPlot drops most ticks of an uneven scale; ours are chosen to be few.
+        filter: (_, splits) => splits,
+      },
+    ],
+    series: [
+      {},
+      ...lines.map((line): uPlot.Series => ({
+        label: line.label,
+        stroke: colour(line.tone),
+        width: line.dash ? 1.25 : 1.75,
+        spanGaps: false,
+        points: { show: false },
+        ...(line.dash ? { dash: [5, 4] } : {}),
+        ...(line.fill ? { fill: colour(`${line.tone}-wash`), fillTo: 0 } : {}),
+      })),
+    ],
+    hooks: {
+      drawClear: [(u) => drawGaps(u, props().gaps ?? [], colour("hatch"))],
+      draw: [(u) => drawLevels(u, props().levels ?? [], colour, font)],
+      setCursor: [(u) => point(u.cursor.left !== undefined && u.cursor.left >= 0 ? (u.cursor.idx ?? null) : null)],
+    },
+  };
+}
+
+function drawGaps(u: uPlot, gaps: [number, number][], colour: string): void {
+  const { ctx, bbox } = u;
+  ctx.save();
+  ctx.strokeStyle = colour;
+  ctx.lineWidth = devicePixelRatio;
+  for (const [from, to] of gaps) {
+    const left = Math.max(bbox.left, u.valToPos(from, "x", true));
+    const right = Math.min(bbox.left + bbox.width, u.valToPos(to, "x", true));
+    if (right <= left) continue;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(left, bbox.top, Math.max(right - left, 1), bbox.height);
+    ctx.clip();
+    ctx.beginPath();
+    const gap = 6 * devicePixelRatio;
+    // Anchored to the plot, so that the hatching does not crawl while time moves on.
+    const start = bbox.left + Math.floor((left - bbox.height - bbox.left) / gap) * gap;
+    for (let x = start; x < right; x += gap) {
+      ctx.moveTo(x, bbox.top + bbox.height);
+      ctx.lineTo(x + bbox.height, bbox.top);
+    }
+    ctx.stroke();
+    ctx.restore();
+  }
+  ctx.restore();
+}
+
+function drawLevels(u: uPlot, levels: Level[], colour: (name: string) => string, font: string): void {
+  const { ctx, bbox } = u;
+  ctx.save();
+  ctx.font = font.replace("11px", `${11 * devicePixelRatio}px`);
+  ctx.textAlign = "left";
+  let lowest = Infinity;
+  for (const level of [...levels].sort((a, b) => a.value - b.value)) {
+    const y = Math.round(u.valToPos(level.value, "y", true)) + 0.5;
+    if (y < bbox.top - 1 || y > bbox.top + bbox.height + 1) continue;
+    ctx.strokeStyle = colour(level.tone);
+    ctx.fillStyle = colour(level.tone);
+    ctx.lineWidth = devicePixelRatio;
+    ctx.setLineDash([2 * devicePixelRatio, 3 * devicePixelRatio]);
+    ctx.beginPath();
+    ctx.moveTo(bbox.left, y);
+    ctx.lineTo(bbox.left + bbox.width, y);
+    ctx.stroke();
+    // Labels that would lie on one another are left out; the table of tiers has them all.
+    if (lowest - y < 13 * devicePixelRatio) continue;
+    lowest = y;
+    ctx.fillText(level.label, bbox.left + 6 * devicePixelRatio, y - 4 * devicePixelRatio);
+  }
+  ctx.restore();
+}
+
+function spellTime(seconds: number, withSeconds: boolean, dateOnly = false): string {
+  const at = new Date(seconds * 1000);
+  return dateOnly ? format.day(at, new Date()) : format.clock(at, new Date(), withSeconds);
+}
+
+function lastKnown(lines: Line[], length: number): number {
+  const line = lines.find((each) => !each.quiet);
+  for (let i = length - 1; i >= 0; i -= 1) {
+    if (line?.values[i] !== null && line?.values[i] !== undefined) return i;
+  }
+  return Math.max(0, length - 1);
+}
+
+function useScheme(): string {
+  const query = useMemo(() => matchMedia("(prefers-color-scheme: dark)"), []);
+  const [scheme, setScheme] = useState(query.matches ? "dark" : "light");
+  useEffect(() => {
+    const changed = () => setScheme(query.matches ? "dark" : "light");
+    query.addEventListener("change", changed);
+    return () => query.removeEventListener("change", changed);
+  }, [query]);
+  return scheme;
+}

@@ -1,0 +1,95 @@
+/** Alerts: all of them, and one with what it stands on. */
+
+import { useState } from "react";
+import type { Alert, Items, Run } from "../data/client";
+import { useResource } from "../data/resource";
+import * as format from "../format";
+import { Link, to } from "../router";
+import { Ago, Choice, Clock, Empty, Loading, Page, Section, Tile, Trouble } from "../ui/bits";
+import { Evidence, Took, Trace } from "../ui/lists";
+import { State } from "../ui/state";
+import { RunTable } from "./runs";
+
+export function AlertsPage() {
+  const [show, setShow] = useState<"all" | "open">("all");
+  const alerts = useResource<Items<Alert>>("/alerts", { everyMs: 2_000 });
+  const items = [...(alerts.data?.items ?? [])]
+    .filter((alert) => show === "all" || alert.state !== "resolved")
+    .sort((a, b) => Number(a.state === "resolved") - Number(b.state === "resolved") || Date.parse(b.opened_at) - Date.parse(a.opened_at));
+  return (
+    <Page title="Alerts" aside={<Choice label="Which alerts" value={show} onChange={setShow} options={[["all", "all"], ["open", "open"]]} />}>
+      <Trouble of={alerts} what="list of alerts" />
+      {!alerts.data && !alerts.error && <Loading />}
+      {alerts.data && items.length === 0 && <Empty title={show === "open" ? "No alert is open" : "No alert was ever raised"} />}
+      {items.length > 0 && <AlertTable alerts={items} />}
+    </Page>
+  );
+}
+
+/** `short` leaves out what the page around it says already. */
+export function AlertTable({ alerts, short }: { alerts: Alert[]; short?: boolean }) {
+  return (
+    <div className="scroll">
+      <table className="rows">
+        <thead>
+          <tr>
+            <th scope="col">Alert</th><th scope="col">State</th>{!short && <th scope="col">Objective</th>}
+            <th scope="col" className="right">Burn, short and long</th><th scope="col">Opened</th><th scope="col" className="right">Lasted</th>
+          </tr>
+        </thead>
+        <tbody>
+          {alerts.map((alert) => (
+            <tr key={alert.id}>
+              <th scope="row" data-label="Alert">
+                <Link href={to.alert(alert.id)} className="row-link num">#{alert.id}</Link> {alert.tier}
+                <span className="sub">{alert.severity}</span>
+              </th>
+              <td data-label="State"><State state={alert.state} /></td>
+              {!short && <td data-label="Objective"><Link href={to.slo(alert.objective)}>{alert.objective}</Link><span className="sub"><Link href={to.service(alert.service)}>{alert.service}</Link></span></td>}
+              <td data-label="Burn, short and long" className="right num">
+                {format.burn(alert.evidence.burn_rate_short)} and {format.burn(alert.evidence.burn_rate_long)}
+                <span className="sub">fires at {format.burn(alert.evidence.threshold)}</span>
+              </td>
+              <td data-label="Opened"><Clock at={alert.opened_at} /><span className="sub"><Ago at={alert.opened_at} /></span></td>
+              <td data-label="Lasted" className="right"><Took from={alert.opened_at} to={alert.resolved_at} /></td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+export function AlertPage({ id }: { id: number }) {
+  const found = useResource<Alert>(`/alerts/${id}`);
+  const runs = useResource<Items<Run>>("/runs", { everyMs: 2_000 });
+  const alert = found.data;
+  if (!alert) {
+    return (
+      <Page title={`Alert #${id}`}>
+        <Trouble of={found} what="alert" />
+        {!found.error && <Loading />}
+      </Page>
+    );
+  }
+  const mine = runs.data?.items.filter((run) => run.alert_id === id) ?? [];
+  return (
+    <Page
+      title={`${alert.tier} on ${alert.objective}`} aside={<State state={alert.state} />}
+      kicker={<>Alert #{alert.id}, {alert.severity} · <Link href={to.slo(alert.objective)}>{alert.objective}</Link> · <Link href={to.service(alert.service)}>{alert.service}</Link></>}
+    >
+      <Trouble of={found} what="alert" />
+      <dl className="tiles dense">
+        <Tile label="Opened" value={<Clock at={alert.opened_at} />}><Ago at={alert.opened_at} /></Tile>
+        <Tile label="Fired" value={<Clock at={alert.fired_at} />}>{alert.fired_at ? <>after <Took from={alert.opened_at} to={alert.fired_at} /></> : "not yet"}</Tile>
+        <Tile label="Resolved" value={<Clock at={alert.resolved_at} />}>{alert.resolved_at ? <>after <Took from={alert.opened_at} to={alert.resolved_at} /></> : "not yet"}</Tile>
+      </dl>
+      <Section id="evidence" title="What it stands on" note="the counts of the last decision"><Evidence alert={alert} /></Section>
+      <Section id="runs" title="Done about it">
+        <Trouble of={runs} what="runs" />
+        {mine.length ? <RunTable runs={mine} /> : <p className="note">No runbook answered to it.</p>}
+      </Section>
+      <Section id="trace" title="Trace"><Trace id={alert.trace_id} /></Section>
+    </Page>
+  );
+}

@@ -1,0 +1,80 @@
+/** One objective that alerts: what was seen, and what is being done about it. */
+
+import type { Alert, Limit, Run, RunDetail, SloSummary } from "../data/client";
+import { useResource } from "../data/resource";
+import * as format from "../format";
+import { Link, to } from "../router";
+import { Ago, Trouble } from "../ui/bits";
+import { Evidence, LimitRow, StepStrip } from "../ui/lists";
+import { Glyph, State } from "../ui/state";
+import { isOver, stateWord } from "../words";
+
+type Props = { alerts: Alert[]; slo: SloSummary | undefined; runs: Run[]; limits: Limit[]; onChange: () => void };
+
+export function Incident({ alerts, slo, runs, limits, onChange }: Props) {
+  const worst = [...alerts].sort((a, b) => rank(a) - rank(b))[0]!;
+  const firing = worst.state === "firing";
+  const mine = limits.filter((limit) => runs.some((run) => run.id === limit.run_id));
+  return (
+    <section className={`incident ${firing ? "firing" : "pending"}`} aria-label={`${worst.objective}: ${worst.state}`}>
+      <header>
+        <Glyph word={stateWord(worst.state)} />
+        <h2>
+          <Link href={to.slo(worst.objective)}>{slo?.display_name || worst.objective}</Link>
+        </h2>
+        <p>
+          {firing ? "firing" : "pending"} since <Ago at={worst.fired_at ?? worst.opened_at} /> on{" "}
+          <Link href={to.service(worst.service)}>{worst.service}</Link>
+        </p>
+      </header>
+      <div className="incident-body">
+        <div>
+          <h3>Seen</h3>
+          <p className="tiers-line">
+            {alerts.map((alert) => (
+              <Link key={alert.id} href={to.alert(alert.id)} className="chip">
+                <Glyph word={stateWord(alert.state)} />{alert.tier}<span className="note">{alert.severity}, {alert.state}</span>
+              </Link>
+            ))}
+          </p>
+          <Evidence alert={worst} />
+          {slo?.exhausts_at && Date.parse(slo.exhausts_at) > Date.now() && (
+            <p className="note">At this rate the budget is gone <Ago at={slo.exhausts_at} />.</p>
+          )}
+        </div>
+        <div>
+          <h3>Done about it</h3>
+          {runs.length === 0 && <p className="note">No runbook answers to this alert. A person has to act.</p>}
+          {runs.slice(0, 3).map((run) => <RunLine key={run.id} run={run} />)}
+        </div>
+      </div>
+      {mine.map((limit) => <LimitRow key={limit.id} limit={limit} onChange={onChange} />)}
+    </section>
+  );
+}
+
+function RunLine({ run }: { run: Run }) {
+  const detail = useResource<RunDetail>(`/runs/${run.id}`, { everyMs: isOver(run) ? 30_000 : 1_000 });
+  return (
+    <div className="run-line">
+      <p>
+        <Link href={to.run(run.id)} className="strong">{run.runbook}</Link>{" "}
+        <State state={run.state} />
+        {run.mode === "shadow" && <span className="badge">shadow: nothing is done</span>}
+        {run.verdict && <> <State state={run.verdict} /></>}
+      </p>
+      <Trouble of={detail} what="steps of the run" />
+      {detail.data && <StepStrip run={detail.data} />}
+      {detail.data && detail.data.deliveries.length > 0 && (
+        <p className="note">
+          Told: {detail.data.deliveries.map((delivery) => `${delivery.target} (${format.words(delivery.state)})`).join(", ")}
+        </p>
+      )}
+    </div>
+  );
+}
+
+/** Firing before pending, pages before tickets. */
+function rank(alert: Alert): number {
+  return (alert.state === "firing" ? 0 : 2) + (alert.severity === "page" ? 0 : 1);
+}

@@ -1,0 +1,114 @@
+/** One run: what was meant, what was done, what came of it, who was told. */
+
+import { change, type Delivery, type Items, type Limit, type RunDetail, type Step } from "../data/client";
+import { useResource } from "../data/resource";
+import * as format from "../format";
+import { Link, to } from "../router";
+import { Act, Ago, Clock, Countdown, Loading, Page, Section, Tile, Trouble } from "../ui/bits";
+import { Facts } from "../ui/facts";
+import { LimitRow, Took, Trace } from "../ui/lists";
+import { Glyph, State } from "../ui/state";
+import { isOver, stateWord, stepName } from "../words";
+
+export function RunPage({ id }: { id: number }) {
+  const found = useResource<RunDetail>(`/runs/${id}`);
+  const limits = useResource<Items<Limit>>("/limits");
+  const run = found.data;
+  if (!run) {
+    return (
+      <Page title={`Run #${id}`}>
+        <Trouble of={found} what="run" />
+        {!found.error && <Loading lines={8} />}
+      </Page>
+    );
+  }
+  const mine = limits.data?.items.filter((limit) => limit.run_id === id) ?? [];
+  const over = isOver(run);
+  return (
+    <Page
+      title={run.runbook}
+      kicker={<>Run #{run.id} · <Link href={to.slo(run.objective)}>{run.objective}</Link> · <Link href={to.service(run.service)}>{run.service}</Link>{run.alert_id != null && <> · <Link href={to.alert(run.alert_id)}>alert #{run.alert_id}</Link></>}</>}
+      aside={!over && (
+        <Act
+          danger label="Cancel run" confirm="Cancel the run" done={found.reload}
+          question={`Cancel run #${run.id}?`}
+          detail="What it did is taken back, its limits are released, and nothing more is done. The alert stays open."
+          run={() => change("POST", `/runs/${id}/cancel`)}
+        />
+      )}
+    >
+      <Trouble of={found} what="run" />
+      {run.mode === "shadow" && <p className="banner"><span className="badge">shadow</span> This run says what it would do, and does nothing.</p>}
+      <dl className="tiles dense">
+        <Tile label="State" value={<State state={run.state} />} />
+        <Tile label="Verdict" value={run.verdict ? <State state={run.verdict} /> : format.UNKNOWN}>{run.verdict ? "on the same SLI that alerted" : "not verified yet"}</Tile>
+        <Tile label="Started" value={<Clock at={run.started_at} />}><Ago at={run.started_at} /></Tile>
+        <Tile label={over ? "Took" : "Running for"} value={<Took from={run.started_at} to={run.finished_at} />}>
+          {!over && run.deadline_at ? <>ends by itself in <Countdown until={run.deadline_at} /></> : run.finished_at ? <>until <Clock at={run.finished_at} /></> : null}
+        </Tile>
+      </dl>
+      {mine.length > 0 && (
+        <Section id="limits" title="Live limits">
+          {mine.map((limit) => <LimitRow key={limit.id} limit={limit} onChange={limits.reload} />)}
+        </Section>
+      )}
+      <Trouble of={limits} what="limits" />
+      <Section id="steps" title="Steps">
+        {run.steps.length === 0 ? <p className="note">None planned yet.</p> : (
+          <ol className="timeline">{run.steps.map((step) => <StepItem key={step.seq} step={step} began={run.started_at} over={over} />)}</ol>
+        )}
+      </Section>
+      <Section id="told" title="Who was told"><Deliveries deliveries={run.deliveries} /></Section>
+      <Section id="trace" title="Trace" note="one trace from the measured window to the verdict"><Trace id={run.trace_id} /></Section>
+    </Page>
+  );
+}
+
+function StepItem({ step, began, over }: { step: Step; began: string; over: boolean }) {
+  const word = stateWord(step.state);
+  const after = step.started_at ? (Date.parse(step.started_at) - Date.parse(began)) / 1000 : null;
+  return (
+    <li className={`step tone-line-${word.tone}`}>
+      <span className="step-mark"><Glyph word={word} /></span>
+      <div className="step-head">
+        <h3>{stepName(step.kind)}</h3>
+        <span className={`note tone-${word.tone} strong`}>{word.text}</span>
+        {step.attempt > 1 && <span className="badge">attempt {step.attempt}</span>}
+        <span className="note num step-when">
+          {after === null ? "not started" : <>+{format.duration(Math.max(0, after))}, <Clock at={step.started_at} /></>}
+          {step.started_at && <>, {step.finished_at ? "took " : "for "}<Took from={step.started_at} to={step.finished_at} /></>}
+        </span>
+      </div>
+      {step.error && <p className="trouble" role="note"><strong>Failed: </strong>{step.error}</p>}
+      {step.expires_at && !over && <p className="note">What it did ends by itself in <Countdown until={step.expires_at} done="no time: it is over" />.</p>}
+      {(step.intent != null || step.result != null) && (
+        <div className="step-facts">
+          <div><h4>Meant</h4>{step.intent != null ? <Facts of={step.intent} /> : <p className="note">nothing written</p>}</div>
+          <div><h4>Came of it</h4>{step.result != null ? <Facts of={step.result} /> : <p className="note">{step.finished_at ? "nothing written" : "not known yet"}</p>}</div>
+        </div>
+      )}
+    </li>
+  );
+}
+
+function Deliveries({ deliveries }: { deliveries: Delivery[] }) {
+  if (deliveries.length === 0) return <p className="note">Nobody yet.</p>;
+  return (
+    <div className="scroll">
+      <table className="rows">
+        <thead><tr><th scope="col">Target</th><th scope="col">State</th><th scope="col" className="right">Attempts</th><th scope="col">Delivered</th><th scope="col">Last error</th></tr></thead>
+        <tbody>
+          {deliveries.map((delivery, i) => (
+            <tr key={i}>
+              <th scope="row" data-label="Target">{delivery.target}<span className="sub">{format.words(delivery.kind)}</span></th>
+              <td data-label="State"><State state={delivery.state} /></td>
+              <td data-label="Attempts" className="right num">{format.count(delivery.attempts)}</td>
+              <td data-label="Delivered"><Clock at={delivery.delivered_at} /></td>
+              <td data-label="Last error">{delivery.last_error ?? <span className="note">none</span>}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

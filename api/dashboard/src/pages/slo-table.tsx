@@ -1,0 +1,109 @@
+/** Every objective in one line: state, budget left, how fast it burns. */
+
+import { useEffect, useState } from "react";
+import { get, type SloSeries, type SloSummary } from "../data/client";
+import { Spark } from "../chart/spark";
+import * as format from "../format";
+import { Link, to } from "../router";
+import { Ago } from "../ui/bits";
+import { BudgetCell } from "../ui/budget";
+import { SloStateTag } from "../ui/state";
+
+export function SloTable({ slos }: { slos: SloSummary[] }) {
+  const history = useBurnHistory(slos.map((slo) => slo.name));
+  return (
+    <div className="scroll">
+      <table className="rows slo-table">
+        <thead>
+          <tr>
+            <th scope="col">Objective</th>
+            <th scope="col">State</th>
+            <th scope="col" className="right">SLI</th>
+            <th scope="col">Budget left</th>
+            <th scope="col" className="right">Burn now</th>
+            <th scope="col">Last hour</th>
+          </tr>
+        </thead>
+        <tbody>
+          {slos.map((slo) => <Row key={slo.name} slo={slo} history={history.get(slo.name)} />)}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Row({ slo, history }: { slo: SloSummary; history: (number | null)[] | "failed" | undefined }) {
+  const now = burnNow(slo);
+  const rate = now?.burn_rate ?? null;
+  const tone = rate === null ? "muted" : slo.state === "firing" ? "bad" : rate > 1 ? "warn" : "ink";
+  const thin = slo.coverage !== null && slo.coverage !== undefined && slo.coverage < 0.995;
+  return (
+    <tr className={`state-${slo.state}`}>
+      <th scope="row" data-label="Objective">
+        <Link href={to.slo(slo.name)} className="row-link">{slo.display_name || slo.name}</Link>
+        <span className="sub">
+          {format.target(slo.target)}{slo.kind === "latency" && slo.threshold_ms != null && ` within ${format.latency(slo.threshold_ms)}`} over {format.window(slo.period_seconds)} · <Link href={to.service(slo.service)}>{slo.service}</Link>
+        </span>
+      </th>
+      <td data-label="State"><SloStateTag state={slo.state} /></td>
+      <td data-label="SLI" className="right num">
+        {format.sli(slo.sli, slo.target)}
+        <span className="sub">{slo.coverage == null || slo.coverage === 0 ? "nothing measured" : thin ? `${format.percent(slo.coverage)} measured` : `${format.count(slo.bad)} bad`}</span>
+      </td>
+      <td data-label="Budget left"><BudgetCell slo={slo} />{slo.exhausts_at && <span className="sub">gone <Ago at={slo.exhausts_at} /></span>}</td>
+      <td data-label="Burn now" className="right">
+        <span className={`num strong tone-${tone}`}>{format.burn(rate)}</span>
+        <span className="sub">{now ? `over ${format.window(now.window_seconds)}` : ""}</span>
+      </td>
+      <td data-label="Last hour" className="spark-cell">
+        {Array.isArray(history) ? (
+          <Spark values={rate === null ? history : [...history, rate]} line={1} tone={tone} label={`burn rate of the last hour, now ${format.burn(rate)}`} />
+        ) : (
+          <span className="note">{history === "failed" ? "not loaded" : ""}</span>
+        )}
+      </td>
+    </tr>
+  );
+}
+
+/** The shortest window that counted anything; the shortest one if none did. */
+export function burnNow(slo: Pick<SloSummary, "burn">) {
+  const byLength = [...slo.burn].sort((a, b) => a.window_seconds - b.window_seconds);
+  return byLength.find((burn) => burn.burn_rate !== null && burn.burn_rate !== undefined) ?? byLength[0];
+}
+
+const HISTORY_MS = 20_000;
+
+/** The last hour of each objective, asked for one after the other so that many cost no more at once than one. */
+function useBurnHistory(names: string[]): Map<string, (number | null)[] | "failed"> {
+  const [history, setHistory] = useState(new Map<string, (number | null)[] | "failed">());
+  const key = names.slice().sort().join();
+  useEffect(() => {
+    const stop = new AbortController();
+    async function round() {
+      for (const name of names) {
+        if (document.hidden || stop.signal.aborted) break;
+        const to = Math.floor(Date.now() / 1000);
+        const query = `from=${iso(to - 3600)}&to=${iso(to)}&step=1m`;
+        const found = await get<SloSeries>(`/slos/${encodeURIComponent(name)}/series?${query}`, stop.signal).then(
+          (series) => series.burn_rate.map((rate) => rate ?? null),
+          () => "failed" as const,
+        );
+        if (stop.signal.aborted) return;
+        setHistory((old) => new Map(old).set(name, found));
+      }
+      timer = setTimeout(() => void round(), HISTORY_MS);
+    }
+    let timer: ReturnType<typeof setTimeout>;
+    void round();
+    return () => {
+      stop.abort();
+      clearTimeout(timer);
+    };
+  }, [key]);
+  return history;
+}
+
+export function iso(seconds: number): string {
+  return new Date(seconds * 1000).toISOString();
+}

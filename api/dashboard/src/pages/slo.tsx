@@ -1,0 +1,261 @@
+/** One objective: what is asked, what was measured, what is left, how fast it goes, who would be told. */
+
+import { useMemo, useState } from "react";
+import { burnDown, burnTicks, firstCovered, gaps, stepFor } from "../chart/series";
+import { TimeChart } from "../chart/time-chart";
+import type { Alert, EventView, Items, SloDetail, SloSeries, Tier } from "../data/client";
+import { serverNow } from "../data/now";
+import { useResource } from "../data/resource";
+import * as format from "../format";
+import { Link, to } from "../router";
+import { Ago, Choice, Loading, Page, Section, Tile, Trouble } from "../ui/bits";
+import { BudgetBar, budgetTone } from "../ui/budget";
+import { EventRow } from "../ui/lists";
+import { SloStateTag, State } from "../ui/state";
+import { kindWord } from "../words";
+import { AlertTable } from "./alerts";
+import { burnNow, iso } from "./slo-table";
+
+export function SloPage({ name }: { name: string }) {
+  const path = `/slos/${encodeURIComponent(name)}`;
+  const detail = useResource<SloDetail>(path);
+  const slo = detail.data;
+  if (!slo) {
+    return (
+      <Page title={name} kicker="Objective">
+        <Trouble of={detail} what="objective" />
+        {!detail.error && <Loading lines={8} />}
+      </Page>
+    );
+  }
+  return (
+    <Page
+      title={slo.display_name || slo.name}
+      kicker={<>{kindWord(slo.kind)} of <Link href={to.service(slo.service)}>{slo.service}</Link>{slo.display_name && slo.display_name !== slo.name ? <> · <code>{slo.name}</code></> : null}</>}
+      aside={<SloStateTag state={slo.state} />}
+    >
+      <Trouble of={detail} what="objective" />
+      {slo.description && <p className="lede">{slo.description}</p>}
+      <Tiles slo={slo} />
+      <BudgetCharts key={name} slo={slo} path={path} />
+      <Tiers tiers={slo.tiers} />
+      <History slo={slo} />
+    </Page>
+  );
+}
+
+function Tiles({ slo }: { slo: SloDetail }) {
+  const thin = slo.coverage != null && slo.coverage < 0.995;
+  const tone = budgetTone(slo.budget_remaining);
+  const left = slo.budget_total_events - slo.budget_spent_events;
+  return (
+    <dl className="tiles three">
+      <Tile label="Objective" value={format.target(slo.target)}>
+        {slo.kind === "latency" && slo.threshold_ms != null ? `answered within ${format.latency(slo.threshold_ms)}` : "good answers"}, over the last {format.window(slo.period_seconds)}
+      </Tile>
+      <Tile label="Measured" value={format.sli(slo.sli, slo.target)}>
+        {slo.good + slo.bad === 0 ? "nothing was counted in the period" : <>{format.count(slo.bad)} bad of {format.count(slo.good + slo.bad)}</>}
+        {thin && <><br />{format.percent(slo.coverage)} of the period was measured</>}
+      </Tile>
+      <Tile label="Budget left" value={format.percent(slo.budget_remaining)} {...(tone === "good" ? {} : { tone })}>
+        <BudgetBar remaining={slo.budget_remaining} />
+        {slo.budget_remaining == null
+          ? "nothing was counted, so nothing is spent"
+          : left >= 0
+            ? <>{format.events(Math.floor(left))} of {format.events(Math.floor(slo.budget_total_events))} bad events may still happen</>
+            : <>{format.events(Math.ceil(-left))} bad events more than the {format.events(Math.floor(slo.budget_total_events))} allowed</>}
+        {slo.exhausts_at && <><br />at the rate of now it is gone <Ago at={slo.exhausts_at} /></>}
+      </Tile>
+    </dl>
+  );
+}
+
+const RANGES: [string, string, number][] = [["15m", "15 min", 900], ["1h", "1 h", 3600], ["6h", "6 h", 21_600], ["1d", "1 d", 86_400], ["7d", "7 d", 604_800]];
+
+function BudgetCharts({ slo, path }: { slo: SloDetail; path: string }) {
+  const period = slo.period_seconds;
+  const [view, setView] = useState<"down" | "left">("down");
+  const ranges = RANGES.filter(([, , seconds]) => seconds < period);
+  const options: [string, string][] = [...ranges.map(([key, text]): [string, string] => [key, text]), ["period", format.window(period)]];
+  const [range, setRange] = useState(ranges.some(([key]) => key === "1h") ? "1h" : "period");
+  const span = RANGES.find(([key]) => key === range)?.[2] ?? period;
+
+  const whole = useSeries(path, period);
+  const part = useSeries(path, span);
+  const now = burnNow(slo);
+  return (
+    <div className="charts">
+      <Section
+        id="budget" title="Budget"
+        aside={<Choice label="View of the budget" value={view} onChange={setView} options={[["down", "burn-down"], ["left", "left over time"]]} />}
+      >
+        <Trouble of={whole} what="budget history" />
+        {whole.data ? <BudgetChart slo={slo} series={whole.data} view={view} /> : !whole.error && <Loading lines={6} />}
+      </Section>
+      <Section
+        id="burn" title="Burn rate"
+        note={now ? <>now {format.burn(now.burn_rate)} over {format.window(now.window_seconds)}</> : null}
+        aside={<Choice label="Span of the burn rate" value={range} onChange={setRange} options={options} />}
+      >
+        <Trouble of={part} what="burn rate history" />
+        {part.data ? <BurnChart slo={slo} series={part.data} /> : !part.error && <Loading lines={6} />}
+      </Section>
+    </div>
+  );
+}
+
+function useSeries(path: string, span: number) {
+  const step = stepFor(span);
+  return useResource<SloSeries>(`${path}/series#${span}`, {
+    everyMs: Math.min(30_000, Math.max(2_000, step * 1000)),
+    url: () => {
+      const to = Math.floor(serverNow() / 1000 / step) * step;
+      return `${path}/series?from=${iso(to - span)}&to=${iso(to)}&step=${step}s`;
+    },
+  });
+}
+
+function BudgetChart({ slo, series, view }: { slo: SloDetail; series: SloSeries; view: "down" | "left" }) {
+  const drawn = useMemo(() => {
+    const first = firstCovered(series.coverage);
+    const late = first > series.at.length * 0.1;
+    // Measuring began lately: an axis full of nothing would hide what there is.
+    const from = late ? Math.max(0, first - Math.ceil((series.at.length - first) * 0.04)) : 0;
+    const cut = <T,>(column: T[]) => column.slice(from);
+    const at = cut(series.at);
+    const down = burnDown(at, cut(series.bad), cut(series.coverage), slo.budget_total_events);
+    return { at, down, left: cut(series.budget_remaining), gaps: gaps(at, cut(series.coverage), series.step_seconds), began: late && first >= 0 ? series.at[first]! : null };
+  }, [series, slo.budget_total_events]);
+  if (slo.good + slo.bad === 0) return <NothingMeasured slo={slo} />;
+  const began = drawn.began === null ? null : <>Measuring began <Ago at={iso(drawn.began)} />; before that, nothing is known. </>;
+  const shared = { at: drawn.at, gaps: drawn.gaps, spellTick: (value: number) => format.percent(Number(value.toFixed(4))), yRange: budgetRange };
+  if (view === "left") {
+    return (
+      <TimeChart
+        {...shared} title="Budget left, as it stood at each time"
+        lines={[{ label: "left", values: drawn.left, tone: "accent", spell: format.percent, fill: true }]}
+        note={<>{began}Each point looks back {format.window(slo.period_seconds)} from its own time, so old mistakes fall out of it.</>}
+      />
+    );
+  }
+  return (
+    <TimeChart
+      {...shared} title={`Budget of the last ${format.window(slo.period_seconds)}, as it was spent`}
+      lines={[
+        { label: "left", values: drawn.down.left, tone: "accent", spell: format.percent, fill: true },
+        { label: "spent evenly", values: drawn.down.ideal, tone: "muted", spell: format.percent, dash: true },
+      ]}
+      note={<>{began}Above the dashed line, spending is slower than the objective allows.</>}
+    />
+  );
+}
+
+function budgetRange(min: number, max: number): [number, number] {
+  const low = Math.min(0, min);
+  return [low < 0 ? low * 1.08 : 0, Math.max(1, max)];
+}
+
+function BurnChart({ slo, series }: { slo: SloDetail; series: SloSeries }) {
+  const levels = useMemo(() => tierLevels(slo.tiers), [slo.tiers]);
+  const [top, spread] = useMemo(() => {
+    const known = series.burn_rate.filter((rate): rate is number => rate != null);
+    const highest = Math.max(2, ...known, ...levels.map((level) => level.value));
+    return [highest * 1.25, highest > 12];
+  }, [series, levels]);
+  if (!series.burn_rate.some((rate) => rate != null)) return <NothingMeasured slo={slo} />;
+  return (
+    <TimeChart
+      title={`Burn rate in steps of ${format.window(series.step_seconds)}`}
+      at={series.at}
+      gaps={gaps(series.at, series.coverage, series.step_seconds)}
+      lines={[{ label: "burn", values: series.burn_rate, tone: "accent", spell: format.burn, fill: true }]}
+      levels={levels}
+      wide={spread}
+      {...(spread ? { yTicks: (_: number, max: number) => burnTicks(max) } : {})}
+      yRange={() => [0, top]}
+      spellTick={format.burn}
+      note="At 1× the budget lasts exactly its period. Dotted: where a tier fires once its windows agree."
+    />
+  );
+}
+
+/** Tiers that share a threshold share a line. */
+function tierLevels(tiers: Tier[]) {
+  const byThreshold = new Map<number, string[]>();
+  for (const tier of tiers) byThreshold.set(tier.burn_rate_threshold, [...(byThreshold.get(tier.burn_rate_threshold) ?? []), tier.name]);
+  return [...byThreshold].map(([value, names]) => ({
+    value,
+    label: `${names.join(", ")} ${format.burn(value)}`,
+    tone: tiers.some((tier) => tier.burn_rate_threshold === value && tier.severity === "page") ? ("bad" as const) : ("warn" as const),
+  }));
+}
+
+function NothingMeasured({ slo }: { slo: SloDetail }) {
+  return (
+    <div className="empty">
+      <p className="empty-title">Nothing was measured</p>
+      <p>
+        Neither good nor bad: no request of <Link href={to.service(slo.service)}>{slo.service}</Link> was seen in this span
+        {slo.coverage != null && <> ({format.percent(slo.coverage)} of the period was watched)</>}. The service's page tells which endpoints are watched.
+      </p>
+    </div>
+  );
+}
+
+function Tiers({ tiers }: { tiers: Tier[] }) {
+  return (
+    <Section id="tiers" title="Alert tiers" note="a tier fires when both of its windows burn at least this fast, and the counts are enough to say so">
+      <div className="scroll">
+        <table className="rows">
+          <thead>
+            <tr>
+              <th scope="col">Tier</th><th scope="col">State</th><th scope="col">Windows</th>
+              <th scope="col" className="right">Threshold</th><th scope="col" className="right">Long</th><th scope="col" className="right">Short</th>
+            </tr>
+          </thead>
+          <tbody>
+            {tiers.map((tier) => (
+              <tr key={tier.name}>
+                <th scope="row" data-label="Tier">{tier.name}<span className="sub">{tier.severity}</span></th>
+                <td data-label="State"><State state={tier.state} /></td>
+                <td data-label="Windows" className="num">{format.window(tier.long_seconds)} and {format.window(tier.short_seconds)}</td>
+                <td data-label="Threshold" className="right num">{format.burn(tier.burn_rate_threshold)}</td>
+                <Burn label={`Over ${format.window(tier.long_seconds)}`} rate={tier.burn_rate_long} threshold={tier.burn_rate_threshold} />
+                <Burn label={`Over ${format.window(tier.short_seconds)}`} rate={tier.burn_rate_short} threshold={tier.burn_rate_threshold} />
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Section>
+  );
+}
+
+function Burn({ rate, threshold, label }: { rate: number | null | undefined; threshold: number; label: string }) {
+  const over = rate != null && rate >= threshold;
+  return (
+    <td data-label={label} className="right">
+      <span className={`num${over ? " strong tone-bad" : ""}`}>{format.burn(rate)}</span>
+      <span className="sub">{rate == null ? "no data" : over ? "at or over" : `${format.percent(rate / threshold)} of it`}</span>
+    </td>
+  );
+}
+
+function History({ slo }: { slo: SloDetail }) {
+  const alerts = useResource<Items<Alert>>("/alerts", { everyMs: 3_000 });
+  const events = useResource<Items<EventView>>(`/events?subject=${encodeURIComponent(slo.name)}&limit=40`, { everyMs: 5_000 });
+  const mine = alerts.data?.items.filter((alert) => alert.objective === slo.name) ?? [];
+  return (
+    <div className="columns">
+      <Section id="alerts" title="Alerts">
+        <Trouble of={alerts} what="alerts" />
+        {alerts.data && (mine.length ? <AlertTable alerts={mine.slice(0, 20)} short /> : <p className="note">None on record.</p>)}
+      </Section>
+      <Section id="events" title="Events" aside={<Link href={to.events(slo.name)}>all</Link>}>
+        <Trouble of={events} what="events" />
+        {events.data?.items.length === 0 && <p className="note">None on record.</p>}
+        <ol className="feed">{events.data?.items.map((event) => <EventRow key={event.id} event={event} />)}</ol>
+      </Section>
+    </div>
+  );
+}

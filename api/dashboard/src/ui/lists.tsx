@@ -1,0 +1,122 @@
+/** Rows that several pages share: a live limit, an event, the budget a tier saw. */
+
+import { type Alert, change, type EventView, type Limit, type RunDetail } from "../data/client";
+import { useNow } from "../data/now";
+import * as format from "../format";
+import { Link, to } from "../router";
+import { eventTone, isOver, stateWord, stepName } from "../words";
+import { Act, Ago, Clock, Copy, Countdown } from "./bits";
+import { Glyph, State } from "./state";
+
+export function LimitRow({ limit, onChange }: { limit: Limit; onChange?: () => void }) {
+  const seen = limit.passed + limit.dropped;
+  const share = seen > 0 ? limit.dropped / seen : null;
+  return (
+    <div className="limit">
+      <div className="limit-what">
+        <code>{limit.source}</code> <span className="arrow" aria-label="to">→</span>{" "}
+        <Link href={to.service(limit.service)}>{limit.service}</Link>
+        <span className="note">
+          {" "}held to {format.perSecond(limit.rate_per_second)}, burst {format.count(limit.burst)}, {limit.mode} XDP
+        </span>
+      </div>
+      <div className="limit-counts">
+        <PassDrop passed={limit.passed} dropped={limit.dropped} />
+        <span className="note num">
+          {format.count(limit.dropped)} packets dropped{share === null ? "" : ` (${format.percent(share)})`}, {format.count(limit.passed)} passed
+        </span>
+      </div>
+      <div className="limit-left">
+        <span className="countdown"><Countdown until={limit.expires_at} /></span>
+        <span className="note">left, then it ends by itself</span>
+      </div>
+      {onChange && (
+        <Act
+          small danger label="Release" confirm="Release now" done={onChange}
+          question={`Release the limit on ${limit.source}?`}
+          detail={`Its packets reach ${limit.service} again at once. The run that set it stays as it is.`}
+          run={() => change("DELETE", `/limits/${limit.id}`)}
+        />
+      )}
+    </div>
+  );
+}
+
+function PassDrop({ passed, dropped }: { passed: number; dropped: number }) {
+  const share = passed + dropped > 0 ? (dropped / (passed + dropped)) * 100 : 0;
+  return (
+    <svg className="pass-drop" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
+      <rect className="pass" width="100" height="6" />
+      <rect className="drop" width={share} height="6" />
+    </svg>
+  );
+}
+
+export function EventRow({ event, compact }: { event: EventView; compact?: boolean }) {
+  const tone = eventTone(event.kind);
+  return (
+    <li className="event">
+      <Glyph word={tone} />
+      <div className="event-body">
+        <span className="event-message">{event.message}</span>
+        <span className="note event-meta">
+          <Link href={to.events(event.subject)}>{event.subject}</Link> · {tone.text}
+        </span>
+      </div>
+      <span className="event-at note">{compact ? <Ago at={event.at} /> : <Clock at={event.at} />}</span>
+    </li>
+  );
+}
+
+export function Trace({ id }: { id: string | null | undefined }) {
+  if (!id) return <span className="note">none recorded</span>;
+  return <Copy text={id} what="trace id" />;
+}
+
+/** `1 204 bad of 8 400 in 5 min, 14.4× and above` for each of the tier's two windows. */
+export function Evidence({ alert }: { alert: Alert }) {
+  const { evidence } = alert;
+  return (
+    <ul className="evidence">
+      {([["short", evidence.short, evidence.burn_rate_short], ["long", evidence.long, evidence.burn_rate_long]] as const).map(([name, counts, rate]) => {
+        const span = (Date.parse(counts.to) - Date.parse(counts.from)) / 1000;
+        return (
+          <li key={name}>
+            <span className="num strong">{format.burn(rate)}</span> over {format.duration(span)}:{" "}
+            {format.count(counts.bad)} bad of {format.count(counts.good + counts.bad)}
+            {counts.coverage !== null && counts.coverage !== undefined && counts.coverage < 0.995 && `, ${format.percent(counts.coverage)} measured`}
+          </li>
+        );
+      })}
+      <li className="note">fires when both reach {format.burn(evidence.threshold)}</li>
+    </ul>
+  );
+}
+
+/** The run in one line of steps, for who only wants to know what is being done. */
+export function StepStrip({ run }: { run: RunDetail }) {
+  return (
+    <ol className="strip" aria-label="steps of the run">
+      {run.steps.map((step) => (
+        <li key={step.seq}>
+          <Glyph word={stateWord(step.state)} />
+          <span>{stepName(step.kind)}</span>
+          <span className="note">
+            {format.words(step.state)}
+            {!isOver(run) && step.expires_at && <>, <Countdown until={step.expires_at} /></>}
+          </span>
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+export function RunVerdict({ run }: { run: { verdict?: string | null; state: string } }) {
+  return run.verdict ? <State state={run.verdict} /> : <span className="note">not yet</span>;
+}
+
+export function Took({ from, to: end }: { from: string | null | undefined; to: string | null | undefined }) {
+  const now = useNow();
+  if (!from) return <>{format.UNKNOWN}</>;
+  return <span className="num">{format.duration(Math.max(0, ((end ? Date.parse(end) : now) - Date.parse(from)) / 1000))}</span>;
+}
