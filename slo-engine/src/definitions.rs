@@ -64,6 +64,13 @@ pub struct Document {
 /// # Errors
 /// With every mistake of every file, when there is one.
 pub fn read(paths: &[PathBuf]) -> Result<Definitions, Diagnostics> {
+    whole(read_partly(paths))
+}
+
+/// Reads as [`read`] does, and returns what could be read beside what could not. Readers of other
+/// kinds can then add their mistakes to the same list; nothing else should use a part.
+#[must_use]
+pub fn read_partly(paths: &[PathBuf]) -> (Definitions, Diagnostics) {
     let mut report = Report::new(Path::new(""));
     let mut parsed = Vec::new();
     for file in files::find(paths, &mut report) {
@@ -81,15 +88,28 @@ pub fn read(paths: &[PathBuf]) -> Result<Definitions, Diagnostics> {
 /// With every mistake of the text, when there is one.
 pub fn read_text(name: &Path, text: &[u8]) -> Result<Definitions, Diagnostics> {
     let mut report = Report::new(name);
-    let documents = if files::check_size(text, &mut report) {
+    let fits = files::check_size(text, &mut report);
+    let documents = if fits {
         yaml::parse(text, &mut report)
     } else {
         Vec::new()
     };
-    define(&[(name.to_owned(), documents)], report)
+    whole(define(&[(name.to_owned(), documents)], report))
 }
 
-fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> Result<Definitions, Diagnostics> {
+/// All or nothing: mistakes refuse everything, mere warnings travel with it.
+fn whole((definitions, found): (Definitions, Diagnostics)) -> Result<Definitions, Diagnostics> {
+    if found.has_errors() {
+        Err(found)
+    } else {
+        Ok(Definitions {
+            warnings: found,
+            ..definitions
+        })
+    }
+}
+
+fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, Diagnostics) {
     let report = &mut report;
     let envelopes: Vec<Envelope<'_>> = parsed
         .iter()
@@ -119,7 +139,12 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> Result<Definit
             }
             (OPENSLO, "AlertPolicy" | "AlertCondition") => openslo::alerting(envelope, report),
             (OPENSLO, "DataSource") => {}
-            _ => other.push(envelope.hand_over()),
+            (api_version, _) => {
+                if api_version == OPENSLO {
+                    openslo::notification_target(envelope, report);
+                }
+                other.push(envelope.hand_over());
+            }
         }
     }
     let names: Vec<&str> = envelopes
@@ -154,16 +179,13 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> Result<Definit
             report,
         ));
     }
-    let found = report.take();
-    if found.has_errors() {
-        return Err(found);
-    }
-    Ok(Definitions {
+    let definitions = Definitions {
         services,
         objectives: collected,
         other,
-        warnings: found,
-    })
+        warnings: Diagnostics::default(),
+    };
+    (definitions, report.take())
 }
 
 /// Names are unique by kind. SLOs are compared as objectives, together with those of short forms.

@@ -300,7 +300,7 @@ pub enum RouteError {
     Malformed(String),
     #[error("`{route}` has the unknown method `{method}`, expected one of {}", METHODS.join(", "))]
     UnknownMethod { route: String, method: String },
-    #[error("the prefix of `{route}` is {length} bytes long, at most {ROUTE_PREFIX_MAX} are compared")]
+    #[error("`{route}` is {length} bytes long, at most {ROUTE_MAX} are compared")]
     TooLong { route: String, length: usize },
 }
 
@@ -309,8 +309,8 @@ pub const METHODS: [&str; 9] = [
     "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE",
 ];
 
-/// Longest path prefix that the kernel side compares, in bytes.
-pub const ROUTE_PREFIX_MAX: usize = 48;
+/// Longest route that the kernel side compares, in bytes: method, space and prefix.
+pub const ROUTE_MAX: usize = 60;
 
 impl Route {
     /// What no route of the service takes.
@@ -372,10 +372,10 @@ impl FromStr for Route {
                 method: method.to_owned(),
             });
         }
-        if prefix.len() > ROUTE_PREFIX_MAX {
+        if text.len() > ROUTE_MAX {
             return Err(RouteError::TooLong {
                 route: text.to_owned(),
-                length: prefix.len(),
+                length: text.len(),
             });
         }
         Ok(Self(text.to_owned()))

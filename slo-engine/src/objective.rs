@@ -384,3 +384,169 @@ impl fmt::Display for TierNote {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(role: Role, route: Option<&str>, signal: Signal) -> Series {
+        let route = route.map(|text| text.parse().unwrap());
+        Series {
+            service: "web".parse().unwrap(),
+            role,
+            route,
+            signal,
+        }
+    }
+
+    fn side(sli: &Sli, signal: Signal) -> Option<Side> {
+        sli.side(&series(Role::Server, Some("GET /"), signal))
+    }
+
+    #[test]
+    fn availability_counts_answers_and_deaths_and_leaves_out_what_the_client_did() {
+        let sli = Sli::availability();
+        for code in [100, 200, 301, 404, 499] {
+            assert_eq!(side(&sli, Signal::Status(code)), Some(Side::Good), "{code}");
+        }
+        // RFC 9110 section 15: an invalid code is to be treated as a 5xx.
+        for code in [500, 503, 599, 600, 999, 0, 99] {
+            assert_eq!(side(&sli, Signal::Status(code)), Some(Side::Bad), "{code}");
+        }
+        for signal in [Signal::ResetByServer, Signal::ClosedUnanswered, Signal::TimedOut] {
+            assert_eq!(side(&sli, signal), Some(Side::Bad), "{signal}");
+        }
+        for signal in [
+            Signal::ClientGaveUp,
+            Signal::Unknown,
+            Signal::Retransmits,
+            Signal::Accepted,
+        ] {
+            assert_eq!(side(&sli, signal), None, "{signal}");
+        }
+    }
+
+    #[test]
+    fn a_latency_counts_its_own_threshold_and_clock_only() {
+        let threshold = Duration::from_millis(250);
+        let clock = Clock::Turnaround;
+        let sli = Sli {
+            kind: SliKind::Latency { clock, threshold },
+            ..Sli::availability()
+        };
+        assert_eq!(side(&sli, Signal::Within { clock, threshold }), Some(Side::Good));
+        assert_eq!(side(&sli, Signal::Over { clock, threshold }), Some(Side::Bad));
+        assert_eq!(
+            side(
+                &sli,
+                Signal::Within {
+                    clock: Clock::FirstByte,
+                    threshold
+                }
+            ),
+            None
+        );
+        assert_eq!(
+            side(
+                &sli,
+                Signal::Over {
+                    clock,
+                    threshold: Duration::from_millis(251)
+                }
+            ),
+            None
+        );
+        assert_eq!(side(&sli, Signal::Status(500)), None);
+    }
+
+    #[test]
+    fn role_and_route_are_part_of_what_is_counted() {
+        let sli = Sli {
+            route: Some("GET /api/".parse().unwrap()),
+            ..Sli::availability()
+        };
+        let ok = Signal::Status(200);
+        assert_eq!(
+            sli.side(&series(Role::Server, Some("GET /api/"), ok)),
+            Some(Side::Good)
+        );
+        assert_eq!(
+            sli.side(&series(Role::Server, Some("GET /api/orders/"), ok)),
+            Some(Side::Good)
+        );
+        assert_eq!(sli.side(&series(Role::Server, Some("GET *"), ok)), None);
+        assert_eq!(sli.side(&series(Role::Server, Some("other"), ok)), None);
+        assert_eq!(sli.side(&series(Role::Client, Some("GET /api/"), ok)), None);
+        assert_eq!(sli.side(&series(Role::Server, None, ok)), None);
+    }
+
+    #[test]
+    fn an_sli_reads_back_from_its_stored_spelling() {
+        let threshold = Duration::from_millis(250);
+        let latency = SliKind::Latency {
+            clock: Clock::FirstByte,
+            threshold,
+        };
+        let good: StatusSet = "2xx,404,timed_out".parse().unwrap();
+        let ratio = SliKind::Ratio {
+            good,
+            total: StatusSet::all_by_default(),
+        };
+        for (sli, text) in [
+            (
+                Sli::availability(),
+                "server ratio:1xx,2xx,3xx,4xx/1xx,2xx,3xx,4xx,5xx,unanswered route:*",
+            ),
+            (
+                Sli {
+                    role: Role::Client,
+                    route: Some("GET /a/".parse().unwrap()),
+                    kind: latency,
+                },
+                "client latency:first_byte:250ms route:GET /a/",
+            ),
+            (
+                Sli {
+                    role: Role::Server,
+                    route: Some(Route::other()),
+                    kind: ratio,
+                },
+                "server ratio:2xx,404,timed_out/1xx,2xx,3xx,4xx,5xx,unanswered route:other",
+            ),
+        ] {
+            assert_eq!(sli.to_string(), text);
+            assert_eq!(text.parse(), Ok(sli));
+        }
+        for bad in [
+            "",
+            "server",
+            "server ratio:2xx route:*",
+            "server latency:noon:1s route:*",
+            "both ratio:2xx/2xx route:*",
+        ] {
+            assert!(bad.parse::<Sli>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_target_leaves_a_budget() {
+        for (text, max) in [("0.999", "1000"), ("0.9", "10"), ("0.5", "2"), ("0.990", "100")] {
+            assert_eq!(text.parse::<Target>().unwrap().max_burn_rate().to_string(), max);
+        }
+        for bad in ["1", "1.0", "0", "-0.5", "99.9", "", "x", "0.9999999999"] {
+            assert!(bad.parse::<Target>().is_err(), "{bad}");
+        }
+        assert_eq!("0.9900".parse::<Target>().unwrap().to_string(), "0.99");
+    }
+
+    #[test]
+    fn a_burn_rate_is_reached_only_below_the_ceiling() {
+        let target: Target = "0.9".parse().unwrap();
+        assert!(target.reaches("9.999999999".parse().unwrap()));
+        assert!(!target.reaches("10".parse().unwrap()));
+        // 1 / (1 - 0.7) never ends as a decimal.
+        let target: Target = "0.7".parse().unwrap();
+        assert!(target.reaches("3.333333333".parse().unwrap()));
+        assert!(!target.reaches("3.333333334".parse().unwrap()));
+    }
+}

@@ -12,6 +12,9 @@ use crate::measurement::{Clock, Route, ServiceName, SourceId, UnknownWord};
 /// Thresholds a service may have: each is one pair of exact counters in the kernel.
 pub const THRESHOLD_MAX: usize = 4;
 
+/// The clocks that the probes count thresholds for so far.
+pub const COUNTED_CLOCKS: [Clock; 2] = [Clock::Turnaround, Clock::FirstByte];
+
 /// How long a request may be in flight before it is booked as failed, unless the definition says.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -10,8 +10,14 @@ use slo_engine::objective::{Side, SliKind};
 use slo_engine::service::EndpointMatch;
 
 fn testdata(kind: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/testdata").join(kind).join("definitions");
-    let mut files: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/testdata")
+        .join(kind)
+        .join("definitions");
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     files
 }
@@ -22,7 +28,10 @@ fn read_file(path: &Path) -> Result<Definitions, Diagnostics> {
 }
 
 fn good(name: &str) -> Definitions {
-    let path = testdata("good").into_iter().find(|path| path.ends_with(name)).unwrap();
+    let path = testdata("good")
+        .into_iter()
+        .find(|path| path.ends_with(name))
+        .unwrap();
     read_file(&path).unwrap_or_else(|found| panic!("{found}"))
 }
 
@@ -56,4 +65,223 @@ fn every_good_file_is_read_and_survives_being_expanded() {
         }
         assert_eq!(again.objectives.len(), read.objectives.len());
     }
+}
+
+#[test]
+fn a_short_form_becomes_a_service_and_its_objectives() {
+    let read = good("short_form.yaml");
+    insta::assert_debug_snapshot!((&read.services, &read.objectives));
+}
+
+#[test]
+fn an_openslo_file_and_a_short_form_of_the_same_meaning_are_the_same_objectives() {
+    let short = read(
+        "{apiVersion: slowburn/v1, kind: Service, metadata: {name: web}, spec: {match: {port: 80}, window: 28d,
+          objectives: {availability: 99.9%, latency: {below: 250ms, target: 99%, route: GET /api/}}}}",
+    );
+    let long = read(
+        "apiVersion: openslo/v1
+kind: Service
+metadata: {name: web, annotations: {slowburn/match: port:80}}
+spec: {}
+---
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: web-availability, displayName: web availability}
+spec:
+  service: web
+  budgetingMethod: Occurrences
+  timeWindow: [{duration: 4w, isRolling: true}]
+  objectives: [{targetPercent: 99.9}]
+  indicator:
+    metadata: {name: web-answers}
+    spec:
+      ratioMetric:
+        bad: {metricSource: {type: slowburn, spec: {status: [5xx, unanswered]}}}
+        total: {metricSource: {type: slowburn, spec: {service: web}}}
+---
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: web-latency, displayName: web latency below 250ms of GET /api/}
+spec:
+  service: web
+  budgetingMethod: Occurrences
+  timeWindow: [{duration: 28d, isRolling: true}]
+  objectives: [{target: 0.99, op: lte, value: 0.25}]
+  indicator:
+    spec: {thresholdMetric: {metricSource: {type: slowburn, spec: {route: GET /api/}}}}
+",
+    );
+    assert_eq!(short.services, long.services);
+    assert_eq!(short.objectives, long.objectives);
+}
+
+#[test]
+fn thresholds_and_routes_are_collected_from_every_objective_of_a_service() {
+    let read = good("several_objectives.yaml");
+    let [web] = read.services.as_slice() else {
+        panic!("{:?}", read.services)
+    };
+    let millis = Duration::from_millis;
+    assert_eq!(
+        web.thresholds,
+        [(Clock::Turnaround, millis(100)), (Clock::FirstByte, millis(1000))]
+    );
+    assert_eq!(
+        web.routes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["POST /orders", "GET *"]
+    );
+    assert_eq!(
+        web.matches,
+        [
+            EndpointMatch::Port(9000),
+            EndpointMatch::Cgroup("kubepods.slice/*/web*".to_owned())
+        ]
+    );
+    let names: Vec<&str> = read.objectives.iter().map(|o| o.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "web-availability",
+            "orders-availability",
+            "web-calls-availability",
+            "web-latency-100ms",
+            "web-latency-1s"
+        ]
+    );
+}
+
+#[test]
+fn what_is_accepted_with_a_warning_says_so() {
+    insta::assert_snapshot!(good("warnings.yaml").warnings);
+}
+
+#[test]
+fn kinds_of_other_crates_are_handed_over_with_their_positions() {
+    let read = good("other_kinds.yaml");
+    let found: Vec<_> = read
+        .other
+        .iter()
+        .map(|d| {
+            (
+                d.kind.as_str(),
+                d.name.as_str(),
+                d.node.at.line,
+                d.file.to_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("AlertNotificationTarget", "on-call", 1, "other_kinds.yaml"),
+            ("Runbook", "limit-and-page", 6, "other_kinds.yaml")
+        ]
+    );
+}
+
+#[test]
+fn diagnostics_are_readable_by_programs() {
+    let text = "{apiVersion: slowburn/v1, kind: Service, metadata: {name: a}, spec: {mathc: 1}}";
+    let found = definitions::read_text(Path::new("a.yaml"), text.as_bytes()).unwrap_err();
+    insta::assert_json_snapshot!(found.to_json(), @r#"
+    [
+      {
+        "column": 70,
+        "file": "a.yaml",
+        "hint": "did you mean `match`?",
+        "line": 1,
+        "message": "spec of Service `a` has the unknown key `mathc`",
+        "severity": "error"
+      }
+    ]
+    "#);
+}
+
+#[test]
+fn a_directory_is_read_whole_and_each_file_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = |name: &str| {
+        format!(
+            "{{apiVersion: slowburn/v1, kind: Service, metadata: {{name: {name}}}, spec: {{match: {{executable: {name}}}}}}}"
+        )
+    };
+    for (path, name) in [
+        ("b.yml", "b"),
+        ("nested/deep/c.json", "c"),
+        ("a.yaml", "a"),
+        (".hidden/d.yaml", "d"),
+    ] {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, service(name)).unwrap();
+    }
+    fs::write(folder.path().join("notes.txt"), "not ours").unwrap();
+    std::os::unix::fs::symlink(folder.path(), folder.path().join("nested/loop")).unwrap();
+    std::os::unix::fs::symlink(folder.path().join("a.yaml"), folder.path().join("z.yaml")).unwrap();
+    let read = definitions::read(&[folder.path().to_owned(), folder.path().join("b.yml")]).unwrap();
+    let names: Vec<&str> = read.services.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(names, ["a", "b", "c"]);
+}
+
+#[test]
+fn references_and_duplicates_are_found_across_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = "{apiVersion: slowburn/v1, kind: Service, metadata: {name: a}, spec: {}}";
+    fs::write(folder.path().join("one.yaml"), service).unwrap();
+    fs::write(folder.path().join("two.yaml"), service).unwrap();
+    let found = definitions::read(&[folder.path().to_owned()])
+        .unwrap_err()
+        .to_string();
+    let folder = folder.path().display().to_string();
+    assert_eq!(
+        found.replace(&folder, ""),
+        "/two.yaml:1:59: Service `a` is defined twice, first in /one.yaml:1:59"
+    );
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("huge.yaml"), vec![b'#'; definitions::FILE_BYTES_MAX + 1]).unwrap();
+    fs::create_dir(path("empty")).unwrap();
+    std::os::unix::fs::symlink("/nowhere", path("broken.yaml")).unwrap();
+    std::os::unix::net::UnixListener::bind(path("socket.yaml")).unwrap();
+    let paths = [path("empty"), path("absent.yaml"), folder.path().to_owned()];
+    let found = definitions::read(&paths).unwrap_err().to_string();
+    insta::assert_snapshot!(found.replace(&folder.path().display().to_string(), ""), @r"
+    /absent.yaml: could not be read: No such file or directory (os error 2)
+    /broken.yaml: could not be read: No such file or directory (os error 2)
+    /empty: warning: holds no `*.yaml`, `*.yml` or `*.json` file
+    /huge.yaml: is larger than 1048576 bytes (1 MiB)
+    hint: split the file; a directory is read whole
+    /socket.yaml: is not a regular file
+    ");
+}
+
+#[test]
+fn a_file_of_the_largest_size_is_read() {
+    let mut text = b"{apiVersion: slowburn/v1, kind: Service, metadata: {name: a}, spec: {}}\n".to_vec();
+    text.resize(definitions::FILE_BYTES_MAX, b'#');
+    assert_eq!(
+        definitions::read_text(Path::new("a.yaml"), &text)
+            .unwrap()
+            .services
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn a_flood_of_mistakes_is_cut_short() {
+    let mut text = "{apiVersion: slowburn/v1, kind: Service, metadata: {name: a}, spec: {\n".to_owned();
+    (0..40_000).for_each(|n| text.push_str(&format!("unknown{n}: 1,\n")));
+    text.push_str("}}");
+    let found = definitions::read_text(Path::new("a.yaml"), text.as_bytes()).unwrap_err();
+    assert_eq!(found.0.len(), 201);
+    assert_eq!(
+        found.0[0].message,
+        "has more than 200 mistakes, the others are not shown"
+    );
 }

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use super::document::Place;
 use super::draft::{IndicatorDraft, ObjectiveDraft, ServiceDraft};
 use super::indicator::{Counts, Indicator};
-use super::node::{Position, Report, nearest};
+use super::node::{Position, Report, nearest, quoted};
 use super::tiers;
 use crate::duration;
 use crate::measurement::{Route, ServiceName};
 use crate::objective::{Objective, SliKind};
-use crate::service::{DEFAULT_TIMEOUT, EndpointMatch, THRESHOLD_MAX, WatchedService};
+use crate::service::{COUNTED_CLOCKS, DEFAULT_TIMEOUT, EndpointMatch, THRESHOLD_MAX, WatchedService};
 
 /// Routes that one service may have: each multiplies what the kernel keeps.
 pub const ROUTES_MAX: usize = 64;
@@ -267,6 +267,12 @@ fn add_threshold(
             duration::format(service.timeout)
         );
         report.error(at, message, Some("raise the service's `timeout`".to_owned()));
+    }
+    if !COUNTED_CLOCKS.contains(&threshold.0) {
+        let words: Vec<String> = COUNTED_CLOCKS.iter().map(ToString::to_string).collect();
+        let message = format!("the clock `{}` is not yet counted", threshold.0);
+        report.error(at, message, Some(format!("use one of {}", quoted(&words))));
+        return;
     }
     if service.thresholds.contains(&threshold) {
         return;

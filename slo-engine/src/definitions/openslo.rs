@@ -372,6 +372,16 @@ pub(super) fn data_source<'a>(envelope: &Envelope<'a>, report: &mut Report) -> O
     None
 }
 
+/// Notification targets of OpenSLO name a person's tool, not how to reach it.
+pub(super) fn notification_target(envelope: &Envelope<'_>, report: &mut Report) {
+    let hint = "runbooks of `slowburn/v1` notify targets of `slowburn/v1`, kind NotificationTarget";
+    report.warning(
+        envelope.name_at,
+        format!("{} is not used", envelope.title()),
+        Some(hint.to_owned()),
+    );
+}
+
 /// Alert policies and conditions have one window each; slowburn alerts on pairs.
 pub(super) fn alerting(envelope: &Envelope<'_>, report: &mut Report) {
     let hint = "every SLO gets the default tiers; the annotation `slowburn/tiers` of an SLO states others, \

@@ -33,7 +33,7 @@ pub fn default_tiers(target: Target, period: Duration) -> (Vec<Tier>, Vec<TierNo
     let (mut tiers, mut notes) = (Vec::new(), Vec::new());
     for (severity, long, short, percent) in DEFAULTS {
         let (long, short) = (Duration::from_secs(long), Duration::from_secs(short));
-        let budget_share = Decimal::new(percent, 2);
+        let budget_share = Decimal::new(percent, 2).normalize();
         let (Ok(name), Ok(computed)) = (
             default_name(severity, long),
             BurnRate::from_share(budget_share, period, long),
@@ -404,4 +404,93 @@ fn build_one(draft: &TierDraft, target: Target, period: Duration, report: &mut R
         burn_rate: rate,
         budget_share,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 86_400;
+
+    fn defaults(target: &str, days: u64) -> (Vec<(String, String)>, Vec<String>) {
+        let (tiers, notes) = default_tiers(target.parse().unwrap(), Duration::from_secs(days * DAY));
+        let tiers = tiers
+            .iter()
+            .map(|t| (t.name.to_string(), t.burn_rate.to_string()))
+            .collect();
+        (tiers, notes.iter().map(ToString::to_string).collect())
+    }
+
+    fn named(rates: [&str; 4]) -> Vec<(String, String)> {
+        let names = ["page-1h", "page-6h", "ticket-1d", "ticket-3d"];
+        names
+            .iter()
+            .zip(rates)
+            .map(|(name, rate)| ((*name).to_owned(), rate.to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn the_defaults_for_30_days_are_the_workbooks() {
+        let (tiers, notes) = defaults("0.999", 30);
+        assert_eq!(tiers, named(["14.4", "6", "3", "1"]));
+        assert_eq!(notes, [""; 0]);
+    }
+
+    #[test]
+    fn the_defaults_scale_with_the_period() {
+        assert_eq!(defaults("0.999", 90).0, named(["43.2", "18", "9", "3"]));
+        // 28 d: 0.9333; 7 d: 0.7 and 0.2333. Raised to 1, or they fire while the objective is met.
+        let (tiers, notes) = defaults("0.999", 28);
+        assert_eq!(tiers, named(["13.44", "5.6", "2.8", "1"]));
+        assert_eq!(
+            notes,
+            [
+                "default tier `ticket-3d` raised from burn rate 0.9333 to 1: below 1 it fires while the objective is met"
+            ]
+        );
+        let (tiers, notes) = defaults("0.999", 7);
+        assert_eq!(tiers, named(["3.36", "1.4", "1", "1"]));
+        assert_eq!(notes.len(), 2);
+    }
+
+    #[test]
+    fn the_burn_rate_is_exact_and_so_is_the_share_of_a_raised_tier() {
+        let (tiers, notes) = default_tiers("0.999".parse().unwrap(), Duration::from_secs(28 * DAY));
+        assert_eq!(notes[0].computed.to_string(), "0.933333333");
+        assert_eq!(tiers[0].budget_share, Some(Decimal::new(2, 2)));
+        assert_eq!(tiers[3].budget_share.unwrap().to_string(), "0.107142857");
+    }
+
+    #[test]
+    fn a_default_that_a_total_outage_does_not_exceed_is_left_out() {
+        // Ceilings of the 30 d defaults: 93.06 %, 83.33 %, 66.67 %.
+        for (target, left) in [
+            ("0.9306", 4),
+            ("0.93", 3),
+            ("0.8334", 3),
+            ("0.8333", 2),
+            ("0.6667", 2),
+            ("0.6666", 1),
+        ] {
+            assert_eq!(defaults(target, 30).0.len(), left, "{target}");
+        }
+        assert_eq!(
+            defaults("0.9", 30).1,
+            [
+                "default tier `page-1h` left out: its burn rate 14.4 cannot be exceeded, a total outage burns at 10"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_default_longer_than_the_period_is_left_out() {
+        let (tiers, notes) = default_tiers("0.999".parse().unwrap(), Duration::from_secs(DAY));
+        let names: Vec<&str> = tiers.iter().map(|t| t.name.as_str()).collect();
+        assert_eq!(names, ["page-1h", "page-6h", "ticket-1d"]);
+        assert_eq!(
+            notes.last().unwrap().to_string(),
+            "default tier `ticket-3d` left out: its window is longer than the period"
+        );
+    }
 }
