@@ -166,7 +166,7 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
             report.error(
                 draft.place.at,
                 message,
-                Some("give one of them another name".to_owned()),
+                Some("give one of them a `name` of its own".to_owned()),
             );
         } else {
             named.insert(draft.name.clone(), draft.place.clone());

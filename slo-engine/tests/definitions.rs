@@ -145,8 +145,8 @@ fn thresholds_and_routes_are_collected_from_every_objective_of_a_service() {
             "web-availability",
             "orders-availability",
             "web-calls-availability",
-            "web-latency-100ms",
-            "web-latency-1s"
+            "web-latency",
+            "web-slowest"
         ]
     );
 }

@@ -192,35 +192,32 @@ fn alert_tiers(node: &Node, report: &mut Report) -> Option<Vec<TierDraft>> {
     tiers::read_list(tiers?, report)
 }
 
+/// Reads a mapping of `availability` and `latency`, each one or a list, or a list of such mappings.
 fn read_objectives(node: &Node, context: &Context<'_>, report: &mut Report) -> Vec<Stated> {
-    let Some(mut fields) = node.fields("objectives", report) else {
-        return Vec::new();
-    };
-    let availability = fields.optional("availability");
-    let latency = fields.optional("latency");
-    fields.finish(report);
     let mut found = Vec::new();
-    for (key, value) in [("availability", availability), ("latency", latency)] {
-        let Some(value) = value else { continue };
-        let one_of_many = matches!(&value.value, Value::List(items) if items.len() > 1);
-        for item in value.one_or_many() {
-            let stated = match key {
-                "availability" => availability_objective(item, one_of_many, context, report),
-                _ => latency_objective(item, one_of_many, context, report),
-            };
-            found.extend(stated);
+    for item in node.one_or_many() {
+        let Some(mut fields) = item.fields("objectives", report) else {
+            continue;
+        };
+        let availability = fields.optional("availability");
+        let latency = fields.optional("latency");
+        let at = fields.at();
+        if fields.finish(report) && availability.is_none() && latency.is_none() {
+            let hint = "expected `availability: 99.9%` or `latency: {below: 250ms, target: 99%}`".to_owned();
+            report.error(at, "`objectives` states nothing", Some(hint));
+        }
+        for node in availability.map(Node::one_or_many).unwrap_or_default() {
+            found.extend(availability_objective(node, context, report));
+        }
+        for node in latency.map(Node::one_or_many).unwrap_or_default() {
+            found.extend(latency_objective(node, context, report));
         }
     }
     found
 }
 
 /// `99.9%`, or `{target, route, role, name}`.
-fn availability_objective(
-    node: &Node,
-    many: bool,
-    context: &Context<'_>,
-    report: &mut Report,
-) -> Option<Stated> {
+fn availability_objective(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<Stated> {
     let mut sli = Sli::availability();
     let (target, name) = if matches!(node.value, Value::Map(_)) {
         let mut fields = node.fields("availability", report)?;
@@ -233,7 +230,7 @@ fn availability_objective(
     } else {
         (ratio::target(node, "availability", report)?, None)
     };
-    let name = named(name, many, context, "availability", &sli, node.at, report)?;
+    let name = named(name, context, "availability", node.at, report)?;
     let what = format!("availability{}", of_route(&sli));
     Some(Stated {
         name,
@@ -245,7 +242,7 @@ fn availability_objective(
 }
 
 /// `{below: 250ms, target: 99%, clock, route, role, name}`.
-fn latency_objective(node: &Node, many: bool, context: &Context<'_>, report: &mut Report) -> Option<Stated> {
+fn latency_objective(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<Stated> {
     if !matches!(node.value, Value::Map(_)) {
         let hint = "write `latency: {below: 250ms, target: 99%}`".to_owned();
         node.wrong(
@@ -274,12 +271,7 @@ fn latency_objective(node: &Node, many: bool, context: &Context<'_>, report: &mu
         kind,
     };
     let name = common?.into_sli(&mut sli);
-    let suffix = if many {
-        format!("latency-{}", duration::format(threshold))
-    } else {
-        "latency".to_owned()
-    };
-    let name = named(name, false, context, &suffix, &sli, node.at, report)?;
+    let name = named(name, context, "latency", node.at, report)?;
     let what = format!("latency below {}{}", duration::format(threshold), of_route(&sli));
     Some(Stated {
         name,
@@ -329,30 +321,19 @@ fn of_route(sli: &Sli) -> String {
         .unwrap_or_default()
 }
 
-/// The given name, else one of the service and the kind. Names are what history is kept under, so
-/// they never depend on the order of a list.
+/// The given name, else the service and the kind. History is kept under the name, so it depends
+/// neither on what else is stated nor on a threshold that may be tuned later.
 fn named(
     given: Option<ObjectiveName>,
-    name_needed: bool,
     context: &Context<'_>,
-    suffix: &str,
-    sli: &Sli,
+    kind: &str,
     at: Position,
     report: &mut Report,
 ) -> Option<ObjectiveName> {
-    if let Some(name) = given {
-        return Some(name);
+    if given.is_some() {
+        return given;
     }
-    if name_needed && sli.route.is_some() {
-        let hint = format!("add `name: {}-...-{suffix}`", context.service);
-        report.error(
-            at,
-            format!("one of several `{suffix}` objectives has no `name`"),
-            Some(hint),
-        );
-        return None;
-    }
-    match format!("{}-{suffix}", context.service).parse() {
+    match format!("{}-{kind}", context.service).parse() {
         Ok(name) => Some(name),
         Err(error) => {
             report.error(
