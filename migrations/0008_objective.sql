@@ -31,6 +31,8 @@ create table objective_definition (
     description text not null,
     target numeric not null constraint objective_definition_target_range check (target > 0 and target < 1),
     period interval not null,
+    -- Everything a definition says, in one text: it changes when and only when the definition does.
+    fingerprint text not null,
     constraint objective_definition_pkey primary key (objective_id, from_at)
 );
 

@@ -3,6 +3,7 @@
 //! In: definitions, greetings, batches. Out: evaluations, transitions, counts of windows.
 //! Every method is one transaction or none, takes the time it acts at, and is safe to run twice.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,10 +11,12 @@ use sqlx::{PgConnection, PgPool};
 
 use crate::alert::Transition;
 use crate::definitions::Definitions;
-use crate::evaluate::{Evaluation, Rules};
+use crate::evaluate::{self, Evaluation, Rules};
 use crate::measurement::{Batch, Hello, SourceId};
 use crate::objective::ObjectiveName;
 use crate::service::Discovered;
+use crate::store::memory::Memory;
+use crate::store::{self, micros};
 use crate::window::WindowCounts;
 
 /// Every migration of the project, in order.
@@ -121,13 +124,18 @@ pub struct Maintained {
 #[derive(Debug, Clone)]
 pub struct Engine {
     pool: PgPool,
-    settings: Settings,
+    settings: Arc<Settings>,
+    memory: Arc<Mutex<Memory>>,
 }
 
 impl Engine {
     #[must_use]
     pub fn new(pool: PgPool, settings: Settings) -> Self {
-        Self { pool, settings }
+        Self {
+            pool,
+            settings: Arc::new(settings),
+            memory: Arc::default(),
+        }
     }
 
     #[must_use]
@@ -140,14 +148,21 @@ impl Engine {
         &self.settings
     }
 
+    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
+        // What is remembered is also in Postgres: a panic elsewhere left nothing half done.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes the definitions true from `now` on: what is new starts, what changed gets a dated
     /// definition (a new SLI a new generation), what is gone is withdrawn.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn apply(&self, definitions: &Definitions, now: DateTime<Utc>) -> Result<(), EngineError> {
-        let _ = (definitions, now);
-        Err(sqlx::Error::WorkerCrashed.into())
+        let mut transaction = self.pool.begin().await?;
+        store::definition::apply(&mut transaction, &self.settings, definitions, now).await?;
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// A source is about to attach.
@@ -155,8 +170,10 @@ impl Engine {
     /// # Errors
     /// When the database fails.
     pub async fn hello(&self, hello: &Hello) -> Result<(), EngineError> {
-        let _ = hello;
-        Err(sqlx::Error::WorkerCrashed.into())
+        let mut transaction = self.pool.begin().await?;
+        store::source::hello(&mut transaction, &self.settings, hello).await?;
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// A source leaves in an orderly way: from now on it is not expected.
@@ -164,8 +181,10 @@ impl Engine {
     /// # Errors
     /// When the database fails.
     pub async fn goodbye(&self, source: &SourceId, now: DateTime<Utc>) -> Result<(), EngineError> {
-        let _ = (source, now);
-        Err(sqlx::Error::WorkerCrashed.into())
+        let mut transaction = self.pool.begin().await?;
+        store::source::goodbye(&mut transaction, source, now).await?;
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// Endpoints that discovery named.
@@ -173,8 +192,10 @@ impl Engine {
     /// # Errors
     /// When the database fails.
     pub async fn discovered(&self, found: &[Discovered], now: DateTime<Utc>) -> Result<(), EngineError> {
-        let _ = (found, now);
-        Err(sqlx::Error::WorkerCrashed.into())
+        let mut transaction = self.pool.begin().await?;
+        store::endpoint::discovered(&mut transaction, found, micros(now)).await?;
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// Books a batch that has just arrived.
@@ -190,8 +211,7 @@ impl Engine {
     /// # Errors
     /// When the batch is dated in the future, or the database fails.
     pub async fn ingest_at(&self, batch: &Batch, received_at: DateTime<Utc>) -> Result<Ingested, IngestError> {
-        let _ = (batch, received_at);
-        Err(sqlx::Error::WorkerCrashed.into())
+        store::ingest::ingest(self, batch, received_at).await
     }
 
     /// What every tier of every objective should be. Reads only; one round trip.
@@ -199,8 +219,8 @@ impl Engine {
     /// # Errors
     /// When the database fails.
     pub async fn evaluate(&self, now: DateTime<Utc>) -> Result<Vec<Evaluation>, EngineError> {
-        let _ = now;
-        Err(sqlx::Error::WorkerCrashed.into())
+        let inputs = store::evaluation::inputs(&self.pool, &self.settings.rules, micros(now)).await?;
+        Ok(inputs.iter().map(evaluate::evaluate).collect())
     }
 
     /// Records what changes in the caller's transaction, and returns it. An evaluation whose alert
@@ -215,8 +235,7 @@ impl Engine {
         traceparent: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<Vec<Transition>, EngineError> {
-        let _ = (connection, evaluations, traceparent, now);
-        Err(sqlx::Error::WorkerCrashed.into())
+        store::alert::record(connection, evaluations, traceparent, micros(now)).await
     }
 
     /// The counts of one window of one objective.
@@ -229,8 +248,9 @@ impl Engine {
         window: Duration,
         now: DateTime<Utc>,
     ) -> Result<WindowCounts, EngineError> {
-        let _ = (objective, window, now);
-        Err(sqlx::Error::WorkerCrashed.into())
+        store::evaluation::window(&self.pool, objective, window, micros(now))
+            .await?
+            .ok_or_else(|| EngineError::UnknownObjective(objective.clone()))
     }
 
     /// Partitions ahead, thinning, retiring silent sources. Called every minute.
@@ -238,7 +258,6 @@ impl Engine {
     /// # Errors
     /// When the database fails.
     pub async fn maintain(&self, now: DateTime<Utc>) -> Result<Maintained, EngineError> {
-        let _ = now;
-        Err(sqlx::Error::WorkerCrashed.into())
+        store::maintain::maintain(self, now).await
     }
 }

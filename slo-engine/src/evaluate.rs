@@ -3,10 +3,12 @@
 //! In: the counts of both windows, the tier, what stood before, and `now`. Out: a decision with the
 //! numbers it rests on. Same input, same answer: no clock, no SQL.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
 
 use crate::alert::{AlertId, AlertState, Evidence};
+use crate::evidence;
 use crate::measurement::ServiceName;
 use crate::objective::{ObjectiveName, Severity, Target, Tier, TierName};
 use crate::window::WindowCounts;
@@ -86,6 +88,88 @@ pub struct Evaluation {
     pub evidence: Evidence,
 }
 
+/// Decides. Same input, same answer: `input.now` is the only clock.
+#[must_use]
+pub fn evaluate(input: &EvaluationInput) -> Evaluation {
+    let evidence = weigh(input);
+    Evaluation {
+        at: input.now,
+        objective: input.objective.clone(),
+        service: input.service.clone(),
+        tier: input.tier.name.clone(),
+        severity: input.tier.severity,
+        open: input.open,
+        frozen_since: input.frozen_since,
+        decision: decide(input, &evidence),
+        evidence,
+    }
+}
+
+fn decide(input: &EvaluationInput, evidence: &Evidence) -> Decision {
+    if input.withdrawn {
+        return if input.open.is_some() {
+            Decision::Resolve
+        } else {
+            Decision::Quiet
+        };
+    }
+    let (Some(long), Some(short)) = (input.long.coverage(), input.short.coverage()) else {
+        return Decision::Freeze(Freeze::NoData);
+    };
+    let coverage = long.min(short);
+    if coverage < input.rules.coverage_min {
+        return Decision::Freeze(Freeze::Coverage(coverage));
+    }
+    let threshold = input.tier.burn_rate;
+    if input.long.burns_above(threshold, input.target) && input.short.burns_above(threshold, input.target) {
+        let fires_already = input.open.is_some_and(|open| open.state == AlertState::Firing);
+        let is_enough = match (alpha(input), evidence.chance) {
+            (Some(alpha), Some(chance)) => chance <= alpha,
+            _ => true,
+        };
+        return if fires_already || is_enough {
+            Decision::Fire
+        } else {
+            Decision::Pend
+        };
+    }
+    let Some(open) = input.open else {
+        return Decision::Quiet;
+    };
+    let since = open.clear_since.unwrap_or(input.now);
+    let long_enough = input.tier.short * input.rules.clear_percent / 100;
+    if input.now - since >= TimeDelta::from_std(long_enough).unwrap_or(TimeDelta::MAX) {
+        Decision::Resolve
+    } else {
+        Decision::Clearing(since)
+    }
+}
+
+fn weigh(input: &EvaluationInput) -> Evidence {
+    let ratio = (input.tier.burn_rate.value() * input.target.budget())
+        .to_f64()
+        .unwrap_or(1.0);
+    let total = input.long.total();
+    let alpha = alpha(input);
+    Evidence {
+        long: input.long.clone(),
+        short: input.short.clone(),
+        burn_rate_long: input.long.burn_rate(input.target),
+        burn_rate_short: input.short.burn_rate(input.target),
+        threshold: input.tier.burn_rate,
+        chance: alpha.map(|_| evidence::chance(total, input.long.bad, ratio)),
+        bad_needed: alpha.and_then(|alpha| evidence::bad_needed(total, ratio, alpha)),
+    }
+}
+
+fn alpha(input: &EvaluationInput) -> Option<f64> {
+    let rule = input.rules.evidence?;
+    Some(match input.tier.severity {
+        Severity::Page => rule.page,
+        Severity::Ticket => rule.ticket,
+    })
+}
+
 /// What becomes of the tier's alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
@@ -111,3 +195,17 @@ pub enum Freeze {
     /// Sources are silent: coverage is below the least.
     Coverage(Decimal),
 }
+
+impl std::fmt::Display for Freeze {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoData => f.write_str("no source is expected to watch it"),
+            Self::Coverage(coverage) => {
+                write!(f, "only {} % of the time was watched", (coverage * Decimal::ONE_HUNDRED).round_dp(1).normalize())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -55,6 +55,20 @@ words!(
 /// # Errors
 /// When the database fails.
 pub async fn record(connection: &mut PgConnection, event: &Event) -> Result<i64, sqlx::Error> {
-    let _ = (connection, event);
-    Err(sqlx::Error::WorkerCrashed)
+    let id = sqlx::query_scalar!(
+        "insert into event (at, kind, subject, message, data, traceparent) values ($1, $2, $3, $4, $5, $6)
+         returning event_id",
+        event.at,
+        event.kind.as_str(),
+        event.subject,
+        event.message,
+        event.data,
+        event.traceparent
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    sqlx::query!("select pg_notify($1, $2)", CHANNEL, id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(id)
 }

@@ -10,6 +10,7 @@ pub mod duration;
 mod engine;
 pub mod evaluate;
 pub mod event;
+pub mod evidence;
 pub mod measurement;
 mod name;
 pub mod objective;
@@ -17,6 +18,7 @@ pub mod read;
 pub mod report;
 pub mod service;
 mod status;
+mod store;
 pub mod window;
 
 pub use engine::{Engine, EngineError, IngestError, Ingested, Keep, MIGRATOR, Maintained, Settings};

@@ -4,7 +4,7 @@
 //! the burn rate. Nothing here knows where the rows came from.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, RoundingStrategy};
 
 use crate::objective::{BurnRate, Target};
 
@@ -58,8 +58,14 @@ impl WindowCounts {
     /// How often the allowed error ratio errors occurred; 0 when nothing was counted.
     #[must_use]
     pub fn burn_rate(&self, target: Target) -> Decimal {
-        self.error_ratio()
-            .map_or(Decimal::ZERO, |ratio| (ratio / target.budget()).round_dp(9).normalize())
+        // One division, rounded as SQL rounds: `burn_of` gives the same digits.
+        let allowed = Decimal::from(self.total()) * target.budget();
+        if allowed.is_zero() {
+            return Decimal::ZERO;
+        }
+        (Decimal::from(self.bad) / allowed)
+            .round_dp_with_strategy(9, RoundingStrategy::MidpointAwayFromZero)
+            .normalize()
     }
 
     /// Whether the window burns faster than the threshold. Strictly, and without dividing: the

@@ -1,0 +1,84 @@
+-- Adds deltas to one slot: $8 is the slot's end, $9 and $10 are the start and the end of its day $11.
+-- All parts see the books as they were before: none reads what another writes.
+with delta as (
+    select *
+    from unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+        as t (objective_id, generation, good, bad, expected_ms, covered_ms, lost)
+),
+-- The slot itself when it is open already, and what comes after it in its day.
+moved_row as (
+    update ledger l
+    set good = l.good + d.good,
+        bad = l.bad + d.bad,
+        expected_ms = l.expected_ms + d.expected_ms,
+        covered_ms = l.covered_ms + d.covered_ms,
+        lost = l.lost + d.lost
+    from delta d
+    where l.objective_id = d.objective_id
+      and l.generation = d.generation
+      and l.at >= $8
+      and l.at <= $10
+),
+new_row as (
+    insert into ledger (objective_id, generation, at, good, bad, expected_ms, covered_ms, lost)
+    select d.objective_id, d.generation, $8,
+           coalesce(p.good, 0) + d.good,
+           coalesce(p.bad, 0) + d.bad,
+           coalesce(p.expected_ms, 0) + d.expected_ms,
+           coalesce(p.covered_ms, 0) + d.covered_ms,
+           coalesce(p.lost, 0) + d.lost
+    from delta d
+    left join lateral (
+        select l.*
+        from ledger l
+        where l.objective_id = d.objective_id and l.generation = d.generation and l.at > $9 and l.at < $8
+        order by l.at desc
+        limit 1
+    ) p on true
+    where not exists (
+        select
+        from ledger l
+        where l.objective_id = d.objective_id and l.generation = d.generation and l.at = $8
+    )
+),
+moved_base as (
+    update ledger_day b
+    set good = b.good + d.good,
+        bad = b.bad + d.bad,
+        expected_ms = b.expected_ms + d.expected_ms,
+        covered_ms = b.covered_ms + d.covered_ms,
+        lost = b.lost + d.lost
+    from delta d
+    where b.objective_id = d.objective_id and b.generation = d.generation and b.day > $11
+)
+-- The day's own base when this is its first row: the base of the day before with all of that day.
+insert into ledger_day (objective_id, generation, day, good, bad, expected_ms, covered_ms, lost)
+select d.objective_id, d.generation, $11,
+       coalesce(b.good, 0) + coalesce(l.good, 0),
+       coalesce(b.bad, 0) + coalesce(l.bad, 0),
+       coalesce(b.expected_ms, 0) + coalesce(l.expected_ms, 0),
+       coalesce(b.covered_ms, 0) + coalesce(l.covered_ms, 0),
+       coalesce(b.lost, 0) + coalesce(l.lost, 0)
+from delta d
+left join lateral (
+    select b.*
+    from ledger_day b
+    where b.objective_id = d.objective_id and b.generation = d.generation and b.day < $11
+    order by b.day desc
+    limit 1
+) b on true
+left join lateral (
+    select l.*
+    from ledger l
+    where l.objective_id = d.objective_id
+      and l.generation = d.generation
+      and l.at > b.day::timestamp at time zone 'UTC'
+      and l.at <= (b.day + 1)::timestamp at time zone 'UTC'
+    order by l.at desc
+    limit 1
+) l on true
+where not exists (
+    select
+    from ledger_day b
+    where b.objective_id = d.objective_id and b.generation = d.generation and b.day = $11
+)

@@ -1,0 +1,55 @@
+-- Every window of every tier that is defined, and every open alert whose tier no longer is.
+-- For each objective: one step back in the ledger for the right edge, and one for each left edge.
+select o.name as "objective!", s.name as "service!", d.target as "target!",
+       t.tier as "tier!", t.severity as "severity!", t.long_window as "long_window!",
+       t.short_window as "short_window!", t.burn_rate as "burn_rate!", t.budget_share, false as "withdrawn!",
+       coalesce(r.good, 0) - coalesce(l.good, 0) as "long_good!",
+       coalesce(r.bad, 0) - coalesce(l.bad, 0) as "long_bad!",
+       coalesce(l.at, g.started_at) as "long_from_at!",
+       coalesce(r.expected_ms, 0) - coalesce(l.expected_ms, 0) + long_silence.silent_ms as "long_expected_ms!",
+       coalesce(r.covered_ms, 0) - coalesce(l.covered_ms, 0) as "long_covered_ms!",
+       coalesce(r.lost, 0) - coalesce(l.lost, 0) as "long_lost!",
+       coalesce(r.good, 0) - coalesce(c.good, 0) as "short_good!",
+       coalesce(r.bad, 0) - coalesce(c.bad, 0) as "short_bad!",
+       coalesce(c.at, g.started_at) as "short_from_at!",
+       coalesce(r.expected_ms, 0) - coalesce(c.expected_ms, 0) + short_silence.silent_ms as "short_expected_ms!",
+       coalesce(r.covered_ms, 0) - coalesce(c.covered_ms, 0) as "short_covered_ms!",
+       coalesce(r.lost, 0) - coalesce(c.lost, 0) as "short_lost!",
+       least(coalesce(r.at, g.started_at), $1) as "to_at!",
+       a.alert_id as "alert_id?", a.state as "state?", a.clear_since_at as "clear_since_at?",
+       f.since_at as "frozen_since_at?"
+from objective o
+join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
+join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
+join service s on s.service_id = g.service_id
+cross join engine_state e
+left join lateral ledger_total(o.objective_id, o.generation, $1::timestamptz + e.slot) r on true
+join objective_tier t on t.objective_id = o.objective_id and t.from_at = o.defined_at
+left join lateral ledger_total(o.objective_id, o.generation, $1 - t.long_window + e.slot) l on true
+left join lateral ledger_total(o.objective_id, o.generation, $1 - t.short_window + e.slot) c on true
+cross join lateral ledger_silence(g.service_id, g.role, $1 - t.long_window, $1) long_silence
+cross join lateral ledger_silence(g.service_id, g.role, $1 - t.short_window, $1) short_silence
+left join alert a on a.objective_id = o.objective_id and a.tier = t.tier and a.state <> 'resolved'
+left join tier_freeze f on f.objective_id = o.objective_id and f.tier = t.tier
+where o.withdrawn_at is null
+union all
+select o.name, s.name, d.target, a.tier, a.severity, interval '0', interval '0',
+       (a.evidence ->> 'threshold')::numeric, null, true,
+       0, 0, $1, 0, 0, 0,
+       0, 0, $1, 0, 0, 0,
+       $1, a.alert_id, a.state, a.clear_since_at, f.since_at
+from alert a
+join objective o on o.objective_id = a.objective_id
+join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
+join objective_generation g on g.objective_id = a.objective_id and g.generation = a.generation
+join service s on s.service_id = g.service_id
+left join tier_freeze f on f.objective_id = a.objective_id and f.tier = a.tier
+where a.state <> 'resolved'
+  and (
+      o.withdrawn_at is not null
+      or not exists (
+          select from objective_tier t
+          where t.objective_id = o.objective_id and t.from_at = o.defined_at and t.tier = a.tier
+      )
+  )
+order by 1, 4

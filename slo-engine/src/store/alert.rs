@@ -1,0 +1,313 @@
+//! Records what evaluation decided.
+//!
+//! In: evaluations, and the caller's transaction. Out: the transitions that really happened. What an
+//! evaluation saw is compared with what stands now, under a lock, so that two engines that decide the
+//! same record it once, and a late decision records nothing.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use sqlx::PgConnection;
+
+use super::{lock, parse};
+use crate::alert::{AlertId, AlertState, Evidence, Transition};
+use crate::engine::EngineError;
+use crate::evaluate::{Decision, Evaluation, OpenAlert};
+use crate::event::{self, Event, EventKind};
+
+mod json;
+
+pub(crate) use json::{evidence_from_json, evidence_to_json};
+
+/// What an evaluation changes in the books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// The alert's state, or a new alert in that state.
+    State(AlertState),
+    /// Since when its condition has been gone; `None`: it is there again.
+    Clear(Option<DateTime<Utc>>),
+    Nothing,
+}
+
+fn change(evaluation: &Evaluation) -> Change {
+    let state = evaluation.open.map(|open| open.state);
+    let was_clearing = evaluation.open.is_some_and(|open| open.clear_since.is_some());
+    match evaluation.decision {
+        Decision::Fire if state != Some(AlertState::Firing) => Change::State(AlertState::Firing),
+        Decision::Pend if state.is_none() => Change::State(AlertState::Pending),
+        Decision::Fire | Decision::Pend if was_clearing => Change::Clear(None),
+        Decision::Clearing(since) if !was_clearing => Change::Clear(Some(since)),
+        Decision::Resolve if state.is_some() => Change::State(AlertState::Resolved),
+        _ => Change::Nothing,
+    }
+}
+
+/// Whether the tier freezes (with why) or thaws.
+fn freeze(evaluation: &Evaluation) -> Option<Option<String>> {
+    match (evaluation.decision, evaluation.frozen_since) {
+        (Decision::Freeze(why), None) => Some(Some(why.to_string())),
+        (Decision::Freeze(_), Some(_)) | (_, None) => None,
+        (_, Some(_)) => Some(None),
+    }
+}
+
+/// What stands now.
+struct Standing {
+    objective_id: i64,
+    generation: i32,
+    open: Option<OpenAlert>,
+    traceparent: Option<String>,
+}
+
+pub(crate) async fn record(
+    connection: &mut PgConnection,
+    evaluations: &[Evaluation],
+    traceparent: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Transition>, EngineError> {
+    let changing: Vec<&Evaluation> = evaluations
+        .iter()
+        .filter(|evaluation| change(evaluation) != Change::Nothing || freeze(evaluation).is_some())
+        .collect();
+    if changing.is_empty() {
+        return Ok(Vec::new());
+    }
+    sqlx::query!("select pg_advisory_xact_lock($1)", lock::ALERTS)
+        .execute(&mut *connection)
+        .await?;
+    let mut standing = standing(connection, &changing).await?;
+    let mut transitions = Vec::new();
+    for evaluation in changing {
+        let key = (evaluation.objective.to_string(), evaluation.tier.to_string());
+        let Some(stands) = standing.remove(&key) else {
+            continue;
+        };
+        if let Some(freeze) = freeze(evaluation) {
+            record_freeze(connection, evaluation, &stands, freeze, now).await?;
+        }
+        if stands.open.map(|open| (open.id, open.state)) != evaluation.open.map(|open| (open.id, open.state)) {
+            tracing::debug!(
+                objective.name = %evaluation.objective,
+                alert.tier = %evaluation.tier,
+                "another engine was faster"
+            );
+            continue;
+        }
+        match change(evaluation) {
+            Change::Nothing => {}
+            Change::Clear(since) => {
+                let id = evaluation.open.map(|open| open.id.0);
+                sqlx::query!("update alert set clear_since_at = $2 where alert_id = $1", id, since)
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            Change::State(to) => {
+                let transition = move_to(connection, evaluation, &stands, to, traceparent, now).await?;
+                tell(connection, &transition).await?;
+                transitions.push(transition);
+            }
+        }
+    }
+    Ok(transitions)
+}
+
+async fn standing(
+    connection: &mut PgConnection,
+    evaluations: &[&Evaluation],
+) -> Result<HashMap<(String, String), Standing>, EngineError> {
+    let objectives: Vec<&str> = evaluations.iter().map(|one| one.objective.as_str()).collect();
+    let tiers: Vec<&str> = evaluations.iter().map(|one| one.tier.as_str()).collect();
+    let rows = sqlx::query!(
+        r#"select t.objective as "objective!", t.tier as "tier!", o.objective_id, o.generation,
+                  a.alert_id as "alert_id?", a.state as "state?", a.clear_since_at, a.traceparent
+           from unnest($1::text[], $2::text[]) as t (objective, tier)
+           join objective o on o.name = t.objective
+           left join alert a on a.objective_id = o.objective_id and a.tier = t.tier and a.state <> 'resolved'"#,
+        &objectives as &[&str],
+        &tiers as &[&str]
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let open = match (row.alert_id, row.state) {
+                (Some(id), Some(state)) => Some(OpenAlert {
+                    id: AlertId(id),
+                    state: parse("alert.state", &state)?,
+                    clear_since: row.clear_since_at,
+                }),
+                _ => None,
+            };
+            let standing = Standing {
+                objective_id: row.objective_id,
+                generation: row.generation,
+                open,
+                traceparent: row.traceparent,
+            };
+            Ok(((row.objective, row.tier), standing))
+        })
+        .collect()
+}
+
+async fn record_freeze(
+    connection: &mut PgConnection,
+    evaluation: &Evaluation,
+    stands: &Standing,
+    why: Option<String>,
+    now: DateTime<Utc>,
+) -> Result<(), EngineError> {
+    let (objective, tier) = (&evaluation.objective, &evaluation.tier);
+    let (rows, kind, message) = if let Some(why) = &why {
+        let done = sqlx::query!(
+            "insert into tier_freeze (objective_id, tier, since_at, because) values ($1, $2, $3, $4)
+             on conflict on constraint tier_freeze_pkey do nothing",
+            stands.objective_id,
+            tier.as_str(),
+            now,
+            why
+        )
+        .execute(&mut *connection)
+        .await?;
+        let message = format!("`{objective}` tier `{tier}` is frozen, neither firing nor resolving: {why}");
+        (done.rows_affected(), EventKind::EvaluationFrozen, message)
+    } else {
+        let done = sqlx::query!(
+            "delete from tier_freeze where objective_id = $1 and tier = $2",
+            stands.objective_id,
+            tier.as_str()
+        )
+        .execute(&mut *connection)
+        .await?;
+        let message = format!("`{objective}` tier `{tier}` is watched again");
+        (done.rows_affected(), EventKind::EvaluationThawed, message)
+    };
+    if rows > 0 {
+        let event = Event {
+            at: now,
+            kind,
+            subject: objective.to_string(),
+            message,
+            data: json!({ "tier": tier.as_str() }),
+            traceparent: None,
+        };
+        event::record(connection, &event).await?;
+    }
+    Ok(())
+}
+
+async fn move_to(
+    connection: &mut PgConnection,
+    evaluation: &Evaluation,
+    stands: &Standing,
+    to: AlertState,
+    traceparent: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Transition, EngineError> {
+    let evidence = evidence_to_json(&evaluation.evidence);
+    let (alert_id, traceparent) = if let Some(open) = evaluation.open {
+        sqlx::query!(
+            "update alert
+             set state = $2,
+                 fired_at = case when $2 = 'firing' then $3 else fired_at end,
+                 resolved_at = case when $2 = 'resolved' then $3 end,
+                 clear_since_at = null,
+                 evidence = $4
+             where alert_id = $1",
+            open.id.0,
+            to.as_str(),
+            now,
+            evidence
+        )
+        .execute(&mut *connection)
+        .await?;
+        (open.id.0, stands.traceparent.clone())
+    } else {
+        let id = sqlx::query_scalar!(
+            "insert into alert
+                 (objective_id, generation, tier, severity, state, opened_at, fired_at, evidence, traceparent)
+             values ($1, $2, $3, $4, $5, $6, case when $5 = 'firing' then $6::timestamptz end, $7, $8)
+             returning alert_id",
+            stands.objective_id,
+            stands.generation,
+            evaluation.tier.as_str(),
+            evaluation.severity.as_str(),
+            to.as_str(),
+            now,
+            evidence,
+            traceparent
+        )
+        .fetch_one(&mut *connection)
+        .await?;
+        (id, traceparent.map(str::to_owned))
+    };
+    Ok(Transition {
+        alert_id: AlertId(alert_id),
+        objective: evaluation.objective.clone(),
+        service: evaluation.service.clone(),
+        tier: evaluation.tier.clone(),
+        severity: evaluation.severity,
+        from: evaluation.open.map(|open| open.state),
+        to,
+        at: now,
+        evidence: evaluation.evidence.clone(),
+        traceparent,
+    })
+}
+
+async fn tell(connection: &mut PgConnection, transition: &Transition) -> Result<(), EngineError> {
+    let Evidence {
+        long,
+        burn_rate_long,
+        burn_rate_short,
+        threshold,
+        bad_needed,
+        ..
+    } = &transition.evidence;
+    let (objective, tier) = (&transition.objective, &transition.tier);
+    let rates = format!(
+        "burn rate {} over the long window and {} over the short one, threshold {threshold}",
+        burn_rate_long.round_dp(2).normalize(),
+        burn_rate_short.round_dp(2).normalize()
+    );
+    let (kind, message) = match transition.to {
+        AlertState::Pending => {
+            let needed = bad_needed.map_or_else(String::new, |needed| {
+                format!("; {} bad of {}, {needed} would be evidence", long.bad, long.total())
+            });
+            (
+                EventKind::AlertPending,
+                format!("`{objective}` may be burning (`{tier}`): {rates}{needed}"),
+            )
+        }
+        AlertState::Firing => (
+            EventKind::AlertFiring,
+            format!(
+                "`{objective}` is burning (`{tier}`): {rates}; {} bad of {}",
+                long.bad,
+                long.total()
+            ),
+        ),
+        AlertState::Resolved => (
+            EventKind::AlertResolved,
+            format!("`{objective}` burns no longer (`{tier}`): {rates}"),
+        ),
+    };
+    let event = Event {
+        at: transition.at,
+        kind,
+        subject: objective.to_string(),
+        message,
+        data: json!({
+            "alert_id": transition.alert_id.0,
+            "tier": tier.as_str(),
+            "severity": transition.severity.as_str(),
+            "service": transition.service.as_str(),
+            "from": transition.from.map(AlertState::as_str),
+            "to": transition.to.as_str(),
+        }),
+        traceparent: transition.traceparent.clone(),
+    };
+    event::record(connection, &event).await?;
+    Ok(())
+}

@@ -1,0 +1,354 @@
+//! Makes definitions true: dated, and without touching a count.
+//!
+//! In: what the files say now. Out: rows of `objective` and what hangs on it. A new SLI is a new
+//! generation; another target, period, text or tier is a dated definition of the same one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use sqlx::PgConnection;
+
+use super::series::{map_series, services};
+use super::{interval, lock, micros};
+use crate::definitions::Definitions;
+use crate::engine::{EngineError, Settings};
+use crate::event::{self, Event, EventKind};
+use crate::measurement::{Role, Series};
+use crate::objective::Objective;
+
+/// What stands for a name.
+struct Standing {
+    objective_id: i64,
+    generation: i32,
+    withdrawn: bool,
+    defined_at: DateTime<Utc>,
+    /// Service and SLI: another text is another generation.
+    counts: String,
+    /// Everything else: another text is another definition.
+    asks: String,
+}
+
+pub(crate) async fn apply(
+    connection: &mut PgConnection,
+    settings: &Settings,
+    definitions: &Definitions,
+    now: DateTime<Utc>,
+) -> Result<(), EngineError> {
+    sqlx::query!("select pg_advisory_xact_lock($1)", lock::DEFINITIONS)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query!(
+        "update engine_state set slot = $1, patience = $2 where (slot, patience) is distinct from ($1, $2)",
+        interval(settings.slot),
+        interval(settings.patience)
+    )
+    .execute(&mut *connection)
+    .await?;
+    let now = micros(now);
+    let names: BTreeSet<_> = definitions
+        .services
+        .iter()
+        .map(|service| &service.name)
+        .chain(definitions.objectives.iter().map(|objective| &objective.service))
+        .collect();
+    let service_ids = services(connection, &names, now).await?;
+    let mut standing = standing(connection).await?;
+    let mut changed = false;
+    for objective in &definitions.objectives {
+        let service_id = service_ids
+            .get(&objective.service)
+            .copied()
+            .ok_or_else(|| EngineError::UnknownService(objective.service.clone()))?;
+        let before = standing.remove(objective.name.as_str());
+        changed |= define(connection, settings, objective, service_id, before, now).await?;
+    }
+    for (name, gone) in standing {
+        if !gone.withdrawn {
+            withdraw(connection, &name, &gone, now).await?;
+            changed = true;
+        }
+    }
+    if changed {
+        sqlx::query!("update engine_state set definition_version = definition_version + 1")
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}
+
+fn counts_text(service: &str, sli: &str) -> String {
+    format!("{service} {sli}")
+}
+
+/// What an objective asks, in one text that changes when and only when the definition does.
+fn asks_text(objective: &Objective) -> String {
+    let mut lines = vec![
+        objective.display_name.clone(),
+        objective.description.clone(),
+        objective.target.to_string(),
+        objective.period.as_micros().to_string(),
+    ];
+    for tier in &objective.tiers {
+        lines.push(format!(
+            "{} {} {} {} {} {}",
+            tier.name,
+            tier.severity,
+            tier.long.as_micros(),
+            tier.short.as_micros(),
+            tier.burn_rate,
+            tier.budget_share.map(|share| share.normalize().to_string()).unwrap_or_default()
+        ));
+    }
+    lines.join("\u{1f}")
+}
+
+async fn standing(connection: &mut PgConnection) -> Result<BTreeMap<String, Standing>, EngineError> {
+    let rows = sqlx::query!(
+        r#"select o.name, o.objective_id, o.generation, o.withdrawn_at, o.defined_at,
+                  s.name as service, g.sli, d.fingerprint
+           from objective o
+           join objective_generation g using (objective_id, generation)
+           join service s using (service_id)
+           join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at"#
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let standing = Standing {
+                objective_id: row.objective_id,
+                generation: row.generation,
+                withdrawn: row.withdrawn_at.is_some(),
+                defined_at: row.defined_at,
+                counts: counts_text(&row.service, &row.sli),
+                asks: row.fingerprint,
+            };
+            (row.name, standing)
+        })
+        .collect())
+}
+
+async fn define(
+    connection: &mut PgConnection,
+    settings: &Settings,
+    objective: &Objective,
+    service_id: i64,
+    before: Option<Standing>,
+    now: DateTime<Utc>,
+) -> Result<bool, EngineError> {
+    let asks = asks_text(objective);
+    let counts = counts_text(objective.service.as_str(), &objective.sli.to_string());
+    let (objective_id, generation, from_at, message) = match before {
+        None => {
+            let id = sqlx::query_scalar!(
+                "insert into objective (name, created_at, defined_at, generation) values ($1, $2, $2, 1)
+                 returning objective_id",
+                objective.name.as_str(),
+                now
+            )
+            .fetch_one(&mut *connection)
+            .await?;
+            (id, 1, now, format!("objective `{}` is kept from now on", objective.name))
+        }
+        Some(before) if before.withdrawn || before.counts != counts => {
+            let from_at = now.max(before.defined_at + TimeDelta::microseconds(1));
+            let message = if before.withdrawn {
+                format!("objective `{}` is kept again, from an untouched budget", objective.name)
+            } else {
+                format!(
+                    "objective `{}` counts other events: its budget starts anew",
+                    objective.name
+                )
+            };
+            (before.objective_id, before.generation + 1, from_at, message)
+        }
+        Some(before) if before.asks != asks => {
+            let from_at = now.max(before.defined_at + TimeDelta::microseconds(1));
+            let message = format!("objective `{}` has another definition", objective.name);
+            (before.objective_id, before.generation, from_at, message)
+        }
+        Some(_) => return Ok(false),
+    };
+    let is_new_generation = sqlx::query_scalar!(
+        r#"select not exists (
+               select from objective_generation where objective_id = $1 and generation = $2
+           ) as "new!""#,
+        objective_id,
+        generation
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if is_new_generation {
+        // A first generation has nobody to take events from, so it may begin as early as a source's
+        // clock may be behind ours.
+        let started_at = if generation == 1 {
+            now - TimeDelta::from_std(settings.offset_max).unwrap_or_default()
+        } else {
+            now
+        };
+        begin_generation(connection, objective, objective_id, generation, service_id, started_at).await?;
+    }
+    store_definition(connection, objective, objective_id, generation, from_at, &asks).await?;
+    let event = Event {
+        at: now,
+        kind: EventKind::DefinitionChanged,
+        subject: objective.name.to_string(),
+        message,
+        data: json!({
+            "generation": generation,
+            "target": objective.target.to_string(),
+            "sli": objective.sli.to_string(),
+        }),
+        traceparent: None,
+    };
+    event::record(connection, &event).await?;
+    Ok(true)
+}
+
+async fn begin_generation(
+    connection: &mut PgConnection,
+    objective: &Objective,
+    objective_id: i64,
+    generation: i32,
+    service_id: i64,
+    started_at: DateTime<Utc>,
+) -> Result<(), EngineError> {
+    sqlx::query!(
+        "update objective_generation set ended_at = $2 where objective_id = $1 and ended_at is null",
+        objective_id,
+        started_at
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "insert into objective_generation (objective_id, generation, service_id, role, sli, started_at)
+         values ($1, $2, $3, $4, $5, $6)",
+        objective_id,
+        generation,
+        service_id,
+        objective.sli.role.as_str(),
+        objective.sli.to_string(),
+        started_at
+    )
+    .execute(&mut *connection)
+    .await?;
+    let mut mapping = Vec::new();
+    for (series_id, series) in series_of(connection, service_id, objective).await? {
+        if let Some(side) = objective.sli.side(&series) {
+            mapping.push((objective_id, generation, series_id, side));
+        }
+    }
+    map_series(connection, &mapping).await
+}
+
+/// The service's series that exist already. One whose signal or route no longer reads counts for no
+/// new objective.
+async fn series_of(
+    connection: &mut PgConnection,
+    service_id: i64,
+    objective: &Objective,
+) -> Result<HashMap<i64, Series>, EngineError> {
+    let role: Role = objective.sli.role;
+    let rows = sqlx::query!(
+        "select series_id, route, signal from series where service_id = $1 and role = $2",
+        service_id,
+        role.as_str()
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            let route = row.route.map(|route| route.parse()).transpose().ok()?;
+            let series = Series {
+                service: objective.service.clone(),
+                role,
+                route,
+                signal: row.signal.parse().ok()?,
+            };
+            Some((row.series_id, series))
+        })
+        .collect())
+}
+
+async fn store_definition(
+    connection: &mut PgConnection,
+    objective: &Objective,
+    objective_id: i64,
+    generation: i32,
+    from_at: DateTime<Utc>,
+    fingerprint: &str,
+) -> Result<(), EngineError> {
+    sqlx::query!(
+        "insert into objective_definition
+             (objective_id, from_at, generation, display_name, description, target, period, fingerprint)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        objective_id,
+        from_at,
+        generation,
+        objective.display_name,
+        objective.description,
+        objective.target.ratio(),
+        interval(objective.period),
+        fingerprint
+    )
+    .execute(&mut *connection)
+    .await?;
+    for (position, tier) in (0_i32..).zip(&objective.tiers) {
+        sqlx::query!(
+            "insert into objective_tier
+                 (objective_id, from_at, tier, position, severity, long_window, short_window, burn_rate, budget_share)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            objective_id,
+            from_at,
+            tier.name.as_str(),
+            position,
+            tier.severity.as_str(),
+            interval(tier.long),
+            interval(tier.short),
+            tier.burn_rate.value(),
+            tier.budget_share
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
+    sqlx::query!(
+        "update objective set defined_at = $2, generation = $3, withdrawn_at = null where objective_id = $1",
+        objective_id,
+        from_at,
+        generation
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn withdraw(
+    connection: &mut PgConnection,
+    name: &str,
+    gone: &Standing,
+    now: DateTime<Utc>,
+) -> Result<(), EngineError> {
+    sqlx::query!("update objective set withdrawn_at = $2 where objective_id = $1", gone.objective_id, now)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query!(
+        "update objective_generation set ended_at = $2 where objective_id = $1 and ended_at is null",
+        gone.objective_id,
+        now
+    )
+    .execute(&mut *connection)
+    .await?;
+    let event = Event {
+        at: now,
+        kind: EventKind::DefinitionChanged,
+        subject: name.to_owned(),
+        message: format!("objective `{name}` is no longer kept"),
+        data: json!({ "generation": gone.generation }),
+        traceparent: None,
+    };
+    event::record(connection, &event).await?;
+    Ok(())
+}

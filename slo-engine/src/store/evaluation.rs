@@ -1,0 +1,132 @@
+//! Reads what evaluation needs: every window of every tier, in one round trip.
+//!
+//! In: `now`. Out: the inputs of [`crate::evaluate::evaluate`].
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use sqlx::PgPool;
+use sqlx::postgres::types::PgInterval;
+
+use super::{WindowRow, convert, interval, parse, span};
+use crate::alert::AlertId;
+use crate::engine::EngineError;
+use crate::evaluate::{EvaluationInput, OpenAlert, Rules};
+use crate::objective::{ObjectiveName, Tier};
+use crate::window::WindowCounts;
+
+#[derive(Debug)]
+struct Row {
+    objective: String,
+    service: String,
+    target: Decimal,
+    tier: String,
+    severity: String,
+    long_window: PgInterval,
+    short_window: PgInterval,
+    burn_rate: Decimal,
+    budget_share: Option<Decimal>,
+    withdrawn: bool,
+    long_good: i64,
+    long_bad: i64,
+    long_from_at: DateTime<Utc>,
+    long_expected_ms: i64,
+    long_covered_ms: i64,
+    long_lost: i64,
+    short_good: i64,
+    short_bad: i64,
+    short_from_at: DateTime<Utc>,
+    short_expected_ms: i64,
+    short_covered_ms: i64,
+    short_lost: i64,
+    to_at: DateTime<Utc>,
+    alert_id: Option<i64>,
+    state: Option<String>,
+    clear_since_at: Option<DateTime<Utc>>,
+    frozen_since_at: Option<DateTime<Utc>>,
+}
+
+/// One input a tier, also for open alerts whose tier is no longer defined.
+pub(crate) async fn inputs(
+    pool: &PgPool,
+    rules: &Rules,
+    now: DateTime<Utc>,
+) -> Result<Vec<EvaluationInput>, EngineError> {
+    let rows = sqlx::query_file_as!(Row, "queries/evaluation.sql", now)
+        .fetch_all(pool)
+        .await?;
+    rows.into_iter().map(|row| row.into_input(rules, now)).collect()
+}
+
+impl Row {
+    fn into_input(self, rules: &Rules, now: DateTime<Utc>) -> Result<EvaluationInput, EngineError> {
+        let open = match (self.alert_id, self.state) {
+            (Some(id), Some(state)) => Some(OpenAlert {
+                id: AlertId(id),
+                state: parse("alert.state", &state)?,
+                clear_since: self.clear_since_at,
+            }),
+            _ => None,
+        };
+        Ok(EvaluationInput {
+            now,
+            objective: parse("objective.name", &self.objective)?,
+            service: parse("service.name", &self.service)?,
+            target: convert("target", self.target)?,
+            tier: Tier {
+                name: parse("tier", &self.tier)?,
+                severity: parse("severity", &self.severity)?,
+                long: span("long_window", &self.long_window)?,
+                short: span("short_window", &self.short_window)?,
+                burn_rate: convert("burn_rate", self.burn_rate)?,
+                budget_share: self.budget_share.map(|share| share.normalize()),
+            },
+            long: WindowRow {
+                good: self.long_good,
+                bad: self.long_bad,
+                from_at: self.long_from_at,
+                to_at: self.to_at,
+                expected_ms: self.long_expected_ms,
+                covered_ms: self.long_covered_ms,
+                lost: self.long_lost,
+            }
+            .try_into()?,
+            short: WindowRow {
+                good: self.short_good,
+                bad: self.short_bad,
+                from_at: self.short_from_at,
+                to_at: self.to_at,
+                expected_ms: self.short_expected_ms,
+                covered_ms: self.short_covered_ms,
+                lost: self.short_lost,
+            }
+            .try_into()?,
+            open,
+            frozen_since: self.frozen_since_at,
+            withdrawn: self.withdrawn,
+            rules: rules.clone(),
+        })
+    }
+}
+
+/// One window of one objective, as `burn_rate` has it.
+pub(crate) async fn window(
+    pool: &PgPool,
+    objective: &ObjectiveName,
+    length: Duration,
+    now: DateTime<Utc>,
+) -> Result<Option<WindowCounts>, EngineError> {
+    let row = sqlx::query_as!(
+        WindowRow,
+        r#"select good as "good!", bad as "bad!", from_at as "from_at!", to_at as "to_at!",
+                  expected_ms as "expected_ms!", covered_ms as "covered_ms!", lost as "lost!"
+           from burn_rate($1, $2, $3)"#,
+        objective.as_str(),
+        interval(length),
+        now
+    )
+    .fetch_optional(pool)
+    .await?;
+    row.map(WindowCounts::try_from).transpose()
+}

@@ -1,0 +1,196 @@
+//! Housekeeping: partitions ahead of time, thinning, and giving up silent sources.
+//!
+//! In: `now`. Out: what was done. Safe to run twice, and at any time.
+
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+use sqlx::{Acquire, PgConnection};
+
+use super::{interval, lock, parse, source};
+use crate::engine::{Engine, EngineError, Maintained};
+use crate::measurement::SourceId;
+
+const PARTITIONED: [&str; 3] = ["ledger", "measurement", "histogram_bucket"];
+
+/// Makes the partitions of a day.
+pub(crate) async fn add_day(connection: &mut PgConnection, day: NaiveDate) -> Result<u64, EngineError> {
+    let mut added = 0;
+    for parent in PARTITIONED {
+        let is_new = sqlx::query_scalar!(r#"select add_partition($1, $2) as "new!""#, parent, day)
+            .fetch_one(&mut *connection)
+            .await?;
+        added += u64::from(is_new);
+    }
+    Ok(added)
+}
+
+pub(crate) async fn maintain(engine: &Engine, now: DateTime<Utc>) -> Result<Maintained, EngineError> {
+    let mut connection = engine.pool().acquire().await?;
+    let mut done = Maintained::default();
+    let mut transaction = connection.begin().await?;
+    // Another engine is at it: there is nothing to add.
+    let ours = sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "ours!""#, lock::MAINTAIN)
+        .fetch_one(&mut *transaction)
+        .await?;
+    if !ours {
+        return Ok(done);
+    }
+    let today = now.date_naive();
+    for day in (0..3).filter_map(|ahead| today.checked_add_days(Days::new(ahead))) {
+        done.partitions_added += add_day(&mut transaction, day).await?;
+    }
+    done.sources_retired = retire_silent(engine, &mut transaction, now).await?;
+    transaction.commit().await?;
+
+    // Each day on its own: what could not be locked in time is left for the next minute.
+    for (day, step) in due(engine, &mut connection, now).await? {
+        match thin(&mut connection, day, step).await {
+            Ok(()) => done.partitions_thinned += 1,
+            Err(error) if is_lock_timeout(&error) => {
+                tracing::info!(ledger.day = %day, "thinning put off: the ledger was busy");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for (parent, day) in old(engine, &mut connection, now).await? {
+        match drop_day(&mut connection, parent, day).await {
+            Ok(()) => {
+                engine.memory().days.remove(&day);
+                done.partitions_dropped += 1;
+            }
+            Err(error) if is_lock_timeout(&error) => {
+                tracing::info!(table = parent, "dropping a day put off: the table was busy");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(done)
+}
+
+async fn retire_silent(
+    engine: &Engine,
+    connection: &mut PgConnection,
+    now: DateTime<Utc>,
+) -> Result<u64, EngineError> {
+    let settings = engine.settings();
+    let silent = sqlx::query_scalar!(
+        "select name from source
+         where state = 'expected'
+           and coalesce(last_at + make_interval(secs => shift_ms / 1000.0), state_at) < $1::timestamptz - $2::interval
+         order by name",
+        now,
+        interval(settings.retire_after)
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut retired = 0;
+    for name in silent {
+        let id: SourceId = parse("source.name", &name)?;
+        retired += u64::from(source::retire(connection, settings, &id, now, "it was silent for too long").await?);
+    }
+    Ok(retired)
+}
+
+/// Days of a table's partitions, oldest first.
+async fn days(connection: &mut PgConnection, parent: &str) -> Result<Vec<NaiveDate>, EngineError> {
+    let days = sqlx::query_scalar!(
+        r#"select to_date(right(c.relname, 8), 'YYYYMMDD') as "day!"
+           from pg_inherits i
+           join pg_class c on c.oid = i.inhrelid
+           where i.inhparent = to_regclass($1)::oid
+             and c.relname ~ '_[0-9]{8}$'
+           order by 1"#,
+        parent
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(days)
+}
+
+/// The ledger's days that are finer than their age allows.
+async fn due(
+    engine: &Engine,
+    connection: &mut PgConnection,
+    now: DateTime<Utc>,
+) -> Result<Vec<(NaiveDate, TimeDelta)>, EngineError> {
+    let keep = &engine.settings().keep;
+    let thinned = sqlx::query!("select day, extract(epoch from step)::bigint as \"seconds!\" from ledger_thinned")
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut due = Vec::new();
+    for day in days(connection, "ledger").await? {
+        let age = now - super::ledger::day_end(day);
+        let older_than = |span| TimeDelta::from_std(span).is_ok_and(|span| age >= span);
+        let step = if older_than(keep.minutes) {
+            TimeDelta::minutes(5)
+        } else if older_than(keep.slots) {
+            TimeDelta::minutes(1)
+        } else {
+            continue;
+        };
+        let is_done = thinned
+            .iter()
+            .any(|row| row.day == day && row.seconds >= step.num_seconds());
+        if !is_done {
+            due.push((day, step));
+        }
+    }
+    Ok(due)
+}
+
+async fn thin(connection: &mut PgConnection, day: NaiveDate, step: TimeDelta) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query!("set local lock_timeout = '2s'")
+        .execute(&mut *transaction)
+        .await?;
+    let step = interval(step.to_std().unwrap_or_default());
+    let kept = sqlx::query_scalar!(r#"select thin_ledger($1, $2) as "kept!""#, day, step)
+        .fetch_one(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    tracing::info!(ledger.day = %day, ledger.kept_rows = kept, "ledger thinned");
+    Ok(())
+}
+
+/// Days that are kept no longer.
+async fn old(
+    engine: &Engine,
+    connection: &mut PgConnection,
+    now: DateTime<Utc>,
+) -> Result<Vec<(&'static str, NaiveDate)>, EngineError> {
+    let keep = &engine.settings().keep;
+    let mut old = Vec::new();
+    for parent in PARTITIONED {
+        let span = if parent == "ledger" { keep.ledger } else { keep.measurements };
+        let Ok(span) = TimeDelta::from_std(span) else {
+            continue;
+        };
+        for day in days(connection, parent).await? {
+            if now - super::ledger::day_end(day) >= span {
+                old.push((parent, day));
+            }
+        }
+    }
+    Ok(old)
+}
+
+async fn drop_day(
+    connection: &mut PgConnection,
+    parent: &'static str,
+    day: NaiveDate,
+) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query!("set local lock_timeout = '2s'")
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query!("select drop_partition($1, $2)", parent, day)
+        .fetch_one(&mut *transaction)
+        .await?;
+    transaction.commit().await
+}
+
+fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code == "55P03")
+}

@@ -1,0 +1,67 @@
+//! What an engine remembers between batches, so that it need not ask again.
+//!
+//! Everything here is also in Postgres, and never changes there without `definition_version` moving:
+//! a restart, or a change by another engine, costs one reading of it and nothing else.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use crate::measurement::{Clock, Role, Route, Series, ServiceName};
+use crate::objective::{Side, Sli};
+
+/// One generation of one objective.
+#[derive(Debug, Clone)]
+pub(crate) struct Generation {
+    pub objective_id: i64,
+    pub generation: i32,
+    pub sli: Sli,
+    pub started_at: DateTime<Utc>,
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+impl Generation {
+    /// Whether events of this moment are booked to it.
+    pub fn holds_at(&self, at: DateTime<Utc>) -> bool {
+        self.started_at <= at && self.ended_at.is_none_or(|end| at < end)
+    }
+}
+
+/// A generation that a series counts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CountsFor {
+    pub objective_id: i64,
+    pub generation: i32,
+    pub side: Side,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct HistogramKey {
+    pub service: ServiceName,
+    pub role: Role,
+    pub route: Option<Route>,
+    pub clock: Clock,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// What this was read at; anything else in the database makes it stale.
+    pub version: Option<i64>,
+    pub services: HashMap<ServiceName, i64>,
+    pub generations: HashMap<(i64, Role), Vec<Generation>>,
+    pub series: HashMap<i64, HashMap<Series, i64>>,
+    pub histograms: HashMap<i64, HashMap<HistogramKey, i64>>,
+    /// By series.
+    pub sides: HashMap<i64, Vec<CountsFor>>,
+    /// Days that have partitions.
+    pub days: HashSet<NaiveDate>,
+}
+
+impl Memory {
+    /// Forgets what another version of the definitions said.
+    pub fn forget_definitions(&mut self, version: i64) {
+        self.version = Some(version);
+        self.generations.clear();
+        self.sides.clear();
+    }
+}

@@ -1,0 +1,302 @@
+//! One database a test, and short ways to say what happens in it.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rust_decimal::Decimal;
+use slo_engine::alert::Transition;
+use slo_engine::definitions::Definitions;
+use slo_engine::evaluate::Rules;
+use slo_engine::measurement::{
+    Batch, Clock, Hello, HistogramReading, Reading, Role, Series, ServiceName, Signal, SourceId,
+};
+use slo_engine::objective::{BurnRate, Objective, Severity, Sli, Target, Tier};
+use slo_engine::{Engine, Ingested, MIGRATOR, Settings};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgPool};
+use tokio::sync::OnceCell;
+
+static TEMPLATE: OnceCell<PgConnectOptions> = OnceCell::const_new();
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// Where databases may be created.
+fn server() -> PgConnectOptions {
+    let url = std::env::var("DATABASE_URL").expect(
+        "DATABASE_URL is not set: run `make test`, which starts a throw-away Postgres, or name one whose user may create databases",
+    );
+    url.parse().expect("DATABASE_URL is a Postgres URL")
+}
+
+/// A migrated database, made once a process.
+async fn template() -> &'static PgConnectOptions {
+    TEMPLATE
+        .get_or_init(|| async {
+            let options = server().database(&format!("slowburn_template_{}", std::process::id()));
+            create(&options, "template0").await;
+            let mut connection = options.connect().await.unwrap();
+            MIGRATOR.run(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+            options
+        })
+        .await
+}
+
+async fn create(options: &PgConnectOptions, template: &str) {
+    let name = options.get_database().unwrap();
+    let mut connection = server()
+        .connect()
+        .await
+        .expect("the Postgres that DATABASE_URL names answers");
+    for statement in [
+        format!("drop database if exists {name} with (force)"),
+        format!("create database {name} template {template}"),
+    ] {
+        sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+    connection.close().await.unwrap();
+}
+
+/// A database of the test's own; dropped when the test passes, left to be looked at when it fails.
+pub struct Database {
+    options: PgConnectOptions,
+    pub pool: PgPool,
+}
+
+impl Database {
+    pub async fn new() -> Self {
+        let template = template().await;
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let options = server().database(&format!("slowburn_test_{}_{number}", std::process::id()));
+        create(&options, template.get_database().unwrap()).await;
+        let pool = PgPoolOptions::new()
+            .max_connections(8)
+            .connect_with(options.clone())
+            .await
+            .unwrap();
+        Self { options, pool }
+    }
+
+    pub async fn drop(self) {
+        self.pool.close().await;
+        let mut connection = server().connect().await.unwrap();
+        for name in [self.options.get_database().unwrap()] {
+            sqlx::raw_sql(AssertSqlSafe(format!("drop database if exists {name} with (force)")))
+                .execute(&mut connection)
+                .await
+                .unwrap();
+        }
+    }
+}
+
+/// Noon: far from midnight, and on the edge of every slot.
+pub fn noon() -> DateTime<Utc> {
+    "2026-11-02T12:00:00Z".parse().unwrap()
+}
+
+/// So many seconds after noon.
+pub fn at(seconds: i64) -> DateTime<Utc> {
+    noon() + TimeDelta::seconds(seconds)
+}
+
+pub fn at_ms(millis: i64) -> DateTime<Utc> {
+    noon() + TimeDelta::milliseconds(millis)
+}
+
+pub fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub const MINUTE: u64 = 60;
+pub const HOUR: u64 = 3600;
+pub const DAY: u64 = 86_400;
+
+pub fn service(name: &str) -> ServiceName {
+    name.parse().unwrap()
+}
+
+/// `host` is the machine; boot and generation are the first.
+pub fn source(host: &str) -> SourceId {
+    SourceId::new(host, "boot1", 1).unwrap()
+}
+
+pub fn series(service_name: &str, signal: Signal) -> Series {
+    Series {
+        service: service(service_name),
+        role: Role::Server,
+        route: (!signal.is_tcp()).then(|| "GET *".parse().unwrap()),
+        signal,
+    }
+}
+
+pub fn status(service_name: &str, code: u16) -> Series {
+    series(service_name, Signal::Status(code))
+}
+
+pub fn reading(series: Series, start_time: DateTime<Utc>, value: u64) -> Reading {
+    Reading {
+        series,
+        start_time,
+        value,
+    }
+}
+
+pub fn batch(source: &SourceId, at: DateTime<Utc>, readings: Vec<Reading>) -> Batch {
+    Batch {
+        source: source.clone(),
+        at,
+        sent_at: at,
+        readings,
+        histograms: Vec::new(),
+        gauges: Vec::new(),
+        losses: Vec::new(),
+    }
+}
+
+pub fn histogram(service_name: &str, start_time: DateTime<Utc>, buckets: &[(i32, u64)]) -> HistogramReading {
+    HistogramReading {
+        service: service(service_name),
+        role: Role::Server,
+        route: Some("GET *".parse().unwrap()),
+        clock: Clock::Turnaround,
+        start_time,
+        buckets: buckets.to_vec(),
+        sum: Duration::from_millis(buckets.iter().map(|(_, count)| count).sum()),
+    }
+}
+
+pub fn decimal(text: &str) -> Decimal {
+    Decimal::from_str_exact(text).unwrap()
+}
+
+pub fn tier(name: &str, severity: Severity, long: u64, short: u64, burn_rate: &str) -> Tier {
+    Tier {
+        name: name.parse().unwrap(),
+        severity,
+        long: seconds(long),
+        short: seconds(short),
+        burn_rate: BurnRate::try_from(decimal(burn_rate)).unwrap(),
+        budget_share: None,
+    }
+}
+
+/// The tiers of the Workbook's table 5-8, and its ticket over a day.
+pub fn workbook_tiers() -> Vec<Tier> {
+    vec![
+        tier("page-1h", Severity::Page, HOUR, 5 * MINUTE, "14.4"),
+        tier("page-6h", Severity::Page, 6 * HOUR, 30 * MINUTE, "6"),
+        tier("ticket-1d", Severity::Ticket, DAY, 2 * HOUR, "3"),
+        tier("ticket-3d", Severity::Ticket, 3 * DAY, 6 * HOUR, "1"),
+    ]
+}
+
+/// Availability of `service_name` over 30 days, at 99.9 % and with the Workbook's tiers.
+pub fn availability(name: &str, service_name: &str) -> Objective {
+    Objective {
+        name: name.parse().unwrap(),
+        service: service(service_name),
+        display_name: name.to_owned(),
+        description: String::new(),
+        target: Target::try_from(decimal("0.999")).unwrap(),
+        period: seconds(30 * DAY),
+        sli: Sli::availability(),
+        tiers: workbook_tiers(),
+        tier_notes: Vec::new(),
+    }
+}
+
+pub fn definitions(objectives: Vec<Objective>) -> Definitions {
+    Definitions {
+        objectives,
+        ..Definitions::default()
+    }
+}
+
+/// Ratios alone decide, so that numbers can be compared with the Workbook's.
+pub fn without_evidence() -> Settings {
+    Settings {
+        rules: Rules {
+            evidence: None,
+            clear_percent: 0,
+            ..Rules::default()
+        },
+        ..Settings::default()
+    }
+}
+
+/// One service `web`, one objective `web-availability`, one source that greeted at noon.
+pub struct World {
+    pub database: Database,
+    pub engine: Engine,
+    pub source: SourceId,
+}
+
+impl World {
+    pub async fn new(settings: Settings) -> Self {
+        Self::with(settings, vec![availability("web-availability", "web")]).await
+    }
+
+    pub async fn with(settings: Settings, objectives: Vec<Objective>) -> Self {
+        let database = Database::new().await;
+        let engine = Engine::new(database.pool.clone(), settings);
+        engine.apply(&definitions(objectives), noon()).await.unwrap();
+        let world = Self {
+            database,
+            engine,
+            source: source("host1"),
+        };
+        world.hello("host1", noon()).await;
+        world
+    }
+
+    pub async fn hello(&self, host: &str, at: DateTime<Utc>) {
+        let hello = Hello {
+            source: source(host),
+            host: host.to_owned(),
+            at,
+        };
+        self.engine.hello(&hello).await.unwrap();
+    }
+
+    pub async fn ingest(&self, batch: &Batch) -> Ingested {
+        self.engine.ingest_at(batch, batch.sent_at).await.unwrap()
+    }
+
+    /// The source read so many 200s and 500s of `web`, in all since noon.
+    pub async fn counted(&self, when: DateTime<Utc>, good: u64, bad: u64) -> Ingested {
+        let readings = vec![
+            reading(status("web", 200), noon(), good),
+            reading(status("web", 500), noon(), bad),
+        ];
+        self.ingest(&batch(&self.source, when, readings)).await
+    }
+
+    /// Evaluates and records, as the loop does.
+    pub async fn step(&self, now: DateTime<Utc>) -> Vec<Transition> {
+        step(&self.engine, now, None).await
+    }
+
+    /// Good and bad of `web-availability` over the window that ends `now`.
+    pub async fn window(&self, length: u64, now: DateTime<Utc>) -> (u64, u64) {
+        let counts = self
+            .engine
+            .burn(&"web-availability".parse().unwrap(), seconds(length), now)
+            .await
+            .unwrap();
+        (counts.good, counts.bad)
+    }
+}
+
+pub async fn step(engine: &Engine, now: DateTime<Utc>, traceparent: Option<&str>) -> Vec<Transition> {
+    let evaluations = engine.evaluate(now).await.unwrap();
+    let mut transaction = engine.pool().begin().await.unwrap();
+    let transitions = engine
+        .record(&mut transaction, &evaluations, traceparent, now)
+        .await
+        .unwrap();
+    transaction.commit().await.unwrap();
+    transitions
+}
