@@ -40,7 +40,9 @@ impl Child {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(file)
-            .kill_on_drop(true);
+            .kill_on_drop(true)
+            // Ctrl-C at the terminal is for the demo, which then ends its children in order.
+            .process_group(0);
         let mut process = command.spawn().with_context(|| format!("start `{name}`"))?;
         let tie = process.stdin.take();
         let lines = process

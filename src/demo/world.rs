@@ -21,7 +21,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::unistd::write;
 use tokio::process::Command;
 
-pub use sweep::sweep;
+pub use sweep::{is_dead, sweep};
 
 /// Namespaces are called `sb-<pid>-<place>`.
 const NAMESPACE_PREFIX: &str = "sb-";
@@ -86,11 +86,7 @@ pub struct World {
 impl World {
     /// Builds all of it, or removes what was built and says what could not be.
     pub fn create() -> Result<Self> {
-        if !nix::unistd::geteuid().is_root() {
-            bail!(
-                "the demo needs root: it makes network namespaces and loads BPF programs (try `sudo slowburn demo`)"
-            );
-        }
+        require_root()?;
         let pid = std::process::id();
         let mut world = Self {
             cgroup: cgroup::Subtree::create(&format!("{CGROUP_PREFIX}{pid}"))?,
@@ -121,8 +117,13 @@ impl World {
         format!("{}/{}", self.cgroup.name(), place.cgroup())
     }
 
-    pub fn ipv6(&self) -> bool {
+    pub fn has_ipv6(&self) -> bool {
         self.ipv6
+    }
+
+    /// What all its namespaces' names begin with.
+    pub fn namespace_prefix(&self) -> &str {
+        self.namespaces.prefix()
     }
 
     pub fn namespace(&self, place: Place) -> PathBuf {
@@ -161,6 +162,15 @@ impl World {
         unsafe { command.pre_exec(enter) };
         Ok(command)
     }
+}
+
+pub fn require_root() -> Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    bail!(
+        "the demo needs root: it makes network namespaces and loads BPF programs (try `sudo slowburn demo`)"
+    )
 }
 
 const fn ipv4(host: u8) -> Ipv4Addr {

@@ -28,6 +28,10 @@ impl Namespaces {
         }
     }
 
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         Path::new(DIRECTORY).join(format!("{}{name}", self.prefix))
     }

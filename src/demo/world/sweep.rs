@@ -14,13 +14,13 @@ pub fn sweep() -> Result<Vec<u32>> {
     let root = cgroup::root()?;
     // Processes first: a namespace lives as long as one of them does.
     for name in names(&root)? {
-        if let Some(pid) = owner(&name, CGROUP_PREFIX).filter(|pid| !is_demo(*pid)) {
+        if let Some(pid) = owner(&name, CGROUP_PREFIX).filter(|&pid| is_dead(pid)) {
             cgroup::remove(&root.join(&name))?;
             dead.push(pid);
         }
     }
     for name in names(Path::new(namespace::DIRECTORY))? {
-        if let Some(pid) = owner(&name, NAMESPACE_PREFIX).filter(|pid| !is_demo(*pid)) {
+        if let Some(pid) = owner(&name, NAMESPACE_PREFIX).filter(|&pid| is_dead(pid)) {
             namespace::remove(&name)?;
             dead.push(pid);
         }
@@ -45,12 +45,13 @@ fn owner(name: &str, prefix: &str) -> Option<u32> {
     rest.split('-').next()?.parse().ok()
 }
 
-/// Whether `pid` runs a demo now. A recycled process id is somebody else's, so its command line is read.
-fn is_demo(pid: u32) -> bool {
+/// Whether no demo runs as `pid`. A recycled process id is somebody else's, so its command line is read;
+/// our own is new, and what carries it is of an earlier one.
+pub fn is_dead(pid: u32) -> bool {
     let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else {
-        return false;
+        return true;
     };
-    line.split(|&byte| byte == 0).any(|argument| argument == b"demo")
+    pid == std::process::id() || !line.split(|&byte| byte == 0).any(|argument| argument == b"demo")
 }
 
 #[cfg(test)]
