@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use slo_engine::definitions::{self, Definitions, Diagnostics, expand};
 use slo_engine::measurement::Clock;
-use slo_engine::objective::{Side, SliKind};
 use slo_engine::service::EndpointMatch;
 
 fn testdata(kind: &str) -> Vec<PathBuf> {
@@ -284,4 +283,47 @@ fn a_flood_of_mistakes_is_cut_short() {
         found.0[0].message,
         "has more than 200 mistakes, the others are not shown"
     );
+}
+
+fn config() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../config")
+}
+
+#[test]
+fn the_example_configuration_has_no_mistakes_and_no_warnings() {
+    let read = definitions::read(&[config()]).unwrap_or_else(|found| panic!("{found}"));
+    assert_eq!(read.warnings.to_string(), "");
+    let names: Vec<&str> = read.services.iter().map(|s| s.name.as_str()).collect();
+    for name in ["checkout", "payments"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+}
+
+#[test]
+fn the_two_example_forms_mean_the_same() {
+    let short = definitions::read(&[config().join("checkout.yaml")]).unwrap();
+    let long = definitions::read(&[config().join("payments.openslo.yaml")]).unwrap();
+    let plain = |read: &Definitions| {
+        format!("{:#?}", (&read.services, &read.objectives))
+            .replace("Payments", "Checkout")
+            .replace("payments", "checkout")
+            .replace("9080", "8080")
+            .replace("9443", "8443")
+    };
+    assert_eq!(plain(&short), plain(&long));
+    assert_eq!(short.objectives[0].tiers.len(), 4);
+}
+
+#[test]
+fn the_examples_of_the_reference_are_read() {
+    let text = fs::read_to_string(config().join("README.md")).unwrap();
+    let examples: Vec<&str> = text
+        .split("```yaml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        read(example);
+    }
 }
