@@ -1,0 +1,326 @@
+//! Turns alert transitions into runs and notifications, in the transaction that records the alert.
+//!
+//! In: transitions, the playbook, the time. Out: rows, and nothing else: no effect happens here, so
+//! a rolled back transaction leaves no trace. Guards refuse acting, never telling: whoever a runbook
+//! pages is paged even when it must not act, and the page says so. Only shadow mode tells nobody.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use serde_json::json;
+use slo_engine::alert::{AlertState, Transition};
+use slo_engine::event::EventKind;
+use sqlx::PgConnection;
+
+use crate::error::Error;
+use crate::lifecycle;
+use crate::notice::Notice;
+use crate::outbox::{self, NoticeAction};
+use crate::plan::{Refusal, guard};
+use crate::run::{Mode, RunEvent, RunId, StepState};
+use crate::runbook::{Action, Page, Playbook, Runbook};
+use crate::store;
+use crate::store::outbox::NewNotice;
+use crate::store::run::{Before, NewRun};
+use crate::store::step::NewStep;
+use crate::trace;
+
+/// How long after everything should have ended a run still tries to undo what it did.
+const SLACK: Duration = Duration::from_secs(600);
+
+/// Writes runs, steps and notifications for alerts that fire, and resolves for alerts that end.
+/// Returns the new runs, refused ones included. An alert that finds the runbook's run on its service
+/// open joins it.
+///
+/// # Errors
+/// When the database fails: the caller's transaction must not be committed then.
+pub async fn enqueue(
+    connection: &mut PgConnection,
+    transitions: &[Transition],
+    playbook: &Playbook,
+    now: DateTime<Utc>,
+) -> Result<Vec<RunId>, Error> {
+    let mut runs = Vec::new();
+    for transition in transitions {
+        match transition.to {
+            AlertState::Pending => {}
+            AlertState::Firing => {
+                for runbook in &playbook.runbooks {
+                    let Transition {
+                        service,
+                        objective,
+                        severity,
+                        ..
+                    } = transition;
+                    if runbook.on.matches(service, objective, *severity) {
+                        runs.extend(fire(connection, transition, runbook, playbook, now).await?);
+                    }
+                }
+            }
+            AlertState::Resolved => resolve(connection, transition, now).await?,
+        }
+    }
+    Ok(runs)
+}
+
+async fn fire(
+    connection: &mut PgConnection,
+    transition: &Transition,
+    runbook: &Runbook,
+    playbook: &Playbook,
+    now: DateTime<Utc>,
+) -> Result<Option<RunId>, Error> {
+    let (service, objective) = (transition.service.as_str(), transition.objective.as_str());
+    store::run::lock_runbook(connection, &runbook.name).await?;
+    let dedup_key = format!("{}/{service}", runbook.name);
+    if let Some(open) = store::run::open(connection, &dedup_key).await? {
+        store::run::join_alert(connection, open, transition.alert_id.0).await?;
+        return Ok(None);
+    }
+    let acts = runbook.steps.iter().any(|step| lifecycle::acts(step.kind()));
+    let refusal = if acts {
+        let input = store::run::guard_input(connection, &runbook.name, service, objective, now).await?;
+        guard(&runbook.guards, &input)
+    } else {
+        None
+    };
+    let span = tracing::info_span!(
+        "run",
+        otel.name = format!("run {}", runbook.name),
+        runbook.name = runbook.name,
+        service.name = service,
+        slo.name = objective,
+        alert.id = transition.alert_id.0,
+        run.mode = %runbook.mode,
+        run.id = tracing::field::Empty,
+        run.refusal = tracing::field::Empty,
+    );
+    trace::continue_from(&span, transition.traceparent.as_deref());
+    let traceparent = trace::traceparent(&span, transition.traceparent.as_deref());
+    let new = NewRun {
+        runbook: &runbook.name,
+        mode: runbook.mode,
+        dedup_key: &dedup_key,
+        alert_id: transition.alert_id.0,
+        service,
+        objective,
+        tier: transition.tier.as_str(),
+        severity: transition.severity.as_str(),
+        acts,
+        before: &before(transition),
+        verify: &runbook.verify,
+        floor_per_second: runbook.guards.floor_per_second,
+        traceparent: traceparent.as_deref(),
+        deadline_at: acts.then(|| now + longest(runbook)),
+    };
+    // Nobody can have opened one since: the runbook is locked.
+    let Some(id) = store::run::insert(connection, &new, now).await? else {
+        return Ok(None);
+    };
+    span.record("run.id", id.0);
+    if let Some(refusal) = &refusal {
+        span.record("run.refusal", refusal.to_string());
+    }
+    store::run::join_alert(connection, id, transition.alert_id.0).await?;
+    write_steps(
+        connection,
+        id,
+        transition,
+        runbook,
+        playbook,
+        refusal.as_ref(),
+        traceparent.as_deref(),
+        now,
+    )
+    .await?;
+
+    let mut run = store::run::lock(connection, id).await?;
+    run.reason = refusal.as_ref().map(ToString::to_string);
+    if refusal.is_some() {
+        lifecycle::advance(connection, &mut run, RunEvent::Refused, now).await?;
+        return Ok(Some(id));
+    }
+    if acts {
+        let until = now + runbook.guards.cooldown;
+        store::run::cool_down(connection, &runbook.name, service, id, until).await?;
+    }
+    let message = format!(
+        "run {id} of `{}` answers to `{objective}` of `{service}`",
+        runbook.name
+    );
+    lifecycle::say(connection, &run, EventKind::RunQueued, message, now).await?;
+    // Makes the first step due; a run that only pages is already done with its steps.
+    lifecycle::after_step(connection, &mut run, now).await?;
+    Ok(Some(id))
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "everything that is known about a run to be"
+)]
+async fn write_steps(
+    connection: &mut PgConnection,
+    run: RunId,
+    transition: &Transition,
+    runbook: &Runbook,
+    playbook: &Playbook,
+    refusal: Option<&Refusal>,
+    traceparent: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let refusal = refusal.map(|refusal| format!("no action: {refusal}"));
+    for (seq, action) in (1..).zip(&runbook.steps) {
+        let mut step = NewStep {
+            run,
+            seq,
+            kind: action.kind(),
+            spec: serde_json::to_value(action)?,
+            state: StepState::Planned,
+            intent: None,
+            error: None,
+            due_at: None,
+            traceparent,
+        };
+        let Action::Page(page) = action else {
+            if refusal.is_some() {
+                step.state = StepState::Skipped;
+                step.error = refusal.as_deref();
+            }
+            store::step::insert(connection, &step, now).await?;
+            continue;
+        };
+        let notice = notice(run, transition, runbook, page, refusal.clone(), now);
+        step.intent = Some(json!({ "target": page.target, "summary": notice.summary }));
+        // A page leaves with the alert's own transaction, whatever its place among the steps.
+        step.state = match (runbook.mode, playbook.target(&page.target)) {
+            (Mode::Shadow, _) => StepState::Shadowed,
+            (Mode::Active, Some(_)) => StepState::Applied,
+            (Mode::Active, None) => {
+                step.error = Some("target is not defined");
+                StepState::Skipped
+            }
+        };
+        let step_id = store::step::insert(connection, &step, now).await?;
+        let (StepState::Applied, Some(target)) = (step.state, playbook.target(&page.target)) else {
+            continue;
+        };
+        let new = NewNotice {
+            run,
+            step_id: Some(step_id),
+            target: &target.name,
+            sink: target.sink.kind(),
+            action: NoticeAction::Trigger,
+            idempotency_key: format!("run/{run}/step/{seq}/trigger"),
+            dedup_key: format!("slowburn/run/{run}"),
+            notice: &notice,
+            deadline_at: now + outbox::DEADLINE,
+            traceparent,
+        };
+        store::outbox::insert(connection, &new, now).await?;
+    }
+    Ok(())
+}
+
+async fn resolve(
+    connection: &mut PgConnection,
+    transition: &Transition,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    for id in store::run::resolve_alert(connection, transition.alert_id.0, now).await? {
+        for told in store::outbox::told(connection, id).await? {
+            let mut notice = told.notice;
+            notice.at = now;
+            notice.summary = format!("`{}` of `{}` recovered", notice.objective, notice.service);
+            notice.burn_rate_long = transition.evidence.burn_rate_long;
+            notice.burn_rate_short = transition.evidence.burn_rate_short;
+            notice.good = transition.evidence.long.good;
+            notice.bad = transition.evidence.long.bad;
+            notice.remark = None;
+            let new = NewNotice {
+                run: id,
+                step_id: None,
+                target: &told.target,
+                sink: told.sink,
+                action: NoticeAction::Resolve,
+                idempotency_key: format!(
+                    "resolve/{}/{}/{}",
+                    transition.alert_id, told.target, told.dedup_key
+                ),
+                dedup_key: told.dedup_key,
+                notice: &notice,
+                deadline_at: now + outbox::DEADLINE,
+                traceparent: told.traceparent.as_deref(),
+            };
+            store::outbox::insert(connection, &new, now).await?;
+        }
+        let mut run = store::run::lock(connection, id).await?;
+        lifecycle::alerts_resolved(connection, &mut run, now).await?;
+    }
+    Ok(())
+}
+
+fn notice(
+    run: RunId,
+    transition: &Transition,
+    runbook: &Runbook,
+    page: &Page,
+    remark: Option<String>,
+    now: DateTime<Utc>,
+) -> Notice {
+    let evidence = &transition.evidence;
+    let burning = format!(
+        "`{}` of `{}` burns its error budget {} times too fast ({} of {} requests bad)",
+        transition.objective,
+        transition.service,
+        evidence.burn_rate_short.round_dp(1).normalize(),
+        evidence.short.bad,
+        evidence.short.total(),
+    );
+    Notice {
+        summary: match &page.summary {
+            Some(summary) => format!("{summary}: {burning}"),
+            None => burning,
+        },
+        at: now,
+        run_id: run.0,
+        alert_id: transition.alert_id.0,
+        runbook: runbook.name.clone(),
+        service: transition.service.to_string(),
+        objective: transition.objective.to_string(),
+        tier: transition.tier.to_string(),
+        severity: transition.severity.to_string(),
+        burn_rate_long: evidence.burn_rate_long,
+        burn_rate_short: evidence.burn_rate_short,
+        threshold: evidence.threshold.value(),
+        good: evidence.long.good,
+        bad: evidence.long.bad,
+        remark,
+    }
+}
+
+fn before(transition: &Transition) -> Before {
+    let evidence = &transition.evidence;
+    let budget =
+        |ratio: Option<Decimal>, burn_rate: Decimal| ratio.and_then(|ratio| ratio.checked_div(burn_rate));
+    Before {
+        burn_rate_long: evidence.burn_rate_long,
+        burn_rate_short: evidence.burn_rate_short,
+        threshold: evidence.threshold.value(),
+        good: evidence.short.good,
+        bad: evidence.short.bad,
+        budget: budget(evidence.long.error_ratio(), evidence.burn_rate_long)
+            .or_else(|| budget(evidence.short.error_ratio(), evidence.burn_rate_short)),
+    }
+}
+
+/// When everything that a run may do is over.
+fn longest(runbook: &Runbook) -> Duration {
+    let hold = runbook
+        .steps
+        .iter()
+        .filter_map(|step| step.ttl().map(|ttl| ttl.saturating_mul(step.renewals_max() + 1)))
+        .max()
+        .unwrap_or_default();
+    hold + runbook.verify.within + SLACK
+}

@@ -1,0 +1,655 @@
+//! Reads `kind: Runbook`.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rust_decimal::Decimal;
+use slo_engine::definitions::{
+    Definitions, Diagnostics, Document, Fields, Node, Report, Value, node::nearest, node::quoted,
+};
+use slo_engine::duration;
+
+use super::step::{
+    Action, Kubernetes, Orchestrated, Page, Rate, Replicas, Scale, ScaleBy, Sources, XdpLimit,
+};
+use super::{API_VERSION, Guards, On, Runbook, Verify, label};
+use crate::run::Mode;
+use crate::target::url;
+
+/// More steps, sources or arguments than this are a mistake.
+const STEPS_MAX: usize = 16;
+const SOURCES_MAX: usize = 64;
+const ARGUMENTS_MAX: usize = 64;
+const ACTIONS: [&str; 3] = ["xdp_limit", "page", "scale"];
+/// A limit is renewed at most so often unless the runbook says.
+const RENEWALS: u32 = 2;
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+const COMMAND_TIMEOUT_MAX: Duration = Duration::from_secs(600);
+const TTL: Duration = Duration::from_secs(900);
+
+/// The names that a runbook may refer to.
+#[derive(Debug)]
+pub(super) struct Known<'a> {
+    services: Vec<&'a str>,
+    objectives: Vec<&'a str>,
+    targets: Vec<&'a str>,
+}
+
+impl<'a> Known<'a> {
+    pub(super) fn of(definitions: &'a Definitions) -> Self {
+        let mut services: Vec<&str> = definitions.services.iter().map(|s| s.name.as_str()).collect();
+        services.extend(definitions.objectives.iter().map(|o| o.service.as_str()));
+        services.sort_unstable();
+        services.dedup();
+        Self {
+            services,
+            objectives: definitions.objectives.iter().map(|o| o.name.as_str()).collect(),
+            targets: definitions
+                .other
+                .iter()
+                .filter(|d| d.api_version == API_VERSION && d.kind == "NotificationTarget")
+                .map(|d| d.name.as_str())
+                .collect(),
+        }
+    }
+}
+
+/// Reports every document whose name another document of its kind already has.
+pub(super) fn repeated<'a>(documents: impl Iterator<Item = &'a Document>, kinds: &[&str]) -> Diagnostics {
+    let mut first: HashMap<(&str, &str), &Document> = HashMap::new();
+    let mut found = Diagnostics::default();
+    for document in documents.filter(|d| kinds.contains(&d.kind.as_str())) {
+        let key = (document.kind.as_str(), document.name.as_str());
+        let Some(before) = first.get(&key) else {
+            first.insert(key, document);
+            continue;
+        };
+        let name = document.node.get("metadata").and_then(|node| node.get("name"));
+        let at = name.map_or(document.node.at, |node| node.at);
+        let mut report = Report::new(&document.file);
+        let line = before.node.at.line;
+        report.error(
+            at,
+            format!("`{}` is the name of another {}", document.name, document.kind),
+            Some(format!(
+                "the first is in {} at line {line}",
+                before.file.display()
+            )),
+        );
+        found.extend(report.into_diagnostics());
+    }
+    found
+}
+
+/// Reads one runbook; without `known` no name is looked up.
+pub(super) fn runbook(
+    document: &Document,
+    known: Option<&Known<'_>>,
+    report: &mut Report,
+) -> Option<Runbook> {
+    let mut fields = document.node.fields("`Runbook`", report)?;
+    for key in ["apiVersion", "kind", "metadata"] {
+        fields.optional(key);
+    }
+    let spec = fields.required("spec", report);
+    fields.finish(report);
+    label(document, report);
+    let mut spec = spec?.fields("`spec`", report)?;
+    let description = spec
+        .optional("description")
+        .and_then(|node| node.text("description", report));
+    let on = spec
+        .required("on", report)
+        .and_then(|node| read_on(node, known, report));
+    let mode = match spec.optional("mode") {
+        Some(node) => word(
+            "mode",
+            node,
+            &[("active", Mode::Active), ("shadow", Mode::Shadow)],
+            report,
+        ),
+        None => Some(Mode::Active),
+    };
+    let guards = match spec.optional("guards") {
+        Some(node) => read_guards(node, report),
+        None => Some(Guards::default()),
+    };
+    let verify = match spec.optional("verify") {
+        Some(node) => read_verify(node, report),
+        None => Some(Verify::default()),
+    };
+    let steps = spec.required("steps", report);
+    let within = verify.as_ref().map(|verify| verify.within);
+    let steps = steps.and_then(|node| read_steps(node, known, within, report));
+    spec.finish(report);
+    let runbook = Runbook {
+        name: document.name.clone(),
+        description: description.unwrap_or_default().to_owned(),
+        on: on?,
+        mode: mode?,
+        guards: guards?,
+        steps: steps?,
+        verify: verify?,
+    };
+    if !runbook.steps.iter().any(|step| matches!(step, Action::Page(_))) {
+        report.warning(
+            document.node.at,
+            format!("runbook `{}` tells nobody when it does not help", runbook.name),
+            Some("add a step `page: {target: NAME}`".to_owned()),
+        );
+    }
+    Some(runbook)
+}
+
+fn read_on(node: &Node, known: Option<&Known<'_>>, report: &mut Report) -> Option<On> {
+    let mut fields = node.fields("`on`", report)?;
+    let services = fields.optional("services");
+    let services =
+        services.and_then(|node| names("services", node, known.map(|k| k.services.as_slice()), report));
+    let objectives = fields.optional("objectives");
+    let objectives =
+        objectives.and_then(|node| names("objectives", node, known.map(|k| k.objectives.as_slice()), report));
+    let severity = fields
+        .optional("severity")
+        .and_then(|node| node.parse("severity", report));
+    fields.finish(report);
+    Some(On {
+        services: services.unwrap_or_default(),
+        objectives: objectives.unwrap_or_default(),
+        severity,
+    })
+}
+
+/// Reads a list of names that must be known.
+fn names<T>(what: &'static str, node: &Node, known: Option<&[&str]>, report: &mut Report) -> Option<Vec<T>>
+where
+    T: std::str::FromStr + AsRef<str>,
+    T::Err: std::fmt::Display,
+{
+    let mut found = Vec::new();
+    for item in node.list(what, report)? {
+        let Some(name) = item.parse::<T>(what, report) else {
+            continue;
+        };
+        exists(what, name.as_ref(), item, known, report);
+        found.push(name);
+    }
+    Some(found)
+}
+
+fn exists(what: &str, name: &str, node: &Node, known: Option<&[&str]>, report: &mut Report) {
+    let Some(known) = known else { return };
+    if known.contains(&name) {
+        return;
+    }
+    let hint = match nearest(name, known) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => "none is defined in these files".to_owned(),
+        None => format!("defined are {}", quoted(&known[..known.len().min(10)])),
+    };
+    report.error(
+        node.at,
+        format!("`{what}` names `{name}`, which is not defined"),
+        Some(hint),
+    );
+}
+
+fn word<T: Copy>(what: &str, node: &Node, words: &[(&str, T)], report: &mut Report) -> Option<T> {
+    if let Value::Text(text) = &node.value
+        && let Some((_, value)) = words.iter().find(|(word, _)| word == text)
+    {
+        return Some(*value);
+    }
+    let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    node.wrong(what, &format!("one of {}", quoted(&known)), None, report);
+    None
+}
+
+fn read_guards(node: &Node, report: &mut Report) -> Option<Guards> {
+    let mut fields = node.fields("`guards`", report)?;
+    let standard = Guards::default();
+    let cooldown = fields
+        .optional("cooldown")
+        .map(|node| node.duration("cooldown", report));
+    let mut count = |key: &'static str, most: u32, fallback: u32| match fields.optional(key) {
+        Some(node) => whole(key, node, 1, most, report),
+        None => Some(fallback),
+    };
+    let runs = count("maxRunsPerHour", 1_000, standard.runs_per_hour_max);
+    let attempts = count("maxAttemptsPerIncident", 100, standard.attempts_per_incident_max);
+    let floor = count("floor", 1_000_000_000, standard.floor_per_second);
+    fields.finish(report);
+    Some(Guards {
+        cooldown: cooldown.unwrap_or(Some(standard.cooldown))?,
+        runs_per_hour_max: runs?,
+        attempts_per_incident_max: attempts?,
+        floor_per_second: floor?,
+    })
+}
+
+fn whole(what: &str, node: &Node, least: u32, most: u32, report: &mut Report) -> Option<u32> {
+    let number = node.integer(what, least.into(), most.into(), report)?;
+    u32::try_from(number).ok()
+}
+
+fn read_verify(node: &Node, report: &mut Report) -> Option<Verify> {
+    let mut fields = node.fields("`verify`", report)?;
+    let standard = Verify::default();
+    let within = match fields.optional("within") {
+        Some(node) => node.duration("within", report),
+        None => Some(standard.within),
+    };
+    let every = match fields.optional("every") {
+        Some(node) => node.duration("every", report),
+        None => Some(standard.every),
+    };
+    let below = match fields.optional("recoveredBelow") {
+        Some(node) => positive("recoveredBelow", node, report),
+        None => Some(standard.recovered_below),
+    };
+    fields.finish(report);
+    let (within, every) = (within?, every?);
+    // The first `every` after acting is left out: what was in flight then still ends badly.
+    if every < Duration::from_secs(1) || within < every * 2 {
+        report.error(
+            node.at,
+            format!(
+                "`within` is {} and `every` is {}, expected `every` of at least 1s and `within` of at least twice that",
+                duration::format(within),
+                duration::format(every)
+            ),
+            None,
+        );
+        return None;
+    }
+    Some(Verify {
+        within,
+        every,
+        recovered_below: below?,
+    })
+}
+
+fn positive(what: &str, node: &Node, report: &mut Report) -> Option<Decimal> {
+    let number = node.decimal(what, report)?;
+    if number <= Decimal::ZERO {
+        node.wrong(what, "a number above 0", None, report);
+        return None;
+    }
+    Some(number)
+}
+
+fn read_steps(
+    node: &Node,
+    known: Option<&Known<'_>>,
+    within: Option<Duration>,
+    report: &mut Report,
+) -> Option<Vec<Action>> {
+    let list = node.list("steps", report)?;
+    if list.is_empty() || list.len() > STEPS_MAX {
+        report.error(
+            node.at,
+            format!("`steps` has {} entries, expected 1 to {STEPS_MAX}", list.len()),
+            None,
+        );
+    }
+    let steps: Vec<Option<Action>> = list
+        .iter()
+        .map(|node| read_step(node, known, within, report))
+        .collect();
+    steps.into_iter().collect()
+}
+
+fn read_step(
+    node: &Node,
+    known: Option<&Known<'_>>,
+    within: Option<Duration>,
+    report: &mut Report,
+) -> Option<Action> {
+    let one = match &node.value {
+        Value::Map(entries) if entries.len() == 1 => entries.first(),
+        _ => None,
+    };
+    let Some((key, inner)) = one else {
+        node.wrong(
+            "steps",
+            "a mapping with one key",
+            Some(format!("known keys: {}", quoted(&ACTIONS))),
+            report,
+        );
+        return None;
+    };
+    let action = match key.name.as_str() {
+        "xdp_limit" => Action::XdpLimit(read_limit(inner, report)?),
+        "page" => Action::Page(read_page(inner, known, report)?),
+        "scale" => Action::Scale(read_scale(inner, report)?),
+        _ => {
+            let mut fields = node.fields("a step", report)?;
+            for action in ACTIONS {
+                fields.optional(action);
+            }
+            fields.finish(report);
+            return None;
+        }
+    };
+    if let (Some(ttl), Some(within)) = (action.ttl(), within)
+        && ttl <= within
+    {
+        report.error(
+            inner.get("ttl").map_or(key.at, |node| node.at),
+            format!(
+                "`ttl` is {}, which ends before verifying does after {}",
+                duration::format(ttl),
+                duration::format(within)
+            ),
+            Some("make `ttl` longer than `verify.within`".to_owned()),
+        );
+    }
+    Some(action)
+}
+
+fn read_page(node: &Node, known: Option<&Known<'_>>, report: &mut Report) -> Option<Page> {
+    let mut fields = node.fields("`page`", report)?;
+    let target = fields.required("target", report);
+    let name = target.and_then(|node| node.text("target", report));
+    if let (Some(node), Some(name)) = (target, name) {
+        exists("target", name, node, known.map(|k| k.targets.as_slice()), report);
+    }
+    let summary = fields
+        .optional("summary")
+        .and_then(|node| node.text("summary", report));
+    fields.finish(report);
+    Some(Page {
+        target: name?.to_owned(),
+        summary: summary.map(str::to_owned),
+    })
+}
+
+fn read_limit(node: &Node, report: &mut Report) -> Option<XdpLimit> {
+    let mut fields = node.fields("`xdp_limit`", report)?;
+    let sources = match fields.optional("sources") {
+        Some(node) => read_sources(node, report),
+        None => Some(Sources::Heaviest),
+    };
+    let min_share = match fields.optional("minShare") {
+        Some(node) => positive("minShare", node, report).and_then(|share| {
+            if share > Decimal::ONE {
+                node.wrong("minShare", "a share above 0 and at most 1", None, report);
+                return None;
+            }
+            Some(share)
+        }),
+        None => Some(Decimal::new(5, 1)),
+    };
+    let per_second = fields.optional("ratePerSecond");
+    let keep = fields.optional("keep");
+    let rate = match (per_second, keep) {
+        (Some(node), None) => whole("ratePerSecond", node, 1, 1_000_000_000, report).map(Rate::PerSecond),
+        (None, Some(node)) => positive("keep", node, report).map(Rate::Keep),
+        _ => {
+            report.error(
+                node.at,
+                "`xdp_limit` needs one of `ratePerSecond` and `keep`",
+                None,
+            );
+            None
+        }
+    };
+    let burst = fields
+        .optional("burst")
+        .map(|node| whole("burst", node, 1, 1_000_000_000, report));
+    let ttl = match fields.optional("ttl") {
+        Some(node) => node.duration("ttl", report),
+        None => Some(TTL),
+    };
+    let renewals_max = read_renewals(&mut fields, report);
+    fields.finish(report);
+    Some(XdpLimit {
+        sources: sources?,
+        min_share: min_share?,
+        rate: rate?,
+        burst: match burst {
+            Some(burst) => Some(burst?),
+            None => None,
+        },
+        ttl: ttl?,
+        renewals_max: renewals_max?,
+    })
+}
+
+fn read_renewals(fields: &mut Fields<'_>, report: &mut Report) -> Option<u32> {
+    match fields.optional("renewals") {
+        Some(node) => whole("renewals", node, 0, 100, report),
+        None => Some(RENEWALS),
+    }
+}
+
+fn read_sources(node: &Node, report: &mut Report) -> Option<Sources> {
+    if matches!(&node.value, Value::Text(text) if text == "heaviest") {
+        return Some(Sources::Heaviest);
+    }
+    let Value::List(items) = &node.value else {
+        node.wrong("sources", "`heaviest` or a list of addresses", None, report);
+        return None;
+    };
+    // An empty list could be read as nobody or as everybody.
+    if items.is_empty() || items.len() > SOURCES_MAX {
+        report.error(
+            node.at,
+            format!(
+                "`sources` has {} entries, expected 1 to {SOURCES_MAX}",
+                items.len()
+            ),
+            None,
+        );
+        return None;
+    }
+    let list: Vec<_> = items.iter().map(|item| item.parse("sources", report)).collect();
+    list.into_iter().collect::<Option<_>>().map(Sources::Listed)
+}
+
+fn read_scale(node: &Node, report: &mut Report) -> Option<Scale> {
+    let mut fields = node.fields("`scale`", report)?;
+    let command = fields.optional("command");
+    let undo = fields.optional("undo");
+    let timeout = fields.optional("timeout");
+    let kubernetes = fields.optional("kubernetes");
+    let ttl = fields.optional("ttl");
+    let ttl_at = ttl.map_or(node.at, |node| node.at);
+    let ttl = ttl.map(|node| node.duration("ttl", report));
+    let renewals_max = read_renewals(&mut fields, report);
+    fields.finish(report);
+    let by = match (command, kubernetes) {
+        (Some(command), None) => {
+            let command = arguments("command", command, report);
+            let timeout = match timeout {
+                Some(node) => node.duration("timeout", report).filter(|timeout| {
+                    let short = *timeout <= COMMAND_TIMEOUT_MAX;
+                    if !short {
+                        node.wrong("timeout", "at most 10m", None, report);
+                    }
+                    short
+                }),
+                None => Some(COMMAND_TIMEOUT),
+            };
+            let undo = match undo {
+                Some(node) => Some(arguments("undo", node, report)?),
+                None => None,
+            };
+            if undo.is_none() && ttl.is_some() {
+                report.error(
+                    ttl_at,
+                    "`ttl` needs to know how to undo the command",
+                    Some("add `undo: [PROGRAM, ARGUMENT...]`, or leave `ttl` out".to_owned()),
+                );
+            }
+            ScaleBy::Command {
+                command: command?,
+                undo,
+                timeout: timeout?,
+            }
+        }
+        (None, Some(kubernetes)) => {
+            for extra in [undo, timeout].into_iter().flatten() {
+                report.error(extra.at, "`undo` and `timeout` belong to `command`", None);
+            }
+            ScaleBy::Kubernetes(read_kubernetes(kubernetes, report)?)
+        }
+        _ => {
+            report.error(node.at, "`scale` needs one of `command` and `kubernetes`", None);
+            return None;
+        }
+    };
+    let ttl = match ttl {
+        Some(ttl) => Some(ttl?),
+        None => None,
+    };
+    Some(Scale {
+        by,
+        ttl,
+        renewals_max: renewals_max?,
+    })
+}
+
+fn arguments(what: &'static str, node: &Node, report: &mut Report) -> Option<Vec<String>> {
+    if let Value::Text(text) = &node.value {
+        let hint = format!("no shell reads it: write a list, such as [{text:?}]");
+        node.wrong(what, "a list of program and arguments", Some(hint), report);
+        return None;
+    }
+    let list = node.list(what, report)?;
+    if list.is_empty() || list.len() > ARGUMENTS_MAX {
+        report.error(
+            node.at,
+            format!(
+                "`{what}` has {} entries, expected a program and at most {ARGUMENTS_MAX} in all",
+                list.len()
+            ),
+            None,
+        );
+        return None;
+    }
+    let words: Vec<Option<String>> = list
+        .iter()
+        .map(|item| {
+            let text = item.text(what, report)?;
+            if text.contains('\0') {
+                item.wrong(what, "a text without the character NUL", None, report);
+                return None;
+            }
+            Some(text.to_owned())
+        })
+        .collect();
+    let words: Vec<String> = words.into_iter().collect::<Option<_>>()?;
+    // Found through PATH or a working directory, another program could run in its place.
+    if !words.first().is_some_and(|program| program.starts_with('/')) {
+        report.error(
+            node.at,
+            format!("`{what}` does not begin with an absolute path"),
+            None,
+        );
+        return None;
+    }
+    Some(words)
+}
+
+fn read_kubernetes(node: &Node, report: &mut Report) -> Option<Kubernetes> {
+    let mut fields = node.fields("`kubernetes`", report)?;
+    let api_server = match fields.optional("apiServer") {
+        Some(node) => url(node, report),
+        None => Some("https://kubernetes.default.svc".to_owned()),
+    };
+    let namespace = fields
+        .required("namespace", report)
+        .and_then(|node| object_name("namespace", node, report));
+    let deployment = fields.optional("deployment");
+    let stateful_set = fields.optional("statefulset");
+    let (object, name) = match (deployment, stateful_set) {
+        (Some(node), None) => (
+            Some(Orchestrated::Deployment),
+            object_name("deployment", node, report),
+        ),
+        (None, Some(node)) => (
+            Some(Orchestrated::StatefulSet),
+            object_name("statefulset", node, report),
+        ),
+        _ => {
+            report.error(
+                node.at,
+                "`kubernetes` needs one of `deployment` and `statefulset`",
+                None,
+            );
+            (None, None)
+        }
+    };
+    let by = fields.optional("by");
+    let to = fields.optional("to");
+    let replicas = match (by, to) {
+        (Some(node), None) => node.decimal("by", report).and_then(|by| {
+            let whole = i32::try_from(by)
+                .ok()
+                .filter(|n| by.is_integer() && *n != 0 && n.abs() <= 1_000);
+            if whole.is_none() {
+                node.wrong(
+                    "by",
+                    "a whole number from -1000 to 1000 other than 0",
+                    None,
+                    report,
+                );
+            }
+            whole.map(Replicas::By)
+        }),
+        (None, Some(node)) => whole("to", node, 0, 10_000, report).map(Replicas::To),
+        _ => {
+            report.error(node.at, "`kubernetes` needs one of `by` and `to`", None);
+            None
+        }
+    };
+    let min = match fields.optional("min") {
+        Some(node) => whole("min", node, 0, 10_000, report),
+        // An autoscaler is switched off by 0 replicas.
+        None => Some(1),
+    };
+    let max = fields
+        .required("max", report)
+        .and_then(|node| whole("max", node, 1, 10_000, report));
+    let mut path = |key| {
+        let node = fields.optional(key)?;
+        Some(node.text(key, report)?.into())
+    };
+    let token_file = path("tokenFile");
+    let ca_file = path("caFile");
+    fields.finish(report);
+    let (min, max) = (min?, max?);
+    if min > max {
+        report.error(
+            node.at,
+            format!("`min` is {min}, more than `max`, which is {max}"),
+            None,
+        );
+        return None;
+    }
+    Some(Kubernetes {
+        api_server: api_server?,
+        namespace: namespace?,
+        object: object?,
+        name: name?,
+        replicas: replicas?,
+        min,
+        max,
+        token_file,
+        ca_file,
+    })
+}
+
+/// Names of Kubernetes objects go into a URL's path.
+fn object_name(what: &'static str, node: &Node, report: &mut Report) -> Option<String> {
+    let text = node.text(what, report)?;
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
+    let ends = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
+    let bytes = text.as_bytes();
+    if bytes.len() > 253 || !bytes.iter().all(|b| plain(*b)) || !ends(bytes.first()) || !ends(bytes.last()) {
+        node.wrong(what, "the name of a Kubernetes object", None, report);
+        return None;
+    }
+    Some(text.to_owned())
+}
