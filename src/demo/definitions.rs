@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::world::{Place, World};
+use super::world::Place;
 
 /// The objective whose budget the story follows.
 pub const OBJECTIVE: &str = "web-availability";
@@ -26,12 +26,12 @@ const SERVICES: [(Place, &str); 3] = [
 ];
 
 /// Writes the definitions into `directory` and returns where they are.
-pub fn write(directory: &Path, world: &World, pager_url: &str) -> Result<PathBuf> {
+pub fn write(directory: &Path, cgroup: impl Fn(Place) -> String, pager_url: &str) -> Result<PathBuf> {
     let key = directory.join("routing-key");
     fs::write(&key, ROUTING_KEY).with_context(|| format!("write `{}`", key.display()))?;
     let documents: Vec<String> = SERVICES
         .iter()
-        .map(|&(place, routes)| service(place.name(), &world.cgroup_name(place), routes))
+        .map(|&(place, routes)| service(place.name(), &cgroup(place), routes))
         .chain([runbook(), target(&key, pager_url)])
         .collect();
     let path = directory.join("demo.yaml");
@@ -93,4 +93,26 @@ spec:
     routingKeyFrom: {{file: {key:?}}}
 "
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demos_definitions_are_as_a_user_would_have_to_write_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let cgroup = |place: Place| format!("slowburn-demo-1/{}", place.cgroup());
+        let path = write(directory.path(), cgroup, "http://127.0.0.1:9/v2/enqueue").unwrap();
+        let read = slo_engine::definitions::read(&[path]).unwrap();
+        assert_eq!((read.services.len(), read.objectives.len()), (3, 6));
+        assert!(
+            read.objectives
+                .iter()
+                .any(|objective| objective.name.as_str() == OBJECTIVE)
+        );
+        let playbook = remediation::Playbook::read(&read).unwrap();
+        assert_eq!((playbook.runbooks.len(), playbook.targets.len()), (1, 1));
+        assert_eq!(ROUTING_KEY.len(), 32);
+    }
 }

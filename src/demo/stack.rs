@@ -30,8 +30,21 @@ const ALERTS_MAX: u32 = 100;
 #[derive(Debug)]
 pub struct Stack {
     running: Running,
-    instance: String,
     objective: ObjectiveName,
+    /// Dropped last: what reads the kernel is gone by then.
+    _loaded: Loaded,
+}
+
+/// What this demo's slowburn has in the kernel, until dropped.
+#[derive(Debug)]
+struct Loaded {
+    instance: String,
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        unload(&self.instance);
+    }
 }
 
 #[derive(Debug)]
@@ -43,7 +56,9 @@ pub struct Wanted {
 
 impl Stack {
     pub async fn start(world: &World, wanted: Wanted, interrupt: CancellationToken) -> Result<Self> {
-        let instance = instance(std::process::id());
+        let loaded = Loaded {
+            instance: instance(std::process::id()),
+        };
         let interface = format!("{}:{}", world.namespace(Place::Web).display(), world.interface());
         let options = Options {
             config: vec![wanted.config],
@@ -52,24 +67,19 @@ impl Stack {
             listen: wanted.listen,
             names: Vec::new(),
             cgroup: Some(world.cgroup().to_owned()),
-            instance: instance.clone(),
+            instance: loaded.instance.clone(),
             slot: SLOT,
             limit_interfaces: vec![interface.parse().context("name the interface to limit on")?],
             allow: Vec::new(),
             report_schedule: crate::schedule::parse(REPORT_SCHEDULE).map_err(anyhow::Error::msg)?,
         };
         let objective = OBJECTIVE.parse().context("name the objective")?;
-        match crate::run::start_with(options, interrupt).await {
-            Ok(running) => Ok(Self {
-                running,
-                instance,
-                objective,
-            }),
-            Err(error) => {
-                unload(&instance);
-                Err(error)
-            }
-        }
+        let running = crate::run::start_with(options, interrupt).await?;
+        Ok(Self {
+            running,
+            objective,
+            _loaded: loaded,
+        })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -129,9 +139,7 @@ impl Stack {
 
     /// Ends it in order, and takes everything out of the kernel.
     pub async fn stop(self) -> Result<()> {
-        let stopped = self.running.shutdown().await.context("stop slowburn");
-        unload(&self.instance);
-        stopped
+        self.running.shutdown().await.context("stop slowburn")
     }
 }
 

@@ -96,7 +96,7 @@ impl Stage {
         )?;
 
         let pager = Receiver::start(definitions::ROUTING_KEY).await?;
-        let config = definitions::write(scratch.path(), &world, &pager.url())?;
+        let config = definitions::write(scratch.path(), |place| world.cgroup_name(place), &pager.url())?;
         let address = super::stack::free(listen)?;
         if address != listen {
             terminal.tell("notice", &format!("{listen} is in use, so a free port is taken"))?;

@@ -137,7 +137,7 @@ impl<'a> Story<'a> {
             self.terminal.tell("stop", "interrupted; removing everything")?;
             return Ok(false);
         }
-        self.sum_up().await?;
+        let summed_up = self.sum_up().await;
         if let Some((act, error)) = &failure {
             self.terminal
                 .line(&format!("`{}` did not happen: {error:#}", act.name()))?;
@@ -151,6 +151,7 @@ impl<'a> Story<'a> {
                     .line(&format!("so neither did: {}", rest.join(", ")))?;
             }
         }
+        summed_up?;
         Ok(failure.is_none())
     }
 

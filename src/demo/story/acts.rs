@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use chrono::{DateTime, Utc};
 use slo_engine::alert::AlertState;
+use slo_engine::objective::Severity;
 
 use super::{Act, Look, Story};
 use crate::demo::figures::{Figures, first_of_run_well, thousands};
@@ -95,8 +96,8 @@ impl Story<'_> {
         let (rate, window, bad) = self
             .wait(Act::Burn, async |story| {
                 let slo = story.stage.stack.slo().await?;
-                let Some(tier) = slo.tiers.first() else {
-                    bail!("the objective has no alert tier")
+                let Some(tier) = slo.tiers.iter().find(|tier| tier.severity == Severity::Page) else {
+                    bail!("the objective has no tier that pages");
                 };
                 if tier.burn_rate_short > tier.threshold.value() {
                     return Ok(Look::Over((tier.burn_rate_short, tier.short, slo.counts.bad)));
@@ -122,7 +123,7 @@ impl Story<'_> {
         let alert = self
             .wait(Act::Alert, async |story| {
                 let alerts = story.stage.stack.alerts().await?;
-                let page = alerts.into_iter().find(|alert| alert.severity.as_str() == "page");
+                let page = alerts.into_iter().find(|alert| alert.severity == Severity::Page);
                 Ok(match page {
                     Some(alert) if alert.fired_at.is_some() => Look::Over(alert),
                     Some(alert) => Look::NotYet(format!("its alert is {}", alert.state)),
