@@ -62,14 +62,6 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, "conflict", message)
     }
 
-    pub fn unsupported_media_type(message: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
-            message,
-        )
-    }
-
     /// Trying again later may help: the database or the kernel did not answer.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
@@ -119,6 +111,10 @@ impl ApiError {
             StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "this path does not have this method"),
             StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "the body is over the limit of this server"),
             StatusCode::SERVICE_UNAVAILABLE => ("unavailable", "the request took too long and was given up"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => (
+                "unsupported_media_type",
+                "the body is not in a format this path reads",
+            ),
             _ if status.is_client_error() => ("bad_request", "the request could not be read"),
             _ => ("internal", "the request failed for a reason that is in the log"),
         };
@@ -195,6 +191,20 @@ impl From<EngineError> for ApiError {
             EngineError::Database(error) => error.into(),
             EngineError::UnknownObjective(name) => Self::not_found("objective", name),
             EngineError::UnknownService(name) => Self::not_found("service", name),
+            error => Self::internal(error),
+        }
+    }
+}
+
+impl From<remediation::Error> for ApiError {
+    fn from(error: remediation::Error) -> Self {
+        use remediation::Error;
+        match error {
+            Error::Database(error) => error.into(),
+            Error::Limits(error) => error.into(),
+            Error::Engine(error) => error.into(),
+            Error::UnknownRun(id) => Self::not_found("run", id),
+            Error::RunIsOver(id) => Self::conflict(format!("run `{id}` is over: there is nothing to cancel")),
             error => Self::internal(error),
         }
     }

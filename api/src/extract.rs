@@ -1,7 +1,6 @@
-//! Path, query and body extractors whose refusals use our envelope.
+//! Path and query extractors whose refusals use our envelope.
 
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::FromRequestParts;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
@@ -43,43 +42,6 @@ where
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
             Err(rejection) => Err(ApiError::bad_request(format!(
                 "the query could not be read: {}",
-                decapitalised(&rejection.body_text())
-            ))),
-        }
-    }
-}
-
-/// A JSON body, or the default when there is none: the content type is the guard's business.
-#[derive(Debug)]
-pub struct Body<T>(pub T);
-
-impl<S, T> FromRequest<S> for Body<T>
-where
-    S: Send + Sync,
-    T: DeserializeOwned + Default,
-{
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let bytes = axum::body::Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| {
-                ApiError::bad_request(format!(
-                    "the body could not be read: {}",
-                    decapitalised(&rejection.body_text())
-                ))
-            })?;
-        if bytes.is_empty() {
-            return Ok(Self(T::default()));
-        }
-        match axum::Json::from_bytes(&bytes) {
-            Ok(axum::Json(value)) => Ok(Self(value)),
-            Err(JsonRejection::JsonDataError(rejection)) => Err(ApiError::bad_request(format!(
-                "the body does not fit: {}",
-                decapitalised(&rejection.body_text())
-            ))),
-            Err(rejection) => Err(ApiError::bad_request(format!(
-                "the body is not JSON: {}",
                 decapitalised(&rejection.body_text())
             ))),
         }

@@ -40,21 +40,21 @@ impl IngestCounters {
         self.batches_dropped.fetch_add(1, Relaxed);
     }
 
-    /// By outcome, batches first, then values.
-    pub(crate) fn read(&self) -> ([(&'static str, u64); 4], [(&'static str, u64); 3]) {
-        let get = |counter: &AtomicU64| counter.load(Relaxed);
-        (
-            [
-                ("booked", get(&self.batches)),
-                ("refused", get(&self.batches_refused)),
-                ("failed", get(&self.batches_failed)),
-                ("dropped", get(&self.batches_dropped)),
-            ],
-            [
-                ("applied", get(&self.applied)),
-                ("ignored", get(&self.ignored)),
-                ("refused", get(&self.refused)),
-            ],
-        )
+    pub(crate) fn batches(&self) -> [(&'static str, u64); 4] {
+        [
+            ("booked", self.batches.load(Relaxed)),
+            ("refused", self.batches_refused.load(Relaxed)),
+            ("failed", self.batches_failed.load(Relaxed)),
+            ("dropped", self.batches_dropped.load(Relaxed)),
+        ]
+    }
+
+    /// Of booked batches.
+    pub(crate) fn values(&self) -> [(&'static str, u64); 3] {
+        [
+            ("applied", self.applied.load(Relaxed)),
+            ("ignored", self.ignored.load(Relaxed)),
+            ("refused", self.refused.load(Relaxed)),
+        ]
     }
 }

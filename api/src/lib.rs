@@ -4,8 +4,6 @@
 //! readiness. Out: JSON, Server-Sent Events, Prometheus text, and the dashboard's files.
 //! Knows no arithmetic of budgets and no table of theirs.
 
-#![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests panic"))]
-
 mod error;
 mod exposition;
 mod extract;

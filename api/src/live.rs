@@ -27,15 +27,24 @@ const BEHIND_MAX: usize = 1_024;
 const PAGE: u32 = 500;
 /// A transaction that took its id earlier may commit later. Catching up looks back this far.
 const OVERLAP: i64 = 256;
+/// Ids that are told apart from new ones: all that a queue, a page and the overlap can hold.
+const REMEMBERED: usize = 2_048;
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone)]
 pub struct Live {
     engine: Engine,
-    sender: broadcast::Sender<Arc<EventView>>,
+    sender: broadcast::Sender<Heard>,
     stopping: CancellationToken,
     watchers: Arc<Semaphore>,
     _listener: Arc<AbortOnDrop>,
+}
+
+#[derive(Debug, Clone)]
+struct Heard {
+    event: Arc<EventView>,
+    /// Read from the journal after a connection was made: it may be older than a watcher.
+    caught_up: bool,
 }
 
 #[derive(Debug)]
@@ -62,16 +71,22 @@ impl Live {
     }
 
     /// A feed of everything from now on, or from after `last_id` on.
-    pub fn watch(&self, last_id: Option<i64>) -> Result<Feed> {
+    pub async fn watch(&self, last_id: Option<i64>) -> Result<Feed> {
         let permit = Arc::clone(&self.watchers).try_acquire_owned().map_err(|_| {
             ApiError::unavailable(format!("{WATCHERS_MAX} streams are open already")).hint("close some pages")
         })?;
         let mut ticks = interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        // Subscribed before the journal is read, so that nothing falls between the two.
+        let receiver = self.sender.subscribe();
+        let since = match last_id {
+            Some(id) => id,
+            None => newest_id(&self.engine).await?,
+        };
         Ok(Feed {
             engine: self.engine.clone(),
-            // Subscribed before the journal is read, so that nothing falls between the two.
-            receiver: self.sender.subscribe(),
+            receiver,
+            since,
             stopping: self.stopping.clone(),
             ticks,
             catch_up_after: last_id,
@@ -86,9 +101,11 @@ impl Live {
 #[derive(Debug)]
 pub struct Feed {
     engine: Engine,
-    receiver: broadcast::Receiver<Arc<EventView>>,
+    receiver: broadcast::Receiver<Heard>,
     stopping: CancellationToken,
     ticks: Interval,
+    /// The watcher knows everything up to here.
+    since: i64,
     catch_up_after: Option<i64>,
     queue: VecDeque<Arc<EventView>>,
     sent: Sent,
@@ -118,10 +135,11 @@ impl Feed {
             tokio::select! {
                 () = self.stopping.cancelled() => return None,
                 received = self.receiver.recv() => match received {
-                    Ok(event) => self.queue.push_back(event),
+                    Ok(Heard { event, caught_up }) if !caught_up || event.id > self.since => self.queue.push_back(event),
+                    Ok(_) => {}
                     Err(broadcast::error::RecvError::Lagged(missed)) => {
                         tracing::info!(missed, "a live stream lagged and reads the journal");
-                        self.catch_up_after = Some(self.sent.newest.saturating_sub(OVERLAP));
+                        self.catch_up_after = Some(self.sent.newest.saturating_sub(OVERLAP).max(self.since));
                     }
                     Err(broadcast::error::RecvError::Closed) => return None,
                 },
@@ -146,7 +164,7 @@ impl Feed {
     }
 }
 
-/// The ids a watcher was sent, as far back as any catching up can look.
+/// The ids that were sent, as far back as any catching up can look.
 #[derive(Debug, Default)]
 struct Sent {
     recent: VecDeque<i64>,
@@ -156,25 +174,24 @@ struct Sent {
 impl Sent {
     /// Whether the id is new.
     fn insert(&mut self, id: i64) -> bool {
-        const KEPT: usize = BEHIND_MAX + PAGE as usize + OVERLAP as usize;
         if id <= self.newest && self.recent.contains(&id) {
             return false;
         }
         self.newest = self.newest.max(id);
         self.recent.push_back(id);
-        if self.recent.len() > KEPT {
+        if self.recent.len() > REMEMBERED {
             self.recent.pop_front();
         }
         true
     }
 }
 
-async fn listen(engine: Engine, sender: broadcast::Sender<Arc<EventView>>, stopping: CancellationToken) {
-    let mut newest = None;
+async fn listen(engine: Engine, sender: broadcast::Sender<Heard>, stopping: CancellationToken) {
+    let mut passed_on = Sent::default();
     loop {
         let result = tokio::select! {
             () = stopping.cancelled() => return,
-            result = listen_once(&engine, &sender, &mut newest) => result,
+            result = listen_once(&engine, &sender, &mut passed_on) => result,
         };
         match result {
             Ok(()) => tracing::info!("the live stream's connection was lost and is made anew"),
@@ -187,28 +204,31 @@ async fn listen(engine: Engine, sender: broadcast::Sender<Arc<EventView>>, stopp
     }
 }
 
-/// Until the connection is lost. `newest` is the newest id passed on: what came to be while there
-/// was no connection is read from the journal.
+/// Until the connection is lost. What came to be while there was no connection is read from the
+/// journal; `passed_on` tells it from what was passed on before.
 async fn listen_once(
     engine: &Engine,
-    sender: &broadcast::Sender<Arc<EventView>>,
-    newest: &mut Option<i64>,
+    sender: &broadcast::Sender<Heard>,
+    passed_on: &mut Sent,
 ) -> Result<(), EngineError> {
     let mut listener = PgListener::connect_with(engine.pool()).await?;
     listener.eager_reconnect(false);
     listener.listen(CHANNEL).await?;
-    match *newest {
-        None => *newest = Some(newest_id(engine).await?),
-        Some(mut after) => loop {
-            let page = events_after(engine, after, PAGE).await?;
-            let Some(last) = page.last().map(|event| event.id) else {
-                break;
-            };
-            for event in page {
-                pass_on(sender, newest, event);
-            }
-            after = last;
-        },
+    // Listening began before this, so that nothing falls between the two.
+    let newest = if passed_on.newest > 0 {
+        passed_on.newest
+    } else {
+        newest_id(engine).await?
+    };
+    let mut after = newest.saturating_sub(OVERLAP);
+    loop {
+        let page = events_after(engine, after, PAGE).await?;
+        let Some(last) = page.last().map(|event| event.id) else {
+            break;
+        };
+        page.into_iter()
+            .for_each(|event| pass_on(sender, passed_on, event, true));
+        after = last;
     }
     while let Some(notification) = listener.try_recv().await? {
         let Ok(id) = notification.payload().parse::<i64>() else {
@@ -220,16 +240,10 @@ async fn listen_once(
             .into_iter()
             .filter(|event| event.id == id)
         {
-            pass_on(sender, newest, event);
+            pass_on(sender, passed_on, event, false);
         }
     }
     Ok(())
-}
-
-fn pass_on(sender: &broadcast::Sender<Arc<EventView>>, newest: &mut Option<i64>, event: EventView) {
-    *newest = Some(newest.map_or(event.id, |id| id.max(event.id)));
-    // Nobody watching is no failure.
-    let _ = sender.send(Arc::new(event));
 }
 
 async fn events_after(engine: &Engine, after: i64, limit: u32) -> Result<Vec<EventView>, EngineError> {
@@ -242,4 +256,14 @@ async fn newest_id(engine: &Engine) -> Result<i64, EngineError> {
         .await?
         .first()
         .map_or(0, |event| event.id))
+}
+
+fn pass_on(sender: &broadcast::Sender<Heard>, passed_on: &mut Sent, event: EventView, caught_up: bool) {
+    if passed_on.insert(event.id) {
+        // Nobody watching is no failure.
+        let _ = sender.send(Heard {
+            event: Arc::new(event),
+            caught_up,
+        });
+    }
 }

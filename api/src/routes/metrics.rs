@@ -7,7 +7,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use chrono::Utc;
 use http::header::CONTENT_TYPE;
-use remediation::LiveLimit;
+use remediation::read::{OutboxDepth, Run, RunFilter};
+use remediation::{LiveLimit, RunState};
 use slo_engine::duration;
 use slo_engine::read::{self, Slo, Source};
 
@@ -17,22 +18,35 @@ use crate::views::{ReadinessView, measured, number};
 
 pub async fn show(State(state): State<AppState>) -> Response {
     let now = Utc::now();
-    let (slos, sources, limits) = tokio::join!(
+    let open_runs = RunFilter {
+        open: true,
+        limit: Some(500),
+        ..RunFilter::default()
+    };
+    let (slos, sources, limits, open, outbox) = tokio::join!(
         read::slos(&state.pool, now),
         read::sources(&state.pool, now),
         state.limits.list(),
+        remediation::read::runs(&state.pool, &open_runs),
+        remediation::read::outbox_depth(&state.pool),
     );
     let mut page = Exposition::default();
     process(&mut page, &state);
     let mut parts = Vec::new();
     write(&mut page, &mut parts, "objectives", slos, |page, slos| {
-        objectives(page, &slos)
+        objectives(page, &slos);
     });
     write(&mut page, &mut parts, "sources", sources, |page, found| {
-        self::sources(page, &found)
+        self::sources(page, &found);
     });
     write(&mut page, &mut parts, "limits", limits, |page, live| {
-        self::limits(page, &live)
+        self::limits(page, &live);
+    });
+    write(&mut page, &mut parts, "runs", open, |page, open| {
+        runs(page, &open);
+    });
+    write(&mut page, &mut parts, "outbox", outbox, |page, depth| {
+        self::outbox(page, depth);
     });
     page.family(
         "slowburn_scrape_ok",
@@ -75,18 +89,23 @@ fn process(page: &mut Exposition, state: &AppState) {
             .iter()
             .map(|check| (vec![("check", check.name.as_str())], check.ready)),
     );
-    let (batches, values) = state.ingest.read();
     page.family(
         "slowburn_ingest_batches_total",
         Kind::Counter,
         "Batches of measurements by what became of them.",
-        batches.map(|(outcome, count)| (vec![("outcome", outcome)], count)),
+        state
+            .ingest
+            .batches()
+            .map(|(outcome, count)| (vec![("outcome", outcome)], count)),
     );
     page.family(
         "slowburn_ingest_values_total",
         Kind::Counter,
         "Values in booked batches by what became of them.",
-        values.map(|(outcome, count)| (vec![("outcome", outcome)], count)),
+        state
+            .ingest
+            .values()
+            .map(|(outcome, count)| (vec![("outcome", outcome)], count)),
     );
     let connections = u64::from(state.pool.size());
     let idle = u64::try_from(state.pool.num_idle())
@@ -240,6 +259,35 @@ fn limits(page: &mut Exposition, live: &[LiveLimit]) {
                 )
             })
         }),
+    );
+}
+
+fn runs(page: &mut Exposition, open: &[Run]) {
+    let count = |state: RunState| {
+        u64::try_from(open.iter().filter(|run| run.state == state).count()).unwrap_or(u64::MAX)
+    };
+    page.family(
+        "slowburn_runs_open",
+        Kind::Gauge,
+        "Runs of runbooks that are not over, by state. At most 500 are counted.",
+        RunState::ALL
+            .iter()
+            .filter(|state| !state.is_final())
+            .map(|state| (vec![("state", state.as_str())], count(*state))),
+    );
+}
+
+fn outbox(page: &mut Exposition, depth: OutboxDepth) {
+    let rows = [
+        ("pending", depth.pending),
+        ("delivered", depth.delivered),
+        ("failed", depth.failed),
+    ];
+    page.family(
+        "slowburn_outbox_rows",
+        Kind::Gauge,
+        "Notifications kept, by what became of them.",
+        rows.map(|(state, count)| (vec![("state", state)], count)),
     );
 }
 

@@ -34,7 +34,7 @@ pub async fn stream(
                 .ok_or_else(|| ApiError::bad_request("`Last-Event-ID` is not the id of an event"))?,
         ),
     };
-    let feed = live.watch(last_id)?;
+    let feed = live.watch(last_id).await?;
     let hello = stream::iter([Ok(Event::default()
         .retry(Duration::from_secs(2))
         .comment("slowburn"))]);

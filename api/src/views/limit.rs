@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use remediation::LiveLimit;
+use remediation::read::OwnedLimit;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -26,10 +27,20 @@ pub struct LimitView {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ClearedView {
     pub cleared: u64,
+    pub runs_cancelled: u64,
 }
 
-impl LimitView {
-    pub fn new(live: LiveLimit, run_id: Option<i64>) -> Self {
+impl From<remediation::Cleared> for ClearedView {
+    fn from(cleared: remediation::Cleared) -> Self {
+        Self {
+            cleared: cleared.limits,
+            runs_cancelled: cleared.runs_cancelled,
+        }
+    }
+}
+
+impl From<OwnedLimit> for LimitView {
+    fn from(OwnedLimit { live, run_id }: OwnedLimit) -> Self {
         let LiveLimit {
             limit,
             passed,
@@ -46,7 +57,7 @@ impl LimitView {
             passed,
             dropped,
             mode: mode.to_string(),
-            run_id,
+            run_id: run_id.map(|id| id.0),
         }
     }
 }
