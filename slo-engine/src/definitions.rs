@@ -9,12 +9,14 @@
 //! [`collect`] (what documents say about each other). A pass goes on after a mistake.
 
 mod collect;
+mod default_tiers;
 mod diagnostic;
 mod document;
 mod draft;
 mod expand;
 mod files;
 mod indicator;
+mod metric_source;
 pub mod node;
 mod openslo;
 mod ratio;
@@ -30,11 +32,12 @@ use crate::service::WatchedService;
 use document::{Envelope, OPENSLO, Place, SLOWBURN};
 
 pub use collect::ROUTES_MAX;
+pub use default_tiers::default_tiers;
 pub use diagnostic::{Diagnostic, DiagnosticSeverity, Diagnostics};
 pub use expand::expand;
 pub use files::FILES_MAX;
 pub use node::{Fields, Node, Position, Report, Value};
-pub use tiers::{TIERS_MAX, default_tiers};
+pub use tiers::TIERS_MAX;
 pub use yaml::{ALIAS_NODES_MAX, FILE_BYTES_MAX, NESTING_MAX};
 
 /// What the files define.

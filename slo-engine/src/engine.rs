@@ -210,7 +210,11 @@ impl Engine {
     ///
     /// # Errors
     /// When the batch is dated in the future, or the database fails.
-    pub async fn ingest_at(&self, batch: &Batch, received_at: DateTime<Utc>) -> Result<Ingested, IngestError> {
+    pub async fn ingest_at(
+        &self,
+        batch: &Batch,
+        received_at: DateTime<Utc>,
+    ) -> Result<Ingested, IngestError> {
         store::ingest::ingest(self, batch, received_at).await
     }
 

@@ -201,7 +201,11 @@ impl std::fmt::Display for Freeze {
         match self {
             Self::NoData => f.write_str("no source is expected to watch it"),
             Self::Coverage(coverage) => {
-                write!(f, "only {} % of the time was watched", (coverage * Decimal::ONE_HUNDRED).round_dp(1).normalize())
+                write!(
+                    f,
+                    "only {} % of the time was watched",
+                    (coverage * Decimal::ONE_HUNDRED).round_dp(1).normalize()
+                )
             }
         }
     }

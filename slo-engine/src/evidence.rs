@@ -17,7 +17,10 @@ pub fn chance(total: u64, bad: u64, ratio: f64) -> f64 {
         return 1.0;
     }
     // P(X >= k) is the regularized incomplete beta function I_p(k, n - k + 1).
-    #[expect(clippy::cast_precision_loss, reason = "counts beyond 2^53 differ by no visible chance")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts beyond 2^53 differ by no visible chance"
+    )]
     let (k, rest) = (bad as f64, (total - bad) as f64 + 1.0);
     regularized_beta(ratio, k, rest)
 }
@@ -136,7 +139,10 @@ mod tests {
             for bad in 0..=total {
                 let exact = 1.0 - below;
                 let found = chance(u64::from(total), u64::from(bad), ratio);
-                assert!((found - exact).abs() < 1e-10, "n={total} p={ratio} k={bad}: {found} is not {exact}");
+                assert!(
+                    (found - exact).abs() < 1e-10,
+                    "n={total} p={ratio} k={bad}: {found} is not {exact}"
+                );
                 below += term;
                 term *= f64::from(total - bad) / f64::from(bad + 1) * ratio / (1.0 - ratio);
             }

@@ -16,6 +16,7 @@ mod name;
 pub mod objective;
 pub mod read;
 pub mod report;
+mod route;
 pub mod service;
 mod status;
 mod store;

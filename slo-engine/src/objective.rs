@@ -55,7 +55,7 @@ pub struct Sli {
 pub enum SliKind {
     /// Good and total by how requests ended. What is in neither is left out.
     Ratio { good: StatusSet, total: StatusSet },
-    /// Good within the threshold, bad past it (DESIGN rule 3).
+    /// Good within the threshold, bad past it.
     Latency { clock: Clock, threshold: Duration },
 }
 
@@ -100,7 +100,7 @@ impl Sli {
         }
     }
 
-    /// The default availability of a service (DESIGN rule 2).
+    /// The default availability of a service.
     #[must_use]
     pub fn availability() -> Self {
         Self {

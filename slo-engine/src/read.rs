@@ -17,12 +17,13 @@ use crate::window::WindowCounts;
 mod alert;
 mod event;
 mod service;
+mod service_counts;
 mod slo;
 
 pub use alert::{alert, alerts};
 pub use event::events;
 pub use service::{service, services, sources};
-pub use slo::{slo, slo_series, slos};
+pub use slo::{COURSE_MAX, slo, slo_series, slos};
 
 /// Who counts, and how far behind it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +138,8 @@ pub struct Slo {
     /// Every window of the tiers, short before long.
     pub burn: Vec<Burn>,
     pub state: SloState,
-    /// At the burn rate of the last hour.
+    /// At the burn rate of the first tier's long window; `None` when that does not spend the budget
+    /// within a period.
     pub exhausts_at: Option<DateTime<Utc>>,
     pub tiers: Vec<TierState>,
 }
@@ -155,7 +157,7 @@ crate::measurement::words!(
     SloState, "SLO state", {
         Ok => "ok",
         NoData => "no_data",
-        /// The last hour spends faster than the period allows.
+        /// The first tier's long window spends faster than the period allows.
         Burning => "burning",
         /// The period's budget is spent.
         Exhausted => "exhausted",

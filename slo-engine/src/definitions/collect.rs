@@ -6,7 +6,7 @@ use super::document::Place;
 use super::draft::{IndicatorDraft, ObjectiveDraft, ServiceDraft};
 use super::indicator::{Counts, Indicator};
 use super::node::{Position, Report, nearest, quoted};
-use super::tiers;
+use super::{default_tiers::default_tiers, tiers};
 use crate::duration;
 use crate::measurement::{Route, ServiceName};
 use crate::objective::{Objective, SliKind};
@@ -163,7 +163,7 @@ pub(super) fn objective(
             tiers::build(drafts, draft.target, draft.period, report),
             Vec::new(),
         ),
-        None => tiers::default_tiers(draft.target, draft.period),
+        None => default_tiers(draft.target, draft.period),
     };
     if tiers.is_empty() && draft.tiers.is_none() {
         let notes: Vec<String> = tier_notes.iter().map(ToString::to_string).collect();

@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use super::Definitions;
-use super::tiers::{default_name, default_tiers};
+use super::default_tiers::{default_name, default_tiers};
 use crate::duration;
 use crate::objective::{Objective, Sli, SliKind, StatusSet, Tier};
 use crate::service::{DEFAULT_TIMEOUT, WatchedService};

@@ -3,11 +3,8 @@
 //! In: the spec of an SLI, or an inline indicator. Out: an [`Indicator`]: an [`Sli`], or a latency
 //! whose threshold the objective still has to name.
 
-use std::time::Duration;
-
-use rust_decimal::Decimal;
-
-use super::node::{Fields, Node, Position, Report, shorten};
+use super::metric_source::Selection;
+use super::node::{Node, Position, Report};
 use crate::measurement::{Clock, Role, Route, ServiceName};
 use crate::objective::{Sli, SliKind, StatusSet};
 
@@ -38,9 +35,6 @@ impl Indicator {
         }
     }
 }
-
-/// Longest latency threshold that can be asked for.
-pub(super) const THRESHOLD_MAX: Duration = Duration::from_secs(3600);
 
 /// Reads the spec of an SLI. `sources` are the data sources of type `slowburn` that refs may name.
 pub(super) fn read(spec: &Node, title: &str, sources: &[&str], report: &mut Report) -> Option<Indicator> {
@@ -300,169 +294,4 @@ fn threshold_metric(node: &Node, sources: &[&str], report: &mut Report) -> Optio
         counts: Counts::LatencyOf(clock),
         at: node.at,
     })
-}
-
-/// The keys of one metric source, ANDed (DESIGN rule 17).
-struct Selection {
-    service: Option<(ServiceName, Position)>,
-    role: Role,
-    route: Option<Route>,
-    status: Option<(StatusSet, Position)>,
-    clock: Option<(Clock, Position)>,
-    below: Option<(Duration, Position)>,
-}
-
-impl Selection {
-    /// Reads `{metricSource: {type, metricSourceRef, spec}}`.
-    fn read(node: &Node, what: &str, sources: &[&str], report: &mut Report) -> Option<Self> {
-        let mut fields = node.fields(what, report)?;
-        let source = fields.required("metricSource", report);
-        fields.finish(report);
-        let mut fields = source?.fields("metricSource", report)?;
-        let reference = fields.optional("metricSourceRef");
-        let kind = fields.optional("type");
-        let spec = fields.required("spec", report);
-        let known = match (kind, reference) {
-            (Some(kind), _) => check_type(kind, report),
-            (None, Some(reference)) => check_reference(reference, sources, report),
-            (None, None) => {
-                report.error(
-                    fields.at(),
-                    "metricSource has no `type`",
-                    Some("write `type: slowburn`".to_owned()),
-                );
-                None
-            }
-        };
-        fields.finish(report);
-        known?;
-        Self::spec(spec?.fields("metricSource of type `slowburn`", report)?, report)
-    }
-
-    fn spec(mut fields: Fields<'_>, report: &mut Report) -> Option<Self> {
-        let service = fields
-            .optional("service")
-            .map(|n| n.parse("service", report).map(|name| (name, n.at)));
-        let role = fields
-            .optional("role")
-            .map(|n| word(n, "role", Role::ALL, report));
-        let route = fields.optional("route").map(|n| n.parse("route", report));
-        let status = fields
-            .optional("status")
-            .map(|n| status(n, report).map(|set| (set, n.at)));
-        let clock = fields
-            .optional("clock")
-            .map(|n| word(n, "clock", Clock::ALL, report).map(|c| (c, n.at)));
-        let below = fields
-            .optional("below")
-            .map(|n| below(n, report).map(|d| (d, n.at)));
-        // An unknown key may be a misspelt one, so what the others mean is not judged.
-        if !fields.finish(report) {
-            return None;
-        }
-        Some(Self {
-            service: service.map_or(Some(None), |s| s.map(Some))?,
-            role: role.unwrap_or(Some(Role::Server))?,
-            route: route.map_or(Some(None), |r| r.map(Some))?,
-            status: status.map_or(Some(None), |s| s.map(Some))?,
-            clock: clock.map_or(Some(None), |c| c.map(Some))?,
-            below: below.map_or(Some(None), |b| b.map(Some))?,
-        })
-    }
-}
-
-fn check_type(kind: &Node, report: &mut Report) -> Option<()> {
-    let text = kind.text("type", report)?;
-    if text == "slowburn" {
-        return Some(());
-    }
-    let hint = "write `type: slowburn` with `spec: {service, role, route, status, clock, below}`".to_owned();
-    let message = format!(
-        "metric sources of type `{}` are not read: slowburn measures in the kernel",
-        shorten(text)
-    );
-    report.error(kind.at, message, Some(hint));
-    None
-}
-
-fn check_reference(reference: &Node, sources: &[&str], report: &mut Report) -> Option<()> {
-    let name = reference.text("metricSourceRef", report)?;
-    if sources.contains(&name) {
-        return Some(());
-    }
-    let hint = "write `type: slowburn` instead".to_owned();
-    let message = format!(
-        "`metricSourceRef` is `{}`, but no DataSource of type `slowburn` has that name",
-        shorten(name)
-    );
-    report.error(reference.at, message, Some(hint));
-    None
-}
-
-/// Reads one of a few words.
-pub(super) fn word<T>(node: &Node, what: &str, all: &[T], report: &mut Report) -> Option<T>
-where
-    T: std::fmt::Display + Copy,
-{
-    let text = node.text(what, report)?;
-    let found = all.iter().find(|word| word.to_string() == text);
-    if found.is_none() {
-        let words: Vec<String> = all.iter().map(|word| format!("`{word}`")).collect();
-        node.wrong(what, &format!("one of {}", words.join(", ")), None, report);
-    }
-    found.copied()
-}
-
-/// Reads `2xx`, `404` or a list of such.
-fn status(node: &Node, report: &mut Report) -> Option<StatusSet> {
-    let mut set = StatusSet::default();
-    let mut good = true;
-    for item in node.one_or_many() {
-        let added = item.scalar().map(|word| set.add_word(&word));
-        if !matches!(added, Some(Ok(()))) {
-            let expected = "a status code from 100 to 599, a class such as `2xx`, `unanswered`, `reset_by_server`, \
-                            `closed_unanswered`, `timed_out`, `client_gave_up` or `unknown`";
-            item.wrong("status", expected, None, report);
-            good = false;
-        }
-    }
-    if good && set.is_empty() {
-        node.wrong("status", "at least one status", None, report);
-        good = false;
-    }
-    good.then_some(set)
-}
-
-/// Reads a latency threshold.
-pub(super) fn below(node: &Node, report: &mut Report) -> Option<Duration> {
-    let span = node.duration("below", report)?;
-    check_threshold(span, node.at, "below", report)
-}
-
-/// The threshold a `value` in seconds states.
-pub(super) fn seconds(value: Decimal, at: Position, report: &mut Report) -> Option<Duration> {
-    let micros = value.checked_mul(Decimal::from(1_000_000)).map(|n| n.normalize());
-    let micros = micros
-        .filter(|n| n.scale() == 0)
-        .and_then(|n| u64::try_from(n).ok());
-    match micros {
-        Some(micros) => check_threshold(Duration::from_micros(micros), at, "value", report),
-        None => {
-            let message = format!("`value` is `{value}`, expected seconds above 0, to the microsecond");
-            report.error(at, message, None);
-            None
-        }
-    }
-}
-
-fn check_threshold(span: Duration, at: Position, what: &str, report: &mut Report) -> Option<Duration> {
-    if span <= THRESHOLD_MAX && !span.is_zero() && span.subsec_nanos().is_multiple_of(1000) {
-        return Some(span);
-    }
-    report.error(
-        at,
-        format!("`{what}` is out of range, expected whole microseconds from `1us` to `1h`"),
-        None,
-    );
-    None
 }

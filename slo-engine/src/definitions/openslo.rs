@@ -9,7 +9,8 @@ use super::draft::{
     IndicatorDraft, ObjectiveDraft, ServiceDraft, Value, check_match, check_period, check_timeout,
     description,
 };
-use super::indicator::{self, Indicator, seconds};
+use super::indicator::{self, Indicator};
+use super::metric_source::seconds;
 use super::node::{Fields, Node, Position, Report, shorten};
 use super::{ratio, tiers};
 use crate::duration;

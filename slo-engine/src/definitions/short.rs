@@ -10,7 +10,8 @@ use super::draft::{
     DEFAULT_PERIOD, IndicatorDraft, ObjectiveDraft, ServiceDraft, check_match, check_period, check_timeout,
     description,
 };
-use super::indicator::{Counts, Indicator, below, word};
+use super::indicator::{Counts, Indicator};
+use super::metric_source::{below, word};
 use super::node::{Fields, Node, Position, Report, Value};
 use super::tiers::{self, TierDraft};
 use super::{document::Place, ratio};

@@ -1,22 +1,70 @@
 //! Alerts, newest first.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use super::Alert;
 use crate::alert::{AlertId, AlertState};
 use crate::engine::EngineError;
+use crate::store::{alert::evidence_from_json, parse};
+
+#[derive(Debug)]
+struct Row {
+    alert_id: i64,
+    objective: String,
+    service: String,
+    tier: String,
+    severity: String,
+    state: String,
+    opened_at: DateTime<Utc>,
+    fired_at: Option<DateTime<Utc>>,
+    resolved_at: Option<DateTime<Utc>>,
+    evidence: serde_json::Value,
+    traceparent: Option<String>,
+}
+
+impl TryFrom<Row> for Alert {
+    type Error = EngineError;
+
+    fn try_from(row: Row) -> Result<Self, EngineError> {
+        Ok(Self {
+            id: AlertId(row.alert_id),
+            objective: parse("objective.name", &row.objective)?,
+            service: parse("service.name", &row.service)?,
+            tier: parse("alert.tier", &row.tier)?,
+            severity: parse("alert.severity", &row.severity)?,
+            state: parse("alert.state", &row.state)?,
+            opened_at: row.opened_at,
+            fired_at: row.fired_at,
+            resolved_at: row.resolved_at,
+            evidence: evidence_from_json(row.evidence)?,
+            traceparent: row.traceparent,
+        })
+    }
+}
 
 /// The latest alerts, newest first; with `state`, only those.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn alerts(
-    pool: &PgPool,
-    state: Option<AlertState>,
-    limit: u32,
-) -> Result<Vec<Alert>, EngineError> {
-    let _ = (pool, state, limit);
-    Err(sqlx::Error::WorkerCrashed.into())
+pub async fn alerts(pool: &PgPool, state: Option<AlertState>, limit: u32) -> Result<Vec<Alert>, EngineError> {
+    let rows = sqlx::query_as!(
+        Row,
+        "select a.alert_id, o.name as objective, s.name as service, a.tier, a.severity, a.state, a.opened_at,
+                a.fired_at, a.resolved_at, a.evidence, a.traceparent
+         from alert a
+         join objective o using (objective_id)
+         join objective_generation g on g.objective_id = a.objective_id and g.generation = a.generation
+         join service s using (service_id)
+         where $1::text is null or a.state = $1
+         order by a.opened_at desc, a.alert_id desc
+         limit $2",
+        state.map(AlertState::as_str),
+        i64::from(limit)
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(Alert::try_from).collect()
 }
 
 /// One alert; `None` when there is none with this id.
@@ -24,6 +72,18 @@ pub async fn alerts(
 /// # Errors
 /// When the database fails.
 pub async fn alert(pool: &PgPool, id: AlertId) -> Result<Option<Alert>, EngineError> {
-    let _ = (pool, id);
-    Err(sqlx::Error::WorkerCrashed.into())
+    let row = sqlx::query_as!(
+        Row,
+        "select a.alert_id, o.name as objective, s.name as service, a.tier, a.severity, a.state, a.opened_at,
+                a.fired_at, a.resolved_at, a.evidence, a.traceparent
+         from alert a
+         join objective o using (objective_id)
+         join objective_generation g on g.objective_id = a.objective_id and g.generation = a.generation
+         join service s using (service_id)
+         where a.alert_id = $1",
+        id.0
+    )
+    .fetch_optional(pool)
+    .await?;
+    row.map(Alert::try_from).transpose()
 }

@@ -1,9 +1,38 @@
 //! Events, in order.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use super::RecordedEvent;
 use crate::engine::EngineError;
+use crate::store::parse;
+
+#[derive(Debug)]
+struct Row {
+    event_id: i64,
+    at: DateTime<Utc>,
+    kind: String,
+    subject: String,
+    message: String,
+    data: serde_json::Value,
+    traceparent: Option<String>,
+}
+
+impl TryFrom<Row> for RecordedEvent {
+    type Error = EngineError;
+
+    fn try_from(row: Row) -> Result<Self, EngineError> {
+        Ok(Self {
+            id: row.event_id,
+            at: row.at,
+            kind: parse("event.kind", &row.kind)?,
+            subject: row.subject,
+            message: row.message,
+            data: row.data,
+            traceparent: row.traceparent,
+        })
+    }
+}
 
 /// With `after`, the events that follow it, oldest first. Without, the latest, newest first.
 ///
@@ -15,6 +44,33 @@ pub async fn events(
     subject: Option<&str>,
     limit: u32,
 ) -> Result<Vec<RecordedEvent>, EngineError> {
-    let _ = (pool, after, subject, limit);
-    Err(sqlx::Error::WorkerCrashed.into())
+    let rows = if let Some(after) = after {
+        sqlx::query_as!(
+            Row,
+            "select event_id, at, kind, subject, message, data, traceparent
+             from event
+             where event_id > $1 and ($2::text is null or subject = $2)
+             order by event_id
+             limit $3",
+            after,
+            subject,
+            i64::from(limit)
+        )
+        .fetch_all(pool)
+        .await?
+    } else {
+        sqlx::query_as!(
+            Row,
+            "select event_id, at, kind, subject, message, data, traceparent
+             from event
+             where $1::text is null or subject = $1
+             order by event_id desc
+             limit $2",
+            subject,
+            i64::from(limit)
+        )
+        .fetch_all(pool)
+        .await?
+    };
+    rows.into_iter().map(RecordedEvent::try_from).collect()
 }

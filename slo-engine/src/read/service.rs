@@ -1,13 +1,19 @@
 //! Services and sources.
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
 use sqlx::PgPool;
 
-use super::{Service, ServiceDetail, Source};
+use super::service_counts::{Counted, Counts, Latencies, Request};
+use super::slo::{COURSE_MAX, slo_series, slos};
+use super::{Endpoint, RouteCounts, Service, ServiceCourse, ServiceDetail, Slo, SloState, Source};
 use crate::engine::EngineError;
-use crate::measurement::ServiceName;
+use crate::measurement::{Gauge, Role, ServiceName};
+use crate::store::{interval, micros, parse};
 
 /// Every service over the window that ends now.
 ///
@@ -18,8 +24,8 @@ pub async fn services(
     window: Duration,
     now: DateTime<Utc>,
 ) -> Result<Vec<Service>, EngineError> {
-    let _ = (pool, window, now);
-    Err(sqlx::Error::WorkerCrashed.into())
+    let now = micros(now);
+    read(pool, Request::whole(None, window, now)).await
 }
 
 /// One service; `None` when there is none of this name.
@@ -32,8 +38,239 @@ pub async fn service(
     window: Duration,
     now: DateTime<Utc>,
 ) -> Result<Option<ServiceDetail>, EngineError> {
-    let _ = (pool, name, window, now);
-    Err(sqlx::Error::WorkerCrashed.into())
+    let now = micros(now);
+    let Some(service) = read(pool, Request::whole(Some(name), window, now)).await?.pop() else {
+        return Ok(None);
+    };
+    let step = step(window);
+    let stepped = Request {
+        step,
+        ..Request::whole(Some(name), window, now)
+    };
+    let counts = Counts::read(pool, stepped).await?;
+    let latencies = Latencies::read(pool, stepped).await?;
+    let role = counts.role(name);
+    let mut course = course(&counts, &latencies, name, role, stepped);
+    course.coverage = coverage(pool, &service, &course, stepped).await?;
+    let routes = counts
+        .routes(name, role)
+        .into_iter()
+        .map(|(route, counted)| RouteCounts {
+            requests: counted.requests,
+            errors: counted.errors,
+            p50_ms: latencies.quantile(name, role, Some(&route), None, 0.5),
+            p99_ms: latencies.quantile(name, role, Some(&route), None, 0.99),
+            statuses: counted.statuses.into_iter().collect(),
+            route,
+        })
+        .collect();
+    Ok(Some(ServiceDetail {
+        service,
+        course,
+        routes,
+    }))
+}
+
+/// Sixty steps or more, of whole seconds that people like.
+fn step(window: Duration) -> Duration {
+    const STEPS: [u64; 9] = [1, 5, 10, 15, 30, 60, 300, 900, 3600];
+    let finest = window.as_secs() / 90;
+    let step = STEPS.into_iter().find(|step| *step >= finest).unwrap_or(86_400);
+    Duration::from_secs(step).max(window / COURSE_MAX)
+}
+
+fn course(
+    counts: &Counts,
+    latencies: &Latencies,
+    name: &ServiceName,
+    role: Role,
+    request: Request<'_>,
+) -> ServiceCourse {
+    let mut course = ServiceCourse {
+        step: request.step,
+        ..ServiceCourse::default()
+    };
+    for (index, at) in (0_i32..).zip(request.ends()) {
+        let counted = counts.sum(name, role, Some(index));
+        course.at.push(at);
+        course.requests.push(counted.requests);
+        course.errors.push(counted.errors);
+        course.retransmits.push(counted.retransmits);
+        course
+            .p50_ms
+            .push(latencies.quantile(name, role, None, Some(index), 0.5));
+        course
+            .p99_ms
+            .push(latencies.quantile(name, role, None, Some(index), 0.99));
+    }
+    course
+}
+
+/// Coverage is kept with the ledger: any objective of the service has it.
+async fn coverage(
+    pool: &PgPool,
+    service: &Service,
+    course: &ServiceCourse,
+    request: Request<'_>,
+) -> Result<Vec<Option<f64>>, EngineError> {
+    let none = vec![None; course.at.len()];
+    let Some(objective) = service.objectives.first() else {
+        return Ok(none);
+    };
+    let of_objective = slo_series(pool, objective, request.from, request.to, request.step).await?;
+    Ok(of_objective.map_or(none, |found| {
+        let by_end: HashMap<_, _> = found.at.into_iter().zip(found.coverage).collect();
+        course
+            .at
+            .iter()
+            .map(|at| by_end.get(at).copied().flatten().and_then(|share| share.to_f64()))
+            .collect()
+    }))
+}
+
+async fn read(pool: &PgPool, request: Request<'_>) -> Result<Vec<Service>, EngineError> {
+    let now = request.to;
+    let names = sqlx::query_scalar!(
+        "select name from service where $1::text is null or name = $1 order by name",
+        request.service.map(ServiceName::as_str)
+    )
+    .fetch_all(pool)
+    .await?;
+    let counts = Counts::read(pool, request).await?;
+    let latencies = Latencies::read(pool, request).await?;
+    let gauges = gauges(pool, now).await?;
+    let mut endpoints = endpoints(pool, request.service).await?;
+    let mut of_service: HashMap<ServiceName, Vec<Slo>> = HashMap::new();
+    for slo in slos(pool, now).await? {
+        of_service.entry(slo.service.clone()).or_default().push(slo);
+    }
+    names
+        .into_iter()
+        .map(|name| {
+            let name: ServiceName = parse("service.name", &name)?;
+            let role = counts.role(&name);
+            let counted = counts.sum(&name, role, None);
+            let slos = of_service.remove(&name).unwrap_or_default();
+            let endpoints = endpoints.remove(&name).unwrap_or_default();
+            let gauge = |gauge: Gauge| gauges.get(&(name.clone(), role, gauge)).copied();
+            Ok(Service {
+                because: endpoints
+                    .first()
+                    .map(|endpoint: &Endpoint| endpoint.because.clone()),
+                endpoints,
+                requests: counted.requests,
+                errors: counted.errors,
+                requests_per_second: per_second(counted.requests, request),
+                error_ratio: ratio(&counted),
+                p50_ms: latencies.quantile(&name, role, None, None, 0.5),
+                p99_ms: latencies.quantile(&name, role, None, None, 0.99),
+                retransmits_per_second: per_second(counted.retransmits, request),
+                rtt_ms: gauge(Gauge::RttMicros).map(|gauge| gauge.mean / 1000.0),
+                in_flight: gauge(Gauge::InFlight).map(|gauge| gauge.sum),
+                overdue: gauge(Gauge::Overdue).map(|gauge| gauge.sum),
+                coverage: newest_coverage(&slos),
+                worst_state: slos.iter().map(|slo| slo.state).max().unwrap_or(SloState::Ok),
+                objectives: slos.into_iter().map(|slo| slo.name).collect(),
+                name,
+            })
+        })
+        .collect()
+}
+
+/// Coverage of the shortest window that any objective looks at: whether it is watched now.
+fn newest_coverage(slos: &[Slo]) -> Option<Decimal> {
+    slos.iter()
+        .filter_map(|slo| slo.burn.first())
+        .filter_map(|burn| burn.counts.coverage())
+        .min()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn per_second(count: u64, request: Request<'_>) -> f64 {
+    let seconds = (request.to - request.from).num_milliseconds().max(1) as f64 / 1000.0;
+    count as f64 / seconds
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+fn ratio(counted: &Counted) -> Option<f64> {
+    (counted.requests > 0).then(|| counted.errors as f64 / counted.requests as f64)
+}
+
+#[derive(Debug, Clone, Copy)]
+struct GaugeValue {
+    sum: f64,
+    mean: f64,
+}
+
+/// The latest values of sources that are not silent.
+async fn gauges(
+    pool: &PgPool,
+    now: DateTime<Utc>,
+) -> Result<HashMap<(ServiceName, Role, Gauge), GaugeValue>, EngineError> {
+    let rows = sqlx::query!(
+        r#"select s.name, g.role, g.gauge, sum(g.value) as "sum!", avg(g.value) as "mean!"
+           from gauge g
+           join service s using (service_id)
+           cross join engine_state e
+           where g.at >= $1::timestamptz - e.patience
+           group by s.name, g.role, g.gauge"#,
+        now
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let key = (
+                parse("service.name", &row.name)?,
+                parse("gauge.role", &row.role)?,
+                parse("gauge.gauge", &row.gauge)?,
+            );
+            Ok((
+                key,
+                GaugeValue {
+                    sum: row.sum,
+                    mean: row.mean,
+                },
+            ))
+        })
+        .collect()
+}
+
+/// Endpoints of sources that are not retired, newest first.
+async fn endpoints(
+    pool: &PgPool,
+    service: Option<&ServiceName>,
+) -> Result<BTreeMap<ServiceName, Vec<Endpoint>>, EngineError> {
+    let rows = sqlx::query!(
+        "select s.name as service, e.port, e.cgroup, e.executable, e.because, e.first_seen_at, src.name as source
+         from endpoint e
+         join service s using (service_id)
+         join source src using (source_id)
+         where e.ended_at is null and src.state <> 'retired' and ($1::text is null or s.name = $1)
+         order by e.first_seen_at desc, e.endpoint_id desc",
+        service.map(ServiceName::as_str)
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut endpoints: BTreeMap<ServiceName, Vec<Endpoint>> = BTreeMap::new();
+    for row in rows {
+        let endpoint = Endpoint {
+            port: u16::try_from(row.port).map_err(|_| EngineError::Unreadable {
+                column: "endpoint.port",
+                value: row.port.to_string(),
+            })?,
+            cgroup: row.cgroup,
+            executable: row.executable,
+            source: parse("source.name", &row.source)?,
+            because: row.because,
+            first_seen_at: row.first_seen_at,
+        };
+        endpoints
+            .entry(parse("service.name", &row.service)?)
+            .or_default()
+            .push(endpoint);
+    }
+    Ok(endpoints)
 }
 
 /// Every source that is not retired.
@@ -41,6 +278,48 @@ pub async fn service(
 /// # Errors
 /// When the database fails.
 pub async fn sources(pool: &PgPool, now: DateTime<Utc>) -> Result<Vec<Source>, EngineError> {
-    let _ = (pool, now);
-    Err(sqlx::Error::WorkerCrashed.into())
+    let rows = sqlx::query!(
+        r#"select name, host, first_contact_at, coalesce(last_at, first_contact_at) as "last_at!", shift_ms,
+                  offset_ms, state
+           from source
+           where state <> 'retired'
+           order by host, name"#
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Source {
+                id: parse("source.name", &row.name)?,
+                host: row.host,
+                first_contact_at: row.first_contact_at,
+                last_at: row.last_at,
+                lag_ms: (now - row.last_at).num_milliseconds() - row.shift_ms,
+                offset_ms: -row.offset_ms,
+                state: parse("source.state", &row.state)?,
+            })
+        })
+        .collect()
+}
+
+impl<'a> Request<'a> {
+    /// One step that is as long as the window.
+    fn whole(service: Option<&'a ServiceName>, window: Duration, now: DateTime<Utc>) -> Self {
+        Self {
+            service,
+            from: now - TimeDelta::from_std(window).unwrap_or_default(),
+            to: now,
+            step: window,
+        }
+    }
+
+    fn ends(self) -> impl Iterator<Item = DateTime<Utc>> {
+        let step = TimeDelta::from_std(self.step).unwrap_or(TimeDelta::days(1));
+        std::iter::successors(Some(self.from + step), move |at| at.checked_add_signed(step))
+            .take_while(move |at| *at <= self.to)
+    }
+
+    pub(super) fn step_interval(self) -> sqlx::postgres::types::PgInterval {
+        interval(self.step)
+    }
 }

@@ -1,21 +1,49 @@
 //! Objectives with their budgets.
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use rust_decimal::Decimal;
 use sqlx::PgPool;
+use sqlx::postgres::types::PgInterval;
 
-use super::{Slo, SloCourse};
+use super::{Burn, Slo, SloCourse, SloKind, SloState, TierState};
+use crate::alert::AlertState;
+use crate::budget::Budget;
 use crate::engine::EngineError;
-use crate::objective::ObjectiveName;
+use crate::evaluate::{EvaluationInput, Rules};
+use crate::objective::{ObjectiveName, Sli, SliKind, Target};
+use crate::store::{WindowRow, convert, count, evaluation, interval, micros, parse, span};
+use crate::window::WindowCounts;
+
+/// Points of a course: a finer step is widened, so that no request asks for more.
+pub const COURSE_MAX: u32 = 1000;
+
+#[derive(Debug)]
+struct Row {
+    name: String,
+    display_name: String,
+    description: String,
+    service: String,
+    sli: String,
+    target: Decimal,
+    period: PgInterval,
+    good: i64,
+    bad: i64,
+    from_at: DateTime<Utc>,
+    to_at: DateTime<Utc>,
+    expected_ms: i64,
+    covered_ms: i64,
+    lost: i64,
+}
 
 /// Every objective that is defined, by name.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn slos(pool: &PgPool, now: DateTime<Utc>) -> Result<Vec<Slo>, EngineError> {
-    let _ = (pool, now);
-    Err(sqlx::Error::WorkerCrashed.into())
+    read(pool, None, now).await
 }
 
 /// One objective; `None` when there is none of this name.
@@ -27,11 +55,167 @@ pub async fn slo(
     name: &ObjectiveName,
     now: DateTime<Utc>,
 ) -> Result<Option<Slo>, EngineError> {
-    let _ = (pool, name, now);
-    Err(sqlx::Error::WorkerCrashed.into())
+    Ok(read(pool, Some(name), now).await?.pop())
 }
 
-/// Budget and burn rate over time; `None` when no objective has the name.
+async fn read(
+    pool: &PgPool,
+    name: Option<&ObjectiveName>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Slo>, EngineError> {
+    let now = micros(now);
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select o.name, d.display_name, d.description, s.name as service, g.sli, d.target, d.period,
+                  w.good as "good!", w.bad as "bad!", w.from_at as "from_at!", w.to_at as "to_at!",
+                  w.expected_ms as "expected_ms!", w.covered_ms as "covered_ms!", w.lost as "lost!"
+           from objective o
+           join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
+           join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
+           join service s using (service_id)
+           cross join lateral ledger_window(o.objective_id, o.generation, $1::timestamptz - d.period, $1) w
+           where o.withdrawn_at is null and ($2::text is null or o.name = $2)
+           order by o.name"#,
+        now,
+        name.map(ObjectiveName::as_str)
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut tiers: HashMap<ObjectiveName, Vec<EvaluationInput>> = HashMap::new();
+    for input in evaluation::inputs(pool, &Rules::default(), now).await? {
+        if !input.withdrawn {
+            tiers.entry(input.objective.clone()).or_default().push(input);
+        }
+    }
+    rows.into_iter()
+        .map(|row| {
+            let name: ObjectiveName = parse("objective.name", &row.name)?;
+            let mut inputs = tiers.remove(&name).unwrap_or_default();
+            inputs.sort_by_key(|input| (input.tier.severity, input.tier.long));
+            row.into_slo(name, &inputs, now)
+        })
+        .collect()
+}
+
+impl Row {
+    fn into_slo(
+        self,
+        name: ObjectiveName,
+        inputs: &[EvaluationInput],
+        now: DateTime<Utc>,
+    ) -> Result<Slo, EngineError> {
+        let target: Target = convert("objective_definition.target", self.target)?;
+        let sli: Sli = parse("objective_generation.sli", &self.sli)?;
+        let period = span("objective_definition.period", &self.period)?;
+        let counts = WindowCounts::try_from(WindowRow {
+            good: self.good,
+            bad: self.bad,
+            from_at: self.from_at,
+            to_at: self.to_at,
+            expected_ms: self.expected_ms,
+            covered_ms: self.covered_ms,
+            lost: self.lost,
+        })?;
+        let budget = Budget {
+            target,
+            counts: counts.clone(),
+        };
+        let remaining = budget.remaining();
+        let fastest = inputs
+            .first()
+            .map_or(Decimal::ZERO, |input| input.long.burn_rate(target));
+        let exhausts_at = budget
+            .exhausted_in(fastest, period)
+            .filter(|left| *left < period)
+            .and_then(|left| TimeDelta::from_std(left).ok())
+            .and_then(|left| now.checked_add_signed(left));
+        Ok(Slo {
+            service: parse("service.name", &self.service)?,
+            display_name: self.display_name,
+            description: self.description,
+            kind: kind(&sli),
+            target,
+            threshold: match sli.kind {
+                SliKind::Latency { threshold, .. } => Some(threshold),
+                SliKind::Ratio { .. } => None,
+            },
+            period,
+            sli: counts
+                .error_ratio()
+                .map(|ratio| (Decimal::ONE - ratio).round_dp(12).normalize()),
+            budget_remaining: remaining.normalize(),
+            budget_spent_events: counts.bad,
+            budget_total_events: budget.allowed().normalize(),
+            burn: burn(target, inputs),
+            state: state(&counts, remaining, fastest, inputs),
+            exhausts_at,
+            tiers: inputs.iter().map(|input| tier(target, input)).collect(),
+            counts,
+            name,
+        })
+    }
+}
+
+fn kind(sli: &Sli) -> SloKind {
+    match &sli.kind {
+        SliKind::Latency { .. } => SloKind::Latency,
+        kind if *kind == Sli::availability().kind => SloKind::Availability,
+        SliKind::Ratio { .. } => SloKind::Ratio,
+    }
+}
+
+fn burn(target: Target, inputs: &[EvaluationInput]) -> Vec<Burn> {
+    let mut windows: BTreeMap<Duration, &WindowCounts> = BTreeMap::new();
+    for input in inputs {
+        windows.insert(input.tier.long, &input.long);
+        windows.insert(input.tier.short, &input.short);
+    }
+    windows
+        .into_iter()
+        .map(|(window, counts)| Burn {
+            window,
+            burn_rate: counts.burn_rate(target),
+            counts: counts.clone(),
+        })
+        .collect()
+}
+
+fn tier(target: Target, input: &EvaluationInput) -> TierState {
+    TierState {
+        name: input.tier.name.clone(),
+        severity: input.tier.severity,
+        long: input.tier.long,
+        short: input.tier.short,
+        threshold: input.tier.burn_rate,
+        burn_rate_long: input.long.burn_rate(target),
+        burn_rate_short: input.short.burn_rate(target),
+        state: input.open.map(|open| open.state),
+        frozen_since: input.frozen_since,
+    }
+}
+
+fn state(
+    counts: &WindowCounts,
+    remaining: Decimal,
+    fastest: Decimal,
+    inputs: &[EvaluationInput],
+) -> SloState {
+    let fires = |input: &EvaluationInput| input.open.is_some_and(|open| open.state == AlertState::Firing);
+    if inputs.iter().any(fires) {
+        SloState::Firing
+    } else if counts.coverage().is_none() || inputs.iter().any(|input| input.short.coverage().is_none()) {
+        SloState::NoData
+    } else if counts.bad > 0 && remaining <= Decimal::ZERO {
+        SloState::Exhausted
+    } else if fastest > Decimal::ONE {
+        SloState::Burning
+    } else {
+        SloState::Ok
+    }
+}
+
+/// Budget and burn rate over time; `None` when no objective has the name. At most [`COURSE_MAX`]
+/// points.
 ///
 /// # Errors
 /// When the database fails.
@@ -42,6 +226,36 @@ pub async fn slo_series(
     to: DateTime<Utc>,
     step: Duration,
 ) -> Result<Option<SloCourse>, EngineError> {
-    let _ = (pool, name, from, to, step);
-    Err(sqlx::Error::WorkerCrashed.into())
+    let exists = sqlx::query_scalar!(
+        r#"select exists (select from objective where name = $1) as "exists!""#,
+        name.as_str()
+    )
+    .fetch_one(pool)
+    .await?;
+    if !exists {
+        return Ok(None);
+    }
+    let length = (to - from).to_std().unwrap_or_default();
+    let step = step.max(length / COURSE_MAX).max(Duration::from_secs(1));
+    let rows = sqlx::query!(
+        r#"select at as "at!", budget_remaining, burn_rate, good as "good!", bad as "bad!", coverage
+           from budget_series($1, $2, $3, $4)
+           order by at"#,
+        name.as_str(),
+        micros(from),
+        micros(to),
+        interval(step)
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut course = SloCourse::default();
+    for row in rows {
+        course.at.push(row.at);
+        course.budget_remaining.push(row.budget_remaining);
+        course.burn_rate.push(row.burn_rate);
+        course.good.push(count("good", row.good)?);
+        course.bad.push(count("bad", row.bad)?);
+        course.coverage.push(row.coverage);
+    }
+    Ok(Some(course))
 }

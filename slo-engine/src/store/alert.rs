@@ -86,7 +86,8 @@ pub(crate) async fn record(
         if let Some(freeze) = freeze(evaluation) {
             record_freeze(connection, evaluation, &stands, freeze, now).await?;
         }
-        if stands.open.map(|open| (open.id, open.state)) != evaluation.open.map(|open| (open.id, open.state)) {
+        if stands.open.map(|open| (open.id, open.state)) != evaluation.open.map(|open| (open.id, open.state))
+        {
             tracing::debug!(
                 objective.name = %evaluation.objective,
                 alert.tier = %evaluation.tier,
@@ -98,9 +99,13 @@ pub(crate) async fn record(
             Change::Nothing => {}
             Change::Clear(since) => {
                 let id = evaluation.open.map(|open| open.id.0);
-                sqlx::query!("update alert set clear_since_at = $2 where alert_id = $1", id, since)
-                    .execute(&mut *connection)
-                    .await?;
+                sqlx::query!(
+                    "update alert set clear_since_at = $2 where alert_id = $1",
+                    id,
+                    since
+                )
+                .execute(&mut *connection)
+                .await?;
             }
             Change::State(to) => {
                 let transition = move_to(connection, evaluation, &stands, to, traceparent, now).await?;
@@ -273,7 +278,11 @@ async fn tell(connection: &mut PgConnection, transition: &Transition) -> Result<
     let (kind, message) = match transition.to {
         AlertState::Pending => {
             let needed = bad_needed.map_or_else(String::new, |needed| {
-                format!("; {} bad of {}, {needed} would be evidence", long.bad, long.total())
+                format!(
+                    "; {} bad of {}, {needed} would be evidence",
+                    long.bad,
+                    long.total()
+                )
             });
             (
                 EventKind::AlertPending,

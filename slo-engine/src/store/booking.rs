@@ -128,7 +128,12 @@ mod tests {
             ("grown", Some(&last), head(0, 11, 9), Booking::Counted(2)),
             ("equal", Some(&last), head(0, 11, 7), Booking::Unchanged),
             ("again", Some(&last), head(0, 10, 7), Booking::Ignored),
-            ("again, other value", Some(&last), head(0, 10, 9), Booking::Ignored),
+            (
+                "again, other value",
+                Some(&last),
+                head(0, 10, 9),
+                Booking::Ignored,
+            ),
             ("older", Some(&last), head(0, 9, 9), Booking::Ignored),
             ("older, new start", Some(&last), head(5, 9, 9), Booking::Ignored),
             ("lower", Some(&last), head(0, 11, 6), Booking::Refused),

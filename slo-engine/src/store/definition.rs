@@ -97,7 +97,9 @@ fn asks_text(objective: &Objective) -> String {
             tier.long.as_micros(),
             tier.short.as_micros(),
             tier.burn_rate,
-            tier.budget_share.map(|share| share.normalize().to_string()).unwrap_or_default()
+            tier.budget_share
+                .map(|share| share.normalize().to_string())
+                .unwrap_or_default()
         ));
     }
     lines.join("\u{1f}")
@@ -150,12 +152,20 @@ async fn define(
             )
             .fetch_one(&mut *connection)
             .await?;
-            (id, 1, now, format!("objective `{}` is kept from now on", objective.name))
+            (
+                id,
+                1,
+                now,
+                format!("objective `{}` is kept from now on", objective.name),
+            )
         }
         Some(before) if before.withdrawn || before.counts != counts => {
             let from_at = now.max(before.defined_at + TimeDelta::microseconds(1));
             let message = if before.withdrawn {
-                format!("objective `{}` is kept again, from an untouched budget", objective.name)
+                format!(
+                    "objective `{}` is kept again, from an untouched budget",
+                    objective.name
+                )
             } else {
                 format!(
                     "objective `{}` counts other events: its budget starts anew",
@@ -188,7 +198,15 @@ async fn define(
         } else {
             now
         };
-        begin_generation(connection, objective, objective_id, generation, service_id, started_at).await?;
+        begin_generation(
+            connection,
+            objective,
+            objective_id,
+            generation,
+            service_id,
+            started_at,
+        )
+        .await?;
     }
     store_definition(connection, objective, objective_id, generation, from_at, &asks).await?;
     let event = Event {
@@ -331,9 +349,13 @@ async fn withdraw(
     gone: &Standing,
     now: DateTime<Utc>,
 ) -> Result<(), EngineError> {
-    sqlx::query!("update objective set withdrawn_at = $2 where objective_id = $1", gone.objective_id, now)
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query!(
+        "update objective set withdrawn_at = $2 where objective_id = $1",
+        gone.objective_id,
+        now
+    )
+    .execute(&mut *connection)
+    .await?;
     sqlx::query!(
         "update objective_generation set ended_at = $2 where objective_id = $1 and ended_at is null",
         gone.objective_id,

@@ -67,9 +67,13 @@ async fn one(
         return Ok(());
     }
     if let Some(current) = &current {
-        sqlx::query!("update endpoint set ended_at = $2 where endpoint_id = $1", current.endpoint_id, now)
-            .execute(&mut *connection)
-            .await?;
+        sqlx::query!(
+            "update endpoint set ended_at = $2 where endpoint_id = $1",
+            current.endpoint_id,
+            now
+        )
+        .execute(&mut *connection)
+        .await?;
     }
     sqlx::query!(
         "insert into endpoint

@@ -31,7 +31,9 @@ pub(crate) fn buckets(reading: &HistogramReading) -> Option<Buckets> {
     };
     for (bucket, count) in &reading.buckets {
         let sum = buckets.counts.entry(*bucket).or_default();
-        *sum = sum.checked_add(*count).filter(|sum| i64::try_from(*sum).is_ok())?;
+        *sum = sum
+            .checked_add(*count)
+            .filter(|sum| i64::try_from(*sum).is_ok())?;
     }
     Some(buckets)
 }
@@ -189,7 +191,14 @@ mod tests {
         let buckets: Vec<(i32, u64)> = [(1e6, 90), (5e6, 9), (50e6, 1)]
             .map(|(nanos, count)| (bucket(nanos), count))
             .to_vec();
-        for (share, expected) in [(0.5, 1.0), (0.9, 1.0), (0.91, 5.0), (0.99, 5.0), (0.991, 50.0), (1.0, 50.0)] {
+        for (share, expected) in [
+            (0.5, 1.0),
+            (0.9, 1.0),
+            (0.91, 5.0),
+            (0.99, 5.0),
+            (0.991, 50.0),
+            (1.0, 50.0),
+        ] {
             let found = quantile_ms(&buckets, share).unwrap();
             assert!((found / expected - 1.0).abs() < 0.0222, "{share}: {found}");
         }

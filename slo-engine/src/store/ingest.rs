@@ -72,7 +72,10 @@ pub(crate) async fn ingest(
     transaction.commit().await?;
 
     let Ingest {
-        known, source, outcome, ..
+        known,
+        source,
+        outcome,
+        ..
     } = ingest;
     let mut memory = engine.memory();
     memory.days.insert(day);
@@ -185,8 +188,18 @@ impl Ingest {
             .readings
             .iter()
             .map(|reading| (&reading.series.service, reading.series.role))
-            .chain(batch.histograms.iter().map(|reading| (&reading.service, reading.role)))
-            .chain(batch.gauges.iter().map(|reading| (&reading.service, reading.role)));
+            .chain(
+                batch
+                    .histograms
+                    .iter()
+                    .map(|reading| (&reading.service, reading.role)),
+            )
+            .chain(
+                batch
+                    .gauges
+                    .iter()
+                    .map(|reading| (&reading.service, reading.role)),
+            );
         for (service, role) in named {
             let service_id = self.known.service(service)?;
             self.watches.entry((service_id, role)).or_insert(Watch {
@@ -319,7 +332,11 @@ impl Ingest {
     /// that the source watches. What has no name belongs to nobody's objective.
     async fn losses(&mut self, connection: &mut PgConnection, losses: &[Loss]) -> Result<(), EngineError> {
         for loss in losses {
-            let service_id = loss.service.as_ref().map(|name| self.known.service(name)).transpose()?;
+            let service_id = loss
+                .service
+                .as_ref()
+                .map(|name| self.known.service(name))
+                .transpose()?;
             let head = sqlx::query!(
                 "select started_at, at, value from loss_head
                  where source_id = $1 and service_id is not distinct from $2 and reason = $3",
@@ -418,7 +435,11 @@ impl Ingest {
         source::move_watches(connection, self.source.source_id, &self.watches).await
     }
 
-    async fn gauges(&self, connection: &mut PgConnection, gauges: &[GaugeReading]) -> Result<(), EngineError> {
+    async fn gauges(
+        &self,
+        connection: &mut PgConnection,
+        gauges: &[GaugeReading],
+    ) -> Result<(), EngineError> {
         let gauges: HashMap<_, _> = gauges
             .iter()
             .filter(|reading| reading.value.is_finite())
@@ -442,8 +463,14 @@ impl Ingest {
             self.source.source_id,
             self.moment.booked_at,
             &services,
-            &gauges.keys().map(|(_, role, _)| role.as_str()).collect::<Vec<_>>() as &[&str],
-            &gauges.keys().map(|(.., gauge)| gauge.as_str()).collect::<Vec<_>>() as &[&str],
+            &gauges
+                .keys()
+                .map(|(_, role, _)| role.as_str())
+                .collect::<Vec<_>>() as &[&str],
+            &gauges
+                .keys()
+                .map(|(.., gauge)| gauge.as_str())
+                .collect::<Vec<_>>() as &[&str],
             &gauges.values().copied().collect::<Vec<_>>(),
         )
         .execute(connection)
@@ -539,7 +566,9 @@ enum Booked<V> {
 }
 
 fn holding(generations: &[Generation], at: DateTime<Utc>) -> impl Iterator<Item = &Generation> {
-    generations.iter().filter(move |generation| generation.holds_at(at))
+    generations
+        .iter()
+        .filter(move |generation| generation.holds_at(at))
 }
 
 fn names(batch: &Batch) -> BTreeSet<&crate::measurement::ServiceName> {

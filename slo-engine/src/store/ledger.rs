@@ -67,7 +67,10 @@ pub(crate) async fn book(
     slot_end: DateTime<Utc>,
     deltas: &Deltas,
 ) -> Result<(), EngineError> {
-    let moving: Vec<_> = deltas.iter().filter(|(_, delta)| **delta != Delta::default()).collect();
+    let moving: Vec<_> = deltas
+        .iter()
+        .filter(|(_, delta)| **delta != Delta::default())
+        .collect();
     if moving.is_empty() {
         return Ok(());
     }
@@ -75,8 +78,14 @@ pub(crate) async fn book(
     let day = day_of(slot_end);
     sqlx::query_file!(
         "queries/book_ledger.sql",
-        &moving.iter().map(|((objective, _), _)| *objective).collect::<Vec<_>>(),
-        &moving.iter().map(|((_, generation), _)| *generation).collect::<Vec<_>>(),
+        &moving
+            .iter()
+            .map(|((objective, _), _)| *objective)
+            .collect::<Vec<_>>(),
+        &moving
+            .iter()
+            .map(|((_, generation), _)| *generation)
+            .collect::<Vec<_>>(),
         &column(|delta| delta.good),
         &column(|delta| delta.bad),
         &column(|delta| delta.expected_ms),

@@ -28,9 +28,12 @@ pub(crate) async fn maintain(engine: &Engine, now: DateTime<Utc>) -> Result<Main
     let mut done = Maintained::default();
     let mut transaction = connection.begin().await?;
     // Another engine is at it: there is nothing to add.
-    let ours = sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "ours!""#, lock::MAINTAIN)
-        .fetch_one(&mut *transaction)
-        .await?;
+    let ours = sqlx::query_scalar!(
+        r#"select pg_try_advisory_xact_lock($1) as "ours!""#,
+        lock::MAINTAIN
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
     if !ours {
         return Ok(done);
     }
@@ -85,7 +88,8 @@ async fn retire_silent(
     let mut retired = 0;
     for name in silent {
         let id: SourceId = parse("source.name", &name)?;
-        retired += u64::from(source::retire(connection, settings, &id, now, "it was silent for too long").await?);
+        retired +=
+            u64::from(source::retire(connection, settings, &id, now, "it was silent for too long").await?);
     }
     Ok(retired)
 }
@@ -113,9 +117,10 @@ async fn due(
     now: DateTime<Utc>,
 ) -> Result<Vec<(NaiveDate, TimeDelta)>, EngineError> {
     let keep = &engine.settings().keep;
-    let thinned = sqlx::query!("select day, extract(epoch from step)::bigint as \"seconds!\" from ledger_thinned")
-        .fetch_all(&mut *connection)
-        .await?;
+    let thinned =
+        sqlx::query!("select day, extract(epoch from step)::bigint as \"seconds!\" from ledger_thinned")
+            .fetch_all(&mut *connection)
+            .await?;
     let mut due = Vec::new();
     for day in days(connection, "ledger").await? {
         let age = now - super::ledger::day_end(day);
@@ -160,7 +165,11 @@ async fn old(
     let keep = &engine.settings().keep;
     let mut old = Vec::new();
     for parent in PARTITIONED {
-        let span = if parent == "ledger" { keep.ledger } else { keep.measurements };
+        let span = if parent == "ledger" {
+            keep.ledger
+        } else {
+            keep.measurements
+        };
         let Ok(span) = TimeDelta::from_std(span) else {
             continue;
         };

@@ -210,11 +210,21 @@ impl Known {
                 continue;
             };
             self.series.insert((*series).clone(), row.series_id);
-            for generation in self.generations.get(&(*service_id, series.role)).into_iter().flatten() {
+            for generation in self
+                .generations
+                .get(&(*service_id, series.role))
+                .into_iter()
+                .flatten()
+            {
                 if generation.ended_at.is_none()
                     && let Some(side) = generation.sli.side(series)
                 {
-                    mapping.push((generation.objective_id, generation.generation, row.series_id, side));
+                    mapping.push((
+                        generation.objective_id,
+                        generation.generation,
+                        row.series_id,
+                        side,
+                    ));
                 }
             }
         }
@@ -370,10 +380,22 @@ pub(crate) async fn map_series(
         "insert into objective_series (objective_id, generation, series_id, side)
          select * from unnest($1::bigint[], $2::int[], $3::bigint[], $4::text[])
          on conflict on constraint objective_series_pkey do nothing",
-        &mapping.iter().map(|(objective, ..)| *objective).collect::<Vec<_>>(),
-        &mapping.iter().map(|(_, generation, ..)| *generation).collect::<Vec<_>>(),
-        &mapping.iter().map(|(_, _, series, _)| *series).collect::<Vec<_>>(),
-        &mapping.iter().map(|(.., side)| side_word(*side)).collect::<Vec<_>>() as &[&str],
+        &mapping
+            .iter()
+            .map(|(objective, ..)| *objective)
+            .collect::<Vec<_>>(),
+        &mapping
+            .iter()
+            .map(|(_, generation, ..)| *generation)
+            .collect::<Vec<_>>(),
+        &mapping
+            .iter()
+            .map(|(_, _, series, _)| *series)
+            .collect::<Vec<_>>(),
+        &mapping
+            .iter()
+            .map(|(.., side)| side_word(*side))
+            .collect::<Vec<_>>() as &[&str],
     )
     .execute(connection)
     .await?;

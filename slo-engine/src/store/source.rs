@@ -83,10 +83,12 @@ pub(crate) async fn lock_or_create(
     if inserted.rows_affected() > 0 {
         seen(connection, id, host, at, "reported for the first time").await?;
     }
-    lock(connection, id).await?.ok_or_else(|| EngineError::Unreadable {
-        column: "source.name",
-        value: id.to_string(),
-    })
+    lock(connection, id)
+        .await?
+        .ok_or_else(|| EngineError::Unreadable {
+            column: "source.name",
+            value: id.to_string(),
+        })
 }
 
 pub(crate) fn machine(id: &SourceId) -> &str {
@@ -273,7 +275,12 @@ async fn owe(
         let mut from = watch.expected_to;
         while from < to {
             let step = (from + TimeDelta::minutes(1)).min(to);
-            ledger::book(connection, slot_end(step, slot)?, &deltas(true, length(from, step))).await?;
+            ledger::book(
+                connection,
+                slot_end(step, slot)?,
+                &deltas(true, length(from, step)),
+            )
+            .await?;
             from = step;
         }
     }

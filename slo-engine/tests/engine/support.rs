@@ -84,10 +84,12 @@ impl Database {
         self.pool.close().await;
         let mut connection = server().connect().await.unwrap();
         for name in [self.options.get_database().unwrap()] {
-            sqlx::raw_sql(AssertSqlSafe(format!("drop database if exists {name} with (force)")))
-                .execute(&mut connection)
-                .await
-                .unwrap();
+            sqlx::raw_sql(AssertSqlSafe(format!(
+                "drop database if exists {name} with (force)"
+            )))
+            .execute(&mut connection)
+            .await
+            .unwrap();
         }
     }
 }
