@@ -142,7 +142,10 @@ impl From<Result<Segment, Unread>> for ParsedRecord {
                 family: u32::from(segment.source.family),
                 address: segment.source.address,
             },
-            Err(unread) => Self { outcome: 1 + unread as u32, ..Self::default() },
+            Err(unread) => Self {
+                outcome: 1 + unread as u32,
+                ..Self::default()
+            },
         }
     }
 }

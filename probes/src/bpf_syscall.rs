@@ -20,9 +20,12 @@ const PROG_GET_FD_BY_ID: libc::c_int = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const LINK_CREATE: libc::c_int = 28;
 const LINK_UPDATE: libc::c_int = 29;
+const ITER_CREATE: libc::c_int = 33;
+const LINK_DETACH: libc::c_int = 34;
 
 const F_REPLACE: u32 = 4;
 const ATTACH_XDP: u32 = 37;
+const ATTACH_ITER: u32 = 28;
 
 /// `union bpf_attr`, zeroed and long enough for every command used here.
 #[repr(C, align(8))]
@@ -88,6 +91,34 @@ pub fn link_create_xdp(program: BorrowedFd<'_>, interface: u32, flags: u32) -> i
     attributes.0[2] = ATTACH_XDP;
     attributes.0[3] = flags;
     let fd = bpf(LINK_CREATE, &mut attributes)?;
+    Ok(own(fd))
+}
+
+/// Takes a link's program off at once, whoever still holds the link. Fine when it is off already.
+pub fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attributes = Attributes([0; 32]);
+    attributes.0[0] = word(link);
+    match bpf(LINK_DETACH, &mut attributes) {
+        Ok(_) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A link through which an iterator program can be run, any number of times.
+pub fn link_create_iter(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attributes = Attributes([0; 32]);
+    attributes.0[0] = word(program);
+    attributes.0[2] = ATTACH_ITER;
+    let fd = bpf(LINK_CREATE, &mut attributes)?;
+    Ok(own(fd))
+}
+
+/// One run of an iterator, in the calling thread's namespaces: reading the descriptor runs it.
+pub fn iter_create(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attributes = Attributes([0; 32]);
+    attributes.0[0] = word(link);
+    let fd = bpf(ITER_CREATE, &mut attributes)?;
     Ok(own(fd))
 }
 

@@ -75,7 +75,10 @@ mod program {
         if word(control::RULES) == 0 || word(control::PANIC) != 0 {
             return XDP_PASS;
         }
-        match parse(&Packet { start: context.data(), end: context.data_end() }) {
+        match parse(&Packet {
+            start: context.data(),
+            end: context.data_end(),
+        }) {
             Ok(segment) => judge(&segment),
             Err(unread) => {
                 match unread {
@@ -92,7 +95,9 @@ mod program {
 
     #[inline(always)]
     fn judge(segment: &Segment) -> u32 {
-        let Some(ports) = PORT_WORD.get(u32::from(segment.port >> 6)) else { return XDP_PASS };
+        let Some(ports) = PORT_WORD.get(u32::from(segment.port >> 6)) else {
+            return XDP_PASS;
+        };
         let bit = 1_u64 << (segment.port & 63);
         if ports.limited & bit == 0 || !segment.charged {
             return XDP_PASS;
@@ -110,12 +115,20 @@ mod program {
             zero: 0,
             address: address_bytes(&segment.source),
         };
-        let Some(slot) = find(&SOURCES, &key) else { return XDP_PASS };
-        let Some(rule) = RULES.get(slot) else { return XDP_PASS };
+        let Some(slot) = find(&SOURCES, &key) else {
+            return XDP_PASS;
+        };
+        let Some(rule) = RULES.get(slot) else {
+            return XDP_PASS;
+        };
         if now >= rule.deadline || rule.increment == 0 {
             return XDP_PASS;
         }
-        let rate = Rate { increment: rule.increment, tolerance: rule.tolerance }.floored();
+        let rate = Rate {
+            increment: rule.increment,
+            tolerance: rule.tolerance,
+        }
+        .floored();
         let decision = if rule.per_source == 0 {
             one_bucket(slot, ticks(now), rate)
         } else {
@@ -145,10 +158,14 @@ mod program {
 
     #[inline(always)]
     fn one_bucket(slot: u32, now: u64, rate: Rate) -> Decision {
-        let Some(bucket) = BUCKETS.get_ptr_mut(slot) else { return Decision::Contended };
+        let Some(bucket) = BUCKETS.get_ptr_mut(slot) else {
+            return Decision::Contended;
+        };
         for _ in 0..ATTEMPTS {
             let due = load(bucket);
-            let Some(next) = rate.admit(due, now) else { return Decision::Over };
+            let Some(next) = rate.admit(due, now) else {
+                return Decision::Over;
+            };
             if compare_exchange(bucket, due, next) == due {
                 return Decision::Under;
             }
@@ -167,8 +184,12 @@ mod program {
             address[3] = 0;
         }
         let (first, second) = cells(word(control::SEED), generation, address, SOURCE_CELLS);
-        let Some(first) = SOURCE_BUCKETS.get_ptr_mut(first) else { return Decision::Contended };
-        let Some(second) = SOURCE_BUCKETS.get_ptr_mut(second) else { return Decision::Contended };
+        let Some(first) = SOURCE_BUCKETS.get_ptr_mut(first) else {
+            return Decision::Contended;
+        };
+        let Some(second) = SOURCE_BUCKETS.get_ptr_mut(second) else {
+            return Decision::Contended;
+        };
         for _ in 0..ATTEMPTS {
             let (due_first, due_second) = (load(first), load(second));
             let (bucket, due, other, other_due) = if is_later(due_first, due_second) {
@@ -176,7 +197,9 @@ mod program {
             } else {
                 (first, due_first, second, due_second)
             };
-            let Some(next) = rate.admit(due, now) else { return Decision::Over };
+            let Some(next) = rate.admit(due, now) else {
+                return Decision::Over;
+            };
             if compare_exchange(bucket, due, next) == due {
                 if is_later(next, other_due) {
                     compare_exchange(other, other_due, next);
@@ -203,7 +226,11 @@ mod program {
                 ptr::from_ref(trie).cast_mut().cast::<c_void>(),
                 ptr::from_ref(key).cast::<c_void>(),
             );
-            if found.is_null() { None } else { Some(*found.cast::<u32>()) }
+            if found.is_null() {
+                None
+            } else {
+                Some(*found.cast::<u32>())
+            }
         }
     }
 

@@ -34,8 +34,13 @@ mod program {
     /// The limiter's parser alone.
     #[xdp]
     pub fn parse_only(context: XdpContext) -> u32 {
-        let Some(record) = PARSED.get_ptr_mut(0) else { return XDP_DROP };
-        let parsed = ParsedRecord::from(parse(&Packet { start: context.data(), end: context.data_end() }));
+        let Some(record) = PARSED.get_ptr_mut(0) else {
+            return XDP_DROP;
+        };
+        let parsed = ParsedRecord::from(parse(&Packet {
+            start: context.data(),
+            end: context.data_end(),
+        }));
         // SAFETY: an element of an array map; tests run one packet at a time.
         unsafe { *record = parsed };
         XDP_PASS

@@ -2,12 +2,13 @@
 
 use super::packet::{Frame, View};
 
+#[derive(Debug)]
 pub struct Packet {
     pub start: usize,
     pub end: usize,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Bytes(*const u8);
 
 impl Frame for Packet {
@@ -16,7 +17,11 @@ impl Frame for Packet {
     #[inline(always)]
     fn view(&self, offset: usize, length: usize) -> Option<Bytes> {
         let start = self.start + offset;
-        if start + length > self.end { None } else { Some(Bytes(start as *const u8)) }
+        if start + length > self.end {
+            None
+        } else {
+            Some(Bytes(start as *const u8))
+        }
     }
 }
 

@@ -65,15 +65,21 @@ const LENGTH_UNSTATED: u32 = 1 << 20;
 
 #[inline(always)]
 pub fn parse<F: Frame>(frame: &F) -> Result<Segment, Unread> {
-    let Some(ethernet) = frame.view(0, ETHERNET) else { return Err(Unread::Truncated) };
+    let Some(ethernet) = frame.view(0, ETHERNET) else {
+        return Err(Unread::Truncated);
+    };
     let mut ether_type = ethernet.be16(12);
     let mut offset = ETHERNET;
     if is_vlan(ether_type) {
-        let Some(tag) = frame.view(offset, VLAN_TAG) else { return Err(Unread::Truncated) };
+        let Some(tag) = frame.view(offset, VLAN_TAG) else {
+            return Err(Unread::Truncated);
+        };
         ether_type = tag.be16(2);
         offset += VLAN_TAG;
         if is_vlan(ether_type) {
-            let Some(tag) = frame.view(offset, VLAN_TAG) else { return Err(Unread::Truncated) };
+            let Some(tag) = frame.view(offset, VLAN_TAG) else {
+                return Err(Unread::Truncated);
+            };
             ether_type = tag.be16(2);
             offset += VLAN_TAG;
         }
@@ -93,7 +99,9 @@ fn is_vlan(ether_type: u16) -> bool {
 
 #[inline(always)]
 fn ipv4<F: Frame>(frame: &F, offset: usize) -> Result<Segment, Unread> {
-    let Some(header) = frame.view(offset, 20) else { return Err(Unread::Truncated) };
+    let Some(header) = frame.view(offset, 20) else {
+        return Err(Unread::Truncated);
+    };
     let first = header.u8(0);
     let header_length = u32::from(first & 0x0f) * 4;
     if first >> 4 != 4 || header_length < 20 {
@@ -113,19 +121,35 @@ fn ipv4<F: Frame>(frame: &F, offset: usize) -> Result<Segment, Unread> {
     if total < header_length {
         return Err(Unread::Malformed);
     }
-    let source = Source { family: 4, address: [header.raw32(12), 0, 0, 0] };
-    transport(frame, offset + header_length as usize, total - header_length, protocol, source)
+    let source = Source {
+        family: 4,
+        address: [header.raw32(12), 0, 0, 0],
+    };
+    transport(
+        frame,
+        offset + header_length as usize,
+        total - header_length,
+        protocol,
+        source,
+    )
 }
 
 #[inline(always)]
 fn ipv6<F: Frame>(frame: &F, offset: usize) -> Result<Segment, Unread> {
-    let Some(header) = frame.view(offset, 40) else { return Err(Unread::Truncated) };
+    let Some(header) = frame.view(offset, 40) else {
+        return Err(Unread::Truncated);
+    };
     if header.u8(0) >> 4 != 6 {
         return Err(Unread::Malformed);
     }
     let source = Source {
         family: 6,
-        address: [header.raw32(8), header.raw32(12), header.raw32(16), header.raw32(20)],
+        address: [
+            header.raw32(8),
+            header.raw32(12),
+            header.raw32(16),
+            header.raw32(20),
+        ],
     };
     let mut length = match header.be16(4) {
         0 => LENGTH_UNSTATED,
@@ -143,7 +167,9 @@ fn ipv6<F: Frame>(frame: &F, offset: usize) -> Result<Segment, Unread> {
             return Err(Unread::TooManyExtensions);
         }
         extensions += 1;
-        let Some(extension) = frame.view(offset, 8) else { return Err(Unread::Truncated) };
+        let Some(extension) = frame.view(offset, 8) else {
+            return Err(Unread::Truncated);
+        };
         let stated = u32::from(extension.u8(1));
         let size = match next {
             44 if extension.be16(2) & 0xfff8 != 0 => return Err(Unread::LaterFragment),
@@ -172,16 +198,28 @@ fn transport<F: Frame>(
     source: Source,
 ) -> Result<Segment, Unread> {
     if protocol == UDP {
-        let Some(header) = frame.view(offset, 8) else { return Err(Unread::Truncated) };
-        return Ok(Segment { source, port: header.be16(2), charged: true });
+        let Some(header) = frame.view(offset, 8) else {
+            return Err(Unread::Truncated);
+        };
+        return Ok(Segment {
+            source,
+            port: header.be16(2),
+            charged: true,
+        });
     }
-    let Some(header) = frame.view(offset, 20) else { return Err(Unread::Truncated) };
+    let Some(header) = frame.view(offset, 20) else {
+        return Err(Unread::Truncated);
+    };
     let header_length = u32::from(header.u8(12) >> 4) * 4;
     if header_length < 20 || header_length > length {
         return Err(Unread::Malformed);
     }
     let charged = header.u8(13) & SYN != 0 || length > header_length;
-    Ok(Segment { source, port: header.be16(2), charged })
+    Ok(Segment {
+        source,
+        port: header.be16(2),
+        charged,
+    })
 }
 
 #[cfg(not(target_arch = "bpf"))]

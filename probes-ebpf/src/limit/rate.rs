@@ -28,13 +28,23 @@ impl Rate {
             return None;
         }
         let increment = TICKS_PER_SECOND.div_ceil(rate as u64);
-        Some(Self { increment, tolerance: increment.saturating_mul(burst as u64) }.floored())
+        Some(
+            Self {
+                increment,
+                tolerance: increment.saturating_mul(burst as u64),
+            }
+            .floored(),
+        )
     }
 
     /// The same rate, at least one packet a second and at least one packet at once.
     #[inline(always)]
     pub const fn floored(self) -> Self {
-        let increment = if self.increment > INCREMENT_MAX { INCREMENT_MAX } else { self.increment };
+        let increment = if self.increment > INCREMENT_MAX {
+            INCREMENT_MAX
+        } else {
+            self.increment
+        };
         let mut tolerance = self.tolerance;
         if tolerance > TOLERANCE_MAX {
             tolerance = TOLERANCE_MAX;
@@ -50,7 +60,11 @@ impl Rate {
     #[inline(always)]
     pub const fn admit(self, due: u64, now: u64) -> Option<u64> {
         let ahead = due.wrapping_sub(now);
-        let ahead = if is_later(due, now) && ahead <= self.tolerance { ahead } else { 0 };
+        let ahead = if is_later(due, now) && ahead <= self.tolerance {
+            ahead
+        } else {
+            0
+        };
         if ahead + self.increment > self.tolerance {
             return None;
         }
@@ -72,6 +86,7 @@ pub const fn is_later(a: u64, b: u64) -> bool {
 /// Two cells of the per-source table for one source of one rule. Two sources share a bucket only
 /// if they collide in both rows; an attacker who does not know the seed cannot aim.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "masked to a row")]
 pub const fn cells(seed: u64, generation: u32, address: [u32; 4], row: u32) -> (u32, u32) {
     let low = address[0] as u64 | (address[1] as u64) << 32;
     let high = address[2] as u64 | (address[3] as u64) << 32;
@@ -110,7 +125,10 @@ mod tests {
             let limit = Rate::per_second(rate, burst).unwrap();
             let passed = admitted(limit, 77 * SECOND, 100, 10_000_000);
             let expected = u64::from(rate) + u64::from(burst);
-            assert!(passed <= expected && (passed + 1) * 10_000 >= expected * 9_999, "{rate}: {passed}");
+            assert!(
+                passed <= expected && (passed + 1) * 10_000 >= expected * 9_999,
+                "{rate}: {passed}"
+            );
         }
     }
 
@@ -137,9 +155,18 @@ mod tests {
     #[test]
     fn nothing_a_map_can_hold_drops_everything() {
         for rate in [
-            Rate { increment: u64::MAX, tolerance: 0 },
-            Rate { increment: 1, tolerance: 0 },
-            Rate { increment: u64::MAX, tolerance: u64::MAX },
+            Rate {
+                increment: u64::MAX,
+                tolerance: 0,
+            },
+            Rate {
+                increment: 1,
+                tolerance: 0,
+            },
+            Rate {
+                increment: u64::MAX,
+                tolerance: u64::MAX,
+            },
         ] {
             let rate = rate.floored();
             for due in [0, 1, u64::MAX, 1 << 62, 1 << 63] {
@@ -166,14 +193,20 @@ mod tests {
         let mut second = std::collections::HashSet::new();
         let mut both = std::collections::HashSet::new();
         for host in 0..4096_u32 {
-            let pair = cells(42, 7, [u32::from_ne_bytes([10, 9, (host >> 8) as u8, host as u8]), 0, 0, 0], row);
+            let address = (0x0a09_0000 | host).to_be();
+            let pair = cells(42, 7, [address, 0, 0, 0], row);
             assert!(pair.0 < row && (row..2 * row).contains(&pair.1));
             first.insert(pair.0);
             second.insert(pair.1);
             both.insert(pair);
         }
         // 4096 balls in 65 536 bins leave about 3968 distinct ones.
-        assert!(first.len() > 3900 && second.len() > 3900, "{} {}", first.len(), second.len());
+        assert!(
+            first.len() > 3900 && second.len() > 3900,
+            "{} {}",
+            first.len(),
+            second.len()
+        );
         assert_eq!(both.len(), 4096);
     }
 }
