@@ -26,7 +26,7 @@ for (const look of looks) {
     page.on("pageerror", (error) => say(String(error)));
     await page.goto(base + path);
     await page.waitForSelector("main h1");
-    await page.waitForFunction(() => !document.querySelector(".loading"), { timeout: 8000 }).catch(() => say("still loading"));
+    await page.waitForSelector(".loading", { state: "detached", timeout: 8000 }).catch(() => say("still loading"));
     await page.waitForTimeout(Number(process.env.SETTLE ?? 1200));
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     if (wide > 0) say(`${wide} px wider than the window`);

@@ -136,5 +136,6 @@ function zone(): string {
   const hours = Math.floor(Math.abs(offset) / 60);
   const minutes = Math.abs(offset) % 60;
   const name = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  return `${name ?? "local"}, UTC${offset === 0 ? "" : `${sign}${hours}${minutes ? `:${String(minutes).padStart(2, "0")}` : ""}`}`;
+  if (offset === 0) return "UTC";
+  return `${name ?? "local"}, UTC${sign}${hours}${minutes ? `:${String(minutes).padStart(2, "0")}` : ""}`;
 }

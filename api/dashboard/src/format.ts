@@ -59,6 +59,11 @@ export function percent(ratio: Maybe<number>): string {
   return grouped(value, digits) + THIN + "%";
 }
 
+/** A round share beside an axis: no digits that say nothing. */
+export function percentTick(ratio: number): string {
+  return percent(Number(ratio.toFixed(6))).replace(/\.0(?=\D)/, "");
+}
+
 /** `14.4×` */
 export function burn(rate: Maybe<number>): string {
   if (!known(rate)) return UNKNOWN;

@@ -33,8 +33,8 @@ test("what was not measured has no rate", () => {
 });
 
 test("burn ticks thin out when the range is wide", () => {
-  expect(burnTicks(16)).toEqual([0, 1, 2, 5, 10, 20]);
-  expect(burnTicks(800)).toEqual([0, 1, 10, 100, 1000]);
+  expect(burnTicks(16)).toEqual([0, 1, 2, 5, 10]);
+  expect(burnTicks(800)).toEqual([0, 1, 10, 100]);
 });
 
 test("a sparkline breaks at gaps and stays in its box", () => {

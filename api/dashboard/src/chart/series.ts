@@ -53,8 +53,7 @@ export function rate(counts: Maybe<number>[], stepSeconds: number): (number | nu
 /** Ticks for a scale that is even near zero and logarithmic far from it. */
 export function burnTicks(max: number): number[] {
   const all = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000];
-  const end = all.findIndex((tick) => tick >= max);
-  const shown = all.slice(0, end < 0 ? all.length : end + 1);
+  const shown = all.filter((tick) => tick <= max);
   return shown.length > 7 ? shown.filter((tick) => tick === 0 || /^10*$/.test(String(tick))) : shown;
 }
 

@@ -1,7 +1,7 @@
 import type { Maybe } from "../format";
 import { sparkRuns } from "./series";
 
-const WIDTH = 96;
+const WIDTH = 88;
 const HEIGHT = 26;
 const INSET = 2;
 

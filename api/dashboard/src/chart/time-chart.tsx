@@ -85,7 +85,10 @@ export function TimeChart(props: Props) {
   return (
     <figure className="chart" aria-labelledby={id}>
       <figcaption>
-        <span id={id} className="chart-title">{title}</span>
+        <span className="chart-head">
+          <span id={id} className="chart-title">{title}</span>
+          {gaps.length > 0 && <span className="key"><i className="hatch" aria-hidden="true" />not measured</span>}
+        </span>
         <span className="readout" aria-live={pointed === null ? "off" : "polite"}>
           <span className="when num">{at[shown] === undefined ? "" : pointed === null ? "newest" : spellTime(at[shown]!, true)}</span>
           {lines.filter((line) => !line.quiet).map((line) => (
@@ -96,9 +99,6 @@ export function TimeChart(props: Props) {
               {line.label} <b className="num">{line.spell(line.values[shown])}</b>
             </span>
           ))}
-          {gaps.length > 0 && (
-            <span className="key"><i className="hatch" aria-hidden="true" />not measured</span>
-          )}
         </span>
       </figcaption>
       <div ref={box} className="plot" tabIndex={0} role="application" aria-roledescription="chart" aria-label={`${title}. Arrow keys read its values.`} onKeyDown={move} />
@@ -228,6 +228,7 @@ function drawLevels(u: uPlot, levels: Level[], colour: (name: string) => string,
   ctx.save();
   ctx.font = font.replace("11px", `${11 * devicePixelRatio}px`);
   ctx.textAlign = "left";
+  ctx.textBaseline = "alphabetic";
   let lowest = Infinity;
   for (const level of [...levels].sort((a, b) => a.value - b.value)) {
     const y = Math.round(u.valToPos(level.value, "y", true)) + 0.5;
@@ -243,7 +244,7 @@ function drawLevels(u: uPlot, levels: Level[], colour: (name: string) => string,
     // Labels that would lie on one another are left out; the table of tiers has them all.
     if (lowest - y < 13 * devicePixelRatio) continue;
     lowest = y;
-    ctx.fillText(level.label, bbox.left + 6 * devicePixelRatio, y - 4 * devicePixelRatio);
+    ctx.fillText(level.label, bbox.left + 6 * devicePixelRatio, y - 5 * devicePixelRatio);
   }
   ctx.restore();
 }

@@ -46,7 +46,7 @@ export function AlertTable({ alerts, short }: { alerts: Alert[]; short?: boolean
               </th>
               <td data-label="State"><State state={alert.state} /></td>
               {!short && <td data-label="Objective"><Link href={to.slo(alert.objective)}>{alert.objective}</Link><span className="sub"><Link href={to.service(alert.service)}>{alert.service}</Link></span></td>}
-              <td data-label="Burn, short and long" className="right num">
+              <td data-label="Burn" className="right num">
                 {format.burn(alert.evidence.burn_rate_short)} and {format.burn(alert.evidence.burn_rate_long)}
                 <span className="sub">fires at {format.burn(alert.evidence.threshold)}</span>
               </td>

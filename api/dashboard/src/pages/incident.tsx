@@ -5,7 +5,7 @@ import { useResource } from "../data/resource";
 import * as format from "../format";
 import { Link, to } from "../router";
 import { Ago, Trouble } from "../ui/bits";
-import { Evidence, LimitRow, StepStrip } from "../ui/lists";
+import { Evidence, LimitRow, StepStrip, Took } from "../ui/lists";
 import { Glyph, State } from "../ui/state";
 import { isOver, stateWord } from "../words";
 
@@ -15,6 +15,21 @@ export function Incident({ alerts, slo, runs, limits, onChange }: Props) {
   const worst = [...alerts].sort((a, b) => rank(a) - rank(b))[0]!;
   const firing = worst.state === "firing";
   const mine = limits.filter((limit) => runs.some((run) => run.id === limit.run_id));
+  if (!firing && runs.length === 0) {
+    return (
+      <section className="incident pending" aria-label={`${worst.objective}: ${worst.state}`}>
+        <header>
+          <Glyph word={stateWord(worst.state)} />
+          <h2><Link href={to.slo(worst.objective)}>{slo?.display_name || worst.objective}</Link></h2>
+          <p>pending for <Took from={worst.opened_at} to={null} /> on <Link href={to.service(worst.service)}>{worst.service}</Link></p>
+          <Chips alerts={alerts} />
+          <p className="note num">
+            {format.burn(worst.evidence.burn_rate_short)} and {format.burn(worst.evidence.burn_rate_long)}, fires at {format.burn(worst.evidence.threshold)}
+          </p>
+        </header>
+      </section>
+    );
+  }
   return (
     <section className={`incident ${firing ? "firing" : "pending"}`} aria-label={`${worst.objective}: ${worst.state}`}>
       <header>
@@ -23,20 +38,14 @@ export function Incident({ alerts, slo, runs, limits, onChange }: Props) {
           <Link href={to.slo(worst.objective)}>{slo?.display_name || worst.objective}</Link>
         </h2>
         <p>
-          {firing ? "firing" : "pending"} since <Ago at={worst.fired_at ?? worst.opened_at} /> on{" "}
+          {firing ? "firing" : "pending"} for <Took from={worst.fired_at ?? worst.opened_at} to={null} /> on{" "}
           <Link href={to.service(worst.service)}>{worst.service}</Link>
         </p>
       </header>
       <div className="incident-body">
         <div>
           <h3>Seen</h3>
-          <p className="tiers-line">
-            {alerts.map((alert) => (
-              <Link key={alert.id} href={to.alert(alert.id)} className="chip">
-                <Glyph word={stateWord(alert.state)} />{alert.tier}<span className="note">{alert.severity}, {alert.state}</span>
-              </Link>
-            ))}
-          </p>
+          <Chips alerts={alerts} />
           <Evidence alert={worst} />
           {slo?.exhausts_at && Date.parse(slo.exhausts_at) > Date.now() && (
             <p className="note">At this rate the budget is gone <Ago at={slo.exhausts_at} />.</p>
@@ -50,6 +59,18 @@ export function Incident({ alerts, slo, runs, limits, onChange }: Props) {
       </div>
       {mine.map((limit) => <LimitRow key={limit.id} limit={limit} onChange={onChange} />)}
     </section>
+  );
+}
+
+function Chips({ alerts }: { alerts: Alert[] }) {
+  return (
+    <p className="tiers-line">
+      {alerts.map((alert) => (
+        <Link key={alert.id} href={to.alert(alert.id)} className="chip">
+          <Glyph word={stateWord(alert.state)} />{alert.tier}<span className="note">{alert.severity}, {alert.state}</span>
+        </Link>
+      ))}
+    </p>
   );
 }
 

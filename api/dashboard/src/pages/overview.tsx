@@ -35,7 +35,7 @@ export function OverviewPage() {
   const byObjective = groupBy(alerts, (alert) => alert.objective);
 
   return (
-    <Page title={headline(data)} kicker={<Freshness sources={data.sources} />}>
+    <Page title={headline(data)} kicker={<Freshness overview={data} />}>
       <Trouble of={overview} what="overview" />
       <Trouble of={runs} what="list of runs" />
       <div className="overview">
@@ -69,37 +69,29 @@ export function OverviewPage() {
 }
 
 /** The page's title is the answer to the question it was opened with. */
-function headline({ items, alerts, limits }: Overview): string {
+function headline({ items, alerts }: Overview): string {
   if (items.length === 0) return "Nothing to watch yet";
-  const loud = items.filter((slo) => slo.state === "firing");
-  const spent = items.filter((slo) => slo.state === "exhausted");
-  const burning = items.filter((slo) => slo.state === "burning");
-  const unknown = items.filter((slo) => slo.state === "no_data");
-  const parts = [
-    loud.length && `${named(loud)} ${loud.length === 1 ? "is" : "are"} firing`,
-    spent.length && `${named(spent)} ${spent.length === 1 ? "has" : "have"} no budget left`,
-    burning.length && `${named(burning)} ${burning.length === 1 ? "burns" : "burn"} too fast`,
-    unknown.length === items.length && "Nothing was measured yet",
-  ].filter(Boolean);
-  if (parts.length) {
-    const held = limits.length ? `, ${format.plural(limits.length, "limit")} in force` : "";
-    return parts.slice(0, 2).join("; ") + held;
-  }
-  if (alerts.some((alert) => alert.state === "pending")) return "An alert is pending";
+  const of = (state: SloSummary["state"]) => items.filter((slo) => slo.state === state);
+  const unknown = of("no_data");
+  if (unknown.length === items.length) return "Nothing was measured yet";
+  const loud = [named("Firing", of("firing")), named("Budget spent", of("exhausted")), named("Burning", of("burning"))].filter(Boolean);
+  if (loud.length) return loud.slice(0, 2).join(". ");
+  const pending = alerts.some((alert) => alert.state === "pending") ? ", one alert is pending" : "";
   const measured = items.length - unknown.length;
-  if (items.length === 1) return "The objective is within its budget";
-  return unknown.length ? `${measured} of ${items.length} objectives are within budget, ${unknown.length} without data` : `All ${items.length} objectives are within budget`;
+  if (unknown.length) return `${measured} of ${items.length} objectives are within budget, ${unknown.length} without data${pending}`;
+  return (items.length === 1 ? "The objective is within its budget" : `All ${items.length} objectives are within budget`) + pending;
 }
 
-function named(slos: SloSummary[]): string {
-  return slos.length <= 2 ? slos.map((slo) => slo.display_name || slo.name).join(" and ") : format.plural(slos.length, "objective");
+function named(what: string, slos: SloSummary[]): string | null {
+  if (slos.length === 0) return null;
+  return `${what}: ${slos.length <= 2 ? slos.map((slo) => slo.display_name || slo.name).join(", ") : format.plural(slos.length, "objective")}`;
 }
 
 function left(slo: SloSummary): number {
   return slo.budget_remaining ?? Infinity;
 }
 
-function Freshness({ sources }: { sources: Source[] }) {
+function Freshness({ overview: { sources, limits } }: { overview: Overview }) {
   const live = sources.filter((source) => source.lag_ms !== null && source.lag_ms !== undefined);
   if (sources.length === 0) return <>No source of measurements has said hello</>;
   const lags = live.map((source) => source.lag_ms!);
@@ -107,6 +99,7 @@ function Freshness({ sources }: { sources: Source[] }) {
     <>
       {format.plural(sources.length, "source")} of measurements
       {lags.length > 0 && <>, newest data {format.duration(Math.max(0, Math.min(...lags)) / 1000)} old</>}
+      {limits.length > 0 && <> · {format.plural(limits.length, "limit")} in force</>}
     </>
   );
 }

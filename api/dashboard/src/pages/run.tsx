@@ -4,7 +4,7 @@ import { change, type Delivery, type Items, type Limit, type RunDetail, type Ste
 import { useResource } from "../data/resource";
 import * as format from "../format";
 import { Link, to } from "../router";
-import { Act, Ago, Clock, Countdown, Loading, Page, Section, Tile, Trouble } from "../ui/bits";
+import { Act, Ago, Clock, Countdown, Loading, Page, Said, Section, Tile, Trouble } from "../ui/bits";
 import { Facts } from "../ui/facts";
 import { LimitRow, Took, Trace } from "../ui/lists";
 import { Glyph, State } from "../ui/state";
@@ -79,7 +79,7 @@ function StepItem({ step, began, over }: { step: Step; began: string; over: bool
           {step.started_at && <>, {step.finished_at ? "took " : "for "}<Took from={step.started_at} to={step.finished_at} /></>}
         </span>
       </div>
-      {step.error && <p className="trouble" role="note"><strong>Failed: </strong>{step.error}</p>}
+      {step.error && <p className="trouble" role="note"><strong>Failed: </strong><Said text={step.error} /></p>}
       {step.expires_at && !over && <p className="note">What it did ends by itself in <Countdown until={step.expires_at} done="no time: it is over" />.</p>}
       {(step.intent != null || step.result != null) && (
         <div className="step-facts">

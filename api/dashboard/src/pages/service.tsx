@@ -7,7 +7,7 @@ import type { Items, ServiceDetail, SloSummary } from "../data/client";
 import { useResource } from "../data/resource";
 import * as format from "../format";
 import { usePlace } from "../router";
-import { Choice, Loading, Page, Section, Tile, Trouble } from "../ui/bits";
+import { Choice, Loading, Page, Said, Section, Tile, Trouble } from "../ui/bits";
 import { SloStateTag } from "../ui/state";
 import { SloTable } from "./slo-table";
 
@@ -30,7 +30,7 @@ export function ServicePage({ name }: { name: string }) {
     );
   }
   return (
-    <Page title={name} kicker={<>Service{service.because ? <> · {service.because}</> : null}</>} aside={<>{service.slos.length > 0 && <SloStateTag state={service.worst_state} />}{choice}</>}>
+    <Page title={name} kicker={<>Service{service.because ? <> · <Said text={service.because} /></> : null}</>} aside={<>{service.slos.length > 0 && <SloStateTag state={service.worst_state} />}{choice}</>}>
       <Trouble of={detail} what="service" />
       <dl className="tiles dense">
         <Tile label="Requests" value={format.perSecond(service.requests_per_second)} />
@@ -45,7 +45,7 @@ export function ServicePage({ name }: { name: string }) {
         <Tile label="Measured" value={format.percent(service.coverage)} {...((service.coverage ?? 1) < 0.995 ? { tone: "warn" } : {})} />
       </dl>
       <Charts service={service} />
-      {mine.length > 0 && <Section id="objectives" title="Objectives"><SloTable slos={mine} /></Section>}
+      {mine.length > 0 && <Section id="objectives" title="Objectives"><SloTable slos={mine} of={name} /></Section>}
       <Trouble of={slos} what="objectives" />
       <Routes service={service} />
       <Endpoints service={service} />
@@ -108,7 +108,7 @@ function Routes({ service }: { service: ServiceDetail }) {
                   </td>
                   <td data-label="p50" className="right num">{format.latency(route.p50_ms)}</td>
                   <td data-label="p99" className="right num">{format.latency(route.p99_ms)}</td>
-                  {classes.map((digit) => <td key={digit} data-label={`${digit}xx`} className="right num"><Statuses statuses={route.statuses} digit={digit} /></td>)}
+                  {classes.map((digit) => <Statuses key={digit} statuses={route.statuses} digit={digit} />)}
                 </tr>
               ))}
             </tbody>
@@ -123,14 +123,19 @@ function Routes({ service }: { service: ServiceDetail }) {
 function Statuses({ statuses, digit }: { statuses: Record<string, number>; digit: string }) {
   const of = Object.entries(statuses).filter(([status]) => status[0] === digit).sort((a, b) => b[1] - a[1]);
   const sum = of.reduce((total, [, n]) => total + n, 0);
-  if (sum === 0) return <span className="note">{format.UNKNOWN}</span>;
+  if (sum === 0) return <td className="right note nothing">0</td>;
   const usual = of.length === 1 && of[0]![0] === "200";
-  return <>{format.count(sum)}{!usual && <span className="sub">{of.map(([status, n]) => (of.length === 1 ? status : `${status}: ${format.count(n)}`)).join(", ")}</span>}</>;
+  return (
+    <td data-label={`${digit}xx`} className="right num">
+      {format.count(sum)}
+      {!usual && <span className="sub">{of.map(([status, n]) => (of.length === 1 ? status : `${status}: ${format.count(n)}`)).join(", ")}</span>}
+    </td>
+  );
 }
 
 function Endpoints({ service }: { service: ServiceDetail }) {
   return (
-    <Section id="endpoints" title="Why it is named so" note={service.because || undefined}>
+    <Section id="endpoints" title="Why it is named so" note={service.because ? <Said text={service.because} /> : undefined}>
       {service.endpoints.length === 0 ? <p className="note">No listening socket was found for it. It is watched as soon as one appears.</p> : (
         <div className="scroll">
           <table className="rows">

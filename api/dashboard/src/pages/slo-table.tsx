@@ -9,7 +9,8 @@ import { Ago } from "../ui/bits";
 import { BudgetCell } from "../ui/budget";
 import { SloStateTag } from "../ui/state";
 
-export function SloTable({ slos }: { slos: SloSummary[] }) {
+/** `of` is the service whose page this is on: its name would say nothing new. */
+export function SloTable({ slos, of }: { slos: SloSummary[]; of?: string }) {
   const history = useBurnHistory(slos.map((slo) => slo.name));
   return (
     <div className="scroll">
@@ -25,24 +26,24 @@ export function SloTable({ slos }: { slos: SloSummary[] }) {
           </tr>
         </thead>
         <tbody>
-          {slos.map((slo) => <Row key={slo.name} slo={slo} history={history.get(slo.name)} />)}
+          {slos.map((slo) => <Row key={slo.name} slo={slo} showService={slo.service !== of} history={history.get(slo.name)} />)}
         </tbody>
       </table>
     </div>
   );
 }
 
-function Row({ slo, history }: { slo: SloSummary; history: (number | null)[] | "failed" | undefined }) {
+function Row({ slo, history, showService }: { slo: SloSummary; showService: boolean; history: (number | null)[] | "failed" | undefined }) {
   const now = burnNow(slo);
   const rate = now?.burn_rate ?? null;
-  const tone = rate === null ? "muted" : slo.state === "firing" ? "bad" : rate > 1 ? "warn" : "ink";
+  const tone = rate === null ? "muted" : rate <= 1 ? "ink" : slo.state === "firing" ? "bad" : "warn";
   const thin = slo.coverage !== null && slo.coverage !== undefined && slo.coverage < 0.995;
   return (
     <tr className={`state-${slo.state}`}>
       <th scope="row" data-label="Objective">
         <Link href={to.slo(slo.name)} className="row-link">{slo.display_name || slo.name}</Link>
         <span className="sub">
-          {format.target(slo.target)}{slo.kind === "latency" && slo.threshold_ms != null && ` within ${format.latency(slo.threshold_ms)}`} over {format.window(slo.period_seconds)} · <Link href={to.service(slo.service)}>{slo.service}</Link>
+          {format.target(slo.target)}{slo.kind === "latency" && slo.threshold_ms != null && ` within ${format.duration(slo.threshold_ms / 1000)}`} over {format.window(slo.period_seconds)}{showService && <> · <Link href={to.service(slo.service)}>{slo.service}</Link></>}
         </span>
       </th>
       <td data-label="State"><SloStateTag state={slo.state} /></td>
@@ -57,7 +58,7 @@ function Row({ slo, history }: { slo: SloSummary; history: (number | null)[] | "
       </td>
       <td data-label="Last hour" className="spark-cell">
         {Array.isArray(history) ? (
-          <Spark values={rate === null ? history : [...history, rate]} line={1} tone={tone} label={`burn rate of the last hour, now ${format.burn(rate)}`} />
+          <Spark values={history} line={1} tone={tone} label={`burn rate of the last hour, now ${format.burn(rate)}`} />
         ) : (
           <span className="note">{history === "failed" ? "not loaded" : ""}</span>
         )}

@@ -38,7 +38,7 @@ export function SloPage({ name }: { name: string }) {
       {slo.description && <p className="lede">{slo.description}</p>}
       <Tiles slo={slo} />
       <BudgetCharts key={name} slo={slo} path={path} />
-      <Tiers tiers={slo.tiers} />
+      <Tiers slo={slo} />
       <History slo={slo} />
     </Page>
   );
@@ -51,14 +51,14 @@ function Tiles({ slo }: { slo: SloDetail }) {
   return (
     <dl className="tiles three">
       <Tile label="Objective" value={format.target(slo.target)}>
-        {slo.kind === "latency" && slo.threshold_ms != null ? `answered within ${format.latency(slo.threshold_ms)}` : "good answers"}, over the last {format.window(slo.period_seconds)}
+        {slo.kind === "latency" && slo.threshold_ms != null ? `answered within ${format.duration(slo.threshold_ms / 1000)}` : "good answers"}, over the last {format.window(slo.period_seconds)}
       </Tile>
       <Tile label="Measured" value={format.sli(slo.sli, slo.target)}>
         {slo.good + slo.bad === 0 ? "nothing was counted in the period" : <>{format.count(slo.bad)} bad of {format.count(slo.good + slo.bad)}</>}
         {thin && <><br />{format.percent(slo.coverage)} of the period was measured</>}
       </Tile>
       <Tile label="Budget left" value={format.percent(slo.budget_remaining)} {...(tone === "good" ? {} : { tone })}>
-        <BudgetBar remaining={slo.budget_remaining} />
+        <BudgetBar remaining={slo.budget_remaining} alone />
         {slo.budget_remaining == null
           ? "nothing was counted, so nothing is spent"
           : left >= 0
@@ -122,13 +122,16 @@ function BudgetChart({ slo, series, view }: { slo: SloDetail; series: SloSeries;
     // Measuring began lately: an axis full of nothing would hide what there is.
     const from = late ? Math.max(0, first - Math.ceil((series.at.length - first) * 0.04)) : 0;
     const cut = <T,>(column: T[]) => column.slice(from);
-    const at = cut(series.at);
-    const down = burnDown(at, cut(series.bad), cut(series.coverage), slo.budget_total_events);
-    return { at, down, left: cut(series.budget_remaining), gaps: gaps(at, cut(series.coverage), series.step_seconds), began: late && first >= 0 ? series.at[first]! : null };
-  }, [series, slo.budget_total_events]);
+    // The step under way is added, so that the line ends where the tile says.
+    const at = [...cut(series.at), (series.at.at(-1) ?? 0) + series.step_seconds];
+    const now = slo.budget_remaining ?? null;
+    const down = burnDown(at, [...cut(series.bad), null], [...cut(series.coverage), 0], slo.budget_total_events);
+    down.left[at.length - 1] = now;
+    return { at, down, left: [...cut(series.budget_remaining), now], gaps: gaps(cut(series.at), cut(series.coverage), series.step_seconds), began: late && first >= 0 ? series.at[first]! : null };
+  }, [series, slo.budget_total_events, slo.budget_remaining]);
   if (slo.good + slo.bad === 0) return <NothingMeasured slo={slo} />;
   const began = drawn.began === null ? null : <>Measuring began <Ago at={iso(drawn.began)} />; before that, nothing is known. </>;
-  const shared = { at: drawn.at, gaps: drawn.gaps, spellTick: (value: number) => format.percent(Number(value.toFixed(4))), yRange: budgetRange };
+  const shared = { at: drawn.at, gaps: drawn.gaps, spellTick: format.percentTick, yRange: budgetRange };
   if (view === "left") {
     return (
       <TimeChart
@@ -202,7 +205,7 @@ function NothingMeasured({ slo }: { slo: SloDetail }) {
   );
 }
 
-function Tiers({ tiers }: { tiers: Tier[] }) {
+function Tiers({ slo }: { slo: SloDetail }) {
   return (
     <Section id="tiers" title="Alert tiers" note="a tier fires when both of its windows burn at least this fast, and the counts are enough to say so">
       <div className="scroll">
@@ -210,18 +213,18 @@ function Tiers({ tiers }: { tiers: Tier[] }) {
           <thead>
             <tr>
               <th scope="col">Tier</th><th scope="col">State</th><th scope="col">Windows</th>
-              <th scope="col" className="right">Threshold</th><th scope="col" className="right">Long</th><th scope="col" className="right">Short</th>
+              <th scope="col" className="right">Threshold</th><th scope="col" className="right">Long window</th><th scope="col" className="right">Short window</th>
             </tr>
           </thead>
           <tbody>
-            {tiers.map((tier) => (
+            {slo.tiers.map((tier) => (
               <tr key={tier.name}>
                 <th scope="row" data-label="Tier">{tier.name}<span className="sub">{tier.severity}</span></th>
                 <td data-label="State"><State state={tier.state} /></td>
                 <td data-label="Windows" className="num">{format.window(tier.long_seconds)} and {format.window(tier.short_seconds)}</td>
                 <td data-label="Threshold" className="right num">{format.burn(tier.burn_rate_threshold)}</td>
-                <Burn label={`Over ${format.window(tier.long_seconds)}`} rate={tier.burn_rate_long} threshold={tier.burn_rate_threshold} />
-                <Burn label={`Over ${format.window(tier.short_seconds)}`} rate={tier.burn_rate_short} threshold={tier.burn_rate_threshold} />
+                <Burn slo={slo} seconds={tier.long_seconds} rate={tier.burn_rate_long} threshold={tier.burn_rate_threshold} />
+                <Burn slo={slo} seconds={tier.short_seconds} rate={tier.burn_rate_short} threshold={tier.burn_rate_threshold} />
               </tr>
             ))}
           </tbody>
@@ -231,12 +234,15 @@ function Tiers({ tiers }: { tiers: Tier[] }) {
   );
 }
 
-function Burn({ rate, threshold, label }: { rate: number | null | undefined; threshold: number; label: string }) {
+function Burn({ slo, seconds, rate, threshold }: { slo: SloDetail; seconds: number; rate: number | null | undefined; threshold: number }) {
   const over = rate != null && rate >= threshold;
+  const counts = slo.burn.find((burn) => burn.window_seconds === seconds);
   return (
-    <td data-label={label} className="right">
-      <span className={`num${over ? " strong tone-bad" : ""}`}>{format.burn(rate)}</span>
-      <span className="sub">{rate == null ? "no data" : over ? "at or over" : `${format.percent(rate / threshold)} of it`}</span>
+    <td data-label={`Over ${format.window(seconds)}`} className="right">
+      <span className={`num${over ? " strong tone-bad" : ""}`}>{format.burn(rate)}{over && <span className="sr-only"> at or over the threshold</span>}</span>
+      <span className="sub num">
+        {rate == null ? "no data" : counts ? `${format.count(counts.bad)} bad of ${format.count(counts.good + counts.bad)}` : over ? "at or over" : `${format.percent(rate / threshold)} of threshold`}
+      </span>
     </td>
   );
 }

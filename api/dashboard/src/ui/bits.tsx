@@ -34,6 +34,11 @@ export function Section({ title, note, aside, children, id }: { title: string; n
   );
 }
 
+/** Text of the server with its literals in backticks. */
+export function Said({ text }: { text: string }) {
+  return <>{text.split("`").map((part, i) => (i % 2 ? <code key={i}>{part}</code> : part))}</>;
+}
+
 /** A point in time: how long ago, with the exact time one hover or focus away. */
 export function Ago({ at }: { at: string | null | undefined }) {
   const now = useNow();
@@ -74,10 +79,10 @@ export function Trouble({ of, what }: { of: Pick<Resource<unknown>, "error" | "l
     <div className="trouble" role="alert">
       <p>
         <strong>{age === null ? `No ${what}: ` : `${capital(what)} not renewed: `}</strong>
-        {error.message}
+        <Said text={error.message} />
         {error instanceof ApiError && error.status > 0 && <span className="note"> ({error.code})</span>}
       </p>
-      {error instanceof ApiError && error.hint && <p className="hint">{error.hint}</p>}
+      {error instanceof ApiError && error.hint && <p className="hint"><Said text={error.hint} /></p>}
       {age !== null && <p className="hint">What you see is from {format.ago(age)}.</p>}
       <button type="button" className="button small" onClick={of.reload}>
         Ask again

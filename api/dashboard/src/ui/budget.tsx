@@ -11,16 +11,18 @@ export function budgetTone(remaining: number | null | undefined): string {
   return remaining <= 0 ? "bad" : remaining < 0.25 ? "warn" : "good";
 }
 
-export function BudgetBar({ remaining, label }: { remaining: number | null | undefined; label?: string }) {
+/** `alone`: not in a column, so room left of zero only when it is needed. */
+export function BudgetBar({ remaining, alone }: { remaining: number | null | undefined; alone?: boolean }) {
   const tone = budgetTone(remaining);
   const known = remaining !== null && remaining !== undefined;
   const over = known && remaining < 0;
-  const width = !known ? 0 : over ? Math.min(1, -remaining) * BELOW : Math.min(1, remaining) * (100 - BELOW);
+  const below = alone && !over ? 0 : BELOW;
+  const width = !known ? 0 : over ? Math.min(1, -remaining) * below : Math.min(1, remaining) * (100 - below);
   return (
-    <svg className={`budget-bar tone-${tone}`} role="img" aria-label={label ?? `budget left: ${known ? format.percent(remaining) : "unknown"}`} viewBox="0 0 100 8" preserveAspectRatio="none">
-      <rect className={known ? "track" : "track unknown"} x={BELOW} y="1" width={100 - BELOW} height="6" />
-      {known && <rect className="fill" x={over ? BELOW - width : BELOW} y="1" width={Math.max(width, 0.6)} height="6" />}
-      <rect className="zero" x={BELOW - 0.25} y="0" width="0.5" height="8" />
+    <svg className={`budget-bar tone-${tone}`} role="img" aria-label={`budget left: ${known ? format.percent(remaining) : "unknown"}`} viewBox="0 0 100 8" preserveAspectRatio="none">
+      <rect className={known ? "track" : "track unknown"} x={below} y="1" width={100 - below} height="6" />
+      {known && <rect className="fill" x={over ? below - width : below} y="1" width={Math.max(width, 0.6)} height="6" />}
+      <rect className="zero" x={below - 0.25} y="0" width="0.5" height="8" />
     </svg>
   );
 }

@@ -5,7 +5,7 @@ import { useNow } from "../data/now";
 import * as format from "../format";
 import { Link, to } from "../router";
 import { eventTone, isOver, stateWord, stepName } from "../words";
-import { Act, Ago, Clock, Copy, Countdown } from "./bits";
+import { Act, Ago, Clock, Copy, Countdown, Said } from "./bits";
 import { Glyph, State } from "./state";
 
 export function LimitRow({ limit, onChange }: { limit: Limit; onChange?: () => void }) {
@@ -58,7 +58,7 @@ export function EventRow({ event, compact }: { event: EventView; compact?: boole
     <li className="event">
       <Glyph word={tone} />
       <div className="event-body">
-        <span className="event-message">{event.message}</span>
+        <span className="event-message"><Said text={event.message} /></span>
         <span className="note event-meta">
           <Link href={to.events(event.subject)}>{event.subject}</Link> · {tone.text}
         </span>
