@@ -20,6 +20,7 @@ mod route;
 pub mod service;
 mod status;
 mod store;
+mod target;
 pub mod window;
 
 pub use engine::{Engine, EngineError, IngestError, Ingested, Keep, MIGRATOR, Maintained, Settings};

@@ -1,5 +1,7 @@
 //! Definition files as people write them: what they mean, and what is said about mistakes.
 
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

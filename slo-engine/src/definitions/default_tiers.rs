@@ -81,10 +81,7 @@ fn spent_share(rate: BurnRate, period: Duration, long: Duration) -> Decimal {
         .normalize()
 }
 
-pub(super) fn default_name(
-    severity: Severity,
-    long: Duration,
-) -> Result<TierName, NameError> {
+pub(super) fn default_name(severity: Severity, long: Duration) -> Result<TierName, NameError> {
     format!("{severity}-{}", duration::format(long)).parse()
 }
 
