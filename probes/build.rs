@@ -12,7 +12,11 @@ fn main() -> anyhow::Result<()> {
     if !note.is_empty() {
         println!("cargo:rerun-if-changed={NOTE}");
     }
-    let toolchain = if note.trim().is_empty() { "nightly" } else { note.trim() };
+    let toolchain = if note.trim().is_empty() {
+        "nightly"
+    } else {
+        note.trim()
+    };
     if !toolchain.starts_with("nightly") {
         // SAFETY: a build script has one thread. A stable compiler builds `core` only when told that it may.
         unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "1") };

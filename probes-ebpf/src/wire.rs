@@ -1,1 +1,446 @@
-//! Records of the `edge` object.
+//! Records of the `edge` object: what the kernel counts, and under which key.
+//!
+//! User space writes [`Settings`], endpoint and route entries; the kernel writes counters. Numeric
+//! ids are fixed for ever: gaps are fine, reuse is not. Any change of a size or a meaning here
+//! must raise [`VERSION`], which names the directory of the pinned counters.
+
+/// Of the records in this file. [`Connection`] has a version of its own: it outlives upgrades.
+pub const VERSION: u32 = 1;
+/// Of [`Connection`].
+pub const CONNECTION_VERSION: u8 = 1;
+
+/// Where a connection ends, as the kernel knows it. Names are user space's business.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// Network namespace cookie; 0 where the kernel refuses to tell, and in wildcards.
+    pub netns: u64,
+    /// Of the socket, fixed when it was created. 0 in wildcards.
+    pub cgroup: u64,
+    /// Server: the local port. Client: the remote port. 0 in wildcards.
+    pub port: u16,
+    /// [`role`].
+    pub role: u8,
+    pub pad: [u8; 5],
+}
+
+pub mod role {
+    pub const SERVER: u8 = 1;
+    pub const CLIENT: u8 = 2;
+}
+
+/// Which settings an endpoint's requests are counted under.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Naming {
+    /// For requests that begin from now on.
+    pub current: u32,
+    /// For what was counted before the endpoint had a name, under settings 0.
+    pub first: u32,
+}
+
+pub const THRESHOLDS: usize = 4;
+pub const NAME_MAX: usize = 64;
+/// Ids of settings are never reused while the pins live; 0 is "not named yet".
+pub const SETTINGS_MAX: u32 = 4096;
+
+/// Everything that counters of one id have in common: the service, its thresholds and timeout. A
+/// change of any of them, or of the routes, is a new id, so that no counter ever changes meaning.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The service, padded with zeros. Empty: this id is free.
+    pub name: [u8; NAME_MAX],
+    pub threshold_ns: [u64; THRESHOLDS],
+    pub timeout_ns: u64,
+    /// [`clock`] of each threshold; 0 ends the list.
+    pub clock: [u8; THRESHOLDS],
+    pub route_count: u16,
+    pub pad: [u8; 2],
+}
+
+pub mod clock {
+    pub const TURNAROUND: u8 = 1;
+    pub const FIRST_BYTE: u8 = 2;
+}
+
+/// Bytes of a request line that routes are matched against: the method, a space, the path.
+pub const ROUTE_TEXT: usize = 60;
+
+/// The data part of a route's key in the prefix trie.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteText {
+    pub settings: u32,
+    pub text: [u8; ROUTE_TEXT],
+}
+
+/// The route of requests that no configured route takes.
+pub const ROUTE_OTHER: u16 = 0;
+/// For counters that know no request.
+pub const ROUTE_NONE: u16 = 0xffff;
+
+/// Key of plain counters.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CountKey {
+    pub endpoint: Endpoint,
+    pub settings: u32,
+    pub route: u16,
+    /// A status code (100 to 999), or one of [`what`].
+    pub what: u16,
+}
+
+pub mod what {
+    pub const RESET_BY_SERVER: u16 = 1001;
+    pub const CLOSED_UNANSWERED: u16 = 1002;
+    pub const TIMED_OUT: u16 = 1003;
+    pub const CLIENT_GAVE_UP: u16 = 1004;
+    pub const UNKNOWN: u16 = 1005;
+    pub const RETRANSMITS: u16 = 2001;
+    pub const SYN_RETRANSMITS: u16 = 2002;
+    pub const CONNECT_FAILURES: u16 = 2003;
+    pub const ACCEPTED: u16 = 2004;
+    pub const CONNECTED: u16 = 2005;
+    pub const RESETS_SENT: u16 = 2006;
+    pub const RESETS_RECEIVED: u16 = 2007;
+    /// Connections of [`ACCEPTED`] and [`CONNECTED`] that have ended.
+    pub const CLOSED: u16 = 2008;
+}
+
+/// One CPU's share of a plain counter. Exactly one CPU holds `first_ns`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Nanoseconds since boot when the key appeared, from the CPU that made it; else 0.
+    pub first_ns: u64,
+    pub value: u64,
+}
+
+/// Key of latencies.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LatencyKey {
+    pub endpoint: Endpoint,
+    pub settings: u32,
+    pub route: u16,
+    pub pad: u16,
+}
+
+/// Latencies below 1.024 us share the first bucket, those above 137 s the last.
+pub const BUCKET_FIRST: u32 = 159;
+pub const BUCKETS: usize = 434;
+
+/// One CPU's share of a route's latencies, on the turnaround clock.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Latency {
+    pub first_ns: u64,
+    /// Answered within each threshold, and not with 5xx.
+    pub within: [u64; THRESHOLDS],
+    /// Ended past each threshold however it ended, or still in flight past it.
+    pub over: [u64; THRESHOLDS],
+    pub sum_ns: u64,
+    /// Smoothed round trip times read as responses left.
+    pub rtt_sum_us: u64,
+    pub rtt_count: u64,
+    /// Bucket `i` counts `(2^(j/16), 2^((j+1)/16)]` ns, with `j = i + BUCKET_FIRST`.
+    pub buckets: [u64; BUCKETS],
+}
+
+/// Key of the request counter by remote address.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SourceKey {
+    /// IPv6, or IPv4 mapped into it, in network byte order.
+    pub address: [u32; 4],
+    pub settings: u32,
+    pub pad: u32,
+}
+
+/// What is known of one socket, with at most one request in flight. This record is an ABI: it
+/// stays in the kernel while programs are replaced, so fields are only ever added out of `spare`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Connection {
+    pub version: u8,
+    /// [`birth`].
+    pub birth: u8,
+    /// [`role`] of the request in flight.
+    pub role: u8,
+    /// [`flag`].
+    pub flags: u8,
+    pub port: u16,
+    pub route: u16,
+    pub netns: u64,
+    pub cgroup: u64,
+    /// What the endpoint's settings were, and of which generation that answer is.
+    pub settings: u32,
+    pub generation: u32,
+    /// What the request in flight is counted under.
+    pub request_settings: u32,
+    pub request_seq: u32,
+    /// Monotonic time of the request's first byte.
+    pub started_ns: u64,
+    /// Monotonic time of the request's last byte so far.
+    pub last_byte_ns: u64,
+    /// [`flight`]: 0 is idle.
+    pub flight: u64,
+    /// The sequence number after the request, when [`flag::END_KNOWN`].
+    pub request_end: u32,
+    /// Of the response that was counted last.
+    pub response_seq: u32,
+    /// Of sockets older than the probe: retransmits already counted.
+    pub retransmits: u32,
+    pub pad: u32,
+    pub spare: [u64; 6],
+}
+
+pub mod birth {
+    /// The socket is older than the probe.
+    pub const UNSEEN: u8 = 0;
+    pub const ACCEPTED: u8 = 1;
+    pub const OPENED: u8 = 2;
+}
+
+pub mod flag {
+    /// The peer has sent FIN.
+    pub const PEER_CLOSED: u8 = 1;
+    /// The peer has sent RST.
+    pub const PEER_RESET: u8 = 2;
+    /// `request_end` holds.
+    pub const END_KNOWN: u8 = 4;
+    /// All of the request has arrived, as far as can be told.
+    pub const COMPLETE: u8 = 8;
+    /// `retransmits` holds a first value.
+    pub const RETRANSMITS_KNOWN: u8 = 16;
+    /// Not HTTP/1: left alone.
+    pub const FOREIGN: u8 = 32;
+    /// We have sent FIN.
+    pub const LOCAL_CLOSED: u8 = 64;
+}
+
+/// Bits of [`Connection::flight`]. One word, because the iterator books what is overdue while
+/// packets move on other CPUs: whoever swaps the word has ended or booked the request, once.
+pub mod flight {
+    /// Bits 0 to 3: booked as over this threshold.
+    pub const OVER: u64 = 0x0f;
+    /// Booked as timed out: nothing more is counted of it.
+    pub const TIMED_OUT: u64 = 0x40;
+    pub const IN_FLIGHT: u64 = 0x80;
+    /// Bits 8 and up number the requests of a connection.
+    pub const ORDINAL_SHIFT: u32 = 8;
+}
+
+/// A request that reached the listener before its connection existed.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PendingKey {
+    pub netns: u64,
+    pub remote: [u32; 4],
+    pub local: [u32; 4],
+    pub remote_port: u16,
+    pub local_port: u16,
+    pub pad: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pending {
+    pub started_ns: u64,
+    pub last_byte_ns: u64,
+    pub settings: u32,
+    pub request_seq: u32,
+    pub request_end: u32,
+    pub route: u16,
+    pub flags: u8,
+    pub pad: u8,
+}
+
+/// What the packet that is completing a handshake on this CPU told of its listener: the cgroup
+/// cannot be asked for where the connection is born.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Handshake {
+    pub cgroup: u64,
+    pub remote_port: u16,
+    pub local_port: u16,
+    pub pad: u32,
+}
+
+/// What the iterator tells of a request in flight.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InFlight {
+    pub endpoint: Endpoint,
+    pub settings: u32,
+    /// Past the smallest threshold.
+    pub overdue: u8,
+    pub pad: [u8; 3],
+}
+
+/// Indexes of `CONTROL`.
+pub mod control {
+    /// Raised by user space whenever an endpoint's settings change.
+    pub const GENERATION: u32 = 0;
+    /// Wall time at boot, in ns since 1970: fixed once, so that start times never move.
+    pub const ANCHOR: u32 = 1;
+    /// Nanoseconds since boot when these pins were made.
+    pub const MADE: u32 = 2;
+    pub const WORDS: u32 = 8;
+}
+
+/// Indexes of `LOSSES`.
+pub mod loss {
+    pub const COUNTS_FULL: u32 = 0;
+    pub const LATENCIES_FULL: u32 = 1;
+    pub const SOURCES_FULL: u32 = 2;
+    pub const STORAGE_FULL: u32 = 3;
+    pub const PENDING_FULL: u32 = 4;
+    /// A request sent before the one ahead of it was answered. Its response is `UNKNOWN`.
+    pub const PIPELINED: u32 = 5;
+    /// In flight, answered with bytes that are no HTTP/1 status line.
+    pub const UNPARSABLE: u32 = 6;
+    pub const WORDS: u32 = 16;
+}
+
+/// The index of the latency bucket for `ns`, exact: `(2^(j/16), 2^((j+1)/16)]`.
+#[inline(always)]
+#[must_use]
+pub fn bucket(ns: u64) -> usize {
+    // Bounds are inclusive above, so the number before `ns` decides.
+    let below = ns.saturating_sub(1);
+    if below < 1 << 10 {
+        return 0;
+    }
+    if below >= 1 << 37 {
+        return BUCKETS - 1;
+    }
+    let octave = octave_of(below);
+    // The fraction of the mantissa, in 32 bits.
+    let fraction = (below << (63 - octave) << 1) >> 32;
+    // One bound at most falls into each of 32 equal slices of an octave.
+    let slice = (fraction >> 27) as usize & 31;
+    let above = (fraction >= BOUND[slice]) as u32;
+    (octave * 16 + u32::from(STEPS[slice]) + above - BUCKET_FIRST) as usize
+}
+
+/// The position of the highest bit of `value`, which is not 0. The instruction set counts no bits.
+#[inline(always)]
+fn octave_of(value: u64) -> u32 {
+    let mut rest = value;
+    let mut octave = 0;
+    if rest >> 32 != 0 {
+        octave += 32;
+        rest >>= 32;
+    }
+    if rest >> 16 != 0 {
+        octave += 16;
+        rest >>= 16;
+    }
+    if rest >> 8 != 0 {
+        octave += 8;
+        rest >>= 8;
+    }
+    if rest >> 4 != 0 {
+        octave += 4;
+        rest >>= 4;
+    }
+    if rest >> 2 != 0 {
+        octave += 2;
+        rest >>= 2;
+    }
+    if rest >> 1 != 0 {
+        octave += 1;
+    }
+    octave
+}
+
+/// Bounds `2^(k/16)` at or below the start of each slice of an octave.
+static STEPS: [u8; 32] = [
+    0, 0, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 12, 13, 13, 14, 14, 14, 15,
+    15,
+];
+
+const NO_BOUND: u64 = 1 << 32;
+
+/// The fraction of the bound `2^(k/16)` inside each slice.
+static BOUND: [u64; 32] = [
+    NO_BOUND,
+    190_154_448,
+    388_727_752,
+    NO_BOUND,
+    596_092_648,
+    NO_BOUND,
+    812_638_372,
+    1_038_771_394,
+    NO_BOUND,
+    1_274_916_180,
+    NO_BOUND,
+    1_521_515_989,
+    NO_BOUND,
+    1_779_033_704,
+    NO_BOUND,
+    2_047_952_703,
+    NO_BOUND,
+    2_328_777_763,
+    NO_BOUND,
+    2_622_036_011,
+    NO_BOUND,
+    2_928_277_910,
+    NO_BOUND,
+    NO_BOUND,
+    3_248_078_297,
+    NO_BOUND,
+    3_582_037_456,
+    NO_BOUND,
+    NO_BOUND,
+    3_930_782_251,
+    NO_BOUND,
+    NO_BOUND,
+];
+
+const _: () = {
+    assert!(size_of::<Endpoint>() == 24);
+    assert!(size_of::<Settings>() == 112);
+    assert!(size_of::<RouteText>() == 64);
+    assert!(size_of::<CountKey>() == 32);
+    assert!(size_of::<LatencyKey>() == 32);
+    assert!(size_of::<Latency>() == 8 * (12 + BUCKETS));
+    assert!(size_of::<SourceKey>() == 24);
+    assert!(size_of::<Connection>() == 128);
+    assert!(size_of::<PendingKey>() == 48);
+    assert!(size_of::<Pending>() == 32);
+    assert!(size_of::<InFlight>() == 32);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bucket_holds_exactly_what_lies_between_its_bounds() {
+        for index in 1..BUCKETS - 1 {
+            let j = f64::from(BUCKET_FIRST) + index as f64;
+            let lower = (j / 16.0).exp2();
+            let upper = ((j + 1.0) / 16.0).exp2();
+            // One nanosecond inside either bound.
+            assert_eq!(bucket(lower.floor() as u64 + 1), index, "above {lower}");
+            assert_eq!(bucket(upper.floor() as u64 - 1), index, "below {upper}");
+        }
+    }
+
+    #[test]
+    fn a_power_of_two_belongs_to_the_bucket_below_it() {
+        assert_eq!(bucket(1 << 20), 20 * 16 - 1 - BUCKET_FIRST as usize);
+        assert_eq!(bucket((1 << 20) + 1), 20 * 16 - BUCKET_FIRST as usize);
+    }
+
+    #[test]
+    fn what_is_out_of_range_falls_into_the_outermost_buckets() {
+        assert_eq!(bucket(0), 0);
+        assert_eq!(bucket(1024), 0);
+        assert_eq!(bucket(1025), 1);
+        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
+    }
+}

@@ -4,6 +4,17 @@
 //! In: what to watch, from `slo-engine`'s definitions. Out: batches of cumulative readings, each
 //! carrying its losses. Nothing is subtracted here, and nothing here knows what a budget is.
 
+pub mod agent;
 pub mod bpf_syscall;
 pub mod bpffs;
+pub mod capability;
+mod discovery;
+mod edge;
 pub mod limit;
+pub mod mounts;
+mod names;
+pub mod statistics;
+mod unload;
+mod watcher;
+
+pub use unload::{UnloadError, unload};

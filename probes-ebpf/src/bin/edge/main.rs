@@ -1,8 +1,43 @@
+//! Requests as the socket edge sees them, counted in the kernel.
+//!
+//! In: every TCP segment and socket event of one cgroup and what lies beneath it, and the settings
+//! that user space wrote. Out: counters per endpoint, route and outcome; latencies; requests by
+//! remote address; what was lost. No event leaves the kernel.
+//!
+//! | program | hook | owns |
+//! |---|---|---|
+//! | `edge_in`, `edge_out` | cgroup_skb | requests, statuses, latencies, resets on a socket |
+//! | `edge_socket` | sock_ops | connections: birth, end, retransmits |
+//! | `edge_in_flight` | iter/tcp | requests that are overdue before they end |
+//! | `edge_synack`, `edge_reset_sent`, `edge_reset_received` | tracepoints | what has no socket |
+//!
+//! Cost on a virtual machine with all mitigations: 0.65 to 0.85 us of CPU a request, a quarter of
+//! which is the price of any cgroup_skb program; `benches/probe-overhead` measures it.
+
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}
+
+#[cfg(target_arch = "bpf")]
+mod body;
+#[cfg(target_arch = "bpf")]
+mod connection;
+#[cfg(target_arch = "bpf")]
+mod count;
+#[cfg(target_arch = "bpf")]
+mod in_flight;
+#[cfg(target_arch = "bpf")]
+mod maps;
+#[cfg(target_arch = "bpf")]
+mod request;
+#[cfg(target_arch = "bpf")]
+mod segment;
+#[cfg(target_arch = "bpf")]
+mod socket;
+#[cfg(target_arch = "bpf")]
+mod tracepoint;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

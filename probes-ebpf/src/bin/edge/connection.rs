@@ -1,0 +1,150 @@
+//! What is known of a socket, and which settings its endpoint has.
+
+use core::{ffi::c_void, ptr};
+
+use aya_ebpf::{
+    bindings::BPF_SK_STORAGE_GET_F_CREATE,
+    helpers::generated::{bpf_get_netns_cookie, bpf_sk_cgroup_id, bpf_sk_storage_get},
+};
+use probes_ebpf::wire::{
+    CONNECTION_VERSION, Connection, Endpoint, ROUTE_NONE, birth, control, flight, loss, role,
+};
+
+use crate::{
+    count::{count, lose},
+    maps::{CONN, CONTROL, ENDPOINTS, skb_netns},
+};
+
+#[inline(always)]
+pub fn find(sk: *mut c_void) -> Option<*mut Connection> {
+    // SAFETY: the verifier demands that `sk` is a socket; the helper answers null for none.
+    let found = unsafe { bpf_sk_storage_get((&raw const CONN).cast_mut().cast(), sk, ptr::null_mut(), 0) };
+    if found.is_null() { None } else { Some(found.cast()) }
+}
+
+#[inline(always)]
+pub fn find_or_create(sk: *mut c_void) -> Option<*mut Connection> {
+    // SAFETY: as in `find`; a new record is all zeros.
+    let found = unsafe {
+        bpf_sk_storage_get(
+            (&raw const CONN).cast_mut().cast(),
+            sk,
+            ptr::null_mut(),
+            u64::from(BPF_SK_STORAGE_GET_F_CREATE),
+        )
+    };
+    if found.is_null() {
+        lose(loss::STORAGE_FULL);
+        return None;
+    }
+    let connection: *mut Connection = found.cast();
+    // SAFETY: a live map value of this type.
+    unsafe {
+        if (*connection).version == 0 {
+            (*connection).version = CONNECTION_VERSION;
+        }
+    }
+    Some(connection)
+}
+
+/// Fills what the socket can tell, and looks its settings up when they may have changed.
+/// `context` is the program's own, for the network namespace.
+#[inline(always)]
+pub fn identify(connection: &mut Connection, context: *mut c_void, sk: *mut c_void, port: u16, role: u8) {
+    if connection.cgroup == 0 {
+        // SAFETY: the verifier demands a socket.
+        connection.cgroup = unsafe { bpf_sk_cgroup_id(sk) };
+        connection.generation = 0;
+    }
+    if connection.netns == 0 && skb_netns() {
+        // SAFETY: the program's own context.
+        connection.netns = unsafe { bpf_get_netns_cookie(context) };
+        connection.generation = 0;
+    }
+    if connection.port != port {
+        connection.port = port;
+        connection.generation = 0;
+    }
+    refresh(connection, role);
+}
+
+/// Looks the settings up again if user space has changed any since.
+#[inline(always)]
+pub fn refresh(connection: &mut Connection, role: u8) {
+    let generation = match CONTROL.get_ptr(control::GENERATION) {
+        // SAFETY: a live map value.
+        Some(cell) => unsafe { ptr::read_volatile(cell) as u32 },
+        None => return,
+    };
+    if connection.generation != generation {
+        connection.settings = settings_of(connection, role);
+        connection.generation = generation;
+    }
+}
+
+/// The endpoint's own entry, else the port's, else the cgroup's; 0 when there is none.
+#[inline(always)]
+fn settings_of(connection: &Connection, role: u8) -> u32 {
+    let mut key = endpoint(connection, role);
+    if let Some(naming) = ENDPOINTS.get_ptr(&key) {
+        // SAFETY: a live map value; a torn read is impossible for an aligned word.
+        return unsafe { (*naming).current };
+    }
+    key.netns = 0;
+    key.cgroup = 0;
+    if let Some(naming) = ENDPOINTS.get_ptr(&key) {
+        // SAFETY: as above.
+        return unsafe { (*naming).current };
+    }
+    key.cgroup = connection.cgroup;
+    key.port = 0;
+    if let Some(naming) = ENDPOINTS.get_ptr(&key) {
+        // SAFETY: as above.
+        return unsafe { (*naming).current };
+    }
+    0
+}
+
+#[inline(always)]
+pub fn endpoint(connection: &Connection, role: u8) -> Endpoint {
+    Endpoint {
+        netns: connection.netns,
+        cgroup: connection.cgroup,
+        port: connection.port,
+        role,
+        pad: [0; 5],
+    }
+}
+
+/// The role of a connection on which no request has been seen.
+#[inline(always)]
+pub fn role_of(connection: &Connection) -> u8 {
+    if connection.birth == birth::OPENED {
+        role::CLIENT
+    } else if connection.birth == birth::ACCEPTED || connection.role == 0 {
+        role::SERVER
+    } else {
+        connection.role
+    }
+}
+
+/// Counts segments and connections. Clients of services that nobody named are left alone.
+#[inline(always)]
+pub fn count_tcp(connection: &Connection, what: u16, by: u64) {
+    let role = role_of(connection);
+    if role == role::CLIENT && connection.settings == 0 {
+        return;
+    }
+    count(
+        &endpoint(connection, role),
+        connection.settings,
+        ROUTE_NONE,
+        what,
+        by,
+    );
+}
+
+#[inline(always)]
+pub fn is_in_flight(connection: &Connection) -> bool {
+    connection.flight & flight::IN_FLIGHT != 0
+}

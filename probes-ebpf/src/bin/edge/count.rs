@@ -1,0 +1,109 @@
+//! Adding one where it belongs, and saying so when there is no room.
+
+use core::arch::asm;
+
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_boot_ns};
+use probes_ebpf::wire::{Count, CountKey, Endpoint, Latency, LatencyKey, SourceKey, loss};
+
+use crate::maps::{BLANK, COUNTS, LATENCIES, LOSSES, SOURCES};
+
+/// Programs nest on one CPU (egress runs preemptible), so even per-CPU values are added to
+/// atomically.
+#[inline(always)]
+pub fn add(cell: *mut u64, by: u64) {
+    // SAFETY: `cell` points into a live map value that is eight bytes aligned.
+    unsafe { asm!("lock *(u64 *)({cell} + 0) += {by}", cell = in(reg) cell, by = in(reg) by) }
+}
+
+/// Puts `new` into `cell` and returns what was there.
+#[inline(always)]
+pub fn swap(cell: *mut u64, new: u64) -> u64 {
+    let mut value = new;
+    // SAFETY: as in `add`.
+    unsafe { asm!("{value} = xchg_64({cell} + 0, {value})", cell = in(reg) cell, value = inout(reg) value) }
+    value
+}
+
+/// Puts `new` into `cell` if it holds `old`; returns what it held.
+#[inline(always)]
+pub fn compare_swap(cell: *mut u64, old: u64, new: u64) -> u64 {
+    let mut value = old;
+    // SAFETY: as in `add`.
+    unsafe {
+        asm!("r0 = cmpxchg_64({cell} + 0, r0, {new})", cell = in(reg) cell, new = in(reg) new, inout("r0") value);
+    }
+    value
+}
+
+#[inline(always)]
+pub fn lose(reason: u32) {
+    if let Some(cell) = LOSSES.get_ptr_mut(reason) {
+        add(cell, 1);
+    }
+}
+
+#[inline(always)]
+pub fn count(endpoint: &Endpoint, settings: u32, route: u16, what: u16, by: u64) {
+    let key = CountKey {
+        endpoint: *endpoint,
+        settings,
+        route,
+        what,
+    };
+    if let Some(entry) = COUNTS.get_ptr_mut(&key) {
+        // SAFETY: a live map value.
+        add(unsafe { &raw mut (*entry).value }, by);
+        return;
+    }
+    // The key appears with its first time and a zero, then counts: the winner of a race between
+    // two CPUs is the only one whose time is stored.
+    let fresh = Count {
+        // SAFETY: takes nothing.
+        first_ns: unsafe { bpf_ktime_get_boot_ns() },
+        value: 0,
+    };
+    let _ = COUNTS.insert(&key, &fresh, u64::from(BPF_NOEXIST));
+    match COUNTS.get_ptr_mut(&key) {
+        // SAFETY: a live map value.
+        Some(entry) => add(unsafe { &raw mut (*entry).value }, by),
+        None => lose(loss::COUNTS_FULL),
+    }
+}
+
+#[inline(always)]
+pub fn latency(endpoint: &Endpoint, settings: u32, route: u16) -> Option<*mut Latency> {
+    let key = LatencyKey {
+        endpoint: *endpoint,
+        settings,
+        route,
+        pad: 0,
+    };
+    if let Some(entry) = LATENCIES.get_ptr_mut(&key) {
+        return Some(entry);
+    }
+    let blank = BLANK.get_ptr_mut(0)?;
+    // SAFETY: this CPU's only element; a nested run stores another first time, which is as good.
+    let copied = unsafe {
+        (*blank).first_ns = bpf_ktime_get_boot_ns();
+        LATENCIES.insert(&key, &*blank, u64::from(BPF_NOEXIST))
+    };
+    let _ = copied;
+    let entry = LATENCIES.get_ptr_mut(&key);
+    if entry.is_none() {
+        lose(loss::LATENCIES_FULL);
+    }
+    entry
+}
+
+#[inline(always)]
+pub fn source(key: &SourceKey) {
+    if let Some(cell) = SOURCES.get_ptr_mut(key) {
+        add(cell, 1);
+        return;
+    }
+    let _ = SOURCES.insert(key, &0, u64::from(BPF_NOEXIST));
+    match SOURCES.get_ptr_mut(key) {
+        Some(cell) => add(cell, 1),
+        None => lose(loss::SOURCES_FULL),
+    }
+}

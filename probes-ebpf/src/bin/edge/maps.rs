@@ -1,0 +1,66 @@
+//! The maps, and what is fixed when the object is loaded.
+
+use core::ptr;
+
+use aya_ebpf::{
+    btf_maps::SkStorage,
+    macros::{btf_map, map},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap},
+};
+use probes_ebpf::wire::{
+    Connection, Count, CountKey, Endpoint, Handshake, Latency, LatencyKey, Naming, Pending, PendingKey,
+    RouteText, SETTINGS_MAX, Settings, SourceKey, control, loss,
+};
+
+#[btf_map]
+pub static CONN: SkStorage<Connection> = SkStorage::new();
+
+#[map]
+pub static COUNTS: PerCpuHashMap<CountKey, Count> = PerCpuHashMap::with_max_entries(16384, 0);
+/// Sized by user space: a value is 3.5 KB a CPU.
+#[map]
+pub static LATENCIES: PerCpuHashMap<LatencyKey, Latency> = PerCpuHashMap::with_max_entries(1024, 0);
+/// What a new entry of `LATENCIES` is copied from: too large for the stack.
+#[map]
+pub static BLANK: PerCpuArray<Latency> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub static SOURCES: LruPerCpuHashMap<SourceKey, u64> = LruPerCpuHashMap::with_max_entries(16384, 0);
+
+#[map]
+pub static ENDPOINTS: HashMap<Endpoint, Naming> = HashMap::with_max_entries(8192, 0);
+#[map]
+pub static SETTINGS: Array<Settings> = Array::with_max_entries(SETTINGS_MAX, 0);
+#[map]
+pub static ROUTES: LpmTrie<RouteText, u32> = LpmTrie::with_max_entries(16384, 0);
+/// Settings by listening port, for tracepoints; only ports that one service has to itself.
+#[map]
+pub static PORTS: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
+
+#[map]
+pub static PENDING: LruHashMap<PendingKey, Pending> = LruHashMap::with_max_entries(4096, 0);
+#[map]
+pub static HANDSHAKE: PerCpuArray<Handshake> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+pub static CONTROL: Array<u64> = Array::with_max_entries(control::WORDS, 0);
+#[map]
+pub static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(loss::WORDS, 0);
+
+/// Whether cgroup_skb programs may ask for the network namespace's cookie (Linux 6.16).
+#[unsafe(no_mangle)]
+static SKB_NETNS: u32 = 1;
+/// Where `sport` stands in `tcp_retransmit_synack`; 0 when it does not.
+#[unsafe(no_mangle)]
+static SYNACK_SPORT: u32 = 0;
+
+#[inline(always)]
+pub fn skb_netns() -> bool {
+    // SAFETY: the loader may have changed the value, so it must be read and not folded.
+    unsafe { ptr::read_volatile(&raw const SKB_NETNS) != 0 }
+}
+
+#[inline(always)]
+pub fn synack_sport() -> u32 {
+    // SAFETY: as above.
+    unsafe { ptr::read_volatile(&raw const SYNACK_SPORT) }
+}

@@ -1,0 +1,181 @@
+//! A request's beginning, its one end, and being overdue in between.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use probes_ebpf::wire::{Connection, Settings, THRESHOLDS, bucket, clock, flag, flight, role, what};
+
+use crate::{
+    connection::endpoint,
+    count::{add, compare_swap, count, latency, swap},
+    maps::SETTINGS,
+};
+
+/// Starts the clocks. The caller has filled the rest of the record.
+#[inline(always)]
+pub fn begin(connection: &mut Connection, role: u8, started_ns: u64, last_byte_ns: u64) {
+    connection.role = role;
+    connection.started_ns = started_ns;
+    connection.last_byte_ns = last_byte_ns;
+    connection.request_settings = connection.settings;
+    let ordinal = (connection.flight >> flight::ORDINAL_SHIFT) + 1;
+    connection.flight = (ordinal << flight::ORDINAL_SHIFT) | flight::IN_FLIGHT;
+}
+
+/// Ends the request in flight. `outcome` is a status code or one of `what`. Only the first of
+/// several ends counts anything.
+#[inline(always)]
+pub fn end(connection: &mut Connection, outcome: u16) {
+    let idle = connection.flight & !((1 << flight::ORDINAL_SHIFT) - 1);
+    let before = swap(&raw mut connection.flight, idle);
+    if before & flight::IN_FLIGHT == 0 || before & flight::TIMED_OUT != 0 {
+        return;
+    }
+    // SAFETY: takes nothing.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let turnaround = now.saturating_sub(connection.last_byte_ns);
+    let first_byte = now.saturating_sub(connection.started_ns);
+    let Some(settings) = SETTINGS.get_ptr(connection.request_settings) else {
+        return;
+    };
+    // SAFETY: a live map value; settings never change under an id.
+    let settings = unsafe { &*settings };
+    let endpoint = endpoint(connection, connection.role);
+    let is_answer = outcome < 1000;
+    // A client that stops halfway through its request leaves no time to hold against the server.
+    let is_timed = is_answer || arrived(connection);
+    let timed_out = is_timed && turnaround >= timeout(settings);
+    let outcome = if timed_out { what::TIMED_OUT } else { outcome };
+    count(
+        &endpoint,
+        connection.request_settings,
+        connection.route,
+        outcome,
+        1,
+    );
+
+    let Some(cells) = latency(&endpoint, connection.request_settings, connection.route) else {
+        return;
+    };
+    // SAFETY: a live map value; every index is bounded.
+    let cells = unsafe { &mut *cells };
+    let mut index = 0;
+    while index < THRESHOLDS {
+        let clock = settings.clock[index];
+        if clock != 0 && before & (1 << index) == 0 {
+            let elapsed = if clock == clock::FIRST_BYTE {
+                first_byte
+            } else {
+                turnaround
+            };
+            if elapsed > settings.threshold_ns[index] {
+                if is_timed {
+                    add(&raw mut cells.over[index], 1);
+                }
+            } else if outcome < 500 {
+                add(&raw mut cells.within[index], 1);
+            }
+        }
+        index += 1;
+    }
+    if outcome < 1000 {
+        add(&raw mut cells.sum_ns, turnaround);
+        let index = bucket(turnaround);
+        if index < cells.buckets.len() {
+            add((&raw mut cells.buckets).cast::<u64>().wrapping_add(index), 1);
+        }
+    }
+}
+
+/// Books what the request in flight has become: over a threshold, or timed out. Returns whether it
+/// is past its smallest threshold.
+#[inline(always)]
+pub fn book_overdue(connection: &mut Connection) -> bool {
+    let before = connection.flight;
+    if before & flight::IN_FLIGHT == 0 || !arrived(connection) {
+        return false;
+    }
+    // SAFETY: takes nothing.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let turnaround = now.saturating_sub(connection.last_byte_ns);
+    let first_byte = now.saturating_sub(connection.started_ns);
+    let Some(settings) = SETTINGS.get_ptr(connection.request_settings) else {
+        return false;
+    };
+    // SAFETY: a live map value; settings never change under an id.
+    let settings = unsafe { &*settings };
+    let mut after = before;
+    let mut index = 0;
+    while index < THRESHOLDS {
+        let clock = settings.clock[index];
+        if clock != 0 {
+            let elapsed = if clock == clock::FIRST_BYTE {
+                first_byte
+            } else {
+                turnaround
+            };
+            if elapsed > settings.threshold_ns[index] {
+                after |= 1 << index;
+            }
+        }
+        index += 1;
+    }
+    if turnaround >= timeout(settings) {
+        after |= flight::TIMED_OUT;
+    }
+    let is_overdue = after & (flight::OVER | flight::TIMED_OUT) != 0;
+    if after == before {
+        return is_overdue;
+    }
+    let route = connection.route;
+    let request_settings = connection.request_settings;
+    let endpoint = endpoint(connection, connection.role);
+    if compare_swap(&raw mut connection.flight, before, after) != before {
+        // It ended, or another began, while we looked.
+        return false;
+    }
+    let fresh = after & !before;
+    if fresh & flight::TIMED_OUT != 0 {
+        count(&endpoint, request_settings, route, what::TIMED_OUT, 1);
+    }
+    let Some(cells) = latency(&endpoint, request_settings, route) else {
+        return is_overdue;
+    };
+    // SAFETY: a live map value; every index is bounded.
+    let cells = unsafe { &mut *cells };
+    let mut index = 0;
+    while index < THRESHOLDS {
+        if fresh & (1 << index) != 0 {
+            add(&raw mut cells.over[index], 1);
+        }
+        index += 1;
+    }
+    is_overdue
+}
+
+/// How a request ended that was not answered. Whoever closed first decides.
+#[inline(always)]
+pub fn closed(role: u8, by_peer: bool, by_reset: bool) -> u16 {
+    if (role == role::SERVER) == by_peer {
+        what::CLIENT_GAVE_UP
+    } else if by_reset {
+        what::RESET_BY_SERVER
+    } else {
+        what::CLOSED_UNANSWERED
+    }
+}
+
+/// Whether the server has all of the request, as far as can be told.
+#[inline(always)]
+fn arrived(connection: &Connection) -> bool {
+    connection.flags & flag::COMPLETE != 0
+}
+
+const DEFAULT_TIMEOUT_NS: u64 = 30_000_000_000;
+
+#[inline(always)]
+fn timeout(settings: &Settings) -> u64 {
+    if settings.timeout_ns == 0 {
+        DEFAULT_TIMEOUT_NS
+    } else {
+        settings.timeout_ns
+    }
+}

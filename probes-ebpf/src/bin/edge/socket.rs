@@ -1,0 +1,173 @@
+//! Connections: how they begin and end, and what TCP had to send again.
+
+use aya_ebpf::{
+    bindings::{
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_RETRANS_CB,
+        BPF_SOCK_OPS_RETRANS_CB_FLAG, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
+        BPF_SOCK_OPS_TCP_CONNECT_CB, bpf_sock_ops,
+    },
+    helpers::generated::bpf_get_netns_cookie,
+    macros::sock_ops,
+    programs::SockOpsContext,
+};
+use probes_ebpf::wire::{Connection, PendingKey, birth, flag, role, what};
+
+use crate::{
+    connection::{count_tcp, find, find_or_create, is_in_flight, refresh},
+    maps::{HANDSHAKE, PENDING},
+    request::{begin, closed, end},
+};
+
+/// `TCP_SYN_SENT`, `TCP_CLOSE`, `TCP_CLOSE_WAIT`, `TCP_LAST_ACK`.
+const SYN_SENT: u32 = 2;
+const CLOSE: u32 = 7;
+const CLOSE_WAIT: u32 = 8;
+const LAST_ACK: u32 = 9;
+
+const FAMILY_V4: u32 = 2;
+
+#[sock_ops]
+pub fn edge_socket(context: SockOpsContext) -> u32 {
+    let ops = context.ops;
+    // SAFETY: the context's own field.
+    let sk = unsafe { (*ops).__bindgen_anon_2.sk };
+    if sk.is_null() {
+        return 1;
+    }
+    let op = context.op();
+    if op == BPF_SOCK_OPS_TCP_CONNECT_CB || op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB {
+        let Some(connection) = find_or_create(sk.cast()) else {
+            return 1;
+        };
+        // SAFETY: a live map value.
+        let connection = unsafe { &mut *connection };
+        let flags = BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RETRANS_CB_FLAG;
+        if context.set_cb_flags(flags as i32).is_err() {
+            // Not a full socket: its end will be seen as that of a socket older than the probe.
+            return 1;
+        }
+        // SAFETY: the program's own context.
+        connection.netns = unsafe { bpf_get_netns_cookie(ops.cast()) };
+        if op == BPF_SOCK_OPS_TCP_CONNECT_CB {
+            connection.birth = birth::OPENED;
+            connection.port = u32::from_be(context.remote_port()) as u16;
+        } else {
+            accepted(&context, connection);
+        }
+        return 1;
+    }
+    let Some(connection) = find(sk.cast()) else {
+        return 1;
+    };
+    // SAFETY: a live map value.
+    let connection = unsafe { &mut *connection };
+    if op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB {
+        count_tcp(connection, what::CONNECTED, 1);
+    } else if op == BPF_SOCK_OPS_RETRANS_CB {
+        let is_syn = unsafe { (*ops).state } == SYN_SENT;
+        let what = if is_syn {
+            what::SYN_RETRANSMITS
+        } else {
+            what::RETRANSMITS
+        };
+        count_tcp(connection, what, u64::from(context.arg(1)));
+    } else if op == BPF_SOCK_OPS_STATE_CB && context.arg(1) == CLOSE {
+        ended(connection, context.arg(0));
+    }
+    1
+}
+
+#[inline(always)]
+fn accepted(context: &SockOpsContext, connection: &mut Connection) {
+    let local_port = context.local_port() as u16;
+    let remote_port = u32::from_be(context.remote_port()) as u16;
+    connection.birth = birth::ACCEPTED;
+    connection.port = local_port;
+    if let Some(handshake) = HANDSHAKE.get_ptr(0) {
+        // SAFETY: this CPU's only element.
+        let handshake = unsafe { &*handshake };
+        if handshake.remote_port == remote_port && handshake.local_port == local_port {
+            connection.cgroup = handshake.cgroup;
+        }
+    }
+    connection.generation = 0;
+    refresh(connection, role::SERVER);
+    count_tcp(connection, what::ACCEPTED, 1);
+
+    let (remote, local) = addresses(context.ops, context.family() == FAMILY_V4);
+    let key = PendingKey {
+        netns: 0,
+        remote,
+        local,
+        remote_port,
+        local_port,
+        pad: 0,
+    };
+    let Some(pending) = PENDING.get_ptr(&key) else {
+        return;
+    };
+    // SAFETY: a live map value, copied before it is removed.
+    let pending = unsafe { *pending };
+    let _ = PENDING.remove(&key);
+    connection.route = pending.route;
+    connection.settings = pending.settings;
+    connection.request_seq = pending.request_seq;
+    connection.request_end = pending.request_end;
+    connection.flags |= pending.flags;
+    begin(connection, role::SERVER, pending.started_ns, pending.last_byte_ns);
+}
+
+/// Remote and local address, as IPv6. Word by word: the verifier allows nothing else here.
+#[inline(always)]
+fn addresses(ops: *mut bpf_sock_ops, is_v4: bool) -> ([u32; 4], [u32; 4]) {
+    // SAFETY: the context's own fields.
+    unsafe {
+        if is_v4 {
+            let mapped = 0xffff_u32.to_be();
+            (
+                [0, 0, mapped, (*ops).remote_ip4],
+                [0, 0, mapped, (*ops).local_ip4],
+            )
+        } else {
+            let word = |from: *const u32| core::ptr::read_volatile(from);
+            let (remote, local) = (&raw const (*ops).remote_ip6, &raw const (*ops).local_ip6);
+            let (remote, local) = (remote.cast::<u32>(), local.cast::<u32>());
+            (
+                [
+                    word(remote),
+                    word(remote.add(1)),
+                    word(remote.add(2)),
+                    word(remote.add(3)),
+                ],
+                [
+                    word(local),
+                    word(local.add(1)),
+                    word(local.add(2)),
+                    word(local.add(3)),
+                ],
+            )
+        }
+    }
+}
+
+#[inline(always)]
+fn ended(connection: &mut Connection, old: u32) {
+    if old == SYN_SENT {
+        count_tcp(connection, what::CONNECT_FAILURES, 1);
+        return;
+    }
+    if connection.birth == birth::UNSEEN {
+        return;
+    }
+    count_tcp(connection, what::CLOSED, 1);
+    if is_in_flight(connection) {
+        let peer_reset = connection.flags & flag::PEER_RESET != 0;
+        let peer_closed = old == CLOSE_WAIT || old == LAST_ACK || connection.flags & flag::PEER_CLOSED != 0;
+        let outcome = closed(
+            connection.role,
+            peer_reset || peer_closed,
+            peer_reset || !peer_closed,
+        );
+        end(connection, outcome);
+    }
+}

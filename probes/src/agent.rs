@@ -1,0 +1,460 @@
+//! The agent: attaches, names what listens, and reads what was counted.
+//!
+//! In: which cgroup and instance; services to watch; once a second, the time. Out: one batch of
+//! cumulative values a read. It keeps nothing that a restart would lose: names, start times and
+//! counters live in pinned maps, and what is attached stays attached when this process is gone.
+
+use std::{
+    collections::{HashMap, HashSet},
+    error::Error,
+    fmt, fs, io,
+    path::PathBuf,
+    time::Duration,
+};
+
+use aya::maps::MapError;
+use chrono::{DateTime, Utc};
+use probes_ebpf::wire::{Endpoint, control};
+use slo_engine::{
+    measurement::{Batch, Gauge, Role, ServiceName, SourceId},
+    service::{Discovered, WatchedService},
+};
+
+pub use crate::edge::{reading::HOST, sources::Source};
+use crate::{
+    bpffs::{self, BpffsError, DirectoryLock},
+    edge::{
+        attach,
+        layout::{COUNTERS, Directories, STARTS, STARTS_MAX, connection_maps, counter_maps},
+        object,
+        overdue::{Walk, Walker},
+        reading::{Generation, StartTimes, Totals, gauge, to_f64},
+        settings::{Definitions, Registry},
+        sources::SourceTable,
+        table::{Control, Counters, Sources, Starts, open},
+    },
+    mounts::{self, MountError},
+    names::Names,
+    statistics::{self, ProgramStatistics},
+    watcher::Watcher,
+};
+
+/// Where to attach, and under which name to pin.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// The root of the cgroup v2 hierarchy when `None`.
+    pub cgroup: Option<PathBuf>,
+    /// 1 to 63 lower-case letters, digits and dashes.
+    pub instance: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    #[error("the kernel refuses the probes: {reason}")]
+    Load { reason: String },
+    #[error("cannot attach the probes: {reason}")]
+    Attach { reason: String },
+    #[error("another slowburn already measures the cgroup `{}`", path.display())]
+    CgroupInUse { path: PathBuf },
+    #[error("cannot use the cgroup `{}`", path.display())]
+    Cgroup { path: PathBuf, source: io::Error },
+    #[error("`{}` is not inside of the cgroup v2 hierarchy at `{}`", path.display(), root.display())]
+    NotACgroup { path: PathBuf, root: PathBuf },
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    #[error(transparent)]
+    Pins(#[from] BpffsError),
+    #[error("cannot {action} the map {map}")]
+    Map {
+        action: &'static str,
+        map: &'static str,
+        #[source]
+        source: Box<MapError>,
+    },
+    #[error("cannot count the CPUs")]
+    Cpus { source: io::Error },
+    #[error("cannot read `{path}`")]
+    Identity { path: &'static str, source: io::Error },
+    #[error("the source's name cannot be told")]
+    Source {
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    #[error("cannot look for listening sockets")]
+    Discovery { source: io::Error },
+    #[error("no settings are left for `{service}`; `slowburn unload` starts over")]
+    SettingsFull { service: ServiceName },
+}
+
+impl AgentError {
+    pub(crate) fn map<E: Into<MapError>>(action: &'static str, map: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| Self::Map {
+            action,
+            map,
+            source: Box::new(source.into()),
+        }
+    }
+}
+
+/// A service that nothing was counted for without a name waits this long for discovery.
+const NAME_PATIENCE: Duration = Duration::from_secs(3);
+
+pub struct Agent {
+    source: SourceId,
+    object: object::Object,
+    counters: Counters,
+    /// Counters of other layouts, frozen.
+    earlier: Vec<(Counters, Definitions)>,
+    registry: Registry,
+    sources: SourceTable,
+    starts: StartTimes,
+    walker: Option<Walker>,
+    watcher: Watcher,
+    names: Names,
+    round_trips: HashMap<(ServiceName, Role), (u64, u64)>,
+    attached_ns: u64,
+    degraded: Vec<String>,
+    warned: HashSet<String>,
+    _lock: DirectoryLock,
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agent")
+            .field("source", &self.source)
+            .field("degraded", &self.degraded)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Agent {
+    /// Loads and attaches, or takes over from an agent that is gone. Greet the engine with a time
+    /// taken before this call: what begins after it is counted from zero.
+    pub fn start(config: AgentConfig) -> Result<Self, AgentError> {
+        let root = mounts::cgroup_root()?;
+        let path = match config.cgroup {
+            Some(path) => path
+                .canonicalize()
+                .map_err(|source| AgentError::Cgroup { path, source })?,
+            None => root.clone(),
+        };
+        let within = path
+            .strip_prefix(&root)
+            .map_err(|_| AgentError::NotACgroup {
+                path: path.clone(),
+                root: root.clone(),
+            })?
+            .to_string_lossy()
+            .into_owned();
+        let lock = bpffs::lock(&path).map_err(|error| match error {
+            BpffsError::InUse { path } => AgentError::CgroupInUse { path },
+            other => other.into(),
+        })?;
+        let cgroup = fs::File::open(&path).map_err(|source| AgentError::Cgroup {
+            path: path.clone(),
+            source,
+        })?;
+
+        let bpffs_root = PathBuf::from(bpffs::DEFAULT_ROOT);
+        bpffs::ensure(&bpffs_root)?;
+        let cpus = aya::util::nr_cpus().map_err(|(_, source)| AgentError::Cpus { source })?;
+        let directories = Directories::new(&bpffs_root, &config.instance, cpus)?;
+        for directory in [&directories.connections, &directories.counters, &directories.links] {
+            bpffs::create(directory)?;
+        }
+        let mut degraded = Vec::new();
+        let tracefs = mounts::tracefs().map_err(|error| degraded.push(chain(&error))).ok();
+
+        let mut object = object::load(&directories, tracefs.as_deref())?;
+        degraded.append(&mut object.absent);
+        let (anchor_ns, attached_ns) = anchor(&directories)?;
+        let mut registry = Registry::open(&directories)?;
+        // 0 is what a connection that was never looked up holds.
+        registry.raise_generation()?;
+        attach::cgroup(&mut object.ebpf, &directories.links, &cgroup).map_err(|error| AgentError::Attach {
+            reason: object::brief(&error),
+        })?;
+        if tracefs.is_some() {
+            degraded.append(&mut attach::tracepoints(&mut object.ebpf, &directories.links));
+        }
+        let walker = attach::program_fd(&object.ebpf, object::IN_FLIGHT)
+            .and_then(|program| Ok(Walker::start(program)?))
+            .map_err(|error| {
+                // A refusal to load it has been told already.
+                if degraded.iter().all(|text| !text.contains("overdue")) {
+                    degraded.push(format!(
+                        "requests in flight cannot be walked, so what is overdue counts only once it ends ({})",
+                        object::brief(&error)
+                    ));
+                }
+            })
+            .ok();
+        for text in &degraded {
+            tracing::warn!("{text}");
+        }
+        let source = source_id(anchor_ns.wrapping_add(attached_ns))?;
+        let sources: Sources = open!(directories.counters, "SOURCES", PerCpuLruHashMap)?;
+        tracing::info!(source = %source, cgroup = %path.display(), "attached");
+        Ok(Self {
+            counters: Counters::open(&directories.counters)?,
+            earlier: earlier_generations(&directories, &mut degraded)?,
+            sources: SourceTable::new(sources),
+            starts: StartTimes::open(starts(&directories)?, anchor_ns)?,
+            watcher: Watcher::start(root, within).map_err(|source| AgentError::Discovery { source })?,
+            names: Names::default(),
+            round_trips: HashMap::new(),
+            warned: HashSet::new(),
+            source,
+            object,
+            registry,
+            walker,
+            attached_ns,
+            degraded,
+            _lock: lock,
+        })
+    }
+
+    /// Who counts here: the same until the pins are removed or the machine restarts.
+    pub fn source(&self) -> SourceId {
+        self.source.clone()
+    }
+
+    /// Sets what to look for. Until the first call nothing is named, and nothing is lost.
+    pub fn watch(&mut self, services: &[WatchedService]) -> Result<(), AgentError> {
+        let scan = self
+            .watcher
+            .scan_now()
+            .map_err(|source| AgentError::Discovery { source })?;
+        self.names.watch(services);
+        self.names.apply(&scan, &self.watcher, &mut self.registry)
+    }
+
+    /// Everything counted so far. To be called each second: this is also when requests in flight
+    /// are looked at, and when new listeners get their names.
+    pub fn read(&mut self, now: DateTime<Utc>) -> Result<Batch, AgentError> {
+        if let Some(scan) = self.watcher.latest() {
+            self.names.apply(&scan, &self.watcher, &mut self.registry)?;
+        }
+        let walk = match &self.walker {
+            Some(walker) => walker.walk(self.watcher.namespaces()),
+            None => Walk::default(),
+        };
+        for text in &walk.failed {
+            if self.warned.insert(text.clone()) {
+                tracing::warn!("sockets in flight are not seen in {text}");
+            }
+        }
+        let mut totals = self.totals()?;
+        if self.names.is_set() && self.name_what_is_left(&totals)? {
+            totals = self.totals()?;
+        }
+        let mut gauges = totals.open_connections();
+        gauges.append(&mut totals.round_trips(&mut self.round_trips));
+        if self.walker.is_some() {
+            let (in_flight, overdue) = self.by_service(&walk);
+            for key in totals.services() {
+                let count = |of: &HashMap<_, u64>| to_f64(of.get(&key).copied().unwrap_or(0));
+                gauges.push(gauge(key.clone(), Gauge::InFlight, count(&in_flight)));
+                gauges.push(gauge(key.clone(), Gauge::Overdue, count(&overdue)));
+            }
+        }
+        Ok(Batch {
+            source: self.source.clone(),
+            at: now,
+            sent_at: now,
+            readings: totals.readings(&mut self.starts)?,
+            histograms: totals.histograms(&mut self.starts)?,
+            gauges,
+            losses: totals.losses(
+                self.degraded.len() + walk.failed.len(),
+                self.starts.at(self.attached_ns),
+            ),
+        })
+    }
+
+    /// Every listener found, with its service and why.
+    pub fn discovered(&self) -> Vec<Discovered> {
+        self.names.discovered(&self.source)
+    }
+
+    /// The remote addresses that ask most of a service, the heaviest first.
+    pub fn sources_of(&mut self, service: &ServiceName) -> Result<Vec<Source>, AgentError> {
+        self.sources.heaviest(service, &self.registry.definitions)
+    }
+
+    /// What is missing here, in plain words. Empty when everything works.
+    pub fn degraded(&self) -> &[String] {
+        &self.degraded
+    }
+
+    /// Runs and time of each program. Zeros unless `kernel.bpf_stats_enabled` is set.
+    pub fn statistics(&self) -> Vec<ProgramStatistics> {
+        statistics::read(&self.object.ebpf)
+    }
+
+    /// Stops looking. What is attached stays and counts on.
+    pub fn shutdown(&mut self) {
+        self.watcher.stop();
+    }
+
+    fn totals(&self) -> Result<Totals, AgentError> {
+        let now = Generation {
+            counters: &self.counters,
+            definitions: &self.registry.definitions,
+        };
+        let mut generations = vec![now];
+        generations.extend(self.earlier.iter().map(|(counters, definitions)| Generation {
+            counters,
+            definitions,
+        }));
+        Totals::read(&generations)
+    }
+
+    /// Names endpoints that were counted and that discovery has not named: their process moved to
+    /// another cgroup, or listened too shortly to be seen.
+    fn name_what_is_left(&mut self, totals: &Totals) -> Result<bool, AgentError> {
+        let boot_ns = boot_ns();
+        let mut named = false;
+        for (endpoint, since) in &totals.unnamed {
+            let age = Duration::from_nanos(boot_ns.saturating_sub(*since));
+            named |= self
+                .names
+                .name_endpoint(endpoint, age >= NAME_PATIENCE, &mut self.registry)?;
+        }
+        if named {
+            self.registry.raise_generation()?;
+        }
+        Ok(named)
+    }
+
+    fn by_service(&self, walk: &Walk) -> (HashMap<(ServiceName, Role), u64>, HashMap<(ServiceName, Role), u64>) {
+        let (mut in_flight, mut overdue) = (HashMap::new(), HashMap::new());
+        for record in &walk.in_flight {
+            let Some(definition) = self.registry.definitions.get(record.settings) else {
+                continue;
+            };
+            let key = (definition.service.clone(), role_of(&record.endpoint));
+            *overdue.entry(key.clone()).or_default() += u64::from(record.overdue);
+            *in_flight.entry(key).or_default() += 1;
+        }
+        (in_flight, overdue)
+    }
+}
+
+fn role_of(endpoint: &Endpoint) -> Role {
+    if endpoint.role == probes_ebpf::wire::role::CLIENT {
+        Role::Client
+    } else {
+        Role::Server
+    }
+}
+
+/// Counters that another build left behind. What cannot be read is said, not skipped.
+fn earlier_generations(
+    directories: &Directories,
+    degraded: &mut Vec<String>,
+) -> Result<Vec<(Counters, Definitions)>, AgentError> {
+    let listed = |source| AgentError::Cgroup {
+        path: directories.instance.clone(),
+        source,
+    };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&directories.instance).map_err(listed)? {
+        let path = entry.map_err(listed)?.path();
+        let is_counters = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(COUNTERS));
+        if !is_counters || path == directories.counters {
+            continue;
+        }
+        let read = Counters::open(&path).and_then(|counters| {
+            let definitions = Definitions::read(&counters.settings, &counters.routes)?;
+            Ok((counters, definitions))
+        });
+        match read {
+            Ok(generation) => found.push(generation),
+            Err(error) => {
+                let text = format!("counters of another build cannot be read: {}", chain(&error));
+                tracing::warn!(path = %path.display(), "{text}");
+                degraded.push(text);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Wall time at boot, and when these pins were made. Both are fixed once: a clock that is set
+/// later must not move the start of a counter.
+fn anchor(directories: &Directories) -> Result<(u64, u64), AgentError> {
+    let mut control: Control = open!(directories.connections, "CONTROL", Array)?;
+    let read = |control: &Control, index| control.get(&index, 0).map_err(AgentError::map("read", "CONTROL"));
+    if read(&control, control::ANCHOR)? == 0 {
+        let boot_ns = boot_ns();
+        let wall_ns = Utc::now().timestamp_nanos_opt().unwrap_or(0).unsigned_abs();
+        control
+            .set(control::MADE, boot_ns, 0)
+            .map_err(AgentError::map("write", "CONTROL"))?;
+        control
+            .set(control::ANCHOR, wall_ns.saturating_sub(boot_ns), 0)
+            .map_err(AgentError::map("write", "CONTROL"))?;
+    }
+    Ok((read(&control, control::ANCHOR)?, read(&control, control::MADE)?))
+}
+
+fn starts(directories: &Directories) -> Result<Starts, AgentError> {
+    let path = directories.connections.join(STARTS);
+    if !path.exists() {
+        let map = Starts::create(STARTS_MAX, 0).map_err(AgentError::map("create", STARTS))?;
+        map.pin(&path).map_err(|error| AgentError::Attach {
+            reason: format!("cannot pin the map {STARTS}: {}", chain(&error)),
+        })?;
+    }
+    open!(directories.connections, STARTS, HashMap)
+}
+
+fn source_id(made_ns: u64) -> Result<SourceId, AgentError> {
+    let read = |path: &'static str| {
+        fs::read_to_string(path)
+            .map(|text| text.trim().to_owned())
+            .map_err(|source| AgentError::Identity { path, source })
+    };
+    // A machine without an id still boots with one that nobody else has.
+    let boot = read("/proc/sys/kernel/random/boot_id")?;
+    let machine = match read("/etc/machine-id") {
+        Ok(id) if !id.is_empty() => id,
+        _ => boot.clone(),
+    };
+    let seconds = u32::try_from(made_ns / 1_000_000_000).unwrap_or(u32::MAX);
+    SourceId::new(&machine, &boot, seconds).map_err(|error| AgentError::Source { source: error.into() })
+}
+
+fn boot_ns() -> u64 {
+    let clock = nix::time::ClockId::CLOCK_BOOTTIME;
+    clock.now().map_or(0, |now| {
+        u64::try_from(Duration::from(now).as_nanos()).unwrap_or(u64::MAX)
+    })
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Every map this build would pin, for `doctor`: name and bytes at most.
+pub fn map_bytes() -> Vec<(&'static str, u64)> {
+    let cpus = aya::util::nr_cpus().unwrap_or(1);
+    let maps = connection_maps().into_iter().chain(counter_maps(cpus));
+    maps.map(|map| {
+        let per_cpu = matches!(map.kind, 5 | 6 | 10);
+        let copies = if per_cpu { cpus as u64 } else { 1 };
+        let entry = u64::from(map.key_size) + u64::from(map.value_size) * copies;
+        (map.name, entry * u64::from(map.max_entries))
+    })
+    .collect()
+}

@@ -1,0 +1,308 @@
+//! Listening TCP sockets of every network namespace that a process lives in.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs, io,
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
+    path::{Path, PathBuf},
+    thread,
+};
+
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::socket::{AddressFamily, SockFlag, SockType, socket},
+};
+
+use crate::mounts::cgroup_id;
+
+/// One port that somebody listens on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Listener {
+    pub netns: u64,
+    pub port: u16,
+    pub cgroup_id: u64,
+    /// Under the root of the hierarchy, without a leading `/`.
+    pub cgroup: String,
+    pub executable: Option<PathBuf>,
+    pub pid: u32,
+}
+
+/// Finds listeners again and again; remembers what does not change.
+#[derive(Debug)]
+pub(crate) struct Scanner {
+    cgroup_root: PathBuf,
+    /// Listeners outside of this cgroup are somebody else's.
+    within: String,
+    /// Cookies by the namespace's inode.
+    cookies: HashMap<u64, u64>,
+    /// Owners by the socket's inode.
+    owners: HashMap<u64, Owner>,
+    refused: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Owner {
+    pid: u32,
+    cgroup: String,
+    cgroup_id: u64,
+    executable: Option<PathBuf>,
+}
+
+/// What one scan found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scan {
+    pub listeners: Vec<Listener>,
+    /// A file that leads into each network namespace with a listener, by cookie.
+    pub namespaces: BTreeMap<u64, PathBuf>,
+}
+
+impl Scanner {
+    pub fn new(cgroup_root: PathBuf, within: String) -> Self {
+        Self {
+            cgroup_root,
+            within,
+            cookies: HashMap::new(),
+            owners: HashMap::new(),
+            refused: BTreeSet::new(),
+        }
+    }
+
+    pub fn scan(&mut self) -> io::Result<Scan> {
+        let processes = processes()?;
+        // One process leads into each namespace.
+        let mut namespaces: BTreeMap<u64, u32> = BTreeMap::new();
+        for pid in &processes {
+            if let Ok(found) = fs::metadata(format!("/proc/{pid}/ns/net")) {
+                namespaces.entry(found.ino()).or_insert(*pid);
+            }
+        }
+        self.cookies.retain(|inode, _| namespaces.contains_key(inode));
+
+        let mut open = Vec::new();
+        for (inode, pid) in &namespaces {
+            for table in ["tcp", "tcp6"] {
+                // The process may have ended since it was listed.
+                let Ok(text) = fs::read_to_string(format!("/proc/{pid}/net/{table}")) else {
+                    continue;
+                };
+                open.extend(text.lines().skip(1).filter_map(parse_listener).map(|found| (*inode, *pid, found)));
+            }
+        }
+        self.find_owners(&processes, open.iter().map(|(_, _, (_, socket))| *socket).collect());
+
+        let mut scan = Scan::default();
+        for (namespace, pid, (port, socket)) in open {
+            let Some(owner) = self.owners.get(&socket).cloned() else {
+                continue;
+            };
+            if !is_within(&owner.cgroup, &self.within) {
+                continue;
+            }
+            let Some(netns) = self.cookie(namespace, pid) else {
+                continue;
+            };
+            scan.namespaces
+                .entry(netns)
+                .or_insert_with(|| PathBuf::from(format!("/proc/{}/ns/net", owner.pid)));
+            scan.listeners.push(Listener {
+                netns,
+                port,
+                cgroup_id: owner.cgroup_id,
+                cgroup: owner.cgroup,
+                executable: owner.executable,
+                pid: owner.pid,
+            });
+        }
+        scan.listeners.sort();
+        scan.listeners
+            .dedup_by(|a, b| (a.netns, a.port, a.cgroup_id) == (b.netns, b.port, b.cgroup_id));
+        Ok(scan)
+    }
+
+    /// Looks through descriptors only when a socket is new, or its owner has ended.
+    fn find_owners(&mut self, processes: &BTreeSet<u32>, sockets: BTreeSet<u64>) {
+        self.owners
+            .retain(|socket, owner| sockets.contains(socket) && processes.contains(&owner.pid));
+        let mut missing: BTreeSet<u64> = sockets
+            .into_iter()
+            .filter(|socket| !self.owners.contains_key(socket))
+            .collect();
+        if missing.is_empty() {
+            return;
+        }
+        for pid in processes {
+            let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+                continue;
+            };
+            for descriptor in descriptors.flatten() {
+                let Some(socket) = fs::read_link(descriptor.path()).ok().as_deref().and_then(parse_socket) else {
+                    continue;
+                };
+                if missing.remove(&socket)
+                    && let Some(owner) = self.owner(*pid)
+                {
+                    self.owners.insert(socket, owner);
+                }
+            }
+            if missing.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn owner(&self, pid: u32) -> Option<Owner> {
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+        let cgroup = path.trim_start_matches('/').to_owned();
+        let executable = fs::read_link(format!("/proc/{pid}/exe")).ok().map(|path| {
+            let text = path.to_string_lossy();
+            text.strip_suffix(" (deleted)").map_or_else(|| path.clone(), PathBuf::from)
+        });
+        Some(Owner {
+            pid,
+            cgroup_id: cgroup_id(&self.cgroup_root.join(&cgroup)).unwrap_or(0),
+            cgroup,
+            executable,
+        })
+    }
+
+    /// The kernel's own name for a namespace, asked inside of it. 0 where the kernel has none.
+    fn cookie(&mut self, inode: u64, pid: u32) -> Option<u64> {
+        if let Some(cookie) = self.cookies.get(&inode) {
+            return Some(*cookie);
+        }
+        let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+        match cookie_of(&path) {
+            Ok(cookie) => {
+                self.cookies.insert(inode, cookie);
+                Some(cookie)
+            }
+            Err(error) => {
+                let text = format!("network namespace {inode}: {error}");
+                if self.refused.insert(text.clone()) {
+                    tracing::warn!("cannot enter {text}");
+                }
+                None
+            }
+        }
+    }
+
+    /// Every cgroup below the attached one, with its id.
+    pub fn cgroups(&self) -> Vec<(String, u64)> {
+        let mut found = Vec::new();
+        let mut waiting = vec![self.cgroup_root.join(&self.within)];
+        while let Some(directory) = waiting.pop() {
+            if let (Ok(id), Ok(path)) = (cgroup_id(&directory), directory.strip_prefix(&self.cgroup_root)) {
+                found.push((path.to_string_lossy().into_owned(), id));
+            }
+            // A cgroup may go away while it is walked.
+            let Ok(entries) = fs::read_dir(&directory) else {
+                continue;
+            };
+            for entry in entries.flatten() {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    waiting.push(entry.path());
+                }
+            }
+        }
+        found
+    }
+}
+
+fn is_within(cgroup: &str, within: &str) -> bool {
+    within.is_empty()
+        || cgroup == within
+        || cgroup.strip_prefix(within).is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn processes() -> io::Result<BTreeSet<u32>> {
+    Ok(fs::read_dir("/proc")?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect())
+}
+
+/// Port and inode of a line of `/proc/net/tcp` in state LISTEN.
+fn parse_listener(line: &str) -> Option<(u16, u64)> {
+    let mut fields = line.split_ascii_whitespace();
+    let local = fields.nth(1)?;
+    let state = fields.nth(1)?;
+    if state != "0A" {
+        return None;
+    }
+    let port = u16::from_str_radix(local.rsplit(':').next()?, 16).ok()?;
+    let inode = fields.nth(5)?.parse().ok()?;
+    Some((port, inode))
+}
+
+fn parse_socket(link: &Path) -> Option<u64> {
+    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// In a thread of its own: a thread that has entered a namespace stays there.
+fn cookie_of(path: &Path) -> io::Result<u64> {
+    let namespace = fs::File::open(path)?;
+    thread::scope(|scope| {
+        scope
+            .spawn(move || {
+                setns(&namespace, CloneFlags::CLONE_NEWNET)?;
+                let probe = socket(
+                    AddressFamily::Unix,
+                    SockType::Datagram,
+                    SockFlag::SOCK_CLOEXEC,
+                    None,
+                )?;
+                cookie_of_socket(&probe)
+            })
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the thread ended")))
+    })
+}
+
+fn cookie_of_socket(socket: &OwnedFd) -> io::Result<u64> {
+    let mut cookie = 0u64;
+    let mut length = libc::socklen_t::try_from(size_of::<u64>()).unwrap_or(8);
+    // SAFETY: eight bytes for an eight byte option.
+    let rc = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if rc == 0 {
+        return Ok(cookie);
+    }
+    match io::Error::last_os_error() {
+        // Linux before 5.14: all namespaces are one to the counters, and the agent says so.
+        error if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(0),
+        error => Err(error),
+    }
+}
+
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listening_line_gives_its_port_and_inode() {
+        let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 28541 1 0000000000000000 100 0 0 10 0";
+        assert_eq!(parse_listener(line), Some((8080, 28541)));
+        assert_eq!(parse_listener(&line.replace(" 0A ", " 01 ")), None);
+    }
+
+    #[test]
+    fn a_cgroup_beside_another_is_not_within_it() {
+        assert!(is_within("a/b", ""));
+        assert!(is_within("a/b", "a"));
+        assert!(is_within("a", "a"));
+        assert!(!is_within("ab", "a"));
+    }
+}

@@ -1,0 +1,10 @@
+//! The `edge` object from user space: loading it, its pins, its links, and what its maps say.
+
+pub(crate) mod attach;
+pub(crate) mod layout;
+pub(crate) mod object;
+pub(crate) mod overdue;
+pub(crate) mod reading;
+pub(crate) mod settings;
+pub(crate) mod sources;
+pub(crate) mod table;

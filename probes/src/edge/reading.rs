@@ -1,0 +1,427 @@
+//! Turns kernel counters into measurements.
+//!
+//! In: the pinned maps of every generation, and what their ids mean. Out: one cumulative value per
+//! series. Several endpoints of one service are one series: the sum, since the start that was
+//! reported first. Nothing is subtracted here. What has no name yet is handed back, not dropped.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use probes_ebpf::wire::{self, BUCKET_FIRST, CountKey, Endpoint, LatencyKey, loss, role, what};
+use slo_engine::measurement::{
+    Clock, Gauge, GaugeReading, HistogramReading, Loss, LossReason, Reading, Role, Route, Series,
+    ServiceName, Signal,
+};
+
+use super::{
+    settings::Definitions,
+    table::{Counters, Raw, Starts},
+};
+use crate::agent::AgentError;
+
+/// Counters that belong to no service: what only the host can tell.
+pub const HOST: &str = "host";
+
+/// One directory of counters and the meaning of its ids.
+pub(crate) struct Generation<'a> {
+    pub counters: &'a Counters,
+    pub definitions: &'a Definitions,
+}
+
+/// Sums of all generations, by what they mean.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    series: BTreeMap<Series, Sum>,
+    histograms: BTreeMap<(ServiceName, Role, Route), Histogram>,
+    /// Closed connections; the gauge is what was opened less these.
+    closed: HashMap<(ServiceName, Role), u64>,
+    rtt: HashMap<(ServiceName, Role), (u64, u64)>,
+    losses: BTreeMap<LossReason, u64>,
+    /// Endpoints counted without a name, and since when.
+    pub unnamed: HashMap<Endpoint, u64>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Sum {
+    first_ns: u64,
+    value: u64,
+}
+
+#[derive(Debug, Default)]
+struct Histogram {
+    first_ns: u64,
+    sum_ns: u64,
+    buckets: BTreeMap<i32, u64>,
+}
+
+impl Totals {
+    pub fn read(generations: &[Generation<'_>]) -> Result<Self, AgentError> {
+        let mut totals = Self::default();
+        for generation in generations {
+            totals.add_counts(generation)?;
+            totals.add_latencies(generation)?;
+            totals.add_losses(generation.counters)?;
+        }
+        Ok(totals)
+    }
+
+    fn add_counts(&mut self, generation: &Generation<'_>) -> Result<(), AgentError> {
+        for key in generation.counters.counts.keys() {
+            let key = key.map_err(AgentError::map("read", "COUNTS"))?;
+            let shares = generation
+                .counters
+                .counts
+                .get(&key, 0)
+                .map_err(AgentError::map("read", "COUNTS"))?;
+            let mut sum = Sum::default();
+            for Raw(share) in shares.iter() {
+                sum.first_ns = sum.first_ns.max(share.first_ns);
+                sum.value += share.value;
+            }
+            self.add_count(generation, &key.0, sum);
+        }
+        Ok(())
+    }
+
+    fn add_count(&mut self, generation: &Generation<'_>, key: &CountKey, sum: Sum) {
+        let Some((service, settings)) = self.name(generation, &key.endpoint, key.settings, sum.first_ns) else {
+            return;
+        };
+        let role = role_of(&key.endpoint);
+        if key.what == what::CLOSED {
+            *self.closed.entry((service, role)).or_default() += sum.value;
+            return;
+        }
+        let Some(signal) = signal_of(key.what) else { return };
+        let route = (!signal.is_tcp()).then(|| route_of(generation, settings, key.settings, key.route));
+        let series = Series {
+            service,
+            role,
+            route,
+            signal,
+        };
+        self.add(series, sum);
+    }
+
+    fn add_latencies(&mut self, generation: &Generation<'_>) -> Result<(), AgentError> {
+        for key in generation.counters.latencies.keys() {
+            let key = key.map_err(AgentError::map("read", "LATENCIES"))?;
+            let shares = generation
+                .counters
+                .latencies
+                .get(&key, 0)
+                .map_err(AgentError::map("read", "LATENCIES"))?;
+            let first_ns = shares.iter().map(|share| share.0.first_ns).max().unwrap_or(0);
+            if first_ns == 0 {
+                continue;
+            }
+            self.add_latency(generation, &key.0, first_ns, &shares);
+        }
+        Ok(())
+    }
+
+    fn add_latency(
+        &mut self,
+        generation: &Generation<'_>,
+        key: &LatencyKey,
+        first_ns: u64,
+        shares: &[Raw<wire::Latency>],
+    ) {
+        let Some((service, settings)) = self.name(generation, &key.endpoint, key.settings, first_ns) else {
+            return;
+        };
+        let role = role_of(&key.endpoint);
+        let route = route_of(generation, settings, key.settings, key.route);
+        let total = |of: fn(&wire::Latency) -> u64| shares.iter().map(|share| of(&share.0)).sum::<u64>();
+
+        if let Some(definition) = generation.definitions.get(key.settings) {
+            for (index, (clock, ns)) in definition.thresholds.iter().enumerate() {
+                let threshold = Duration::from_nanos(*ns);
+                let clock = *clock;
+                let within: u64 = shares.iter().map(|share| share.0.within[index]).sum();
+                let over: u64 = shares.iter().map(|share| share.0.over[index]).sum();
+                for (signal, value) in [
+                    (Signal::Within { clock, threshold }, within),
+                    (Signal::Over { clock, threshold }, over),
+                ] {
+                    let series = Series {
+                        service: service.clone(),
+                        role,
+                        route: Some(route.clone()),
+                        signal,
+                    };
+                    self.add(series, Sum { first_ns, value });
+                }
+            }
+        }
+        let rtt = self.rtt.entry((service.clone(), role)).or_default();
+        rtt.0 += total(|share| share.rtt_sum_us);
+        rtt.1 += total(|share| share.rtt_count);
+
+        let histogram = self.histograms.entry((service, role, route)).or_default();
+        histogram.first_ns = earlier(histogram.first_ns, first_ns);
+        histogram.sum_ns += total(|share| share.sum_ns);
+        for Raw(share) in shares {
+            for (index, count) in (BUCKET_FIRST.cast_signed()..).zip(share.buckets) {
+                if count > 0 {
+                    *histogram.buckets.entry(index).or_default() += count;
+                }
+            }
+        }
+    }
+
+    fn add_losses(&mut self, counters: &Counters) -> Result<(), AgentError> {
+        for (index, reason) in [
+            (loss::COUNTS_FULL, LossReason::MapFull),
+            (loss::LATENCIES_FULL, LossReason::MapFull),
+            (loss::SOURCES_FULL, LossReason::MapFull),
+            (loss::PENDING_FULL, LossReason::MapFull),
+            (loss::STORAGE_FULL, LossReason::ReserveFailed),
+            (loss::PIPELINED, LossReason::Unparsable),
+            (loss::UNPARSABLE, LossReason::Unparsable),
+        ] {
+            let shares = counters
+                .losses
+                .get(&index, 0)
+                .map_err(AgentError::map("read", "LOSSES"))?;
+            *self.losses.entry(reason).or_default() += shares.iter().sum::<u64>();
+        }
+        Ok(())
+    }
+
+    /// The service, and the id by which its routes are looked up.
+    fn name(
+        &mut self,
+        generation: &Generation<'_>,
+        endpoint: &Endpoint,
+        settings: u32,
+        first_ns: u64,
+    ) -> Option<(ServiceName, u32)> {
+        if let Some(definition) = generation.definitions.get(settings) {
+            return Some((definition.service.clone(), settings));
+        }
+        if endpoint.netns == 0 && endpoint.cgroup == 0 && endpoint.port == 0 {
+            return HOST.parse().ok().map(|name| (name, 0));
+        }
+        let naming = generation.counters.endpoints.get(&Raw(*endpoint), 0).ok();
+        let first = naming.and_then(|Raw(naming)| generation.definitions.get(naming.first));
+        if let Some(definition) = first {
+            return Some((definition.service.clone(), 0));
+        }
+        let since = self.unnamed.entry(*endpoint).or_insert(first_ns);
+        *since = earlier(*since, first_ns);
+        None
+    }
+
+    fn add(&mut self, series: Series, sum: Sum) {
+        let total = self.series.entry(series).or_default();
+        total.first_ns = earlier(total.first_ns, sum.first_ns);
+        total.value += sum.value;
+    }
+
+    pub fn readings(&self, starts: &mut StartTimes) -> Result<Vec<Reading>, AgentError> {
+        self.series
+            .iter()
+            .map(|(series, sum)| {
+                let name = format!(
+                    "{}|{}|{}|{}",
+                    series.service,
+                    series.role,
+                    series.route.as_ref().map_or("", Route::as_str),
+                    series.signal
+                );
+                Ok(Reading {
+                    series: series.clone(),
+                    start_time: starts.of(&name, sum.first_ns)?,
+                    value: sum.value,
+                })
+            })
+            .collect()
+    }
+
+    pub fn histograms(&self, starts: &mut StartTimes) -> Result<Vec<HistogramReading>, AgentError> {
+        self.histograms
+            .iter()
+            .map(|((service, role, route), histogram)| {
+                let name = format!("{service}|{role}|{route}|histogram");
+                Ok(HistogramReading {
+                    service: service.clone(),
+                    role: *role,
+                    route: Some(route.clone()),
+                    clock: Clock::Turnaround,
+                    start_time: starts.of(&name, histogram.first_ns)?,
+                    buckets: histogram.buckets.iter().map(|(index, n)| (*index, *n)).collect(),
+                    sum: Duration::from_nanos(histogram.sum_ns),
+                })
+            })
+            .collect()
+    }
+
+    pub fn losses(&self, absent: usize, start_time: DateTime<Utc>) -> Vec<Loss> {
+        let mut losses: Vec<Loss> = self
+            .losses
+            .iter()
+            .map(|(reason, value)| Loss {
+                service: None,
+                reason: *reason,
+                value: *value,
+                start_time,
+            })
+            .collect();
+        if absent > 0 {
+            losses.push(Loss {
+                service: None,
+                reason: LossReason::ProbeAbsent,
+                value: u64::try_from(absent).unwrap_or(u64::MAX),
+                start_time,
+            });
+        }
+        losses
+    }
+
+    /// Connections opened since their sockets were seen to be born, less those that ended.
+    pub fn open_connections(&self) -> Vec<GaugeReading> {
+        let mut open: BTreeMap<(ServiceName, Role), u64> = BTreeMap::new();
+        for (series, sum) in &self.series {
+            if matches!(series.signal, Signal::Accepted | Signal::Connected) {
+                *open.entry((series.service.clone(), series.role)).or_default() += sum.value;
+            }
+        }
+        open.into_iter()
+            .map(|(key, opened)| {
+                let closed = self.closed.get(&key).copied().unwrap_or(0);
+                gauge(key, Gauge::OpenConnections, to_f64(opened.saturating_sub(closed)))
+            })
+            .collect()
+    }
+
+    /// The mean of what was read since `before`, which becomes what is read now.
+    pub fn round_trips(&self, before: &mut HashMap<(ServiceName, Role), (u64, u64)>) -> Vec<GaugeReading> {
+        let mut gauges = Vec::new();
+        for (key, now) in &self.rtt {
+            let last = before.insert(key.clone(), *now).unwrap_or_default();
+            let (sum, count) = (now.0.saturating_sub(last.0), now.1.saturating_sub(last.1));
+            if count > 0 {
+                gauges.push(gauge(key.clone(), Gauge::RttMicros, to_f64(sum) / to_f64(count)));
+            }
+        }
+        gauges
+    }
+
+    /// Every service and role that anything was counted for.
+    pub fn services(&self) -> Vec<(ServiceName, Role)> {
+        let mut found: Vec<_> = self
+            .series
+            .keys()
+            .filter(|series| series.service.as_str() != HOST)
+            .map(|series| (series.service.clone(), series.role))
+            .collect();
+        found.dedup();
+        found
+    }
+}
+
+/// When each series began, as it was first told. Remembered in a pinned map: to the engine, another
+/// start is another counter.
+pub(crate) struct StartTimes {
+    map: Starts,
+    known: HashMap<u64, u64>,
+    anchor_ns: u64,
+}
+
+impl StartTimes {
+    pub fn open(map: Starts, anchor_ns: u64) -> Result<Self, AgentError> {
+        let mut known = HashMap::new();
+        for entry in map.iter() {
+            let (series, first_ns) = entry.map_err(AgentError::map("read", "STARTS"))?;
+            known.insert(series, first_ns);
+        }
+        Ok(Self {
+            map,
+            known,
+            anchor_ns,
+        })
+    }
+
+    fn of(&mut self, series: &str, first_ns: u64) -> Result<DateTime<Utc>, AgentError> {
+        let key = hash(series);
+        let first_ns = match self.known.get(&key) {
+            Some(known) => *known,
+            None => {
+                self.map
+                    .insert(key, first_ns, 0)
+                    .map_err(AgentError::map("write", "STARTS"))?;
+                self.known.insert(key, first_ns);
+                first_ns
+            }
+        };
+        Ok(self.at(first_ns))
+    }
+
+    /// Wall time of a moment counted from boot.
+    pub fn at(&self, boot_ns: u64) -> DateTime<Utc> {
+        let ns = self.anchor_ns.saturating_add(boot_ns);
+        DateTime::from_timestamp_nanos(i64::try_from(ns).unwrap_or(i64::MAX))
+    }
+}
+
+/// FNV-1a: stable between builds.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+fn earlier(a: u64, b: u64) -> u64 {
+    if a == 0 { b } else { a.min(b) }
+}
+
+fn role_of(endpoint: &Endpoint) -> Role {
+    if endpoint.role == role::CLIENT { Role::Client } else { Role::Server }
+}
+
+fn route_of(generation: &Generation<'_>, named: u32, settings: u32, route: u16) -> Route {
+    if named != settings {
+        return Route::other();
+    }
+    generation
+        .definitions
+        .get(settings)
+        .map_or_else(Route::other, |definition| definition.route(route))
+}
+
+fn signal_of(number: u16) -> Option<Signal> {
+    Some(match number {
+        100..=999 => Signal::Status(number),
+        what::RESET_BY_SERVER => Signal::ResetByServer,
+        what::CLOSED_UNANSWERED => Signal::ClosedUnanswered,
+        what::TIMED_OUT => Signal::TimedOut,
+        what::CLIENT_GAVE_UP => Signal::ClientGaveUp,
+        what::UNKNOWN => Signal::Unknown,
+        what::RETRANSMITS => Signal::Retransmits,
+        what::SYN_RETRANSMITS => Signal::SynRetransmits,
+        what::CONNECT_FAILURES => Signal::ConnectFailures,
+        what::ACCEPTED => Signal::Accepted,
+        what::CONNECTED => Signal::Connected,
+        what::RESETS_SENT => Signal::ResetsSent,
+        what::RESETS_RECEIVED => Signal::ResetsReceived,
+        _ => return None,
+    })
+}
+
+pub(crate) fn gauge((service, role): (ServiceName, Role), gauge: Gauge, value: f64) -> GaugeReading {
+    GaugeReading {
+        service,
+        role,
+        gauge,
+        value,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are for people")]
+pub(crate) fn to_f64(count: u64) -> f64 {
+    count as f64
+}

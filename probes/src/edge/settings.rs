@@ -1,0 +1,319 @@
+//! Which settings each endpoint has, written where the kernel reads it.
+//!
+//! In: services with their routes and thresholds, and the endpoints that are theirs. Out: ids. An
+//! id never changes meaning and is never reused while the pins live, so that a counter found after
+//! a restart, or after a rename, still says what it counted.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aya::maps::lpm_trie;
+use probes_ebpf::wire::{
+    Endpoint, NAME_MAX, Naming, ROUTE_OTHER, ROUTE_TEXT, RouteText, SETTINGS_MAX, Settings, THRESHOLDS,
+    clock, control,
+};
+use slo_engine::measurement::{Clock, Route, ServiceName};
+
+use super::{
+    layout::Directories,
+    table::{Control, Endpoints, Ports, Raw, Routes, SettingsTable, open},
+};
+use crate::agent::AgentError;
+
+/// Everything that counters of one id have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Definition {
+    pub service: ServiceName,
+    /// Only clocks the kernel runs.
+    pub thresholds: Vec<(Clock, u64)>,
+    pub timeout_ns: u64,
+    /// Sorted; the id of a route is its place here, from 1.
+    pub routes: Vec<Route>,
+}
+
+impl Definition {
+    /// The route that the kernel counted under `id`.
+    pub fn route(&self, id: u16) -> Route {
+        if id == ROUTE_OTHER {
+            return Route::other();
+        }
+        let found = self.routes.get(usize::from(id) - 1);
+        found.cloned().unwrap_or_else(Route::other)
+    }
+}
+
+/// What the ids of one counter directory mean.
+#[derive(Debug, Default)]
+pub(crate) struct Definitions(BTreeMap<u32, Definition>);
+
+impl Definitions {
+    pub fn read(settings: &SettingsTable, routes: &Routes) -> Result<Self, AgentError> {
+        let mut by_id: BTreeMap<u32, BTreeMap<u16, Route>> = BTreeMap::new();
+        for entry in routes.iter() {
+            let (key, route) = entry.map_err(AgentError::map("read", "ROUTES"))?;
+            let data = key.data();
+            if let (Some(text), Ok(id)) = (route_of(&data.0, key.prefix_len()), u16::try_from(route)) {
+                by_id.entry(data.0.settings).or_default().insert(id, text);
+            }
+        }
+        let mut found = BTreeMap::new();
+        for id in 1..SETTINGS_MAX {
+            let record = settings.get(&id, 0).map_err(AgentError::map("read", "SETTINGS"))?;
+            if record.0.name[0] == 0 {
+                break;
+            }
+            let routes = by_id.remove(&id).unwrap_or_default().into_values().collect();
+            match definition_of(&record.0, routes) {
+                Some(definition) => {
+                    found.insert(id, definition);
+                }
+                None => tracing::warn!(id, "settings in a pinned map cannot be read"),
+            }
+        }
+        Ok(Self(found))
+    }
+
+    pub fn get(&self, id: u32) -> Option<&Definition> {
+        self.0.get(&id)
+    }
+
+    fn id_of(&self, definition: &Definition) -> Option<u32> {
+        // The newest wins, though two ids never have the same meaning unless an agent was killed.
+        self.0
+            .iter()
+            .rev()
+            .find(|(_, known)| *known == definition)
+            .map(|(id, _)| *id)
+    }
+}
+
+/// Writes names to where the kernel looks.
+pub(crate) struct Registry {
+    settings: SettingsTable,
+    routes: Routes,
+    endpoints: Endpoints,
+    ports: Ports,
+    control: Control,
+    pub definitions: Definitions,
+}
+
+impl Registry {
+    pub fn open(directories: &Directories) -> Result<Self, AgentError> {
+        let settings: SettingsTable = open!(directories.counters, "SETTINGS", Array)?;
+        let routes: Routes = open!(directories.counters, "ROUTES", LpmTrie)?;
+        let definitions = Definitions::read(&settings, &routes)?;
+        Ok(Self {
+            settings,
+            routes,
+            endpoints: open!(directories.counters, "ENDPOINTS", HashMap)?,
+            ports: open!(directories.counters, "PORTS", HashMap)?,
+            control: open!(directories.connections, "CONTROL", Array)?,
+            definitions,
+        })
+    }
+
+    /// The id of a definition: the one it had before, or a new one.
+    pub fn id(&mut self, definition: &Definition) -> Result<u32, AgentError> {
+        if let Some(id) = self.definitions.id_of(definition) {
+            return Ok(id);
+        }
+        let id = self.definitions.0.keys().next_back().map_or(1, |last| last + 1);
+        if id >= SETTINGS_MAX {
+            return Err(AgentError::SettingsFull {
+                service: definition.service.clone(),
+            });
+        }
+        self.write_routes(id, &definition.routes)?;
+        // The record comes last: an id without one means nothing.
+        self.settings
+            .set(id, Raw(record_of(definition)), 0)
+            .map_err(AgentError::map("write", "SETTINGS"))?;
+        self.definitions.0.insert(id, definition.clone());
+        Ok(id)
+    }
+
+    fn write_routes(&mut self, id: u32, routes: &[Route]) -> Result<(), AgentError> {
+        // An agent that was killed halfway may have left routes under this id.
+        let failed = AgentError::map("read", "ROUTES");
+        let stale: Vec<_> = self.routes.keys().collect::<Result<_, _>>().map_err(failed)?;
+        for key in stale.into_iter().filter(|key| key.data().0.settings == id) {
+            self.routes.remove(&key).map_err(AgentError::map("write", "ROUTES"))?;
+        }
+        for (index, route) in routes.iter().enumerate() {
+            let Some((bits, text)) = text_of(id, route) else {
+                continue;
+            };
+            let key = lpm_trie::Key::new(bits, Raw(text));
+            let number = u32::try_from(index + 1).unwrap_or(u32::from(ROUTE_OTHER));
+            self.routes
+                .insert(&key, number, 0)
+                .map_err(AgentError::map("write", "ROUTES"))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the kernel count endpoints as `wanted` says. Wildcards that are no longer wanted go;
+    /// endpoints stay, because what was counted for them keeps its name.
+    pub fn apply(&mut self, wanted: &HashMap<Endpoint, u32>, ports: &HashMap<u16, u32>) -> Result<(), AgentError> {
+        let mut changed = false;
+        for (endpoint, id) in wanted {
+            changed |= self.name(*endpoint, *id)?;
+        }
+        let failed = AgentError::map("read", "ENDPOINTS");
+        let known: Vec<_> = self.endpoints.keys().collect::<Result<_, _>>().map_err(failed)?;
+        for key in known {
+            let is_wildcard = key.0.port == 0 || (key.0.netns == 0 && key.0.cgroup == 0);
+            if is_wildcard && !wanted.contains_key(&key.0) {
+                self.endpoints
+                    .remove(&key)
+                    .map_err(AgentError::map("write", "ENDPOINTS"))?;
+                changed = true;
+            }
+        }
+        if changed {
+            self.raise_generation()?;
+        }
+        self.apply_ports(ports)
+    }
+
+    /// Gives one endpoint a name; says whether that is new to the kernel.
+    pub fn name(&mut self, endpoint: Endpoint, id: u32) -> Result<bool, AgentError> {
+        let naming = match self.endpoints.get(&Raw(endpoint), 0) {
+            Ok(Raw(found)) if found.current == id => return Ok(false),
+            Ok(Raw(found)) => Naming {
+                current: id,
+                first: found.first,
+            },
+            Err(_) => Naming {
+                current: id,
+                first: id,
+            },
+        };
+        self.endpoints
+            .insert(Raw(endpoint), Raw(naming), 0)
+            .map_err(AgentError::map("write", "ENDPOINTS"))?;
+        Ok(true)
+    }
+
+    /// Makes every connection look its settings up again. 0 is what new connections start from.
+    pub fn raise_generation(&mut self) -> Result<(), AgentError> {
+        let failed = AgentError::map("read", "CONTROL");
+        let generation = self.control.get(&control::GENERATION, 0).map_err(failed)?;
+        let next = match (generation + 1) & u64::from(u32::MAX) {
+            0 => 1,
+            next => next,
+        };
+        self.control
+            .set(control::GENERATION, next, 0)
+            .map_err(AgentError::map("write", "CONTROL"))
+    }
+
+    fn apply_ports(&mut self, wanted: &HashMap<u16, u32>) -> Result<(), AgentError> {
+        let failed = AgentError::map("read", "PORTS");
+        let known: Vec<u32> = self.ports.keys().collect::<Result<_, _>>().map_err(failed)?;
+        for port in known {
+            if !u16::try_from(port).is_ok_and(|port| wanted.contains_key(&port)) {
+                self.ports
+                    .remove(&port)
+                    .map_err(AgentError::map("write", "PORTS"))?;
+            }
+        }
+        for (port, id) in wanted {
+            let port = u32::from(*port);
+            if self.ports.get(&port, 0).ok() != Some(*id) {
+                self.ports
+                    .insert(port, *id, 0)
+                    .map_err(AgentError::map("write", "PORTS"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn record_of(definition: &Definition) -> Settings {
+    let mut name = [0; NAME_MAX];
+    let text = definition.service.as_str().as_bytes();
+    name[..text.len()].copy_from_slice(text);
+    let mut record = Settings {
+        name,
+        threshold_ns: [0; THRESHOLDS],
+        timeout_ns: definition.timeout_ns,
+        clock: [0; THRESHOLDS],
+        route_count: u16::try_from(definition.routes.len()).unwrap_or(u16::MAX),
+        pad: [0; 2],
+    };
+    for (index, (clock, ns)) in definition.thresholds.iter().take(THRESHOLDS).enumerate() {
+        record.threshold_ns[index] = *ns;
+        record.clock[index] = match clock {
+            Clock::FirstByte => clock::FIRST_BYTE,
+            Clock::Turnaround | Clock::LastByte => clock::TURNAROUND,
+        };
+    }
+    record
+}
+
+fn definition_of(record: &Settings, routes: Vec<Route>) -> Option<Definition> {
+    let length = record.name.iter().position(|byte| *byte == 0).unwrap_or(NAME_MAX);
+    let service = std::str::from_utf8(&record.name[..length]).ok()?.parse().ok()?;
+    let thresholds = record
+        .clock
+        .iter()
+        .zip(record.threshold_ns)
+        .filter_map(|(clock, ns)| match *clock {
+            clock::TURNAROUND => Some((Clock::Turnaround, ns)),
+            clock::FIRST_BYTE => Some((Clock::FirstByte, ns)),
+            _ => None,
+        })
+        .collect();
+    Some(Definition {
+        service,
+        thresholds,
+        timeout_ns: record.timeout_ns,
+        routes,
+    })
+}
+
+/// The trie's key of a route, and how many bits of it count.
+fn text_of(settings: u32, route: &Route) -> Option<(u32, RouteText)> {
+    let line = format!("{} {}", route.method()?, route.prefix()?);
+    let bytes = line.as_bytes();
+    let length = bytes.len().min(ROUTE_TEXT);
+    let mut text = [0; ROUTE_TEXT];
+    text[..length].copy_from_slice(&bytes[..length]);
+    let bits = u32::try_from((4 + length) * 8).ok()?;
+    Some((bits, RouteText { settings, text }))
+}
+
+fn route_of(text: &RouteText, bits: u32) -> Option<Route> {
+    let length = usize::try_from(bits / 8).ok()?.checked_sub(4)?;
+    let line = std::str::from_utf8(text.text.get(..length)?).ok()?;
+    let (method, prefix) = line.split_once(' ')?;
+    let prefix = if prefix.is_empty() { "*" } else { prefix };
+    format!("{method} {prefix}").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_definition_reads_back_from_the_records_the_kernel_keeps() {
+        let routes: Vec<Route> = ["GET *", "GET /api/", "POST /orders"]
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .collect();
+        let definition = Definition {
+            service: "checkout".parse().unwrap(),
+            thresholds: vec![(Clock::Turnaround, 250_000_000), (Clock::FirstByte, 1_000_000_000)],
+            timeout_ns: 30_000_000_000,
+            routes: routes.clone(),
+        };
+        assert_eq!(
+            definition_of(&record_of(&definition), routes.clone()),
+            Some(definition)
+        );
+        for route in routes {
+            let (bits, text) = text_of(7, &route).unwrap();
+            assert_eq!(route_of(&text, bits), Some(route));
+        }
+    }
+}

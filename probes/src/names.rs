@@ -1,0 +1,210 @@
+//! Which endpoint is which service: joins what definitions say with what listens.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
+
+use probes_ebpf::wire::{Endpoint, THRESHOLDS, role};
+use slo_engine::{
+    measurement::{Clock, Route, ServiceName, SourceId},
+    service::{DEFAULT_TIMEOUT, Discovered, EndpointMatch, WatchedService},
+};
+
+use crate::{
+    agent::AgentError,
+    discovery::{
+        listener::{Listener, Scan},
+        naming::{self, Named, matches_glob},
+    },
+    edge::settings::{Definition, Registry},
+    watcher::Watcher,
+};
+
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    watched: Option<Vec<WatchedService>>,
+    listeners: Vec<(Listener, Named)>,
+}
+
+impl Names {
+    pub fn watch(&mut self, services: &[WatchedService]) {
+        for service in services {
+            let last_byte = service.thresholds.iter().any(|(clock, _)| *clock == Clock::LastByte);
+            if last_byte || service.thresholds.len() > THRESHOLDS {
+                tracing::warn!(
+                    service = %service.name,
+                    "thresholds on the last byte, or more than {THRESHOLDS}, are not counted"
+                );
+            }
+        }
+        self.watched = Some(services.to_vec());
+    }
+
+    pub fn is_set(&self) -> bool {
+        self.watched.is_some()
+    }
+
+    /// Writes the names of everything that listens, and of what may.
+    pub fn apply(&mut self, scan: &Scan, watcher: &Watcher, registry: &mut Registry) -> Result<(), AgentError> {
+        let Some(watched) = &self.watched else {
+            return Ok(());
+        };
+        self.listeners = scan
+            .listeners
+            .iter()
+            .filter_map(|listener| Some((listener.clone(), naming::name(listener, watched)?)))
+            .collect();
+        let mut wanted = HashMap::new();
+        let mut ports: BTreeMap<u16, HashSet<u32>> = BTreeMap::new();
+        let mut cgroups: BTreeMap<(u64, bool), HashSet<u32>> = BTreeMap::new();
+        for (listener, named) in &self.listeners {
+            let id = registry.id(&definition(&named.service, watched))?;
+            wanted.insert(endpoint(listener.netns, listener.cgroup_id, listener.port, role::SERVER), id);
+            ports.entry(listener.port).or_default().insert(id);
+            let is_root = listener.cgroup.is_empty();
+            cgroups.entry((listener.cgroup_id, is_root)).or_default().insert(id);
+        }
+        // A service's own calls are measured where its cgroup is its own.
+        for ((cgroup, is_root), ids) in cgroups {
+            if let Some(id) = only(&ids).filter(|_| !is_root && cgroup != 0) {
+                wanted.insert(endpoint(0, cgroup, 0, role::CLIENT), id);
+            }
+        }
+        self.add_wildcards(watched, watcher, registry, &mut wanted)?;
+        let ports = ports
+            .into_iter()
+            .filter_map(|(port, ids)| Some((port, only(&ids)?)))
+            .collect();
+        registry.apply(&wanted, &ports)
+    }
+
+    /// What is known before anybody listens: ports, and cgroups that exist.
+    fn add_wildcards(
+        &self,
+        watched: &[WatchedService],
+        watcher: &Watcher,
+        registry: &mut Registry,
+        wanted: &mut HashMap<Endpoint, u32>,
+    ) -> Result<(), AgentError> {
+        let wants_cgroups = watched
+            .iter()
+            .flat_map(|service| &service.matches)
+            .any(|wanted| matches!(wanted, EndpointMatch::Cgroup(_)));
+        let cgroups = if wants_cgroups { watcher.cgroups() } else { Vec::new() };
+        // The first service that matches wins, as it does when a listener is named.
+        for service in watched.iter().rev() {
+            if service.matches.is_empty() {
+                continue;
+            }
+            let id = registry.id(&definition(&service.name, watched))?;
+            for wish in &service.matches {
+                match wish {
+                    EndpointMatch::Port(port) => {
+                        wanted.insert(endpoint(0, 0, *port, role::SERVER), id);
+                    }
+                    EndpointMatch::Cgroup(glob) => {
+                        for (path, cgroup) in cgroups.iter().filter(|(path, _)| matches_glob(glob, path)) {
+                            if !path.is_empty() {
+                                wanted.insert(endpoint(0, *cgroup, 0, role::SERVER), id);
+                            }
+                        }
+                    }
+                    EndpointMatch::Executable(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Names an endpoint that was counted under an identity no listener has. Says whether it did.
+    pub fn name_endpoint(
+        &self,
+        endpoint: &Endpoint,
+        is_late: bool,
+        registry: &mut Registry,
+    ) -> Result<bool, AgentError> {
+        let watched = self.watched.as_deref().unwrap_or_default();
+        let same_port = |listener: &Listener| {
+            listener.port == endpoint.port && (listener.netns == endpoint.netns || endpoint.netns == 0)
+        };
+        let known = self
+            .listeners
+            .iter()
+            .find(|(listener, _)| same_port(listener))
+            .map(|(_, named)| named.clone());
+        let by_port = || {
+            let wish = EndpointMatch::Port(endpoint.port);
+            let service = watched.iter().find(|service| service.matches.contains(&wish))?;
+            Some(Named {
+                service: service.name.clone(),
+                because: String::new(),
+            })
+        };
+        let last = || if is_late { naming::by_number(endpoint.port) } else { None };
+        let Some(named) = known.or_else(by_port).or_else(last) else {
+            return Ok(false);
+        };
+        let id = registry.id(&definition(&named.service, watched))?;
+        registry.name(*endpoint, id)
+    }
+
+    pub fn discovered(&self, source: &SourceId) -> Vec<Discovered> {
+        self.listeners
+            .iter()
+            .map(|(listener, named)| Discovered {
+                service: named.service.clone(),
+                source: source.clone(),
+                port: listener.port,
+                cgroup: listener.cgroup.clone(),
+                executable: listener
+                    .executable
+                    .as_ref()
+                    .map(|path| path.to_string_lossy().into_owned()),
+                because: named.because.clone(),
+            })
+            .collect()
+    }
+}
+
+/// What a service's counters have in common; one that nobody defined has no thresholds.
+fn definition(service: &ServiceName, watched: &[WatchedService]) -> Definition {
+    let known = watched.iter().find(|known| known.name == *service);
+    let mut routes: Vec<Route> = known.map(|known| known.routes.clone()).unwrap_or_default();
+    routes.retain(|route| route.method().is_some());
+    routes.sort();
+    routes.dedup();
+    let thresholds = known.map(|known| known.thresholds.as_slice()).unwrap_or_default();
+    Definition {
+        service: service.clone(),
+        thresholds: thresholds
+            .iter()
+            .filter(|(clock, _)| *clock != Clock::LastByte)
+            .take(THRESHOLDS)
+            .map(|(clock, threshold)| (*clock, nanoseconds(*threshold)))
+            .collect(),
+        timeout_ns: nanoseconds(known.map_or(DEFAULT_TIMEOUT, |known| known.timeout)),
+        routes,
+    }
+}
+
+fn endpoint(netns: u64, cgroup: u64, port: u16, role: u8) -> Endpoint {
+    Endpoint {
+        netns,
+        cgroup,
+        port,
+        role,
+        pad: [0; 5],
+    }
+}
+
+fn only(ids: &HashSet<u32>) -> Option<u32> {
+    match ids.len() {
+        1 => ids.iter().next().copied(),
+        _ => None,
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
