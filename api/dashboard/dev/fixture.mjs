@@ -63,14 +63,14 @@ function summary([name, display_name, service, kind, target, threshold_ms], now)
   const state = left === null ? "no_data" : left <= 0 ? "exhausted" : name === "checkout-availability" ? "firing" : burn[0].burn_rate > 2 ? "burning" : "ok";
   return {
     name, display_name, service, kind, target, threshold_ms, period_seconds: PERIOD, good, bad, sli: good + bad ? good / (good + bad) : null,
-    budget_remaining: left, budget_spent_events: bad, budget_total_events: total, burn, state, coverage: base.coverage,
+    budget_remaining: left, budget_spent_events: bad, budget_total_events: total, burn, state, coverage: base.coverage, lost: name === "stock-latency" ? 1_204 : 0,
     exhausts_at: left > 0 && burn[0].burn_rate > 1 ? iso(now + (left * PERIOD) / burn[0].burn_rate) : null,
   };
 }
-const view = (name, from, to) => { const { coverage, ...counts } = span(name, from, to); return { ...counts, from: iso(from), to: iso(to), coverage }; };
+const view = (name, from, to) => { const { coverage, ...counts } = span(name, from, to); return { ...counts, from: iso(from), to: iso(to), coverage, lost: 0 }; };
 function evidence(name, target, long, short, threshold, now) {
   const l = view(name, now - long, now), s = view(name, now - short, now);
-  return { long: l, short: s, burn_rate_long: burnOf(l, target), burn_rate_short: burnOf(s, target), threshold };
+  return { long: l, short: s, burn_rate_long: burnOf(l, target), burn_rate_short: burnOf(s, target), threshold, bad_needed: Math.round(threshold * (1 - target) * (l.good + l.bad)), chance: 0.00004 };
 }
 function alerts(now) {
   const base = { objective: "checkout-availability", service: "checkout", severity: "page", trace_id: TRACE };
@@ -87,11 +87,11 @@ let cancelled = false;
 export const cancel = () => { cancelled = true; };
 
 function runs(now) {
-  const base = { runbook: "shed-the-flood", service: "checkout", objective: "checkout-availability", trace_id: TRACE };
+  const base = { runbook: "shed-the-flood", service: "checkout", objective: "checkout-availability", tier: "page-1h", severity: "page", reason: null, acted_at: iso(began + 31.4), trace_id: TRACE };
   return [
-    { ...base, id: 12, alert_id: 42, state: cancelled ? "cancelled" : "running", mode: "active", verdict: now > began + 150 ? "recovered" : null, started_at: iso(began + 31), finished_at: cancelled ? iso(now) : null, deadline_at: iso(began + 15 * MIN) },
-    { ...base, id: 11, runbook: "scale-checkout", alert_id: 43, state: "waiting", mode: "shadow", verdict: null, started_at: iso(began + 95), finished_at: null, deadline_at: iso(began + 30 * MIN), trace_id: null },
-    { ...base, id: 9, alert_id: 37, state: "failed", mode: "active", verdict: "no_effect", started_at: iso(began - 9 * DAY + 40), finished_at: iso(began - 9 * DAY + 6 * MIN), deadline_at: iso(began - 9 * DAY + 15 * MIN) },
+    { ...base, id: 12, alert_id: 42, state: cancelled ? "cancelled" : now > began + 150 ? "holding" : "verifying", mode: "active", verdict: now > began + 150 ? "recovered" : null, started_at: iso(began + 31), finished_at: cancelled ? iso(now) : null, deadline_at: iso(began + 15 * MIN) },
+    { ...base, id: 11, runbook: "scale-checkout", alert_id: 43, state: "shadowed", mode: "shadow", tier: "page-6h", verdict: null, started_at: iso(began + 95), acted_at: null, finished_at: iso(began + 96), deadline_at: iso(began + 30 * MIN), trace_id: null },
+    { ...base, id: 9, alert_id: 37, state: "reverted", mode: "active", verdict: "no_effect", reason: "the burn rate went from 30.1 to 29.4: no effect", acted_at: iso(began - 9 * DAY + 41), started_at: iso(began - 9 * DAY + 40), finished_at: iso(began - 9 * DAY + 6 * MIN), deadline_at: iso(began - 9 * DAY + 15 * MIN) },
   ];
 }
 function runDetail(id, now) {
@@ -99,27 +99,25 @@ function runDetail(id, now) {
   if (!run) return null;
   const step = (seq, kind, state, at, took, intent, result, more = {}) => ({ seq, kind, state, attempt: 1, intent, result, started_at: at === null ? null : iso(at), finished_at: took === null ? null : iso(at + took), expires_at: null, error: null, ...more });
   const t = Date.parse(run.started_at) / 1000;
+  const told = (target, kind, state, attempts, last_error, delivered, action = "trigger") => ({ target, kind, action, state, attempts, last_error, created_at: iso(t + 0.1), delivered_at: delivered === null ? null : iso(t + delivered) });
   if (id === 12) {
+    const limit = { source: "10.77.0.66/32", rate_per_second: 50, burst: 100 };
     return { ...run, steps: [
-      step(1, "page", "done", t + 0.1, 0.4, { target: "on-call", severity: "critical", summary: "Checkout answers: burning at 43.1× over 5 min" }, { deliveries: 2 }),
-      step(2, "xdp_limit", "applied", t + 0.2, 0.03, { service: "checkout", source: "10.77.0.66/32", rate_per_second: 50, burst: 100, ttl_seconds: 780, share_of_requests: 0.913 }, { limit_id: 7, interface: "veth-checkout", mode: "generic", honest_sources_touched: 0 }, { expires_at: iso(began + 14 * MIN) }),
-      step(3, "wait", "done", t + 0.3, 90, { for_seconds: 90 }, null),
+      step(1, "page", "applied", t + 0.1, 0.1, { targets: ["on-call", "shop-alerts", "status-hook"], severity: "page" }, { queued: 3 }),
+      step(2, "xdp_limit", "applied", t + 0.2, 0.03, { limits: [{ ...limit, share: 0.913, per_second: 8_780.4 }], rate_because: "four times what the median source asks for", left_alone: [{ source: "10.77.0.2", share: 0.011, because: "allow list" }] }, { limits: [{ id: 7, ...limit, expires_at: iso(began + 14 * MIN), mode: "generic" }] }, { expires_at: iso(began + 14 * MIN) }),
       now > began + 150
-        ? step(4, "verify", "done", t + 91, 0.05, { objective: "checkout-availability", window_seconds: 60, before_burn_rate: 61.8 }, { after_burn_rate: 2.9, good: 25_140, bad: 73, verdict: "recovered" })
-        : step(4, "verify", "waiting", null, null, { objective: "checkout-availability", window_seconds: 60 }, null),
-      step(5, "release", "scheduled", null, null, { limit_id: 7, at: iso(began + 14 * MIN) }, null),
+        ? step(3, "verify", "applied", t + 5, 86, { window_seconds: 60, until: iso(t + 120) }, { verdict: "recovered", before: { burn_rate: 61.8, good: 22_110, bad: 1_456 }, after: { burn_rate: 2.9, good: 25_140, bad: 73, coverage: 1 } })
+        : step(3, "verify", "applying", t + 5, null, { window_seconds: 60, until: iso(t + 120) }, { after: { burn_rate: 21.4, good: 11_020, bad: 236, coverage: 1 } }),
     ], deliveries: [
-      { target: "on-call", kind: "pagerduty", state: "delivered", attempts: 2, last_error: "503 from the receiver, tried again after 1 s", delivered_at: iso(t + 1.6) },
-      { target: "#shop-alerts", kind: "slack", state: "delivered", attempts: 1, last_error: null, delivered_at: iso(t + 0.4) },
-      { target: "status-hook", kind: "webhook", state: "retrying", attempts: 5, last_error: "connection refused", delivered_at: null },
+      told("on-call", "pagerduty", "delivered", 2, "503 from the receiver", 1.6), told("shop-alerts", "slack", "delivered", 1, null, 0.4), told("status-hook", "webhook", "pending", 5, "connection refused", null),
     ] };
   }
-  if (id === 11) return { ...run, steps: [step(1, "scale", "skipped", t + 0.1, 0.01, { target: "deployment/checkout", from: 3, to: 5 }, { would: "scale deployment/checkout from 3 to 5" }), step(2, "verify", "waiting", null, null, { window_seconds: 300 }, null)], deliveries: [] };
+  if (id === 11) return { ...run, steps: [step(1, "scale", "shadowed", t + 0.1, 0.01, { deployment: "checkout", namespace: "shop", from: 3, to: 5 }, null), step(2, "verify", "skipped", null, null, null, null)], deliveries: [] };
   return { ...run, steps: [
-    step(1, "xdp_limit", "reverted", t + 0.2, 0.03, { service: "checkout", source: "10.77.0.14/32", rate_per_second: 50, burst: 100 }, { limit_id: 5, mode: "generic" }),
-    step(2, "verify", "done", t + 90, 0.1, { window_seconds: 60 }, { verdict: "no_effect", after_burn_rate: 29.4 }),
-    step(3, "scale", "failed", t + 95, 12, { command: ["scale-checkout", "--to", "5"] }, null, { attempt: 3, error: "`scale-checkout` exited with 1: quota of 3 reached" }),
-  ], deliveries: [{ target: "on-call", kind: "pagerduty", state: "delivered", attempts: 1, last_error: null, delivered_at: iso(t + 1) }] };
+    step(1, "xdp_limit", "released", t + 0.2, 100.03, { limits: [{ source: "10.77.0.14/32", rate_per_second: 50, burst: 100, share: 0.41 }] }, { undone: { released: [{ id: 5, source: "10.77.0.14/32", passed: 5_000, dropped: 81_220 }] } }),
+    step(2, "scale", "failed", t + 1, 12, { command: ["scale-checkout", "--to", "5"] }, null, { attempt: 3, error: "`scale-checkout` ended with exit status 1: quota of 3 reached" }),
+    step(3, "verify", "applied", t + 90, 0.1, { window_seconds: 60 }, { verdict: "no_effect", before: { burn_rate: 30.1 }, after: { burn_rate: 29.4 } }),
+  ], deliveries: [told("on-call", "pagerduty", "delivered", 1, null, 1), told("on-call", "pagerduty", "delivered", 1, null, 104, "escalate")] };
 }
 
 const SERVICES = [
@@ -130,7 +128,7 @@ const SERVICES = [
 ];
 const WORST = { checkout: "firing", web: "ok", stock: "ok", reports: "no_data" };
 const service = ([name, port, cgroup, executable, because, rps, error_ratio, p50_ms, p99_ms, retransmits_per_second, in_flight, overdue], now) => ({
-  name, because, endpoints: [{ port, cgroup, executable, source: SOURCE }], requests_per_second: rps && rps * (1 + 0.05 * noise(Math.floor(now))), error_ratio, p50_ms, p99_ms,
+  name, because, endpoints: [{ port, cgroup, executable, source: SOURCE, because }], requests_per_second: rps && rps * (1 + 0.05 * noise(Math.floor(now))), error_ratio, p50_ms, p99_ms,
   retransmits_per_second, rtt_ms: rps ? 0.084 : null, in_flight, overdue, coverage: rps ? 1 : 0, slos: OBJECTIVES.filter((o) => o[2] === name).map((o) => o[0]), worst_state: WORST[name],
 });
 function serviceDetail(name, window, now) {
@@ -174,19 +172,21 @@ function series(name, from, to, step) {
   return out;
 }
 
+const SLO = "checkout-availability";
 const STORY = [
-  [-11.3 * DAY, "source_back", "edge-1", "source `edge-1` is back after 16 h 48 min; the gap is not covered"],
-  [-9 * DAY + 40, "alert_firing", "checkout-availability", "page-1h fires: 30.1× over 5 min, 24.0× over 1 h"],
-  [-9 * DAY + 45 * MIN, "alert_resolved", "checkout-availability", "page-1h resolved after 45 min"],
-  [-40, "definitions_applied", "config", "5 objectives and 4 services applied from 2 files"],
-  [20, "alert_pending", "checkout-availability", "page-1h is pending: 18.2× over 5 min"],
-  [31, "alert_firing", "checkout-availability", "page-1h fires: 43.1× over 5 min, 15.6× over 1 h"],
-  [31.1, "run_started", "run 12", "`shed-the-flood` answers alert 42"],
-  [31.3, "limit_applied", "checkout", "10.77.0.66/32 is held to 50 packets a second for 13 min"],
-  [31.5, "delivery_delivered", "run 12", "#shop-alerts was told"],
-  [32.6, "delivery_delivered", "run 12", "on-call was told at the second attempt"],
-  [122, "verdict_recovered", "run 12", "checkout-availability recovered: 61.8× before, 2.9× after"],
-  [140, "delivery_failed", "run 12", "status-hook did not take delivery 5: connection refused"],
+  [-11.3 * DAY, "source_seen", "edge-1", "source on `edge-1` is back after 16 h 48 min; the gap is not covered"],
+  [-9 * DAY + 40, "alert_firing", SLO, "`checkout-availability` burns 30.1 times too fast over 5 min and 24 over 1 h (page-1h)"],
+  [-9 * DAY + 45 * MIN, "alert_resolved", SLO, "page-1h is over after 45 min"],
+  [-40, "definition_changed", "stock-latency", "objective `stock-latency` is kept from now on"],
+  [20, "alert_pending", SLO, "page-1h is pending: 18.2 times too fast over 5 min"],
+  [31, "alert_firing", SLO, "`checkout-availability` burns 43.1 times too fast over 5 min and 15.6 over 1 h (page-1h)"],
+  [31, "run_queued", SLO, "run 12 of `shed-the-flood` is queued"],
+  [31.1, "run_started", SLO, "run 12 of `shed-the-flood` starts"],
+  [31.3, "limit_applied", SLO, "run 12 limited 10.77.0.66/32 to 50/s"],
+  [31.5, "notification_sent", SLO, "`shop-alerts` was told that it fires"],
+  [32.6, "notification_sent", SLO, "`on-call` was told that it fires, at the second attempt"],
+  [122, "run_verdict", SLO, "run 12 helped: 61.8 times too fast before, 2.9 after"],
+  [140, "notification_failed", SLO, "`status-hook` could not be told: connection refused"],
 ];
 export function events(now) {
   return STORY.map(([offset, kind, subject, message], i) => ({ id: i + 1, at: iso(began + offset), kind, subject, message, data: {}, trace_id: TRACE })).filter((event) => Date.parse(event.at) / 1000 <= now);
@@ -200,10 +200,10 @@ export function answer(path, query, scene) {
   const slos = () => empty ? [] : OBJECTIVES.filter((o) => !calm || o[0] !== "nightly-report").map((o) => ({ ...summary(o, now), ...(calm ? { state: "ok" } : {}) }));
   const parts = path.split("/").slice(1).map(decodeURIComponent);
   if (path === "/overview") {
-    return { items: slos(), alerts: empty || calm ? [] : alerts(now).filter((a) => a.state !== "resolved"), limits: empty || calm ? [] : limits(now), generated_at: iso(now),
-      sources: empty ? [{ id: SOURCE, host: "edge-1", last_at: iso(now - 0.4), lag_ms: 400, state: "live" }] : [
-        { id: SOURCE, host: "edge-1", last_at: iso(now - 0.6), lag_ms: 600, state: "live" },
-        { id: "77aa", host: "edge-2.shop.internal", last_at: iso(now - 41), lag_ms: 41_000, state: "late" }] };
+    return { items: slos(), alerts: empty || calm ? [] : alerts(now).filter((a) => a.state !== "resolved"), limits: empty || calm ? [] : limits(now), generated_at: iso(now), notes: [],
+      sources: empty ? [{ id: SOURCE, host: "edge-1", last_at: iso(now - 0.4), lag_ms: 400, offset_ms: 0, state: "expected" }] : [
+        { id: SOURCE, host: "edge-1", last_at: iso(now - 0.6), lag_ms: 600, offset_ms: 3, state: "expected" },
+        { id: "77aa", host: "edge-2.shop.internal", last_at: iso(now - 41), lag_ms: 41_000, offset_ms: 2_400, state: "expected" }] };
   }
   if (path === "/slos") return items(slos());
   if (parts[0] === "slos") {
@@ -213,7 +213,7 @@ export function answer(path, query, scene) {
     const state = (name) => alerts(now).find((a) => a.objective === found[0] && a.tier === name && a.state !== "resolved")?.state ?? "ok";
     return { ...summary(found, now), description: found[6], tiers: TIERS.map(([name, severity, long_seconds, short_seconds, burn_rate_threshold]) => {
       const e = evidence(found[0], found[4], long_seconds, short_seconds, burn_rate_threshold, now);
-      return { name, severity, long_seconds, short_seconds, burn_rate_threshold, burn_rate_long: e.burn_rate_long, burn_rate_short: e.burn_rate_short, state: state(name) };
+      return { name, severity, long_seconds, short_seconds, burn_rate_threshold, burn_rate_long: e.burn_rate_long, burn_rate_short: e.burn_rate_short, frozen_since: null, state: state(name) };
     }) };
   }
   if (path === "/services") return items(SERVICES.map((s) => service(s, now)));
@@ -223,7 +223,7 @@ export function answer(path, query, scene) {
   if (path === "/runs") return items(empty || calm ? [] : runs(now));
   if (parts[0] === "runs") return runDetail(Number(parts[1]), now);
   if (path === "/limits") return items(empty || calm ? [] : limits(now));
-  if (path === "/runbooks") return items([{ name: "shed-the-flood", description: "One source takes most of the requests: hold it back, tell a person, see whether it helped.", mode: "active", when: ["a page tier of a checkout objective fires"], steps: [{ kind: "page", summary: "on-call and #shop-alerts" }, { kind: "xdp_limit", summary: "the heaviest source, 50/s, for 13 min at most" }, { kind: "verify", summary: "on the same SLI over 1 min; else take it back" }] }]);
+  if (path === "/runbooks") return items([{ name: "shed-the-flood", description: "One source takes most of the requests: hold it back, tell a person, see whether it helped.", mode: "active", when: ["a page tier of a checkout objective fires"], guards: ["at most 3 runs an hour", "30 min of rest after a run"], verify: "within 2 min, every 5 s, on the same SLI", steps: [{ kind: "page", summary: "on-call and #shop-alerts" }, { kind: "xdp_limit", summary: "the heaviest source, 50/s, for 13 min at most" } }]);
   if (path === "/events") return items(empty ? [] : events(now).reverse().filter((e) => !query.get("subject") || e.subject === query.get("subject")));
   return null;
 }

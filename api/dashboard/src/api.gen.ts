@@ -60,7 +60,7 @@ export interface paths {
         get: operations["list_limits"];
         put?: never;
         post?: never;
-        /** The panic key: takes every limit out of the kernel. */
+        /** The panic key: takes every limit out of the kernel, and stops the runs that asked for them. */
         delete: operations["clear_limits"];
         options?: never;
         head?: never;
@@ -77,6 +77,7 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
+        /** Takes one limit out of the kernel, and stops the run that asked for it. */
         delete: operations["release_limit"];
         options?: never;
         head?: never;
@@ -90,7 +91,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The first page in one answer: every objective, open alerts, live limits, sources. */
+        /** Every objective, open alerts, live limits, sources. */
         get: operations["overview"];
         put?: never;
         post?: never;
@@ -331,18 +332,26 @@ export interface components {
         ClearedView: {
             /** Format: int64 */
             cleared: number;
+            /** Format: int64 */
+            runs_cancelled: number;
         };
         DeliveryView: {
+            /** @description What the target is told: `trigger` or `resolve`. */
+            action: string;
             /** Format: int32 */
             attempts: number;
             /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
             delivered_at?: string | null;
+            /** @description `pagerduty`, `slack` or `webhook`. */
             kind: string;
             last_error?: string | null;
             state: string;
             target: string;
         };
         EndpointView: {
+            because: string;
             cgroup: string;
             executable?: string | null;
             /** Format: int32 */
@@ -375,10 +384,20 @@ export interface components {
         };
         /** @description What the last transition was decided on. */
         EvidenceView: {
+            /**
+             * Format: int64
+             * @description Bad events in the long window that would be evidence enough.
+             */
+            bad_needed?: number | null;
             /** Format: double */
             burn_rate_long?: number | null;
             /** Format: double */
             burn_rate_short?: number | null;
+            /**
+             * Format: double
+             * @description Chance of at least this many bad events if it burned at the threshold exactly.
+             */
+            chance?: number | null;
             long: components["schemas"]["WindowCountsView"];
             short: components["schemas"]["WindowCountsView"];
             /** Format: double */
@@ -458,19 +477,25 @@ export interface components {
         Items_RunbookView: {
             items: {
                 description: string;
+                /** @description What holds it back from acting, never from telling. */
+                guards: string[];
                 /** @description `active` or `shadow`. */
                 mode: string;
                 name: string;
                 steps: components["schemas"]["RunbookStepView"][];
-                /** @description Alerts it answers to, one condition each. */
+                /** @description How it finds out whether acting helped. */
+                verify: string;
+                /** @description Alerts it answers to: all of these hold. Empty: every alert. */
                 when: string[];
             }[];
         };
         /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
         Items_RunSummary: {
             items: {
+                /** Format: date-time */
+                acted_at?: string | null;
                 /** Format: int64 */
-                alert_id?: number | null;
+                alert_id: number;
                 /** Format: date-time */
                 deadline_at?: string | null;
                 /** Format: date-time */
@@ -480,20 +505,25 @@ export interface components {
                 /** @description `active` or `shadow`: a shadow run says what it would do and does not do it. */
                 mode: string;
                 objective: string;
+                /** @description Why it was refused, gave up or had nothing to do. */
+                reason?: string | null;
                 runbook: string;
                 service: string;
+                severity: string;
                 /** Format: date-time */
                 started_at: string;
                 state: string;
+                tier: string;
                 trace_id?: string | null;
+                /** @description `recovered`, `no_effect`, `worse` or `unknown`, once it is known whether acting helped. */
                 verdict?: string | null;
             }[];
         };
         /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
         Items_ServiceSummary: {
             items: {
-                /** @description Why the service carries its name, as discovery or the definition says it. */
-                because: string;
+                /** @description Why its latest endpoint carries this name; null while no endpoint was found. */
+                because?: string | null;
                 /**
                  * Format: double
                  * @description Share of the last minutes that was measured.
@@ -559,6 +589,11 @@ export interface components {
                 /** Format: int64 */
                 good: number;
                 kind: components["schemas"]["SloKind"];
+                /**
+                 * Format: int64
+                 * @description Events of the period that are known to have been lost.
+                 */
+                lost: number;
                 name: string;
                 /** Format: int64 */
                 period_seconds: number;
@@ -616,6 +651,8 @@ export interface components {
             generated_at: string;
             items: components["schemas"]["SloSummary"][];
             limits: components["schemas"]["LimitView"][];
+            /** @description What could not be read, in words: the rest is still true. */
+            notes: string[];
             sources: components["schemas"]["SourceView"][];
         };
         ReadinessView: {
@@ -645,11 +682,15 @@ export interface components {
         };
         RunbookView: {
             description: string;
+            /** @description What holds it back from acting, never from telling. */
+            guards: string[];
             /** @description `active` or `shadow`. */
             mode: string;
             name: string;
             steps: components["schemas"]["RunbookStepView"][];
-            /** @description Alerts it answers to, one condition each. */
+            /** @description How it finds out whether acting helped. */
+            verify: string;
+            /** @description Alerts it answers to: all of these hold. Empty: every alert. */
             when: string[];
         };
         RunDetail: components["schemas"]["RunSummary"] & {
@@ -657,8 +698,10 @@ export interface components {
             steps: components["schemas"]["StepView"][];
         };
         RunSummary: {
+            /** Format: date-time */
+            acted_at?: string | null;
             /** Format: int64 */
-            alert_id?: number | null;
+            alert_id: number;
             /** Format: date-time */
             deadline_at?: string | null;
             /** Format: date-time */
@@ -668,19 +711,24 @@ export interface components {
             /** @description `active` or `shadow`: a shadow run says what it would do and does not do it. */
             mode: string;
             objective: string;
+            /** @description Why it was refused, gave up or had nothing to do. */
+            reason?: string | null;
             runbook: string;
             service: string;
+            severity: string;
             /** Format: date-time */
             started_at: string;
             state: string;
+            tier: string;
             trace_id?: string | null;
+            /** @description `recovered`, `no_effect`, `worse` or `unknown`, once it is known whether acting helped. */
             verdict?: string | null;
         };
         ServiceDetail: components["schemas"]["ServiceSummary"] & {
             routes: components["schemas"]["RouteView"][];
             series: components["schemas"]["ServiceSeriesView"];
         };
-        /** @description Columns of equal length: one value a step, null where nothing was measured. */
+        /** @description Columns of equal length: one value a step, null where nothing was measured. `at` is a step's end. */
         ServiceSeriesView: {
             /** @description Epoch seconds. */
             at: number[];
@@ -694,8 +742,8 @@ export interface components {
             step_seconds: number;
         };
         ServiceSummary: {
-            /** @description Why the service carries its name, as discovery or the definition says it. */
-            because: string;
+            /** @description Why its latest endpoint carries this name; null while no endpoint was found. */
+            because?: string | null;
             /**
              * Format: double
              * @description Share of the last minutes that was measured.
@@ -741,6 +789,7 @@ export interface components {
             bad: number[];
             budget_remaining: (number | null)[];
             burn_rate: (number | null)[];
+            /** @description Null where nobody was expected to measure. */
             coverage: (number | null)[];
             good: number[];
             /** Format: int64 */
@@ -778,6 +827,11 @@ export interface components {
             /** Format: int64 */
             good: number;
             kind: components["schemas"]["SloKind"];
+            /**
+             * Format: int64
+             * @description Events of the period that are known to have been lost.
+             */
+            lost: number;
             name: string;
             /** Format: int64 */
             period_seconds: number;
@@ -807,9 +861,15 @@ export interface components {
              * Format: int64
              * @description How long ago its newest batch was measured.
              */
-            lag_ms?: number | null;
+            lag_ms: number;
             /** Format: date-time */
-            last_at?: string | null;
+            last_at: string;
+            /**
+             * Format: int64
+             * @description Its clock is ahead of ours by this much.
+             */
+            offset_ms: number;
+            /** @description `expected` or `goodbye`. */
             state: string;
         };
         StepView: {
@@ -846,6 +906,8 @@ export interface components {
             burn_rate_short?: number | null;
             /** Format: double */
             burn_rate_threshold: number;
+            /** Format: date-time */
+            frozen_since?: string | null;
             /** Format: int64 */
             long_seconds: number;
             /** @example page-1h */
@@ -854,7 +916,7 @@ export interface components {
             severity: string;
             /** Format: int64 */
             short_seconds: number;
-            /** @description State of the tier's open alert, or `ok`. */
+            /** @description State of the tier's open alert, `frozen` while too little is measured, or `ok`. */
             state: string;
         };
         WindowCountsView: {
@@ -869,6 +931,11 @@ export interface components {
             from: string;
             /** Format: int64 */
             good: number;
+            /**
+             * Format: int64
+             * @description Counts known to be lost.
+             */
+            lost: number;
             /** Format: date-time */
             to: string;
         };
@@ -884,6 +951,8 @@ export interface operations {
     list_alerts: {
         parameters: {
             query?: {
+                /** @description At most 500; 100 unless said. */
+                limit?: number;
                 /**
                  * @description `pending`, `firing` or `resolved`; all unless said.
                  * @example firing
@@ -1029,6 +1098,14 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
         };
     };
     release_limit: {
@@ -1057,6 +1134,14 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1115,10 +1200,16 @@ export interface operations {
     list_runs: {
         parameters: {
             query?: {
+                /** @description Only runs that answer this alert. */
+                alert?: number;
                 /** @description At most 500; 100 unless said. */
                 limit?: number;
                 /** @description Only runs for this objective. */
                 objective?: string;
+                /** @description Only runs that are not over. */
+                open?: boolean;
+                /** @description Only runs for this service. */
+                service?: string;
                 /** @description Only runs in this state. */
                 state?: string;
             };
@@ -1222,7 +1313,13 @@ export interface operations {
     };
     list_services: {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description How far back to look, at most 30d. Unless said: 5m for the list, 15m for one service.
+                 * @example 15m
+                 */
+                window?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -1237,13 +1334,21 @@ export interface operations {
                     "application/json": components["schemas"]["Items_ServiceSummary"];
                 };
             };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
         };
     };
     show_service: {
         parameters: {
             query?: {
                 /**
-                 * @description How far back the series and the routes look: 15m unless said.
+                 * @description How far back to look, at most 30d. Unless said: 5m for the list, 15m for one service.
                  * @example 15m
                  */
                 window?: string;
@@ -1262,6 +1367,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ServiceDetail"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
             404: {

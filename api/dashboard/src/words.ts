@@ -28,88 +28,106 @@ const table: Record<string, Omit<Word, "text"> & { text?: string }> = {
   pending: { tone: "warn", shape: "half" },
   firing: { tone: "bad", shape: "flame" },
   resolved: { tone: "good", shape: "tick" },
-  // runs, steps, deliveries
-  queued: { tone: "muted", shape: "ring" },
-  waiting: { tone: "muted", shape: "half" },
-  due: { tone: "muted", shape: "ring" },
-  scheduled: { tone: "muted", shape: "ring" },
-  claimed: { tone: "act", shape: "half" },
-  acting: { tone: "act", shape: "half" },
-  running: { tone: "act", shape: "half" },
-  active: { tone: "act", shape: "half" },
+  frozen: { tone: "muted", shape: "dashed", means: "too little is measured to decide: it stays as it was" },
+  no_data: { tone: "muted", shape: "dashed" },
+  // runs and steps
+  planned: { tone: "muted", shape: "ring" },
+  applying: { tone: "act", shape: "half" },
   applied: { tone: "act", shape: "dot" },
-  holding: { tone: "act", shape: "dot" },
-  verifying: { tone: "act", shape: "half" },
+  verifying: { tone: "act", shape: "half", means: "everything is done; does it help?" },
+  holding: { tone: "act", shape: "dot", means: "what was done stands until its time ends or the alert resolves" },
+  releasing: { tone: "act", shape: "half", means: "what was done is being undone" },
+  released: { tone: "good", shape: "tick", means: "what was done was undone in time" },
   done: { tone: "good", shape: "tick" },
-  succeeded: { tone: "good", shape: "tick" },
-  finished: { tone: "good", shape: "tick" },
-  completed: { tone: "good", shape: "tick" },
-  delivered: { tone: "good", shape: "tick" },
-  released: { tone: "good", shape: "tick" },
-  reverted: { tone: "warn", shape: "up" },
-  reverting: { tone: "warn", shape: "half" },
-  retrying: { tone: "warn", shape: "half" },
-  refused: { tone: "warn", shape: "stop" },
-  skipped: { tone: "muted", shape: "stop" },
-  cancelled: { tone: "muted", shape: "stop" },
-  cancelling: { tone: "muted", shape: "half" },
-  expired: { tone: "muted", shape: "stop" },
   failed: { tone: "bad", shape: "cross" },
-  dead: { tone: "bad", shape: "cross", text: "Given up" },
-  given_up: { tone: "bad", shape: "cross" },
+  reverted: { tone: "warn", shape: "stop", means: "it did not help and was undone" },
+  expired: { tone: "muted", shape: "stop", means: "its time ended without knowing whether it helped" },
+  shadowed: { tone: "muted", shape: "ring", means: "written down, not done" },
+  refused: { tone: "warn", shape: "stop", means: "a guard said no" },
+  cancelled: { tone: "muted", shape: "stop" },
+  skipped: { tone: "muted", shape: "stop", means: "there was nothing to do, or no longer" },
+  // deliveries
+  queued: { tone: "muted", shape: "ring" },
+  retrying: { tone: "warn", shape: "half" },
+  delivered: { tone: "good", shape: "tick" },
   // verdicts
   recovered: { tone: "good", shape: "tick" },
   no_effect: { tone: "warn", shape: "stop" },
   worse: { tone: "bad", shape: "cross" },
-  unknown: { tone: "muted", shape: "dashed" },
+  unknown: { tone: "muted", shape: "dashed", means: "too little was measured to say" },
   // sources
   live: { tone: "good", shape: "tick" },
   late: { tone: "warn", shape: "half" },
-  silent: { tone: "bad", shape: "cross" },
-  gone: { tone: "muted", shape: "stop" },
-  goodbye: { tone: "muted", shape: "stop", text: "Stopped" },
-  retired: { tone: "muted", shape: "stop" },
+  silent: { tone: "bad", shape: "cross", means: "expected to report and does not: its time is not covered" },
+  goodbye: { tone: "muted", shape: "stop", text: "Stopped", means: "it left in an orderly way" },
+  retired: { tone: "muted", shape: "stop", means: "silent for too long, expected no more" },
 };
 
 /** Any state the API may name; one that is not in the table is shown as it is spelled. */
 export function stateWord(state: string): Word {
   const found = table[state];
   const text = found?.text ?? capital(words(state));
-  return { tone: found?.tone ?? "muted", shape: found?.shape ?? "dot", text };
+  return { tone: found?.tone ?? "muted", shape: found?.shape ?? "dot", text, ...(found?.means ? { means: found.means } : {}) };
 }
 
 const steps: Record<string, string> = {
-  xdp_limit: "Limit the heaviest source",
-  limit: "Limit the heaviest source",
+  xdp_limit: "Limit the heaviest sources",
   page: "Page a person",
-  notify: "Notify",
   scale: "Scale the service",
   verify: "Verify on the same SLI",
-  wait: "Wait",
-  release: "Release the limit",
-  revert: "Take it back",
-  resolve: "Resolve the page",
 };
 export function stepName(kind: string): string {
   return steps[kind] ?? capital(words(kind));
 }
 
-/** `slo.state_changed`, `limit_applied` -> a short tag for the feed, and how loud it is. */
-export function eventTone(kind: string): Word {
-  const last = words(kind.replaceAll(".", " ")).toLowerCase();
-  const loud: [RegExp, Tone, Shape][] = [
-    [/fail|lost|refus|panic|exhaust|worse|error/, "bad", "cross"],
-    [/firing|fired/, "bad", "flame"],
-    [/resolv|recover|deliver|releas|finish|succe/, "good", "tick"],
-    [/pending|gap|clock|retir|revert|late|silent|expire/, "warn", "up"],
-    [/limit|run|step|page|scale|act/, "act", "dot"],
-  ];
-  const found = loud.find(([pattern]) => pattern.test(last));
-  return { text: last, tone: found?.[1] ?? "muted", shape: found?.[2] ?? "ring" };
+/** A limit or a scale that is applied stands until it is undone; a page or a verification is simply done. */
+export function stepWord(step: { kind: string; state: string }): Word {
+  return stateWord(step.state === "applied" && (step.kind === "page" || step.kind === "verify") ? "done" : step.state);
+}
+
+export function deliveryWord(delivery: { state: string; attempts: number; last_error?: string | null }): Word {
+  if (delivery.state !== "pending") return stateWord(delivery.state);
+  return stateWord(delivery.attempts > 0 && delivery.last_error ? "retrying" : "queued");
+}
+
+/** A source that is expected says by its lag how it does. */
+export function sourceWord(source: { state: string; lag_ms: number }): Word {
+  if (source.state !== "expected") return stateWord(source.state);
+  return stateWord(source.lag_ms < 5_000 ? "live" : source.lag_ms < 30_000 ? "late" : "silent");
+}
+
+/** A tier without a measured window is not quiet: nobody can tell. */
+export function tierWord(tier: { state: string; burn_rate_long?: number | null }, measured: boolean): Word {
+  return stateWord(tier.state === "ok" && !measured ? "no_data" : tier.state);
+}
+
+const kinds: Record<string, [Tone, Shape]> = {
+  source_gone: ["muted", "stop"],
+  source_retired: ["warn", "up"],
+  clock_stepped: ["warn", "up"],
+  endpoint_renamed: ["warn", "up"],
+  alert_pending: ["warn", "half"],
+  alert_firing: ["bad", "flame"],
+  alert_resolved: ["good", "tick"],
+  evaluation_frozen: ["warn", "dashed"],
+  evaluation_thawed: ["good", "tick"],
+  run_queued: ["act", "ring"],
+  run_started: ["act", "half"],
+  run_step: ["act", "dot"],
+  run_verdict: ["act", "dot"],
+  run_finished: ["muted", "stop"],
+  limit_applied: ["act", "dot"],
+  limit_released: ["muted", "stop"],
+  notification_sent: ["good", "tick"],
+  notification_failed: ["bad", "cross"],
+};
+export function eventWord(kind: string): Word {
+  const [tone, shape] = kinds[kind] ?? (["muted", "ring"] as const);
+  return { text: words(kind), tone, shape };
 }
 
 /** Final states of a run: there is nothing left to cancel. */
-const OVER = new Set(["done", "succeeded", "finished", "completed", "failed", "cancelled", "expired", "reverted", "refused", "skipped"]);
+const OVER = new Set(["done", "failed", "reverted", "expired", "shadowed", "refused", "cancelled"]);
 export function isOver(run: { state: string; finished_at?: string | null }): boolean {
   return Boolean(run.finished_at) || OVER.has(run.state);
 }

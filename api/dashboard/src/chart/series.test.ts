@@ -1,9 +1,10 @@
 import { expect, test } from "vitest";
-import { burnDown, burnTicks, firstCovered, gaps, rate, sparkRuns, stepFor } from "./series";
+import { burnDown, burnTicks, firstCovered, gaps, measured, rate, sparkRuns, stepFor } from "./series";
 
 test("steps are of a size a person would choose", () => {
   expect(stepFor(3600)).toBe(15);
-  expect(stepFor(180)).toBe(1);
+  expect(stepFor(180)).toBe(10);
+  expect(stepFor(180, 1)).toBe(1);
   expect(stepFor(30 * 86_400)).toBe(14_400);
   expect(stepFor(400 * 86_400)).toBe(86_400);
 });
@@ -11,6 +12,10 @@ test("steps are of a size a person would choose", () => {
 test("neighbouring steps without data are one gap", () => {
   expect(gaps([10, 20, 30, 40, 50], [1, 0, null, 0.5, undefined], 10)).toEqual([[10, 30], [40, 50]]);
   expect(gaps([10, 20], [1, 0.1], 10)).toEqual([]);
+});
+
+test("what was not measured is not drawn, whatever stands in its place", () => {
+  expect(measured([0, 3, 0, null], [1, 0, null, 1])).toEqual([0, null, null, null]);
 });
 
 test("the first measured step is found", () => {

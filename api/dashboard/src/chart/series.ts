@@ -4,8 +4,13 @@ import type { Maybe } from "../format";
 
 /** The length of a chart's steps: about `points` of them, in a size a person would choose. */
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400];
-export function stepFor(spanSeconds: number, points = 240): number {
-  return STEPS.find((step) => spanSeconds / step <= points) ?? 86_400;
+export function stepFor(spanSeconds: number, leastSeconds = 10, points = 240): number {
+  return STEPS.find((step) => step >= leastSeconds && spanSeconds / step <= points) ?? 86_400;
+}
+
+/** A column with what was not measured taken out: the ledger says 0 there, which a line must not. */
+export function measured(values: Maybe<number>[], coverage: Maybe<number>[]): (number | null)[] {
+  return values.map((value, i) => ((coverage[i] ?? 0) > 0 ? (value ?? null) : null));
 }
 
 /** Spans in which nothing was measured, as [from, to] in the chart's seconds. */

@@ -84,7 +84,11 @@ export function AlertPage({ id }: { id: number }) {
         <Tile label="Fired" value={<Clock at={alert.fired_at} />}>{alert.fired_at ? <>after <Took from={alert.opened_at} to={alert.fired_at} /></> : "not yet"}</Tile>
         <Tile label="Resolved" value={<Clock at={alert.resolved_at} />}>{alert.resolved_at ? <>after <Took from={alert.opened_at} to={alert.resolved_at} /></> : "not yet"}</Tile>
       </dl>
-      <Section id="evidence" title="What it stands on" note="the counts of the last decision"><Evidence alert={alert} /></Section>
+      <Section id="evidence" title="What it stands on" note="the counts of the last decision"><Evidence alert={alert} />
+        {alert.evidence.chance != null && (
+          <p className="note">Were it burning at the threshold exactly, so many bad events would be seen with a chance of {format.percent(alert.evidence.chance)}.</p>
+        )}
+      </Section>
       <Section id="runs" title="Done about it">
         <Trouble of={runs} what="runs" />
         {mine.length ? <RunTable runs={mine} /> : <p className="note">No runbook answered to it.</p>}

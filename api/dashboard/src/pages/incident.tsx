@@ -4,10 +4,10 @@ import type { Alert, Limit, Run, RunDetail, SloSummary } from "../data/client";
 import { useResource } from "../data/resource";
 import * as format from "../format";
 import { Link, to } from "../router";
-import { Ago, Trouble } from "../ui/bits";
+import { Ago, Said, Trouble } from "../ui/bits";
 import { Evidence, LimitRow, StepStrip, Took } from "../ui/lists";
 import { Glyph, State } from "../ui/state";
-import { isOver, stateWord } from "../words";
+import { deliveryWord, isOver, stateWord } from "../words";
 
 type Props = { alerts: Alert[]; slo: SloSummary | undefined; runs: Run[]; limits: Limit[]; onChange: () => void };
 
@@ -84,11 +84,12 @@ function RunLine({ run }: { run: Run }) {
         {run.mode === "shadow" && <span className="badge">shadow: nothing is done</span>}
         {run.verdict && <> <State state={run.verdict} /></>}
       </p>
+      {run.reason && <p className="note"><Said text={run.reason} /></p>}
       <Trouble of={detail} what="steps of the run" />
       {detail.data && <StepStrip run={detail.data} />}
       {detail.data && detail.data.deliveries.length > 0 && (
         <p className="note">
-          Told: {detail.data.deliveries.map((delivery) => `${delivery.target} (${format.words(delivery.state)})`).join(", ")}
+          Told: {detail.data.deliveries.map((delivery) => `${delivery.target} (${deliveryWord(delivery).text.toLowerCase()})`).join(", ")}
         </p>
       )}
     </div>

@@ -1,17 +1,16 @@
 /** Where things stand: what is firing and what is done about it, then every budget, then the machinery. */
 
-import { useMemo } from "react";
-import type { Items, Overview, Run, SloSummary, Source } from "../data/client";
+import type { Items, Overview, Run, Service, SloSummary, Source } from "../data/client";
 import { feed, feedError } from "../data/live";
 import { useNow } from "../data/now";
 import { useResource } from "../data/resource";
 import { useStore } from "../data/store";
 import * as format from "../format";
 import { Link, to } from "../router";
-import { Empty, Loading, Page, Section, Trouble } from "../ui/bits";
+import { Ago, Empty, Loading, Page, Said, Section, Trouble } from "../ui/bits";
 import { EventRow, LimitRow } from "../ui/lists";
-import { State } from "../ui/state";
-import { byLoudness } from "../words";
+import { StateTag } from "../ui/state";
+import { byLoudness, sourceWord } from "../words";
 import { Incident } from "./incident";
 import { SloTable } from "./slo-table";
 
@@ -38,6 +37,12 @@ export function OverviewPage() {
     <Page title={headline(data)} kicker={<Freshness overview={data} />}>
       <Trouble of={overview} what="overview" />
       <Trouble of={runs} what="list of runs" />
+      {data.notes.length > 0 && (
+        <div className="trouble" role="status">
+          {data.notes.map((note) => <p key={note}><Said text={note} /></p>)}
+          <p className="hint">The rest of the page is true.</p>
+        </div>
+      )}
       <div className="overview">
         <div className="overview-main">
           {byObjective.map(([objective, of]) => (
@@ -92,13 +97,11 @@ function left(slo: SloSummary): number {
 }
 
 function Freshness({ overview: { sources, limits } }: { overview: Overview }) {
-  const live = sources.filter((source) => source.lag_ms !== null && source.lag_ms !== undefined);
-  if (sources.length === 0) return <>No source of measurements has said hello</>;
-  const lags = live.map((source) => source.lag_ms!);
+  const reporting = sources.filter((source) => source.state === "expected");
+  if (reporting.length === 0) return <>No source of measurements reports</>;
   return (
     <>
-      {format.plural(sources.length, "source")} of measurements
-      {lags.length > 0 && <>, newest data {format.duration(Math.max(0, Math.min(...lags)) / 1000)} old</>}
+      {format.plural(reporting.length, "source")} of measurements, newest data {format.duration(Math.max(0, Math.min(...reporting.map((source) => source.lag_ms))) / 1000)} old
       {limits.length > 0 && <> · {format.plural(limits.length, "limit")} in force</>}
     </>
   );
@@ -127,8 +130,11 @@ function Sources({ sources }: { sources: Source[] }) {
           {sources.map((source) => (
             <li key={source.id}>
               <span className="strong" title={source.id}>{source.host}</span>
-              <State state={source.state} />
-              <span className="note num">{source.lag_ms == null ? "no batch yet" : `${format.duration(source.lag_ms / 1000)} behind`}</span>
+              <StateTag word={sourceWord(source)} />
+              <span className="note num">
+                {source.state === "expected" ? `${format.duration(Math.max(0, source.lag_ms) / 1000)} behind` : <>last heard <Ago at={source.last_at} /></>}
+                {Math.abs(source.offset_ms) > 2_000 && `, clock off by ${format.duration(source.offset_ms / 1000)}`}
+              </span>
             </li>
           ))}
         </ul>
@@ -137,36 +143,33 @@ function Sources({ sources }: { sources: Source[] }) {
   );
 }
 
-const EXAMPLE = `apiVersion: openslo/v1
-kind: SLO
-metadata: { name: checkout-availability }
+function example({ name, endpoints }: Pick<Service, "name" | "endpoints">): string {
+  const ports = [...new Set(endpoints.map((endpoint) => endpoint.port))];
+  return `apiVersion: slowburn/v1
+kind: Service
+metadata:
+  name: ${name}
 spec:
-  service: checkout
-  indicator:
-    metadata: { name: checkout-good }
-    spec:
-      ratioMetric:
-        good:
-          metricSource:
-            type: slowburn
-            spec: { service: checkout, role: server, status: [2xx, 3xx, 4xx] }
-        total:
-          metricSource:
-            type: slowburn
-            spec: { service: checkout, role: server }
-  timeWindow: [{ duration: 30d, isRolling: true }]
-  budgetingMethod: Occurrences
-  objectives: [{ displayName: Checkout answers, target: 0.999 }]`;
+  match:
+    port: ${ports.length === 1 ? ports[0] : `[${ports.join(", ")}]`}
+  objectives:
+    # 99.9 % of all requests are answered, and with no server error.
+    - availability: 99.9%
+    # 99 % of the answered requests are answered within 250 ms.
+    - latency: {below: 250ms, target: 99%}`;
+}
+
+const MADE_UP = { name: "checkout", endpoints: [{ port: 8080, cgroup: "", source: "", because: "" }] };
 
 function NoObjective() {
-  const services = useResource<Items<{ name: string }>>("/services", { everyMs: 5_000 });
-  const found = services.data?.items ?? [];
-  const text = useMemo(() => (found[0] ? EXAMPLE.replaceAll("checkout", found[0].name).replace("Checkout", found[0].name) : EXAMPLE), [found[0]?.name]);
+  const services = useResource<Items<Service>>("/services", { everyMs: 5_000 });
+  const found = services.data?.items.filter((service) => service.endpoints.length > 0) ?? [];
+  const shown = found[0] ?? MADE_UP;
   return (
     <Empty title="No objective is defined">
       <p>
-        An objective says how good a service must be. Put one in a file, check it with <code>slowburn validate FILE</code>,
-        and start slowburn with <code>--config</code> naming the file or its folder.
+        An objective says how good a service must be. Write this to a file, check it with{" "}
+        <code>slowburn validate {shown.name}.yaml</code>, then start slowburn with <code>--config {shown.name}.yaml</code>.
       </p>
       {found.length > 0 && (
         <p>
@@ -174,7 +177,7 @@ function NoObjective() {
           {found.slice(0, 8).map((service, i) => <span key={service.name}>{i > 0 && ", "}<Link href={to.service(service.name)}>{service.name}</Link></span>)}.
         </p>
       )}
-      <pre className="sample" tabIndex={0}><code>{text}</code></pre>
+      <pre className="sample" tabIndex={0}><code>{example(shown)}</code></pre>
     </Empty>
   );
 }

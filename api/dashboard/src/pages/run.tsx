@@ -7,8 +7,8 @@ import { Link, to } from "../router";
 import { Act, Ago, Clock, Countdown, Loading, Page, Said, Section, Tile, Trouble } from "../ui/bits";
 import { Facts } from "../ui/facts";
 import { LimitRow, Took, Trace } from "../ui/lists";
-import { Glyph, State } from "../ui/state";
-import { isOver, stateWord, stepName } from "../words";
+import { Glyph, State, StateTag } from "../ui/state";
+import { deliveryWord, isOver, stepName, stepWord } from "../words";
 
 export function RunPage({ id }: { id: number }) {
   const found = useResource<RunDetail>(`/runs/${id}`);
@@ -27,7 +27,7 @@ export function RunPage({ id }: { id: number }) {
   return (
     <Page
       title={run.runbook}
-      kicker={<>Run #{run.id} · <Link href={to.slo(run.objective)}>{run.objective}</Link> · <Link href={to.service(run.service)}>{run.service}</Link>{run.alert_id != null && <> · <Link href={to.alert(run.alert_id)}>alert #{run.alert_id}</Link></>}</>}
+      kicker={<>Run #{run.id} · <Link href={to.slo(run.objective)}>{run.objective}</Link> · <Link href={to.service(run.service)}>{run.service}</Link> · <Link href={to.alert(run.alert_id)}>{run.tier}, alert #{run.alert_id}</Link></>}
       aside={!over && (
         <Act
           danger label="Cancel run" confirm="Cancel the run" done={found.reload}
@@ -40,9 +40,9 @@ export function RunPage({ id }: { id: number }) {
       <Trouble of={found} what="run" />
       {run.mode === "shadow" && <p className="banner"><span className="badge">shadow</span> This run says what it would do, and does nothing.</p>}
       <dl className="tiles dense">
-        <Tile label="State" value={<State state={run.state} />} />
+        <Tile label="State" value={<State state={run.state} />}>{run.reason ? <Said text={run.reason} /> : null}</Tile>
         <Tile label="Verdict" value={run.verdict ? <State state={run.verdict} /> : format.UNKNOWN}>{run.verdict ? "on the same SLI that alerted" : "not verified yet"}</Tile>
-        <Tile label="Started" value={<Clock at={run.started_at} />}><Ago at={run.started_at} /></Tile>
+        <Tile label="Started" value={<Clock at={run.started_at} />}>{run.acted_at ? <>acted after <Took from={run.started_at} to={run.acted_at} /></> : <Ago at={run.started_at} />}</Tile>
         <Tile label={over ? "Took" : "Running for"} value={<Took from={run.started_at} to={run.finished_at} />}>
           {!over && run.deadline_at ? <>ends by itself in <Countdown until={run.deadline_at} /></> : run.finished_at ? <>until <Clock at={run.finished_at} /></> : null}
         </Tile>
@@ -65,7 +65,7 @@ export function RunPage({ id }: { id: number }) {
 }
 
 function StepItem({ step, began, over }: { step: Step; began: string; over: boolean }) {
-  const word = stateWord(step.state);
+  const word = stepWord(step);
   const after = step.started_at ? (Date.parse(step.started_at) - Date.parse(began)) / 1000 : null;
   return (
     <li className={`step tone-line-${word.tone}`}>
@@ -96,14 +96,15 @@ function Deliveries({ deliveries }: { deliveries: Delivery[] }) {
   return (
     <div className="scroll">
       <table className="rows">
-        <thead><tr><th scope="col">Target</th><th scope="col">State</th><th scope="col" className="right">Attempts</th><th scope="col">Delivered</th><th scope="col">Last error</th></tr></thead>
+        <thead><tr><th scope="col">Target</th><th scope="col">Told</th><th scope="col">State</th><th scope="col" className="right">Attempts</th><th scope="col">Delivered</th><th scope="col">Last error</th></tr></thead>
         <tbody>
           {deliveries.map((delivery, i) => (
             <tr key={i}>
               <th scope="row" data-label="Target">{delivery.target}<span className="sub">{format.words(delivery.kind)}</span></th>
-              <td data-label="State"><State state={delivery.state} /></td>
+              <td data-label="Told">{format.words(delivery.action)}</td>
+              <td data-label="State"><StateTag word={deliveryWord(delivery)} /></td>
               <td data-label="Attempts" className="right num">{format.count(delivery.attempts)}</td>
-              <td data-label="Delivered"><Clock at={delivery.delivered_at} /></td>
+              <td data-label="Delivered"><Clock at={delivery.delivered_at} />{delivery.delivered_at && <span className="sub">after <Took from={delivery.created_at} to={delivery.delivered_at} /></span>}</td>
               <td data-label="Last error">{delivery.last_error ?? <span className="note">none</span>}</td>
             </tr>
           ))}

@@ -4,9 +4,10 @@ import { change, type Items, type Limit, type Run, type Runbook } from "../data/
 import { useResource } from "../data/resource";
 import * as format from "../format";
 import { Link, to } from "../router";
-import { Act, Ago, Clock, Empty, Loading, Page, Section, Trouble } from "../ui/bits";
-import { LimitRow, RunVerdict, Took } from "../ui/lists";
+import { Act, Ago, Clock, Empty, Loading, Page, Said, Section, Trouble } from "../ui/bits";
+import { LimitRow, Reason, RunVerdict, Took } from "../ui/lists";
 import { State } from "../ui/state";
+import { stepName } from "../words";
 
 export function RunsPage() {
   const runs = useResource<Items<Run>>("/runs", { everyMs: 2_000 });
@@ -21,7 +22,7 @@ export function RunsPage() {
           <Act
             danger small label="Release all" confirm="Release all" done={limits.reload}
             question={`Release ${live.length === 1 ? "the limit" : `all ${format.count(live.length)} limits`}?`}
-            detail="Everything that was held back reaches its service again at once. This cannot be taken back."
+            detail="Everything that was held back reaches its service again at once, and the runs that asked for it are stopped."
             run={() => change("DELETE", "/limits")}
           />
         )}
@@ -42,8 +43,10 @@ export function RunsPage() {
           {runbooks.data?.items.map((runbook) => (
             <li key={runbook.name}>
               <p><span className="strong">{runbook.name}</span> {runbook.mode === "shadow" && <span className="badge">shadow</span>} <span className="note">{runbook.description}</span></p>
-              {runbook.when.length > 0 && <p className="note">when {runbook.when.join("; ")}</p>}
-              <ol>{runbook.steps.map((step, i) => <li key={i}><code>{step.kind}</code> {step.summary}</li>)}</ol>
+              <p className="note">{runbook.when.length > 0 ? `when ${runbook.when.join("; ")}` : "on every alert"}</p>
+              <ol>{runbook.steps.map((step, i) => <li key={i}><span className="strong">{stepName(step.kind)}:</span> <Said text={step.summary} /></li>)}</ol>
+              {runbook.verify && <p className="note">Verified: <Said text={runbook.verify} /></p>}
+              {runbook.guards.length > 0 && <p className="note">Held back by: {runbook.guards.join("; ")}</p>}
             </li>
           ))}
         </ul>
@@ -69,7 +72,7 @@ export function RunTable({ runs }: { runs: Run[] }) {
                 <Link href={to.run(run.id)} className="row-link"><span className="num">#{run.id}</span> {run.runbook}</Link>
                 {run.mode === "shadow" && <> <span className="badge">shadow</span></>}
               </th>
-              <td data-label="State"><State state={run.state} /></td>
+              <td data-label="State"><State state={run.state} /><Reason run={run} /></td>
               <td data-label="Verdict"><RunVerdict run={run} /></td>
               <td data-label="For"><Link href={to.slo(run.objective)}>{run.objective}</Link><span className="sub"><Link href={to.service(run.service)}>{run.service}</Link></span></td>
               <td data-label="Started"><Clock at={run.started_at} /><span className="sub"><Ago at={run.started_at} /></span></td>

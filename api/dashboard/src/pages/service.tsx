@@ -139,11 +139,12 @@ function Endpoints({ service }: { service: ServiceDetail }) {
       {service.endpoints.length === 0 ? <p className="note">No listening socket was found for it. It is watched as soon as one appears.</p> : (
         <div className="scroll">
           <table className="rows">
-            <thead><tr><th scope="col">Port</th><th scope="col">Executable</th><th scope="col">Cgroup</th><th scope="col">Source</th></tr></thead>
+            <thead><tr><th scope="col">Port</th><th scope="col">Because</th><th scope="col">Executable</th><th scope="col">Cgroup</th><th scope="col">Source</th></tr></thead>
             <tbody>
               {service.endpoints.map((endpoint, i) => (
                 <tr key={i}>
                   <th scope="row" data-label="Port" className="num">{endpoint.port}</th>
+                  <td data-label="Because"><Said text={endpoint.because} /></td>
                   <td data-label="Executable">{endpoint.executable ? <code>{endpoint.executable}</code> : <span className="note">not readable</span>}</td>
                   <td data-label="Cgroup"><code>{endpoint.cgroup}</code></td>
                   <td data-label="Source"><code className="id">{endpoint.source}</code></td>

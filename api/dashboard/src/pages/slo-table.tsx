@@ -2,7 +2,9 @@
 
 import { useEffect, useState } from "react";
 import { get, type SloSeries, type SloSummary } from "../data/client";
+import { measured, stepFor } from "../chart/series";
 import { Spark } from "../chart/spark";
+import { serverNow } from "../data/now";
 import * as format from "../format";
 import { Link, to } from "../router";
 import { Ago } from "../ui/bits";
@@ -11,7 +13,9 @@ import { SloStateTag } from "../ui/state";
 
 /** `of` is the service whose page this is on: its name would say nothing new. */
 export function SloTable({ slos, of }: { slos: SloSummary[]; of?: string }) {
-  const history = useBurnHistory(slos.map((slo) => slo.name));
+  const history = useBurnHistory(slos);
+  const spans = new Set(slos.map(sparkSpan));
+  const lately = spans.size === 1 ? `Last ${format.window([...spans][0])}`.replace(`1${format.THIN}h`, "hour") : "Lately";
   return (
     <div className="scroll">
       <table className="rows slo-table">
@@ -22,7 +26,7 @@ export function SloTable({ slos, of }: { slos: SloSummary[]; of?: string }) {
             <th scope="col" className="right">SLI</th>
             <th scope="col">Budget left</th>
             <th scope="col" className="right">Burn now</th>
-            <th scope="col">Last hour</th>
+            <th scope="col">{lately}</th>
           </tr>
         </thead>
         <tbody>
@@ -56,9 +60,9 @@ function Row({ slo, history, showService }: { slo: SloSummary; showService: bool
         <span className={`num strong tone-${tone}`}>{format.burn(rate)}</span>
         <span className="sub">{now ? `over ${format.window(now.window_seconds)}` : ""}</span>
       </td>
-      <td data-label="Last hour" className="spark-cell">
+      <td data-label="Lately" className="spark-cell">
         {Array.isArray(history) ? (
-          <Spark values={history} line={1} tone={tone} label={`burn rate of the last hour, now ${format.burn(rate)}`} />
+          <Spark values={history} line={1} tone={tone} label={`burn rate of the last ${format.window(sparkSpan(slo))}, now ${format.burn(rate)}`} />
         ) : (
           <span className="note">{history === "failed" ? "not loaded" : ""}</span>
         )}
@@ -73,25 +77,32 @@ export function burnNow(slo: Pick<SloSummary, "burn">) {
   return byLength.find((burn) => burn.burn_rate !== null && burn.burn_rate !== undefined) ?? byLength[0];
 }
 
-const HISTORY_MS = 20_000;
+const HISTORY_MS = 15_000;
 
-/** The last hour of each objective, asked for one after the other so that many cost no more at once than one. */
-function useBurnHistory(names: string[]): Map<string, (number | null)[] | "failed"> {
+/** The last hour, or the whole period where that is shorter. */
+function sparkSpan(slo: Pick<SloSummary, "period_seconds">): number {
+  return Math.min(3600, slo.period_seconds);
+}
+
+/** The history of each objective, asked for one after the other so that many cost no more at once than one. */
+function useBurnHistory(slos: SloSummary[]): Map<string, (number | null)[] | "failed"> {
   const [history, setHistory] = useState(new Map<string, (number | null)[] | "failed">());
-  const key = names.slice().sort().join();
+  const key = slos.map((slo) => `${slo.name}/${sparkSpan(slo)}`).sort().join();
   useEffect(() => {
     const stop = new AbortController();
     async function round() {
-      for (const name of names) {
+      for (const slo of slos) {
         if (document.hidden || stop.signal.aborted) break;
-        const to = Math.floor(Date.now() / 1000);
-        const query = `from=${iso(to - 3600)}&to=${iso(to)}&step=1m`;
-        const found = await get<SloSeries>(`/slos/${encodeURIComponent(name)}/series?${query}`, stop.signal).then(
-          (series) => series.burn_rate.map((rate) => rate ?? null),
+        const span = sparkSpan(slo);
+        const step = stepFor(span, 10, 90);
+        const to = Math.floor(serverNow() / 1000 / step) * step;
+        const query = `from=${iso(to - span)}&to=${iso(to)}&step=${step}s`;
+        const found = await get<SloSeries>(`/slos/${encodeURIComponent(slo.name)}/series?${query}`, stop.signal).then(
+          (series) => measured(series.burn_rate, series.coverage),
           () => "failed" as const,
         );
         if (stop.signal.aborted) return;
-        setHistory((old) => new Map(old).set(name, found));
+        setHistory((old) => new Map(old).set(slo.name, found));
       }
       timer = setTimeout(() => void round(), HISTORY_MS);
     }
@@ -101,6 +112,7 @@ function useBurnHistory(names: string[]): Map<string, (number | null)[] | "faile
       stop.abort();
       clearTimeout(timer);
     };
+    // Only the names and spans decide what is asked for; the numbers beside them change each second.
   }, [key]);
   return history;
 }

@@ -1,7 +1,7 @@
 /** One objective: what is asked, what was measured, what is left, how fast it goes, who would be told. */
 
 import { useMemo, useState } from "react";
-import { burnDown, burnTicks, firstCovered, gaps, stepFor } from "../chart/series";
+import { burnDown, burnTicks, firstCovered, gaps, measured, stepFor } from "../chart/series";
 import { TimeChart } from "../chart/time-chart";
 import type { Alert, EventView, Items, SloDetail, SloSeries, Tier } from "../data/client";
 import { serverNow } from "../data/now";
@@ -11,8 +11,8 @@ import { Link, to } from "../router";
 import { Ago, Choice, Loading, Page, Section, Tile, Trouble } from "../ui/bits";
 import { BudgetBar, budgetTone } from "../ui/budget";
 import { EventRow } from "../ui/lists";
-import { SloStateTag, State } from "../ui/state";
-import { kindWord } from "../words";
+import { SloStateTag, StateTag } from "../ui/state";
+import { kindWord, tierWord } from "../words";
 import { AlertTable } from "./alerts";
 import { burnNow, iso } from "./slo-table";
 
@@ -56,6 +56,7 @@ function Tiles({ slo }: { slo: SloDetail }) {
       <Tile label="Measured" value={format.sli(slo.sli, slo.target)}>
         {slo.good + slo.bad === 0 ? "nothing was counted in the period" : <>{format.count(slo.bad)} bad of {format.count(slo.good + slo.bad)}</>}
         {thin && <><br />{format.percent(slo.coverage)} of the period was measured</>}
+        {slo.lost > 0 && <><br />{format.count(slo.lost)} events are known to be lost</>}
       </Tile>
       <Tile label="Budget left" value={format.percent(slo.budget_remaining)} {...(tone === "good" ? {} : { tone })}>
         <BudgetBar remaining={slo.budget_remaining} alone />
@@ -70,18 +71,21 @@ function Tiles({ slo }: { slo: SloDetail }) {
   );
 }
 
-const RANGES: [string, string, number][] = [["15m", "15 min", 900], ["1h", "1 h", 3600], ["6h", "6 h", 21_600], ["1d", "1 d", 86_400], ["7d", "7 d", 604_800]];
+const RANGES: [string, string, number][] = [["1m", "1 min", 60], ["5m", "5 min", 300], ["15m", "15 min", 900], ["1h", "1 h", 3600], ["6h", "6 h", 21_600], ["1d", "1 d", 86_400], ["7d", "7 d", 604_800]];
 
 function BudgetCharts({ slo, path }: { slo: SloDetail; path: string }) {
   const period = slo.period_seconds;
   const [view, setView] = useState<"down" | "left">("down");
-  const ranges = RANGES.filter(([, , seconds]) => seconds < period);
+  // Windows are multiples of a slot, so a fifth of the shortest is about as fine as the ledger is.
+  const shortest = Math.min(...slo.tiers.map((tier) => tier.short_seconds), 300);
+  const least = Math.min(10, Math.max(1, Math.floor(shortest / 5)));
+  const ranges = RANGES.filter(([, , seconds]) => seconds < period && seconds >= shortest * 3);
   const options: [string, string][] = [...ranges.map(([key, text]): [string, string] => [key, text]), ["period", format.window(period)]];
   const [range, setRange] = useState(ranges.some(([key]) => key === "1h") ? "1h" : "period");
   const span = RANGES.find(([key]) => key === range)?.[2] ?? period;
 
-  const whole = useSeries(path, period);
-  const part = useSeries(path, span);
+  const whole = useSeries(path, period, least);
+  const part = useSeries(path, span, least);
   const now = burnNow(slo);
   return (
     <div className="charts">
@@ -94,7 +98,7 @@ function BudgetCharts({ slo, path }: { slo: SloDetail; path: string }) {
       </Section>
       <Section
         id="burn" title="Burn rate"
-        note={now ? <>now {format.burn(now.burn_rate)} over {format.window(now.window_seconds)}</> : null}
+        note={now?.burn_rate != null ? <>now {format.burn(now.burn_rate)} over {format.window(now.window_seconds)}</> : null}
         aside={<Choice label="Span of the burn rate" value={range} onChange={setRange} options={options} />}
       >
         <Trouble of={part} what="burn rate history" />
@@ -104,8 +108,8 @@ function BudgetCharts({ slo, path }: { slo: SloDetail; path: string }) {
   );
 }
 
-function useSeries(path: string, span: number) {
-  const step = stepFor(span);
+function useSeries(path: string, span: number, least: number) {
+  const step = stepFor(span, least);
   return useResource<SloSeries>(`${path}/series#${span}`, {
     everyMs: Math.min(30_000, Math.max(2_000, step * 1000)),
     url: () => {
@@ -127,7 +131,7 @@ function BudgetChart({ slo, series, view }: { slo: SloDetail; series: SloSeries;
     const now = slo.budget_remaining ?? null;
     const down = burnDown(at, [...cut(series.bad), null], [...cut(series.coverage), 0], slo.budget_total_events);
     down.left[at.length - 1] = now;
-    return { at, down, left: [...cut(series.budget_remaining), now], gaps: gaps(cut(series.at), cut(series.coverage), series.step_seconds), began: late && first >= 0 ? series.at[first]! : null };
+    return { at, down, left: [...measured(cut(series.budget_remaining), cut(series.coverage)), now], gaps: gaps(cut(series.at), cut(series.coverage), series.step_seconds), began: late && first >= 0 ? series.at[first]! : null };
   }, [series, slo.budget_total_events, slo.budget_remaining]);
   if (slo.good + slo.bad === 0) return <NothingMeasured slo={slo} />;
   const began = drawn.began === null ? null : <>Measuring began <Ago at={iso(drawn.began)} />; before that, nothing is known. </>;
@@ -160,18 +164,19 @@ function budgetRange(min: number, max: number): [number, number] {
 
 function BurnChart({ slo, series }: { slo: SloDetail; series: SloSeries }) {
   const levels = useMemo(() => tierLevels(slo.tiers), [slo.tiers]);
-  const [top, spread] = useMemo(() => {
-    const known = series.burn_rate.filter((rate): rate is number => rate != null);
+  const [rates, top, spread] = useMemo(() => {
+    const rates = measured(series.burn_rate, series.coverage);
+    const known = rates.filter((rate): rate is number => rate !== null);
     const highest = Math.max(2, ...known, ...levels.map((level) => level.value));
-    return [highest * 1.25, highest > 12];
+    return [rates, highest * 1.25, highest > 12];
   }, [series, levels]);
-  if (!series.burn_rate.some((rate) => rate != null)) return <NothingMeasured slo={slo} />;
+  if (!rates.some((rate) => rate !== null)) return <NothingMeasured slo={slo} />;
   return (
     <TimeChart
       title={`Burn rate in steps of ${format.window(series.step_seconds)}`}
       at={series.at}
       gaps={gaps(series.at, series.coverage, series.step_seconds)}
-      lines={[{ label: "burn", values: series.burn_rate, tone: "accent", spell: format.burn, fill: true }]}
+      lines={[{ label: "burn", values: rates, tone: "accent", spell: format.burn, fill: true }]}
       levels={levels}
       wide={spread}
       {...(spread ? { yTicks: (_: number, max: number) => burnTicks(max) } : {})}
@@ -220,7 +225,7 @@ function Tiers({ slo }: { slo: SloDetail }) {
             {slo.tiers.map((tier) => (
               <tr key={tier.name}>
                 <th scope="row" data-label="Tier">{tier.name}<span className="sub">{tier.severity}</span></th>
-                <td data-label="State"><State state={tier.state} /></td>
+                <td data-label="State"><StateTag word={tierWord(tier, slo.state !== "no_data")} />{tier.frozen_since && <span className="sub">since <Ago at={tier.frozen_since} /></span>}</td>
                 <td data-label="Windows" className="num">{format.window(tier.long_seconds)} and {format.window(tier.short_seconds)}</td>
                 <td data-label="Threshold" className="right num">{format.burn(tier.burn_rate_threshold)}</td>
                 <Burn slo={slo} seconds={tier.long_seconds} rate={tier.burn_rate_long} threshold={tier.burn_rate_threshold} />
@@ -239,9 +244,9 @@ function Burn({ slo, seconds, rate, threshold }: { slo: SloDetail; seconds: numb
   const counts = slo.burn.find((burn) => burn.window_seconds === seconds);
   return (
     <td data-label={`Over ${format.window(seconds)}`} className="right">
-      <span className={`num${over ? " strong tone-bad" : ""}`}>{format.burn(rate)}{over && <span className="sr-only"> at or over the threshold</span>}</span>
+      <span className={`num${over ? " strong tone-bad" : ""}`}>{format.burn(slo.state === "no_data" ? null : rate)}{over && <span className="sr-only"> at or over the threshold</span>}</span>
       <span className="sub num">
-        {rate == null ? "no data" : counts ? `${format.count(counts.bad)} bad of ${format.count(counts.good + counts.bad)}` : over ? "at or over" : `${format.percent(rate / threshold)} of threshold`}
+        {rate == null || slo.state === "no_data" ? "no data" : counts ? `${format.count(counts.bad)} bad of ${format.count(counts.good + counts.bad)}` : over ? "at or over" : `${format.percent(rate / threshold)} of threshold`}
       </span>
     </td>
   );

@@ -4,7 +4,7 @@ import { type Alert, change, type EventView, type Limit, type RunDetail } from "
 import { useNow } from "../data/now";
 import * as format from "../format";
 import { Link, to } from "../router";
-import { eventTone, isOver, stateWord, stepName } from "../words";
+import { eventWord, isOver, stepName, stepWord } from "../words";
 import { Act, Ago, Clock, Copy, Countdown, Said } from "./bits";
 import { Glyph, State } from "./state";
 
@@ -34,7 +34,7 @@ export function LimitRow({ limit, onChange }: { limit: Limit; onChange?: () => v
         <Act
           small danger label="Release" confirm="Release now" done={onChange}
           question={`Release the limit on ${limit.source}?`}
-          detail={`Its packets reach ${limit.service} again at once. The run that set it stays as it is.`}
+          detail={`Its packets reach ${limit.service} again at once, and the run that asked for it is stopped.`}
           run={() => change("DELETE", `/limits/${limit.id}`)}
         />
       )}
@@ -53,7 +53,7 @@ function PassDrop({ passed, dropped }: { passed: number; dropped: number }) {
 }
 
 export function EventRow({ event, compact }: { event: EventView; compact?: boolean }) {
-  const tone = eventTone(event.kind);
+  const tone = eventWord(event.kind);
   return (
     <li className="event">
       <Glyph word={tone} />
@@ -88,7 +88,11 @@ export function Evidence({ alert }: { alert: Alert }) {
           </li>
         );
       })}
-      <li className="note">fires when both reach {format.burn(evidence.threshold)}</li>
+      <li className="note">
+        fires when both reach {format.burn(evidence.threshold)}
+        {evidence.bad_needed != null && <> and the long one counts at least {format.count(evidence.bad_needed)} bad</>}
+      </li>
+      {evidence.long.lost > 0 && <li className="note">{format.count(evidence.long.lost)} events of the long window are known to be lost</li>}
     </ul>
   );
 }
@@ -99,16 +103,21 @@ export function StepStrip({ run }: { run: RunDetail }) {
     <ol className="strip" aria-label="steps of the run">
       {run.steps.map((step) => (
         <li key={step.seq}>
-          <Glyph word={stateWord(step.state)} />
+          <Glyph word={stepWord(step)} />
           <span>{stepName(step.kind)}</span>
           <span className="note">
-            {format.words(step.state)}
+            {stepWord(step).text.toLowerCase()}
             {!isOver(run) && step.expires_at && <>, <Countdown until={step.expires_at} /></>}
           </span>
         </li>
       ))}
     </ol>
   );
+}
+
+/** Why a run was refused, gave up or had nothing to do. */
+export function Reason({ run }: { run: { reason?: string | null } }) {
+  return run.reason ? <span className="sub"><Said text={run.reason} /></span> : null;
 }
 
 export function RunVerdict({ run }: { run: { verdict?: string | null; state: string } }) {
