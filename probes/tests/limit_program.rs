@@ -25,7 +25,7 @@ use probes::{
 };
 use probes_ebpf::{
     limit::packet::{self, EXTENSIONS_MAX},
-    limit_wire::ParsedRecord,
+    limit_wire::{ParsedRecord, RULES_MAX},
 };
 use proptest::prelude::{ProptestConfig, any, proptest};
 
@@ -381,18 +381,23 @@ fn a_table_that_is_full_says_so() {
     }
     let mut limiter = limiter();
     let rule = |id: u32| slow(id, 8080, Some(&format!("10.1.{}.{}", id >> 8, id & 255)), 1);
-    // Every 64th: filling it by the front door is quadratic, and `list` reads all of it anyway.
-    for id in 0..64 {
+    for id in 0..RULES_MAX {
         limiter.apply(&rule(id)).unwrap();
     }
-    assert_eq!(limiter.table.list().unwrap().len(), 64);
-    assert_eq!(limiter.table.clear().unwrap().len(), 64);
+    let error = limiter.apply(&rule(RULES_MAX)).unwrap_err();
+    assert_eq!(error.to_string(), "there is room for 1024 rules");
+    limiter.table.renew_lease(Duration::from_secs(10)).unwrap();
+    assert_eq!(passed(&mut limiter, &udp("10.1.3.255", 8080)), 1);
+    assert_eq!(limiter.table.clear().unwrap().len(), 1024);
     assert!(limiter.table.list().unwrap().is_empty());
+    // A port without rules gives up its counters when there is no room, one with rules never.
     for port in 1..=256 {
-        limiter.apply(&slow(1, port, None, 1)).unwrap();
+        limiter.apply(&slow(u32::from(port), port, None, 1)).unwrap();
     }
-    let error = limiter.apply(&slow(1, 257, None, 1)).unwrap_err();
+    let error = limiter.apply(&slow(257, 257, None, 1)).unwrap_err();
     assert_eq!(error.to_string(), "there is room for 256 service ports");
+    limiter.table.release(7).unwrap();
+    limiter.apply(&slow(257, 257, None, 1)).unwrap();
 }
 
 /// The parser in the kernel, and the same source compiled for the host.

@@ -116,12 +116,7 @@ impl Maps {
         self.buckets
             .set(slot, 0, 0)
             .map_err(LimitError::map("write", "BUCKETS"))?;
-        let zeros =
-            PerCpuValues::try_from(vec![Record(Hits::default()); self.processors]).map_err(|source| {
-                LimitError::Load {
-                    reason: source.to_string(),
-                }
-            })?;
+        let zeros = self.zeros()?;
         self.hits
             .set(slot, zeros, 0)
             .map_err(LimitError::map("write", "HITS"))
@@ -144,10 +139,23 @@ impl Maps {
         Ok(u16::try_from(port).unwrap_or_default())
     }
 
-    pub fn set_port_number(&mut self, slot: u32, port: u16) -> Result<(), LimitError> {
+    /// Gives a slot to a port, with counters at zero.
+    pub fn start_port(&mut self, slot: u32, port: u16) -> Result<(), LimitError> {
+        let zeros = self.zeros()?;
+        self.port_hits
+            .set(slot, zeros, 0)
+            .map_err(LimitError::map("write", "PORT_HITS"))?;
         self.port_numbers
             .set(slot, u32::from(port), 0)
             .map_err(LimitError::map("write", "PORT_NUMBERS"))
+    }
+
+    fn zeros(&self) -> Result<PerCpuValues<Record<Hits>>, LimitError> {
+        PerCpuValues::try_from(vec![Record(Hits::default()); self.processors]).map_err(|source| {
+            LimitError::Load {
+                reason: source.to_string(),
+            }
+        })
     }
 
     pub fn port_word(&self, index: u32) -> Result<PortWord, LimitError> {

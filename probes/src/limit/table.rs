@@ -58,9 +58,10 @@ impl RuleTable {
         if self.is_panicked()? {
             return Err(LimitError::Panicked);
         }
-        self.sweep()?;
-        let deadline = boot_nanoseconds().saturating_add(nanoseconds(life));
-        let standing = self.maps.rules()?;
+        let now = boot_nanoseconds();
+        let mut standing = self.maps.rules()?;
+        self.remove_where(&mut standing, |record| record.deadline <= now)?;
+        let deadline = now.saturating_add(nanoseconds(life));
         let wanted = keys(&rule.to_wire(deadline, 0, 0));
         if let Some((_, other)) = standing
             .iter()
@@ -72,23 +73,19 @@ impl RuleTable {
                 port: rule.port,
             });
         }
-        if let Some((slot, old)) = standing.iter().find(|(_, old)| old.id == rule.id) {
-            if keys(old) == wanted {
-                return self.change(*slot, old, rule.to_wire(deadline, old.generation, old.port_slot));
-            }
-            self.remove(*slot, old)?;
+        if let Some((slot, old)) = standing.iter().find(|(_, old)| old.id == rule.id)
+            && keys(old) == wanted
+        {
+            return self.change(*slot, old, rule.to_wire(deadline, old.generation, old.port_slot));
         }
-        self.add(rule, deadline)
+        self.remove_where(&mut standing, |record| record.id == rule.id)?;
+        self.add(rule, deadline, &standing)
     }
 
     /// Takes a rule away and tells what it did. `None`: it was not there.
     pub fn release(&mut self, id: u32) -> Result<Option<LiveRule>, LimitError> {
-        let Some((slot, record)) = self.maps.rules()?.into_iter().find(|(_, record)| record.id == id) else {
-            return Ok(None);
-        };
-        let released = self.live(slot, &record)?;
-        self.remove(slot, &record)?;
-        Ok(Some(released))
+        let mut standing = self.maps.rules()?;
+        Ok(self.remove_where(&mut standing, |record| record.id == id)?.pop())
     }
 
     /// The rules that stand, by id; expired ones until they are swept.
@@ -104,13 +101,15 @@ impl RuleTable {
     /// Takes away what has expired and tells what it did. The kernel stopped enforcing it already.
     pub fn sweep(&mut self) -> Result<Vec<LiveRule>, LimitError> {
         let now = boot_nanoseconds();
-        self.remove_where(|record| record.deadline <= now)
+        let mut standing = self.maps.rules()?;
+        self.remove_where(&mut standing, |record| record.deadline <= now)
     }
 
     /// Takes every rule away. Everything passes from the first write on.
     pub fn clear(&mut self) -> Result<Vec<LiveRule>, LimitError> {
         self.maps.set_control(control::RULES, 0)?;
-        self.remove_where(|_| true)
+        let mut standing = self.maps.rules()?;
+        self.remove_where(&mut standing, |_| true)
     }
 
     /// The panic key: one write passes everything, and no rule can be applied until
@@ -217,7 +216,7 @@ impl RuleTable {
                 self.maps.set_port_word(index, word)?;
             }
         }
-        self.count_rules()
+        self.count_rules(standing.len())
     }
 
     /// What is allowed is added before what no longer is goes away.
@@ -242,16 +241,15 @@ impl RuleTable {
         Ok(())
     }
 
-    fn add(&mut self, rule: &Rule, deadline: u64) -> Result<(), LimitError> {
-        let taken = self.maps.rules()?;
-        let free = (0..RULES_MAX).find(|slot| !taken.iter().any(|(other, _)| other == slot));
+    fn add(&mut self, rule: &Rule, deadline: u64, standing: &[(u32, wire::Rule)]) -> Result<(), LimitError> {
+        let free = (0..RULES_MAX).find(|slot| !standing.iter().any(|(other, _)| other == slot));
         let Some(slot) = free else {
             return Err(LimitError::Full {
                 what: "rules",
                 most: RULES_MAX,
             });
         };
-        let port_slot = self.port_slot(rule.port)?;
+        let port_slot = self.port_slot(rule.port, standing)?;
         let generation = self.maps.control(control::GENERATION)?.wrapping_add(1);
         self.maps.set_control(control::GENERATION, generation)?;
         let generation = u32::try_from(generation & u64::from(u32::MAX)).unwrap_or_default();
@@ -262,7 +260,7 @@ impl RuleTable {
             self.maps.sources.insert(&key, slot)?;
         }
         self.set_limited(rule.port, true)?;
-        self.count_rules()
+        self.count_rules(standing.len() + 1)
     }
 
     /// The kernel may read a record while it is written: it passes everything until the last
@@ -280,29 +278,27 @@ impl RuleTable {
         self.maps.set_rule(slot, new)
     }
 
-    fn remove(&mut self, slot: u32, record: &wire::Rule) -> Result<(), LimitError> {
-        for key in keys(record) {
-            self.maps.sources.remove(&key)?;
-        }
-        self.maps.set_rule(slot, wire::Rule::default())?;
-        if !self
-            .maps
-            .rules()?
-            .iter()
-            .any(|(_, other)| other.port == record.port)
-        {
-            self.set_limited(record.port, false)?;
-        }
-        self.count_rules()
-    }
-
-    fn remove_where(&mut self, gone: impl Fn(&wire::Rule) -> bool) -> Result<Vec<LiveRule>, LimitError> {
+    /// Takes away those of the `standing` rules, from it and from the kernel, and tells what they did.
+    fn remove_where(
+        &mut self,
+        standing: &mut Vec<(u32, wire::Rule)>,
+        gone: impl Fn(&wire::Rule) -> bool,
+    ) -> Result<Vec<LiveRule>, LimitError> {
+        let (leaving, staying): (Vec<_>, Vec<_>) = standing.drain(..).partition(|(_, record)| gone(record));
+        *standing = staying;
         let mut removed = Vec::new();
-        for (slot, record) in self.maps.rules()? {
-            if gone(&record) {
-                removed.push(self.live(slot, &record)?);
-                self.remove(slot, &record)?;
+        for (slot, record) in &leaving {
+            removed.push(self.live(*slot, record)?);
+            for key in keys(record) {
+                self.maps.sources.remove(&key)?;
             }
+            self.maps.set_rule(*slot, wire::Rule::default())?;
+            if !standing.iter().any(|(_, other)| other.port == record.port) {
+                self.set_limited(record.port, false)?;
+            }
+        }
+        if !removed.is_empty() {
+            self.count_rules(standing.len())?;
         }
         Ok(removed)
     }
@@ -318,26 +314,29 @@ impl RuleTable {
         })
     }
 
-    /// A port keeps its slot, and so its counters, when its rules are gone.
-    fn port_slot(&mut self, port: u16) -> Result<u32, LimitError> {
+    /// A port keeps its slot, and so its counters, when its rules are gone; when there is no free
+    /// slot left, a port without rules gives up its own.
+    fn port_slot(&mut self, port: u16, standing: &[(u32, wire::Rule)]) -> Result<u32, LimitError> {
+        let mut free = None;
         for slot in 0..PORTS_MAX {
             match self.maps.port_number(slot)? {
-                0 => {
-                    self.maps.set_port_number(slot, port)?;
-                    return Ok(slot);
-                }
+                0 => free = free.or(Some(slot)),
                 found if found == port => return Ok(slot),
                 _ => {}
             }
         }
-        Err(LimitError::Full {
-            what: "service ports",
-            most: PORTS_MAX,
-        })
+        let idle = |slot: &u32| !standing.iter().any(|(_, record)| record.port_slot == *slot);
+        let slot = free
+            .or_else(|| (0..PORTS_MAX).find(idle))
+            .ok_or(LimitError::Full {
+                what: "service ports",
+                most: PORTS_MAX,
+            })?;
+        self.maps.start_port(slot, port)?;
+        Ok(slot)
     }
 
-    fn count_rules(&mut self) -> Result<(), LimitError> {
-        let rules = self.maps.rules()?.len();
+    fn count_rules(&mut self, rules: usize) -> Result<(), LimitError> {
         self.maps
             .set_control(control::RULES, u64::try_from(rules).unwrap_or(u64::MAX))
     }

@@ -1,0 +1,278 @@
+//! A place of one's own in the kernel: cgroup, network namespace, instance; and small servers and
+//! clients that say exactly what they did.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, reason = "tests panic")]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use chrono::Utc;
+use nix::sched::{CloneFlags, setns, unshare};
+use probes::agent::{Agent, AgentConfig};
+use slo_engine::{
+    measurement::{Batch, Signal},
+    service::WatchedService,
+};
+
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A child cgroup and an instance name; both are gone when it is dropped.
+pub struct Place {
+    pub name: String,
+    pub cgroup: PathBuf,
+}
+
+impl Place {
+    pub fn new(test: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("t-{test}-{}-{number}", std::process::id());
+        let cgroup = probes::mounts::cgroup_root().unwrap().join(&name);
+        fs::create_dir(&cgroup).unwrap();
+        Self { name, cgroup }
+    }
+
+    pub fn agent(&self) -> Agent {
+        Agent::start(AgentConfig {
+            cgroup: Some(self.cgroup.clone()),
+            instance: self.name.clone(),
+        })
+        .unwrap()
+    }
+
+    /// Starts [`serve`] at these addresses, in a process of its own inside the cgroup and a fresh
+    /// network namespace. The test binary must call [`serve_when_asked`] in a test of that name.
+    pub fn server(&self, addresses: &[&str]) -> Server {
+        let procs = self.cgroup.join("cgroup.procs");
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["--exact", "serve_when_asked", "--nocapture"])
+            .env(SERVE, addresses.join(","))
+            .stdout(Stdio::piped());
+        // SAFETY: only system calls between fork and exec, on memory made before.
+        unsafe {
+            command.pre_exec(move || {
+                fs::write(&procs, "0")?;
+                unshare(CloneFlags::CLONE_NEWNET)?;
+                Ok(())
+            });
+        }
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        while lines.next().unwrap().unwrap() != READY {}
+        Server { child }
+    }
+}
+
+const SERVE: &str = "SLOWBURN_TEST_SERVE";
+const READY: &str = "the servers listen";
+
+/// The body of the child process: see [`Place::server`]. Nothing unless it was asked for.
+pub fn serve_when_asked() {
+    let Ok(addresses) = std::env::var(SERVE) else { return };
+    let status = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
+    assert!(status.success());
+    for address in addresses.split(',') {
+        serve(address.parse().unwrap());
+    }
+    println!("\n{READY}");
+    loop {
+        thread::park();
+    }
+}
+
+pub struct Server {
+    pub child: Child,
+}
+
+impl Server {
+    /// Runs `work` on a thread in the server's network namespace, outside of its cgroup.
+    pub fn spawn_beside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> thread::JoinHandle<T> {
+        let namespace = fs::File::open(format!("/proc/{}/ns/net", self.child.id())).unwrap();
+        thread::spawn(move || {
+            setns(&namespace, CloneFlags::CLONE_NEWNET).unwrap();
+            work()
+        })
+    }
+
+    pub fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        self.spawn_beside(work).join().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = probes::unload(&self.name);
+        let deadline = Instant::now() + PATIENCE;
+        while fs::remove_dir(&self.cgroup).is_err() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Polls `probe` until it gives something.
+pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "never: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub fn read(agent: &mut Agent) -> Batch {
+    agent.read(Utc::now()).unwrap()
+}
+
+/// The sum over all routes.
+pub fn value(batch: &Batch, service: &str, signal: Signal) -> u64 {
+    batch
+        .readings
+        .iter()
+        .filter(|reading| reading.series.service.as_str() == service && reading.series.signal == signal)
+        .map(|reading| reading.value)
+        .sum()
+}
+
+pub fn watched(name: &str, port: u16) -> WatchedService {
+    WatchedService {
+        name: name.parse().unwrap(),
+        matches: vec![format!("port:{port}").parse().unwrap()],
+        routes: vec![],
+        thresholds: vec![],
+        timeout: Duration::from_secs(30),
+    }
+}
+
+/// A server that does what the path says: `/status/503`, `/sleep/120` (ms), `/close`, `/reset`,
+/// `/continue` (100 first), anything else 200. One thread a connection, keep-alive.
+fn serve(address: SocketAddr) {
+    let listener = TcpListener::bind(address).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            thread::spawn(move || converse(stream.unwrap()));
+        }
+    });
+}
+
+fn converse(mut stream: TcpStream) {
+    stream.set_nodelay(true).unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return;
+        }
+        let path = line.split(' ').nth(1).unwrap().to_owned();
+        let mut length = 0;
+        loop {
+            let mut header = String::new();
+            if reader.read_line(&mut header).unwrap_or(0) == 0 {
+                return;
+            }
+            if let Some(text) = header.to_lowercase().strip_prefix("content-length:") {
+                length = text.trim().parse().unwrap();
+            }
+            if header == "\r\n" {
+                break;
+            }
+        }
+        if path == "/reset" {
+            // Unread bytes would do as well; this is explicit.
+            let linger = libc::linger {
+                l_onoff: 1,
+                l_linger: 0,
+            };
+            nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::Linger, &linger).unwrap();
+            return;
+        }
+        if path == "/close" {
+            return;
+        }
+        if path.starts_with("/continue") {
+            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        let number = |prefix: &str| {
+            let rest = path.strip_prefix(prefix)?;
+            rest.parse::<u64>().ok()
+        };
+        if let Some(ms) = number("/sleep/") {
+            thread::sleep(Duration::from_millis(ms));
+        }
+        let status = number("/status/").unwrap_or(200);
+        let answer = format!("HTTP/1.1 {status} Word\r\nContent-Length: 2\r\n\r\nok");
+        if stream.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// A keep-alive client.
+pub struct Client(TcpStream);
+
+impl Client {
+    pub fn connect(address: &str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(stream)
+    }
+
+    pub fn send(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).unwrap();
+    }
+
+    pub fn get(&mut self, path: &str) -> u16 {
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        self.answer().unwrap()
+    }
+
+    pub fn post(&mut self, path: &str, body: &str) -> u16 {
+        self.send(&format!(
+            "POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        self.answer().unwrap()
+    }
+
+    /// The status of the next answer; `None` when the connection ends first.
+    pub fn answer(&mut self) -> Option<u16> {
+        let mut bytes = Vec::new();
+        let mut byte = [0];
+        loop {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            if let Some(rest) = text.strip_prefix("HTTP/1.1 100 Continue\r\n\r\n") {
+                bytes = rest.as_bytes().to_vec();
+            } else if text.ends_with("\r\n\r\nok") {
+                return text.split(' ').nth(1)?.parse().ok();
+            }
+            match self.0.read(&mut byte) {
+                Ok(1) => bytes.push(byte[0]),
+                _ => return None,
+            }
+        }
+    }
+}
