@@ -58,7 +58,12 @@ pub fn page(limit: Option<u32>) -> Result<u32, ApiError> {
     }
 }
 
+/// The extractor's own words, without what ours say already.
 fn decapitalised(text: &str) -> String {
+    let text = text.strip_prefix("Invalid URL: ").unwrap_or(text);
+    let text = text
+        .strip_prefix("Failed to deserialize query string: ")
+        .unwrap_or(text);
     let mut letters = text.chars();
     letters
         .next()
