@@ -4,8 +4,13 @@
 
 mod support;
 
-use slo_engine::measurement::Signal;
-use support::{Client, Place, read, value, watched};
+use std::time::Duration;
+
+use slo_engine::{
+    measurement::{Clock, Gauge, LossReason, Signal},
+    service::WatchedService,
+};
+use support::{Client, Place, eventually, gauge, lost, read, route_value, value, watched};
 
 #[test]
 fn serve_when_asked() {
@@ -38,5 +43,209 @@ fn requests_are_counted_by_exact_status_over_v4_and_v6() {
         assert_eq!(value(&batch, service, Signal::Status(503)), 3);
         assert_eq!(value(&batch, service, Signal::Unknown), 0);
         assert_eq!(value(&batch, service, Signal::Accepted), 3);
+        let histogram = batch.histograms.iter().find(|h| h.service.as_str() == service).unwrap();
+        assert_eq!(histogram.buckets.iter().map(|(_, n)| n).sum::<u64>(), 69);
     }
+    assert_eq!(lost(&batch, LossReason::Unparsable), 0);
+    assert_eq!(lost(&batch, LossReason::MapFull), 0);
+}
+
+fn within(ms: u64) -> Signal {
+    Signal::Within { clock: Clock::Turnaround, threshold: Duration::from_millis(ms) }
+}
+
+fn over(ms: u64) -> Signal {
+    Signal::Over { clock: Clock::Turnaround, threshold: Duration::from_millis(ms) }
+}
+
+fn timed(name: &str, port: u16, thresholds: &[u64]) -> WatchedService {
+    let turnaround = |ms: &u64| (Clock::Turnaround, Duration::from_millis(*ms));
+    WatchedService { thresholds: thresholds.iter().map(turnaround).collect(), ..watched(name, port) }
+}
+
+#[test]
+fn thresholds_are_counted_exactly_and_errors_are_left_out() {
+    let place = Place::new("threshold");
+    let mut agent = place.agent();
+    agent.watch(&[timed("slow", 8010, &[50, 1000])]).unwrap();
+    let server = place.server(&["127.0.0.1:8010"]);
+    server.beside(|| {
+        let mut client = Client::connect("127.0.0.1:8010");
+        for _ in 0..5 {
+            client.get("/");
+        }
+        for _ in 0..3 {
+            client.get("/sleep/120");
+        }
+        client.get("/status/500");
+    });
+    let batch = read(&mut agent);
+    assert_eq!(value(&batch, "slow", within(50)), 5);
+    assert_eq!(value(&batch, "slow", over(50)), 3);
+    assert_eq!(value(&batch, "slow", within(1000)), 8);
+    assert_eq!(value(&batch, "slow", over(1000)), 0);
+    assert_eq!(value(&batch, "slow", Signal::Status(500)), 1);
+}
+
+#[test]
+fn a_request_is_counted_under_its_longest_route() {
+    let place = Place::new("route");
+    let mut agent = place.agent();
+    let routes = ["GET /api/", "GET /api/orders/", "POST *"];
+    let service = WatchedService {
+        routes: routes.iter().map(|text| text.parse().unwrap()).collect(),
+        ..watched("shop", 8020)
+    };
+    agent.watch(&[service]).unwrap();
+    let server = place.server(&["127.0.0.1:8020"]);
+    server.beside(|| {
+        let mut client = Client::connect("127.0.0.1:8020");
+        client.get("/api/users");
+        client.get("/api/users?page=2");
+        client.get("/api/orders/7");
+        client.get("/elsewhere");
+        client.post("/api/orders/", "x");
+    });
+    let batch = read(&mut agent);
+    for (route, count) in [("GET /api/", 2), ("GET /api/orders/", 1), ("POST *", 1), ("other", 1)] {
+        assert_eq!(route_value(&batch, "shop", route, Signal::Status(200)), count, "{route}");
+    }
+}
+
+#[test]
+fn an_overdue_request_shows_while_it_hangs_and_is_one_event() {
+    let place = Place::new("overdue");
+    let mut agent = place.agent();
+    agent.watch(&[timed("hang", 8030, &[100])]).unwrap();
+    let server = place.server(&["127.0.0.1:8030"]);
+    let client = server.spawn_beside(|| Client::connect("127.0.0.1:8030").get("/sleep/1500"));
+    eventually("the request is overdue while it hangs", || {
+        // A listener's namespace is found by looking; the request must still be in flight.
+        let batch = read(&mut agent);
+        let shows = value(&batch, "hang", over(100)) == 1 && gauge(&batch, "hang", Gauge::Overdue) == Some(1.0);
+        shows.then(|| assert_eq!(value(&batch, "hang", Signal::Status(200)), 0))
+    });
+    assert_eq!(client.join().unwrap(), 200);
+    let batch = read(&mut agent);
+    assert_eq!(value(&batch, "hang", over(100)), 1);
+    assert_eq!(value(&batch, "hang", within(100)), 0);
+    assert_eq!(value(&batch, "hang", Signal::Status(200)), 1);
+    assert_eq!(gauge(&batch, "hang", Gauge::Overdue), Some(0.0));
+}
+
+#[test]
+fn a_request_past_its_timeout_is_final() {
+    let place = Place::new("timeout");
+    let mut agent = place.agent();
+    let service = WatchedService { timeout: Duration::from_millis(200), ..timed("dead", 8031, &[100]) };
+    agent.watch(&[service]).unwrap();
+    let server = place.server(&["127.0.0.1:8031"]);
+    let client = server.spawn_beside(|| Client::connect("127.0.0.1:8031").get("/sleep/1500"));
+    eventually("the request has timed out", || {
+        let batch = read(&mut agent);
+        (value(&batch, "dead", Signal::TimedOut) == 1).then_some(())
+    });
+    client.join().unwrap();
+    let batch = read(&mut agent);
+    assert_eq!(value(&batch, "dead", Signal::TimedOut), 1);
+    assert_eq!(value(&batch, "dead", Signal::Status(200)), 0);
+    assert_eq!(value(&batch, "dead", over(100)), 1);
+}
+
+#[test]
+fn a_request_that_is_not_answered_says_who_ended_it() {
+    let place = Place::new("ends");
+    let mut agent = place.agent();
+    agent.watch(&[watched("end", 8040)]).unwrap();
+    let server = place.server(&["127.0.0.1:8040"]);
+    server.beside(|| {
+        let ask = |path: &str| {
+            let mut client = Client::connect("127.0.0.1:8040");
+            client.send(&format!("GET {path} HTTP/1.1\r\n\r\n"));
+            client.answer()
+        };
+        assert_eq!(ask("/close"), None);
+        assert_eq!(ask("/close"), None);
+        assert_eq!(ask("/reset"), None);
+        // The client goes away while the server works.
+        let mut client = Client::connect("127.0.0.1:8040");
+        client.send("GET /sleep/200 HTTP/1.1\r\n\r\n");
+        client.reset();
+    });
+    let batch = eventually("all requests have ended", || {
+        let batch = read(&mut agent);
+        (value(&batch, "end", Signal::ClientGaveUp) == 1).then_some(batch)
+    });
+    assert_eq!(value(&batch, "end", Signal::ClosedUnanswered), 2);
+    assert_eq!(value(&batch, "end", Signal::ResetByServer), 1);
+    assert_eq!(value(&batch, "end", Signal::Status(200)), 0);
+    assert_eq!(value(&batch, "end", Signal::ResetsSent), 1);
+    assert_eq!(value(&batch, "end", Signal::ResetsReceived), 1);
+}
+
+#[test]
+fn a_request_that_arrives_before_its_connection_exists_is_counted() {
+    let place = Place::new("defer");
+    let mut agent = place.agent();
+    agent.watch(&[watched("four", 8050), watched("six", 8051)]).unwrap();
+    let server = place.server(&["defer:127.0.0.1:8050", "defer:[::1]:8051"]);
+    server.beside(|| {
+        for address in ["127.0.0.1:8050", "[::1]:8051"] {
+            for _ in 0..10 {
+                let mut client = Client::connect(address);
+                assert_eq!(client.get("/"), 200);
+                assert_eq!(client.get("/"), 200);
+            }
+        }
+    });
+    let batch = read(&mut agent);
+    for service in ["four", "six"] {
+        assert_eq!(value(&batch, service, Signal::Status(200)), 20, "{batch:#?}");
+        assert_eq!(value(&batch, service, Signal::Unknown), 0);
+    }
+}
+
+#[test]
+fn pipelined_requests_are_never_silently_wrong() {
+    let place = Place::new("pipeline");
+    let mut agent = place.agent();
+    agent.watch(&[watched("pipe", 8060)]).unwrap();
+    let server = place.server(&["127.0.0.1:8060"]);
+    server.beside(|| {
+        let mut client = Client::connect("127.0.0.1:8060");
+        client.send("GET /sleep/100 HTTP/1.1\r\n\r\n");
+        client.send("GET /status/404 HTTP/1.1\r\n\r\n");
+        assert_eq!(client.answer(), Some(200));
+        assert_eq!(client.answer(), Some(404));
+    });
+    let batch = read(&mut agent);
+    assert_eq!(value(&batch, "pipe", Signal::Status(200)), 1);
+    assert_eq!(value(&batch, "pipe", Signal::Unknown), 1);
+    assert_eq!(lost(&batch, LossReason::Unparsable), 1);
+}
+
+#[test]
+fn a_slow_upload_is_not_held_against_the_server() {
+    let place = Place::new("upload");
+    let mut agent = place.agent();
+    agent.watch(&[timed("up", 8070, &[100])]).unwrap();
+    let server = place.server(&["127.0.0.1:8070"]);
+    let upload = server.spawn_beside(|| {
+        let mut client = Client::connect("127.0.0.1:8070");
+        client.send("POST /in HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\n");
+        for _ in 0..4 {
+            std::thread::sleep(Duration::from_millis(150));
+            client.send("0123456789");
+        }
+        client.answer()
+    });
+    while !upload.is_finished() {
+        read(&mut agent);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(upload.join().unwrap(), Some(200));
+    let batch = read(&mut agent);
+    assert_eq!(value(&batch, "up", over(100)), 0);
+    assert_eq!(value(&batch, "up", within(100)), 1);
+    assert_eq!(value(&batch, "up", Signal::Status(200)), 1);
 }

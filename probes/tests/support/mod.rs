@@ -8,7 +8,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    os::unix::process::CommandExt as _,
+    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -20,7 +20,7 @@ use chrono::Utc;
 use nix::sched::{CloneFlags, setns, unshare};
 use probes::agent::{Agent, AgentConfig};
 use slo_engine::{
-    measurement::{Batch, Signal},
+    measurement::{Batch, Gauge, LossReason, Role, Route, Signal},
     service::WatchedService,
 };
 
@@ -43,11 +43,16 @@ impl Place {
     }
 
     pub fn agent(&self) -> Agent {
-        Agent::start(AgentConfig {
+        let agent = Agent::start(self.config()).unwrap();
+        assert_eq!(agent.degraded(), [""; 0]);
+        agent
+    }
+
+    pub fn config(&self) -> AgentConfig {
+        AgentConfig {
             cgroup: Some(self.cgroup.clone()),
             instance: self.name.clone(),
-        })
-        .unwrap()
+        }
     }
 
     /// Starts [`serve`] at these addresses, in a process of its own inside the cgroup and a fresh
@@ -83,7 +88,27 @@ pub fn serve_when_asked() {
     let status = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
     assert!(status.success());
     for address in addresses.split(',') {
-        serve(address.parse().unwrap());
+        let (address, is_deferred) = match address.strip_prefix("defer:") {
+            Some(address) => (address, true),
+            None => (address, false),
+        };
+        let listener = TcpListener::bind(address.parse::<SocketAddr>().unwrap()).unwrap();
+        if is_deferred {
+            // The kernel tells the server of a connection only once its first data is there.
+            let seconds: libc::c_int = 5;
+            // SAFETY: four bytes for a four byte option.
+            let rc = unsafe {
+                libc::setsockopt(
+                    listener.as_raw_fd(),
+                    libc::IPPROTO_TCP,
+                    libc::TCP_DEFER_ACCEPT,
+                    (&raw const seconds).cast(),
+                    4,
+                )
+            };
+            assert_eq!(rc, 0);
+        }
+        serve(listener);
     }
     println!("\n{READY}");
     loop {
@@ -148,12 +173,38 @@ pub fn read(agent: &mut Agent) -> Batch {
 
 /// The sum over all routes.
 pub fn value(batch: &Batch, service: &str, signal: Signal) -> u64 {
+    of_routes(batch, service, None, signal)
+}
+
+pub fn route_value(batch: &Batch, service: &str, route: &str, signal: Signal) -> u64 {
+    of_routes(batch, service, Some(route), signal)
+}
+
+fn of_routes(batch: &Batch, service: &str, route: Option<&str>, signal: Signal) -> u64 {
     batch
         .readings
         .iter()
-        .filter(|reading| reading.series.service.as_str() == service && reading.series.signal == signal)
-        .map(|reading| reading.value)
+        .map(|reading| (&reading.series, reading.value))
+        .filter(|(series, _)| series.service.as_str() == service && series.signal == signal)
+        .filter(|(series, _)| series.role == Role::Server)
+        .filter(|(series, _)| route.is_none() || series.route.as_ref().map(Route::as_str) == route)
+        .map(|(_, value)| value)
         .sum()
+}
+
+pub fn gauge(batch: &Batch, service: &str, gauge: Gauge) -> Option<f64> {
+    batch
+        .gauges
+        .iter()
+        .find(|reading| {
+            reading.service.as_str() == service && reading.role == Role::Server && reading.gauge == gauge
+        })
+        .map(|reading| reading.value)
+}
+
+pub fn lost(batch: &Batch, reason: LossReason) -> u64 {
+    let losses = batch.losses.iter().filter(|loss| loss.reason == reason);
+    losses.map(|loss| loss.value).sum()
 }
 
 pub fn watched(name: &str, port: u16) -> WatchedService {
@@ -168,8 +219,7 @@ pub fn watched(name: &str, port: u16) -> WatchedService {
 
 /// A server that does what the path says: `/status/503`, `/sleep/120` (ms), `/close`, `/reset`,
 /// `/continue` (100 first), anything else 200. One thread a connection, keep-alive.
-fn serve(address: SocketAddr) {
-    let listener = TcpListener::bind(address).unwrap();
+fn serve(listener: TcpListener) {
     thread::spawn(move || {
         for stream in listener.incoming() {
             thread::spawn(move || converse(stream.unwrap()));
@@ -200,12 +250,7 @@ fn converse(mut stream: TcpStream) {
             }
         }
         if path == "/reset" {
-            // Unread bytes would do as well; this is explicit.
-            let linger = libc::linger {
-                l_onoff: 1,
-                l_linger: 0,
-            };
-            nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::Linger, &linger).unwrap();
+            reset_on_close(&stream);
             return;
         }
         if path == "/close" {
@@ -229,6 +274,14 @@ fn converse(mut stream: TcpStream) {
             return;
         }
     }
+}
+
+fn reset_on_close(stream: &TcpStream) {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    nix::sys::socket::setsockopt(stream, nix::sys::socket::sockopt::Linger, &linger).unwrap();
 }
 
 /// A keep-alive client.
@@ -256,6 +309,11 @@ impl Client {
             body.len()
         ));
         self.answer().unwrap()
+    }
+
+    /// Goes away without a word.
+    pub fn reset(self) {
+        reset_on_close(&self.0);
     }
 
     /// The status of the next answer; `None` when the connection ends first.
