@@ -1,6 +1,8 @@
 -- One row for every decision of a runbook, refusals included.
 create table run (
     run_id bigint generated always as identity primary key,
+    -- What receivers join notifications by: no other installation has it.
+    public_key text not null default gen_random_uuid()::text,
     runbook text not null,
     mode text not null,
     -- Runbook and service: what two runs must not work on at the same time.
@@ -25,6 +27,8 @@ create table run (
     -- No limit of this run is lower.
     floor_per_second bigint not null,
     traceparent text,
+    -- When the first run of the same incident began: attempts are counted by it.
+    incident_at timestamptz not null,
     started_at timestamptz not null,
     acted_at timestamptz,
     deadline_at timestamptz,

@@ -22,7 +22,7 @@ use crate::run::{Mode, RunEvent, RunId, StepState};
 use crate::runbook::{Action, Page, Playbook, Runbook};
 use crate::store;
 use crate::store::outbox::NewNotice;
-use crate::store::run::{Before, NewRun};
+use crate::store::run::{Before, Inserted, NewRun};
 use crate::store::step::NewStep;
 use crate::trace;
 
@@ -78,9 +78,11 @@ async fn fire(
         store::run::join_alert(connection, open, transition.alert_id.0).await?;
         return Ok(None);
     }
+    let incident_at = store::run::incident(connection, &runbook.name, objective, now).await?;
     let acts = runbook.steps.iter().any(|step| lifecycle::acts(step.kind()));
     let refusal = if acts {
-        let input = store::run::guard_input(connection, &runbook.name, service, objective, now).await?;
+        let input =
+            store::run::guard_input(connection, &runbook.name, service, objective, incident_at, now).await?;
         guard(&runbook.guards, &input)
     } else {
         None
@@ -111,11 +113,12 @@ async fn fire(
         before: &before(transition),
         verify: &runbook.verify,
         floor_per_second: runbook.guards.floor_per_second,
+        incident_at,
         traceparent: traceparent.as_deref(),
         deadline_at: acts.then(|| now + longest(runbook)),
     };
     // Nobody can have opened one since: the runbook is locked.
-    let Some(id) = store::run::insert(connection, &new, now).await? else {
+    let Some(Inserted { id, public_key }) = store::run::insert(connection, &new, now).await? else {
         return Ok(None);
     };
     span.record("run.id", id.0);
@@ -123,9 +126,10 @@ async fn fire(
         span.record("run.refusal", refusal.to_string());
     }
     store::run::join_alert(connection, id, transition.alert_id.0).await?;
+    let inserted = Inserted { id, public_key };
     write_steps(
         connection,
-        id,
+        &inserted,
         transition,
         runbook,
         playbook,
@@ -161,7 +165,7 @@ async fn fire(
 )]
 async fn write_steps(
     connection: &mut PgConnection,
-    run: RunId,
+    run: &Inserted,
     transition: &Transition,
     runbook: &Runbook,
     playbook: &Playbook,
@@ -172,7 +176,7 @@ async fn write_steps(
     let refusal = refusal.map(|refusal| format!("no action: {refusal}"));
     for (seq, action) in (1..).zip(&runbook.steps) {
         let mut step = NewStep {
-            run,
+            run: run.id,
             seq,
             kind: action.kind(),
             spec: serde_json::to_value(action)?,
@@ -190,7 +194,7 @@ async fn write_steps(
             store::step::insert(connection, &step, now).await?;
             continue;
         };
-        let notice = notice(run, transition, runbook, page, refusal.clone(), now);
+        let notice = notice(run.id, transition, runbook, page, refusal.clone(), now);
         step.intent = Some(json!({ "target": page.target, "summary": notice.summary }));
         // A page leaves with the alert's own transaction, whatever its place among the steps.
         step.state = match (runbook.mode, playbook.target(&page.target)) {
@@ -206,13 +210,13 @@ async fn write_steps(
             continue;
         };
         let new = NewNotice {
-            run,
+            run: run.id,
             step_id: Some(step_id),
             target: &target.name,
             sink: target.sink.kind(),
             action: NoticeAction::Trigger,
-            idempotency_key: format!("run/{run}/step/{seq}/trigger"),
-            dedup_key: format!("slowburn/run/{run}"),
+            idempotency_key: format!("run/{}/step/{seq}/trigger", run.id),
+            dedup_key: format!("slowburn/{}", run.public_key),
             notice: &notice,
             deadline_at: now + outbox::DEADLINE,
             traceparent,

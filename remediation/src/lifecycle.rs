@@ -240,7 +240,7 @@ pub(crate) async fn escalate(
             action: NoticeAction::Escalate,
             idempotency_key: format!("run/{}/escalate/{}", run.id, told.target),
             // An incident of its own: a repeated one would not wake anybody again.
-            dedup_key: format!("slowburn/run/{}/escalation", run.id),
+            dedup_key: format!("{}/escalation", told.dedup_key),
             notice: &notice,
             deadline_at: now + outbox::DEADLINE,
             traceparent: run.traceparent.as_deref(),

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use reqwest::{Client, Request};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive as _;
 use slo_engine::event::{self, Event, EventKind};
 use sqlx::PgPool;
 use tracing::Instrument as _;
@@ -312,9 +314,9 @@ fn details(parcel: &Parcel) -> serde_json::Value {
         "alert_id": notice.alert_id,
         "run_id": notice.run_id,
         "runbook": notice.runbook,
-        "burn_rate_long": notice.burn_rate_long,
-        "burn_rate_short": notice.burn_rate_short,
-        "threshold": notice.threshold,
+        "burn_rate_long": number(notice.burn_rate_long),
+        "burn_rate_short": number(notice.burn_rate_short),
+        "threshold": number(notice.threshold),
         "good": notice.good,
         "bad": notice.bad,
     });
@@ -325,4 +327,9 @@ fn details(parcel: &Parcel) -> serde_json::Value {
         details["trace_id"] = serde_json::json!(trace_id);
     }
     details
+}
+
+/// Receivers want numbers, four decimals are plenty for them.
+fn number(decimal: Decimal) -> Option<f64> {
+    decimal.round_dp(4).to_f64()
 }

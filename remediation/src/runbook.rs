@@ -152,8 +152,6 @@ impl Playbook {
             }
             found.extend(report.into_diagnostics());
         }
-        let documents = definitions.other.iter().filter(|d| d.api_version == API_VERSION);
-        found.extend(read::repeated(documents, &KINDS));
         if found.has_errors() {
             return Err(found);
         }
@@ -179,20 +177,4 @@ fn unknown_kind(document: &Document, kind: &str, report: &mut Report) {
         None => format!("kinds for acting: {}", quoted(&KINDS)),
     };
     report.error(at, format!("`kind` is the unknown `{kind}`"), Some(hint));
-}
-
-/// Names of runbooks and targets are labels, as all names are.
-pub(crate) fn label(document: &Document, report: &mut Report) {
-    if document.name.parse::<ServiceName>().is_err() {
-        let node = document.node.get("metadata").and_then(|node| node.get("name"));
-        let at = node.map_or(document.node.at, |node| node.at);
-        report.error(
-            at,
-            format!(
-                "`name` is `{}`, expected 1 to 63 lower-case letters, digits and `-`",
-                document.name
-            ),
-            None,
-        );
-    }
 }

@@ -2,7 +2,6 @@
 
 use slo_engine::definitions::{Diagnostics, Document, Node, Report, Value, node::quoted};
 
-use crate::runbook::label;
 use crate::secret::SecretRef;
 use crate::words::words;
 
@@ -68,7 +67,6 @@ fn read(document: &Document, report: &mut Report) -> Option<Target> {
     let spec = fields.required("spec", report);
     fields.finish(report);
     let spec = spec?;
-    label(document, report);
     let Value::Map(entries) = &spec.value else {
         spec.wrong("spec", "a mapping", None, report);
         return None;

@@ -38,8 +38,8 @@ use crate::store::step::{Claim, Outcome};
 use crate::trace;
 use effect::Prepared;
 
-/// How long a claim stands beyond what the step itself may take.
-const LEASE: Duration = Duration::from_secs(60);
+/// How long a claim stands beyond what its effect may take.
+const LEASE: Duration = Duration::from_secs(30);
 /// Attempts at one effect before the run gives up and undoes what it did.
 const ATTEMPTS_MAX: u32 = 5;
 /// Looks for someone to limit before concluding that nobody stands out.
@@ -151,8 +151,7 @@ impl Worker {
     /// # Errors
     /// When the database fails. An effect that fails is no error: it is in the row.
     pub async fn work_once(&self, now: DateTime<Utc>) -> Result<Worked, Error> {
-        let lease = LEASE + command::TIMEOUT_MAX;
-        let Some(claim) = store::step::claim(&self.pool, &self.name, &self.node, lease, now).await? else {
+        let Some(claim) = store::step::claim(&self.pool, &self.name, &self.node, LEASE, now).await? else {
             return Ok(Worked::Idle);
         };
         let span = tracing::info_span!(
@@ -252,7 +251,9 @@ impl Worker {
         let mut run = store::run::lock(&mut transaction, claim.run).await?;
         let node = matches!(action, Action::XdpLimit(_)).then_some(self.node.as_str());
         let traceparent = trace::traceparent(&Span::current(), claim.traceparent.as_deref());
-        if !store::step::intend(&mut transaction, claim, state, node, traceparent.as_deref(), now).await? {
+        let traced = traceparent.as_deref();
+        let lease = LEASE + effect::longest(action);
+        if !store::step::intend(&mut transaction, claim, state, node, traced, lease, now).await? {
             return Ok(false);
         }
         let first = claim.state == StepState::Planned;

@@ -1,18 +1,18 @@
 //! Reads `kind: Runbook`.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use rust_decimal::Decimal;
 use slo_engine::definitions::{
-    Definitions, Diagnostics, Document, Fields, Node, Report, Value, node::nearest, node::quoted,
+    Definitions, Document, Fields, Node, Report, Value, node::nearest, node::quoted,
 };
 use slo_engine::duration;
+use slo_engine::objective::Severity;
 
 use super::step::{
     Action, Kubernetes, Orchestrated, Page, Rate, Replicas, Scale, ScaleBy, Sources, XdpLimit,
 };
-use super::{API_VERSION, Guards, On, Runbook, Verify, label};
+use super::{API_VERSION, Guards, On, Runbook, Verify};
 use crate::run::Mode;
 use crate::target::url;
 
@@ -54,33 +54,6 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Reports every document whose name another document of its kind already has.
-pub(super) fn repeated<'a>(documents: impl Iterator<Item = &'a Document>, kinds: &[&str]) -> Diagnostics {
-    let mut first: HashMap<(&str, &str), &Document> = HashMap::new();
-    let mut found = Diagnostics::default();
-    for document in documents.filter(|d| kinds.contains(&d.kind.as_str())) {
-        let key = (document.kind.as_str(), document.name.as_str());
-        let Some(before) = first.get(&key) else {
-            first.insert(key, document);
-            continue;
-        };
-        let name = document.node.get("metadata").and_then(|node| node.get("name"));
-        let at = name.map_or(document.node.at, |node| node.at);
-        let mut report = Report::new(&document.file);
-        let line = before.node.at.line;
-        report.error(
-            at,
-            format!("`{}` is the name of another {}", document.name, document.kind),
-            Some(format!(
-                "the first is in {} at line {line}",
-                before.file.display()
-            )),
-        );
-        found.extend(report.into_diagnostics());
-    }
-    found
-}
-
 /// Reads one runbook; without `known` no name is looked up.
 pub(super) fn runbook(
     document: &Document,
@@ -93,7 +66,6 @@ pub(super) fn runbook(
     }
     let spec = fields.required("spec", report);
     fields.finish(report);
-    label(document, report);
     let mut spec = spec?.fields("`spec`", report)?;
     let description = spec
         .optional("description")
@@ -149,9 +121,13 @@ fn read_on(node: &Node, known: Option<&Known<'_>>, report: &mut Report) -> Optio
     let objectives = fields.optional("objectives");
     let objectives =
         objectives.and_then(|node| names("objectives", node, known.map(|k| k.objectives.as_slice()), report));
+    let severities = Severity::ALL
+        .iter()
+        .map(|severity| (severity.as_str(), *severity));
+    let severities: Vec<(&str, Severity)> = severities.collect();
     let severity = fields
         .optional("severity")
-        .and_then(|node| node.parse("severity", report));
+        .and_then(|node| word("severity", node, &severities, report));
     fields.finish(report);
     Some(On {
         services: services.unwrap_or_default(),

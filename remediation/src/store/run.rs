@@ -39,6 +39,7 @@ pub(crate) struct NewRun<'a> {
     pub before: &'a Before,
     pub verify: &'a Verify,
     pub floor_per_second: u32,
+    pub incident_at: DateTime<Utc>,
     pub traceparent: Option<&'a str>,
     pub deadline_at: Option<DateTime<Utc>>,
 }
@@ -76,18 +77,27 @@ pub(crate) async fn lock_runbook(connection: &mut PgConnection, runbook: &str) -
     Ok(())
 }
 
+/// A run that was just written.
+#[derive(Debug, Clone)]
+pub(crate) struct Inserted {
+    pub id: RunId,
+    /// Unlike the number, no other installation has it: receivers join notifications by it.
+    pub public_key: String,
+}
+
 /// Writes a planned run; `None` when one with its dedup key is open.
 pub(crate) async fn insert(
     connection: &mut PgConnection,
     run: &NewRun<'_>,
     now: DateTime<Utc>,
-) -> Result<Option<RunId>, Error> {
-    let id = sqlx::query_scalar!(
+) -> Result<Option<Inserted>, Error> {
+    let row = sqlx::query!(
         "insert into run (runbook, mode, dedup_key, alert_id, service, objective, tier, severity, state, acts,
-                          evidence, verify, floor_per_second, traceparent, started_at, deadline_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, 'planned', $9, $10, $11, $12, $13, $14, $15)
+                          evidence, verify, floor_per_second, traceparent, started_at, deadline_at,
+                          incident_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, 'planned', $9, $10, $11, $12, $13, $14, $15, $16)
          on conflict (dedup_key) where finished_at is null do nothing
-         returning run_id",
+         returning run_id, public_key",
         run.runbook,
         run.mode.as_str(),
         run.dedup_key,
@@ -103,10 +113,14 @@ pub(crate) async fn insert(
         run.traceparent,
         now,
         run.deadline_at,
+        run.incident_at,
     )
     .fetch_optional(connection)
     .await?;
-    Ok(id.map(RunId))
+    Ok(row.map(|row| Inserted {
+        id: RunId(row.run_id),
+        public_key: row.public_key,
+    }))
 }
 
 /// The open run of a dedup key.
@@ -171,12 +185,32 @@ pub(crate) async fn resolve_alert(
     Ok(ids.into_iter().map(RunId).collect())
 }
 
+/// When the incident of an objective began, as its runs of this runbook tell.
+pub(crate) async fn incident(
+    connection: &mut PgConnection,
+    runbook: &str,
+    objective: &str,
+    now: DateTime<Utc>,
+) -> Result<DateTime<Utc>, Error> {
+    let began = sqlx::query_scalar!(
+        "select max(incident_at) from run
+          where runbook = $1 and objective = $2 and (alerts_resolved_at is null or alerts_resolved_at > $3)",
+        runbook,
+        objective,
+        now - INCIDENT_QUIET,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(began.unwrap_or(now))
+}
+
 /// What the guards of a runbook look at.
 pub(crate) async fn guard_input(
     connection: &mut PgConnection,
     runbook: &str,
     service: &str,
     objective: &str,
+    incident_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<GuardInput, Error> {
     let cooldown = sqlx::query!(
@@ -188,13 +222,12 @@ pub(crate) async fn guard_input(
     .await?;
     let counts = sqlx::query!(
         r#"select count(*) filter (where started_at > $3) as "last_hour!",
-                  count(*) filter (where objective = $2
-                                     and (alerts_resolved_at is null or alerts_resolved_at > $4)) as "attempts!"
+                  count(*) filter (where objective = $2 and incident_at = $4) as "attempts!"
              from run where runbook = $1 and acts and state <> 'refused'"#,
         runbook,
         objective,
         now - TimeDelta::hours(1),
-        now - INCIDENT_QUIET,
+        incident_at,
     )
     .fetch_one(connection)
     .await?;

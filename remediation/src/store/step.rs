@@ -135,19 +135,21 @@ pub(crate) async fn claim(
     }))
 }
 
-/// Commits what is about to be done. `false`: the step was taken over.
+/// Commits what is about to be done, and holds the step for as long as that may take. `false`: the
+/// step was taken over.
 pub(crate) async fn intend(
     connection: &mut PgConnection,
     claim: &Claim,
     state: StepState,
     node: Option<&str>,
     traceparent: Option<&str>,
+    lease: Duration,
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
     let done = sqlx::query!(
         "update step set state = $3, intent = $4, inverse = $5, attempt = attempt + 1, error = null,
                          node = coalesce(node, $6), traceparent = coalesce($7, traceparent),
-                         started_at = coalesce(started_at, $8)
+                         started_at = coalesce(started_at, $8), leased_until = $9
           where step_id = $1 and epoch = $2",
         claim.step_id,
         claim.epoch,
@@ -157,6 +159,25 @@ pub(crate) async fn intend(
         node,
         traceparent,
         now,
+        now + lease,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Holds a claimed step for longer. `false`: the step was taken over.
+pub(crate) async fn extend(
+    connection: &mut PgConnection,
+    claim: &Claim,
+    lease: Duration,
+    now: DateTime<Utc>,
+) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "update step set leased_until = $3 where step_id = $1 and epoch = $2",
+        claim.step_id,
+        claim.epoch,
+        now + lease
     )
     .execute(connection)
     .await?;

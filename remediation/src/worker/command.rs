@@ -17,8 +17,6 @@ use crate::notice::cut;
 use crate::store::run::RunRow;
 use crate::store::step::Claim;
 
-/// Longest that a definition may let a command take.
-pub(super) const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How much of each stream is kept; the rest is read and dropped, so that the command never blocks.
 const KEPT: usize = 4 * 1024;

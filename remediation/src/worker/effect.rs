@@ -1,5 +1,7 @@
 //! What each kind of step means to do, does, and undoes.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use slo_engine::event::EventKind;
@@ -16,6 +18,17 @@ pub(super) enum Prepared {
     Intent { intent: Value, inverse: Option<Value> },
     Nothing { reason: String, again: bool },
     Failed(Failure),
+}
+
+/// How long an effect may take.
+pub(super) fn longest(action: &Action) -> Duration {
+    match action {
+        Action::XdpLimit(_) | Action::Page(_) => Duration::ZERO,
+        Action::Scale(scale) => match &scale.by {
+            ScaleBy::Command { timeout, .. } => *timeout,
+            ScaleBy::Kubernetes(_) => kubernetes::LONGEST,
+        },
+    }
 }
 
 /// What was done.

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use slo_engine::event::EventKind;
 
-use super::{Failure, Worked, Worker, backoff, did, taken_over};
+use super::effect::longest;
+use super::{Failure, LEASE, Worked, Worker, backoff, did, taken_over};
 use crate::error::Error;
 use crate::lifecycle;
 use crate::run::{Ending, RunEvent, RunState, StepEvent, StepKind, Verdict};
@@ -101,6 +102,12 @@ impl Worker {
     ) -> Result<Worked, Error> {
         let began = Instant::now();
         let action: Action = serde_json::from_value(claim.spec.clone())?;
+        let mut connection = self.pool.acquire().await?;
+        let lease = LEASE + longest(&action);
+        if !store::step::extend(&mut connection, &claim, lease, now).await? {
+            return Ok(taken_over(&claim));
+        }
+        drop(connection);
         let undone = self.undo_effect(&claim, run, &action, now).await;
         let now = now + began.elapsed();
         let outcome = match undone {

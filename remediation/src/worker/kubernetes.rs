@@ -3,6 +3,8 @@
 //! What changed in between is a conflict (409): then it is read and decided anew. Needs the verbs
 //! `get` and `update` on `deployments/scale` or `statefulsets/scale`, nothing on the objects.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use reqwest::{Client, Method, Request, Url};
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,8 @@ use crate::runbook::Kubernetes;
 
 /// Readings before a conflict is given back to be tried later.
 const CONFLICTS_MAX: u32 = 5;
+/// Every call taking as long as it may.
+pub(super) const LONGEST: Duration = Duration::from_secs(150);
 const DOCUMENT_MAX: usize = 1024 * 1024;
 const MANAGER: &str = "slowburn";
 

@@ -1,0 +1,62 @@
+//! Reading runbooks and targets from files.
+
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+
+use std::path::{Path, PathBuf};
+
+use remediation::Playbook;
+use slo_engine::definitions;
+
+#[test]
+fn every_mistake_is_reported_with_its_place_and_no_secret() {
+    let service = "apiVersion: slowburn/v1\nkind: Service\nmetadata: {name: checkout}\nspec:\n  \
+                   match: {port: 80}\n  objectives: [{availability: 99%}]\n---\n";
+    let text = std::fs::read_to_string("tests/testdata/bad/runbook.yaml").unwrap();
+    let read = definitions::read_text(Path::new("runbook.yaml"), text.as_bytes()).unwrap();
+    let service = definitions::read_text(Path::new("service.yaml"), service.as_bytes()).unwrap();
+    let together = definitions::Definitions {
+        services: service.services,
+        objectives: service.objectives,
+        ..read
+    };
+    let found = Playbook::read(&together).unwrap_err().to_string();
+    assert!(!found.contains("0123456789abcdef"), "a secret is repeated");
+    assert!(!found.contains("user:password"), "a secret is repeated");
+    insta::assert_snapshot!(found);
+}
+
+#[test]
+fn the_example_configuration_is_read_without_a_warning() {
+    let config = PathBuf::from("../config");
+    let definitions = definitions::read(&[config]).unwrap();
+    let playbook = Playbook::read(&definitions).unwrap();
+    assert_eq!(playbook.warnings.to_string(), "");
+    assert_eq!(playbook.targets.len(), 3);
+    insta::assert_debug_snapshot!(remediation::read::runbooks(&playbook));
+}
+
+#[test]
+fn a_runbook_that_tells_nobody_is_a_warning() {
+    let text = "apiVersion: slowburn/v1\nkind: Runbook\nmetadata: {name: quiet}\nspec:\n  on: {}\n  \
+                steps: [{xdp_limit: {keep: 2}}]\n";
+    let definitions = definitions::read_text(Path::new("quiet.yaml"), text.as_bytes()).unwrap();
+    let playbook = Playbook::read(&definitions).unwrap();
+    assert_eq!(
+        playbook.warnings.to_string(),
+        "quiet.yaml:1:1: warning: runbook `quiet` tells nobody when it does not help\n\
+         hint: add a step `page: {target: NAME}`"
+    );
+}
+
+#[test]
+fn a_stored_step_reads_back_as_it_was() {
+    let definitions = definitions::read(&[PathBuf::from("../config")]).unwrap();
+    let playbook = Playbook::read(&definitions).unwrap();
+    for step in playbook.runbooks.iter().flat_map(|runbook| &runbook.steps) {
+        let stored = serde_json::to_value(step).unwrap();
+        assert_eq!(
+            &serde_json::from_value::<remediation::runbook::Action>(stored).unwrap(),
+            step
+        );
+    }
+}
