@@ -167,9 +167,13 @@ fn a_burst_passes_and_the_rest_is_dropped_and_counted() {
             assert_passed(&mut limiter, &tagged, 0);
         }
         let live = &limiter.table.list().unwrap()[0];
-        assert_eq!((live.passed, live.dropped), (5, 295));
+        assert_eq!(live.passed + live.dropped, 300);
+        assert!((5..=5 + limiter.refilled()).contains(&live.passed), "{live:?}");
         let ports = limiter.table.port_counters().unwrap();
-        assert_eq!((ports[0].port, ports[0].passed, ports[0].dropped), (8080, 5, 295));
+        assert_eq!(
+            (ports[0].port, ports[0].passed, ports[0].dropped),
+            (8080, live.passed, live.dropped)
+        );
     }
 }
 
@@ -182,13 +186,13 @@ fn only_what_costs_the_service_something_is_charged() {
         let mut limiter = limiter();
         limiter.apply(&slow(1, 80, Some(source), 1)).unwrap();
         for (flags, payload) in [(ACK, 0), (FIN_ACK, 0), (RST, 0), (RST | ACK, 0)] {
-            assert_passed(&mut limiter, &tcp(source, 80, flags, payload), 100, "{flags:#x}");
+            assert_passed(&mut limiter, &tcp(source, 80, flags, payload), 100);
         }
         let live = &limiter.table.list().unwrap()[0];
         assert_eq!((live.passed, live.dropped), (0, 0));
         assert_passed(&mut limiter, &tcp(source, 80, SYN, 0), 1);
         for (flags, payload) in [(SYN, 0), (PSH_ACK, 1), (FIN_ACK, 1400), (ACK, 1)] {
-            assert_passed(&mut limiter, &tcp(source, 80, flags, payload), 0, "{flags:#x}");
+            assert_passed(&mut limiter, &tcp(source, 80, flags, payload), 0);
         }
     }
 }
@@ -263,7 +267,7 @@ fn a_source_does_not_pay_for_another() {
     // A prefix has one bucket, and the longest prefix wins.
     limiter.apply(&slow(2, 8080, Some("10.9.0.0/24"), 7)).unwrap();
     let both = passed(&mut limiter, &udp("10.9.0.3", 8080)) + passed(&mut limiter, &udp("10.9.0.4", 8080));
-    assert_eq!(both, 7);
+    assert!((7..=7 + limiter.refilled()).contains(&both), "{both}");
     assert_passed(&mut limiter, &udp("10.9.0.1", 8080), 0);
     // Every other source has a bucket of its own.
     limiter.apply(&slow(3, 8080, None, 4)).unwrap();
@@ -273,10 +277,11 @@ fn a_source_does_not_pay_for_another() {
     }
     // In IPv6 a source is a /64.
     assert_passed(&mut limiter, &udp("2001:db8:77:1::2", 8080), 0);
-    let counts = limiter.table.list().unwrap();
-    assert_eq!(
-        counts.iter().map(|live| live.passed).collect::<Vec<_>>(),
-        [3, 7, 2048]
+    let of_all = &limiter.table.list().unwrap()[2];
+    assert_eq!(of_all.passed + of_all.dropped, 51_300);
+    assert!(
+        (2048..=2048 + 513 * limiter.refilled()).contains(&of_all.passed),
+        "{of_all:?}"
     );
 }
 
@@ -290,13 +295,9 @@ fn a_rule_can_be_changed_and_released() {
     let rule = slow(1, 8080, Some("10.9.0.1"), 5);
     limiter.apply(&rule).unwrap();
     assert_passed(&mut limiter, &frame, 5);
+    // Applying a rule again does not refill its bucket.
     limiter.apply(&rule).unwrap();
-    assert_passed(
-        &mut limiter,
-        &frame,
-        0,
-        "applying again does not refill the bucket",
-    );
+    assert_passed(&mut limiter, &frame, 0);
     let error = limiter
         .apply(&Rule {
             id: 2,
@@ -326,8 +327,8 @@ fn a_rule_can_be_changed_and_released() {
     assert_passed(&mut limiter, &udp("10.9.0.1", 8081), 5);
     let released = limiter.table.release(1).unwrap().unwrap();
     assert_eq!(
-        (released.rule.port, released.passed, released.dropped),
-        (8081, 5, 95)
+        (released.rule.port, released.passed + released.dropped),
+        (8081, 100)
     );
     assert_passed(&mut limiter, &udp("10.9.0.1", 8081), 100);
     assert_eq!(limiter.table.release(1).unwrap(), None);
@@ -389,7 +390,11 @@ fn the_allow_list_spares_what_a_rule_would_drop() {
     assert_passed(&mut limiter, &udp("2001:db8:5::9", 8080), 100);
     assert_passed(&mut limiter, &udp("2001:db8:6::9", 8080), 2);
     assert_passed(&mut limiter, &udp("10.9.0.4", 8443), 100);
-    assert_eq!(limiter.table.counts().unwrap().spared, 3 * 98);
+    let spared = limiter.table.counts().unwrap().spared;
+    assert!(
+        spared <= 3 * 98 && spared + 3 * limiter.refilled() >= 3 * 98,
+        "{spared}"
+    );
     // A list set anew takes away what it no longer holds.
     limiter
         .allow(&AllowList {

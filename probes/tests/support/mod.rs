@@ -284,12 +284,29 @@ fn reset_on_close(stream: &TcpStream) {
     nix::sys::socket::setsockopt(stream, nix::sys::socket::sockopt::Linger, &linger).unwrap();
 }
 
+fn connect_from(source: &str, target: &str) -> TcpStream {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
+    let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    let source: SockaddrIn = format!("{source}:0").parse::<std::net::SocketAddrV4>().unwrap().into();
+    let target: SockaddrIn = target.parse::<std::net::SocketAddrV4>().unwrap().into();
+    bind(fd.as_raw_fd(), &source).unwrap();
+    connect(fd.as_raw_fd(), &target).unwrap();
+    fd.into()
+}
+
 /// A keep-alive client.
 pub struct Client(TcpStream);
 
 impl Client {
+    /// To `address:port`, or `bind:source:address:port` from another IPv4 address of the host.
     pub fn connect(address: &str) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        let stream = match address.strip_prefix("bind:") {
+            None => TcpStream::connect(address).unwrap(),
+            Some(rest) => {
+                let (source, target) = rest.split_once(':').unwrap();
+                connect_from(source, target)
+            }
+        };
         stream.set_nodelay(true).unwrap();
         Self(stream)
     }

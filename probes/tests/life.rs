@@ -1,0 +1,195 @@
+//! Starting, dying, coming back, and leaving nothing behind.
+
+#![allow(clippy::unwrap_used, reason = "tests panic")]
+
+mod support;
+
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use probes::agent::{Agent, AgentError};
+use slo_engine::measurement::{Batch, Signal};
+use support::{Client, Place, eventually, read, value, watched};
+
+#[test]
+fn serve_when_asked() {
+    support::serve_when_asked();
+}
+
+fn start_of(batch: &Batch, signal: Signal) -> chrono::DateTime<chrono::Utc> {
+    let found = batch.readings.iter().find(|reading| reading.series.signal == signal);
+    found.unwrap().start_time
+}
+
+#[test]
+fn an_agent_that_dies_under_load_loses_and_doubles_nothing() {
+    let place = Place::new("restart");
+    let services = [watched("busy", 8100)];
+    let mut agent = place.agent();
+    agent.watch(&services).unwrap();
+    let source = agent.source();
+    let server = place.server(&["127.0.0.1:8100"]);
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let stop = Arc::clone(&stop);
+            server.spawn_beside(move || {
+                let mut client = Client::connect("127.0.0.1:8100");
+                let mut answered = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    assert_eq!(client.get("/"), 200);
+                    answered += 1;
+                }
+                answered
+            })
+        })
+        .collect();
+    let mut last = eventually("something is counted", || {
+        let batch = read(&mut agent);
+        (value(&batch, "busy", Signal::Status(200)) > 0).then_some(batch)
+    });
+    let start = start_of(&last, Signal::Status(200));
+    for _ in 0..5 {
+        // Dropped without a word, as by SIGKILL: only the pins stay.
+        drop(agent);
+        agent = place.agent();
+        agent.watch(&services).unwrap();
+        assert_eq!(agent.source(), source);
+        let batch = read(&mut agent);
+        assert_eq!(start_of(&batch, Signal::Status(200)), start);
+        assert!(value(&batch, "busy", Signal::Status(200)) > value(&last, "busy", Signal::Status(200)));
+        last = batch;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let answered: u64 = clients.into_iter().map(|client| client.join().unwrap()).sum();
+    let batch = read(&mut agent);
+    assert_eq!(value(&batch, "busy", Signal::Status(200)), answered);
+    assert_eq!(value(&batch, "busy", Signal::Unknown), 0);
+    assert_eq!(value(&batch, "busy", Signal::Accepted), 4);
+}
+
+#[test]
+fn a_new_listener_is_found_and_named_within_two_seconds() {
+    let place = Place::new("discovery");
+    let mut agent = place.agent();
+    agent.watch(&[]).unwrap();
+    let server = place.server(&["127.0.0.1:8110"]);
+    let began = Instant::now();
+    // Counted before it has a name.
+    server.beside(|| assert_eq!(Client::connect("127.0.0.1:8110").get("/"), 200));
+    let found = eventually("the listener is discovered", || {
+        read(&mut agent);
+        agent.discovered().into_iter().find(|found| found.port == 8110)
+    });
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(found.cgroup, place.name);
+    let executable = std::env::current_exe().unwrap();
+    assert_eq!(found.executable.as_deref(), executable.to_str());
+    assert!(found.because.contains("executable"), "{}", found.because);
+    let batch = read(&mut agent);
+    assert_eq!(value(&batch, found.service.as_str(), Signal::Status(200)), 1);
+}
+
+#[test]
+fn a_rename_leaves_what_was_counted_under_the_old_name() {
+    let place = Place::new("rename");
+    let mut agent = place.agent();
+    agent.watch(&[watched("old", 8120)]).unwrap();
+    let server = place.server(&["127.0.0.1:8120"]);
+    server
+        .spawn_beside(|| Client::connect("127.0.0.1:8120").get("/"))
+        .join()
+        .unwrap();
+    agent.watch(&[watched("new", 8120)]).unwrap();
+    server.beside(|| {
+        let mut client = Client::connect("127.0.0.1:8120");
+        client.get("/");
+        client.get("/");
+    });
+    let batch = read(&mut agent);
+    assert_eq!(value(&batch, "old", Signal::Status(200)), 1);
+    assert_eq!(value(&batch, "new", Signal::Status(200)), 2);
+}
+
+#[test]
+fn a_second_agent_on_the_same_cgroup_is_refused_in_plain_words() {
+    let place = Place::new("second");
+    let agent = place.agent();
+    let error = Agent::start(place.config()).unwrap_err();
+    assert!(matches!(error, AgentError::CgroupInUse { .. }), "{error}");
+    drop(agent);
+    place.agent();
+}
+
+#[test]
+fn unload_leaves_nothing_behind() {
+    let place = Place::new("unload");
+    let pins = Path::new("/sys/fs/bpf/slowburn").join(&place.name);
+    let mut agent = place.agent();
+    agent.watch(&[watched("gone", 8130)]).unwrap();
+    let server = place.server(&["127.0.0.1:8130"]);
+    server.beside(|| assert_eq!(Client::connect("127.0.0.1:8130").get("/"), 200));
+    assert!(fs::read_dir(pins.join("edge_links")).unwrap().count() >= 3);
+    assert_eq!(programs_of(&place.cgroup), 3);
+    // Even while an agent still holds everything open.
+    assert!(probes::unload(&place.name).unwrap() > 0);
+    assert!(!pins.exists());
+    assert_eq!(programs_of(&place.cgroup), 0);
+    let before = read(&mut agent);
+    server.beside(|| assert_eq!(Client::connect("127.0.0.1:8130").get("/"), 200));
+    let after = read(&mut agent);
+    for batch in [before, after] {
+        assert_eq!(value(&batch, "gone", Signal::Status(200)), 1);
+    }
+    assert_eq!(probes::unload(&place.name).unwrap(), 0);
+}
+
+/// Programs attached to the cgroup, as another tool sees it.
+fn programs_of(cgroup: &Path) -> usize {
+    let output = std::process::Command::new("bpftool")
+        .args(["cgroup", "show"])
+        .arg(cgroup)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter(|line| line.contains("edge_")).count()
+}
+
+#[test]
+fn the_heaviest_source_is_named() {
+    let place = Place::new("source");
+    let mut agent = place.agent();
+    agent.watch(&[watched("many", 8140)]).unwrap();
+    let server = place.server(&["0.0.0.0:8140"]);
+    let stop = Arc::new(AtomicBool::new(false));
+    let spawn = |target: &'static str, pause: u64| {
+        let stop = Arc::clone(&stop);
+        server.spawn_beside(move || {
+            let mut client = Client::connect(target);
+            while !stop.load(Ordering::Relaxed) {
+                client.get("/");
+                std::thread::sleep(Duration::from_millis(pause));
+            }
+        })
+    };
+    // On a loopback, who connects to 127.0.0.2 is 127.0.0.2's peer 127.0.0.1; a bound source is told apart.
+    let light = spawn("127.0.0.1:8140", 50);
+    let heavy = spawn("bind:127.0.0.9:127.0.0.1:8140", 0);
+    let service = "many".parse().unwrap();
+    let sources = eventually("both sources are seen", || {
+        let sources = agent.sources_of(&service).unwrap();
+        (sources.len() == 2).then_some(sources)
+    });
+    stop.store(true, Ordering::Relaxed);
+    light.join().unwrap();
+    heavy.join().unwrap();
+    assert_eq!(sources[0].source.to_string(), "127.0.0.9");
+    assert!(sources[0].per_second > 2.0 * sources[1].per_second, "{sources:?}");
+}
