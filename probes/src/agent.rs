@@ -159,11 +159,17 @@ impl Agent {
         bpffs::ensure(&bpffs_root)?;
         let cpus = aya::util::nr_cpus().map_err(|(_, source)| AgentError::Cpus { source })?;
         let directories = Directories::new(&bpffs_root, &config.instance, cpus)?;
-        for directory in [&directories.connections, &directories.counters, &directories.links] {
+        for directory in [
+            &directories.connections,
+            &directories.counters,
+            &directories.links,
+        ] {
             bpffs::create(directory)?;
         }
         let mut degraded = Vec::new();
-        let tracefs = mounts::tracefs().map_err(|error| degraded.push(chain(&error))).ok();
+        let tracefs = mounts::tracefs()
+            .map_err(|error| degraded.push(chain(&error)))
+            .ok();
 
         let mut object = object::load(&directories, tracefs.as_deref())?;
         degraded.append(&mut object.absent);
@@ -171,8 +177,10 @@ impl Agent {
         let mut registry = Registry::open(&directories)?;
         // 0 is what a connection that was never looked up holds.
         registry.raise_generation()?;
-        attach::cgroup(&mut object.ebpf, &directories.links, &cgroup).map_err(|error| AgentError::Attach {
-            reason: object::brief(&error),
+        attach::cgroup(&mut object.ebpf, &directories.links, &cgroup).map_err(|error| {
+            AgentError::Attach {
+                reason: object::brief(&error),
+            }
         })?;
         if tracefs.is_some() {
             degraded.append(&mut attach::tracepoints(&mut object.ebpf, &directories.links));
@@ -327,7 +335,13 @@ impl Agent {
         Ok(named)
     }
 
-    fn by_service(&self, walk: &Walk) -> (HashMap<(ServiceName, Role), u64>, HashMap<(ServiceName, Role), u64>) {
+    fn by_service(
+        &self,
+        walk: &Walk,
+    ) -> (
+        HashMap<(ServiceName, Role), u64>,
+        HashMap<(ServiceName, Role), u64>,
+    ) {
         let (mut in_flight, mut overdue) = (HashMap::new(), HashMap::new());
         for record in &walk.in_flight {
             let Some(definition) = self.registry.definitions.get(record.settings) else {

@@ -1,4 +1,22 @@
 //! What this kernel and these privileges allow, found by trying. For `slowburn doctor`.
+//!
+//! In: nothing. Out: one line for each thing slowburn wants, with what to do about those that are
+//! missing. Programs are tried by loading the very ones that would run; nothing is attached, and
+//! nothing stays but mounts.
+
+use std::{fs, path::Path, thread};
+
+use nix::sched::{CloneFlags, setns};
+
+use crate::{
+    agent::{chain, map_bytes},
+    bpffs,
+    edge::{
+        layout::latencies_max,
+        object::{self, IN, IN_FLIGHT, OUT, SOCKET, TRACEPOINTS},
+    },
+    limit, mounts,
+};
 
 /// One thing slowburn wants, and whether it can have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,16 +32,263 @@ pub struct Check {
     pub remedy: Option<String>,
 }
 
-/// Fails with a message in plain words unless this process may load programs and mount.
-pub fn privileged() -> Result<(), NotPrivileged> {
-    if nix::unistd::geteuid().is_root() { Ok(()) } else { Err(NotPrivileged) }
+#[derive(Debug, thiserror::Error)]
+#[error("slowburn needs {} to load its probes: run it as root", missing.join(", "))]
+pub struct NotPrivileged {
+    pub missing: Vec<&'static str>,
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("slowburn must run as root to load its probes")]
-pub struct NotPrivileged;
+/// Fails with a message in plain words unless this process may load programs, mount, and enter
+/// network namespaces.
+pub fn privileged() -> Result<(), NotPrivileged> {
+    let missing = missing_capabilities();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(NotPrivileged { missing })
+    }
+}
 
-/// Every check.
+/// Bits of `CapEff`, from `linux/capability.h`.
+const CAPABILITIES: [(u32, &str); 3] = [(12, "CAP_NET_ADMIN"), (21, "CAP_SYS_ADMIN"), (39, "CAP_BPF")];
+
+fn missing_capabilities() -> Vec<&'static str> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = effective(&status);
+    CAPABILITIES
+        .iter()
+        .filter(|(bit, _)| effective & (1 << bit) == 0)
+        .map(|(_, name)| *name)
+        .collect()
+}
+
+fn effective(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    line.and_then(|text| u64::from_str_radix(text.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
+/// Every check, what is required first. Never fails: what cannot be tried is not ok.
 pub fn check() -> Vec<Check> {
-    Vec::new()
+    let mut checks = vec![privileges(), cgroup(), bpf_file_system()];
+    checks.append(&mut programs());
+    checks.push(tracefs());
+    checks.push(namespaces());
+    checks.push(limiter());
+    checks.push(compiler());
+    checks.push(memory());
+    checks
+}
+
+fn required(name: &'static str, gives: &'static str, found: Result<String, String>, remedy: &str) -> Check {
+    let (ok, detail) = match found {
+        Ok(detail) => (true, detail),
+        Err(detail) => (false, detail),
+    };
+    Check {
+        name,
+        gives,
+        ok,
+        required: true,
+        detail,
+        remedy: (!ok).then(|| remedy.to_owned()),
+    }
+}
+
+fn extra(name: &'static str, gives: &'static str, found: Result<String, String>, remedy: &str) -> Check {
+    Check {
+        required: false,
+        ..required(name, gives, found, remedy)
+    }
+}
+
+fn privileges() -> Check {
+    let missing = missing_capabilities();
+    let found = if missing.is_empty() {
+        Ok(String::new())
+    } else {
+        Err(format!("{} missing", missing.join(", ")))
+    };
+    required(
+        "privileges",
+        "loading programs, mounting, entering network namespaces",
+        found,
+        "run as root, or give the service CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN",
+    )
+}
+
+fn cgroup() -> Check {
+    required(
+        "cgroup v2",
+        "where the programs are attached",
+        mounts::cgroup_root()
+            .map(|path| path.display().to_string())
+            .map_err(|error| chain(&error)),
+        "boot a kernel with CONFIG_CGROUPS; a hierarchy that is only not mounted is mounted by slowburn",
+    )
+}
+
+fn bpf_file_system() -> Check {
+    let path = Path::new(bpffs::DEFAULT_ROOT);
+    required(
+        "bpf file system",
+        "counters that outlive a killed slowburn",
+        bpffs::ensure(path)
+            .map(|()| path.display().to_string())
+            .map_err(|error| chain(&error)),
+        "mount -t bpf bpf /sys/fs/bpf",
+    )
+}
+
+/// The programs themselves, each loaded and dropped.
+fn programs() -> Vec<Check> {
+    let old_kernel =
+        "use Linux 5.17 or later with CONFIG_CGROUP_BPF, and allow bpf(2) in the container's seccomp profile";
+    let cpus = aya::util::nr_cpus().unwrap_or(1);
+    let open = |skb_netns| object::open(None, latencies_max(cpus), skb_netns, 0);
+    let mut with_netns = match open(1) {
+        Ok(ebpf) => ebpf,
+        Err(error) => {
+            let refused = Err(object::brief(&error));
+            return vec![required("bpf", "counting in the kernel", refused, old_kernel)];
+        }
+    };
+    let load =
+        |ebpf: &mut aya::Ebpf, name| object::load_program(ebpf, name).map_err(|error| object::brief(&error));
+    let cookie = load(&mut with_netns, IN);
+    let mut ebpf = match (&cookie, open(0)) {
+        (Err(_), Ok(without)) => without,
+        _ => with_netns,
+    };
+    let loaded = |found: Result<(), String>| found.map(|()| String::new());
+    let request = match &cookie {
+        Ok(()) => Ok(()),
+        Err(_) => load(&mut ebpf, IN),
+    };
+    let mut checks = vec![
+        required(
+            "requests",
+            "status, latency and route of HTTP/1 requests (cgroup_skb)",
+            loaded(request.and_then(|()| load(&mut ebpf, OUT))),
+            old_kernel,
+        ),
+        required(
+            "connections",
+            "retransmits, failed connects, requests without an answer (sock_ops)",
+            loaded(load(&mut ebpf, SOCKET)),
+            old_kernel,
+        ),
+        extra(
+            "overdue requests",
+            "a hung service burns budget while it hangs (iter/tcp)",
+            loaded(load(&mut ebpf, IN_FLIGHT)),
+            "boot a kernel with CONFIG_DEBUG_INFO_BTF, 5.8 or later; until then overdue requests count when they end",
+        ),
+        extra(
+            "namespace cookies",
+            "telling network namespaces apart on connections older than slowburn",
+            loaded(cookie),
+            "use Linux 6.16 or later; until then such connections count by port and cgroup",
+        ),
+    ];
+    let mut refused = Vec::new();
+    for (name, tracepoint) in TRACEPOINTS {
+        if let Err(error) = load(&mut ebpf, name) {
+            refused.push(format!("{tracepoint}: {error}"));
+        }
+    }
+    let found = if refused.is_empty() {
+        Ok(String::new())
+    } else {
+        Err(refused.join("; "))
+    };
+    checks.push(extra(
+        "tracepoints",
+        "resets and SYN-ACKs that have no socket",
+        found,
+        "allow perf events (CAP_PERFMON, kernel.perf_event_paranoid)",
+    ));
+    checks
+}
+
+fn tracefs() -> Check {
+    extra(
+        "tracefs",
+        "where this kernel keeps the fields of its tracepoints",
+        mounts::tracefs()
+            .map(|path| path.display().to_string())
+            .map_err(|error| chain(&error)),
+        "mount -t tracefs tracefs /sys/kernel/tracing",
+    )
+}
+
+fn namespaces() -> Check {
+    let entered = thread::spawn(|| {
+        let own = fs::File::open("/proc/self/ns/net").map_err(|error| error.to_string())?;
+        setns(&own, CloneFlags::CLONE_NEWNET).map_err(|errno| errno.to_string())
+    });
+    let found = entered
+        .join()
+        .unwrap_or_else(|_| Err("the thread ended".to_owned()));
+    extra(
+        "network namespaces",
+        "services in containers: their listeners and overdue requests",
+        found.map(|()| String::new()),
+        "give the service CAP_SYS_ADMIN",
+    )
+}
+
+fn limiter() -> Check {
+    extra(
+        "limits",
+        "dropping a flooding source before it costs anything (XDP)",
+        limit::try_load()
+            .map(|()| String::new())
+            .map_err(|error| chain(&error)),
+        "give the service CAP_NET_ADMIN; on kernels without XDP runbooks can still page and scale",
+    )
+}
+
+fn compiler() -> Check {
+    let path = "/proc/sys/net/core/bpf_jit_enable";
+    let found = match fs::read_to_string(path).as_deref().map(str::trim) {
+        Ok("0") => Err("programs are interpreted, which is several times slower".to_owned()),
+        Ok(_) => Ok(String::new()),
+        // Kernels that always compile have no such file in every namespace.
+        Err(_) => Ok(format!("{path} is not there")),
+    };
+    extra(
+        "compiled programs",
+        "the stated cost",
+        found,
+        "sysctl net.core.bpf_jit_enable=1",
+    )
+}
+
+fn memory() -> Check {
+    let maps = map_bytes();
+    let total: u64 = maps.iter().map(|(_, bytes)| bytes).sum();
+    let largest = maps.iter().max_by_key(|(_, bytes)| *bytes);
+    let detail = largest.map_or_else(String::new, |(name, bytes)| {
+        format!(
+            "at most {} MiB, {} MiB of it latencies ({name})",
+            total >> 20,
+            bytes >> 20
+        )
+    });
+    extra("kernel memory", "what all maps take together", Ok(detail), "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn effective_capabilities_are_read_from_the_process_status() {
+        assert_eq!(
+            effective("Name:\tx\nCapEff:\t000001ffffffffff\n"),
+            0x1ff_ffff_ffff
+        );
+        assert_eq!(effective("Name:\tx\n"), 0);
+    }
 }

@@ -35,6 +35,11 @@ pub use prefix::{Prefix, PrefixError};
 pub use rule::{AllowList, Counts, LiveRule, PortCounters, Rule};
 pub use table::RuleTable;
 
+/// Whether the kernel takes the program; nothing is attached.
+pub(crate) fn try_load() -> Result<(), LimitError> {
+    object::load(None).map(drop)
+}
+
 /// No lease is longer; the kernel takes a longer one for none.
 pub const LEASE_MAX: std::time::Duration =
     std::time::Duration::from_nanos(probes_ebpf::limit_wire::LEASE_MAX_NANOSECONDS);

@@ -30,7 +30,10 @@ pub(crate) struct Names {
 impl Names {
     pub fn watch(&mut self, services: &[WatchedService]) {
         for service in services {
-            let last_byte = service.thresholds.iter().any(|(clock, _)| *clock == Clock::LastByte);
+            let last_byte = service
+                .thresholds
+                .iter()
+                .any(|(clock, _)| *clock == Clock::LastByte);
             if last_byte || service.thresholds.len() > THRESHOLDS {
                 tracing::warn!(
                     service = %service.name,
@@ -46,7 +49,12 @@ impl Names {
     }
 
     /// Writes the names of everything that listens, and of what may.
-    pub fn apply(&mut self, scan: &Scan, watcher: &Watcher, registry: &mut Registry) -> Result<(), AgentError> {
+    pub fn apply(
+        &mut self,
+        scan: &Scan,
+        watcher: &Watcher,
+        registry: &mut Registry,
+    ) -> Result<(), AgentError> {
         let Some(watched) = &self.watched else {
             return Ok(());
         };
@@ -60,10 +68,16 @@ impl Names {
         let mut cgroups: BTreeMap<(u64, bool), HashSet<u32>> = BTreeMap::new();
         for (listener, named) in &self.listeners {
             let id = registry.id(&definition(&named.service, watched))?;
-            wanted.insert(endpoint(listener.netns, listener.cgroup_id, listener.port, role::SERVER), id);
+            wanted.insert(
+                endpoint(listener.netns, listener.cgroup_id, listener.port, role::SERVER),
+                id,
+            );
             ports.entry(listener.port).or_default().insert(id);
             let is_root = listener.cgroup.is_empty();
-            cgroups.entry((listener.cgroup_id, is_root)).or_default().insert(id);
+            cgroups
+                .entry((listener.cgroup_id, is_root))
+                .or_default()
+                .insert(id);
         }
         // A service's own calls are measured where its cgroup is its own.
         for ((cgroup, is_root), ids) in cgroups {
@@ -91,7 +105,11 @@ impl Names {
             .iter()
             .flat_map(|service| &service.matches)
             .any(|wanted| matches!(wanted, EndpointMatch::Cgroup(_)));
-        let cgroups = if wants_cgroups { watcher.cgroups() } else { Vec::new() };
+        let cgroups = if wants_cgroups {
+            watcher.cgroups()
+        } else {
+            Vec::new()
+        };
         // The first service that matches wins, as it does when a listener is named.
         for service in watched.iter().rev() {
             if service.matches.is_empty() {
@@ -141,7 +159,13 @@ impl Names {
                 because: String::new(),
             })
         };
-        let last = || if is_late { naming::by_number(endpoint.port) } else { None };
+        let last = || {
+            if is_late {
+                naming::by_number(endpoint.port)
+            } else {
+                None
+            }
+        };
         let Some(named) = known.or_else(by_port).or_else(last) else {
             return Ok(false);
         };

@@ -24,7 +24,10 @@ fn serve_when_asked() {
 }
 
 fn start_of(batch: &Batch, signal: Signal) -> chrono::DateTime<chrono::Utc> {
-    let found = batch.readings.iter().find(|reading| reading.series.signal == signal);
+    let found = batch
+        .readings
+        .iter()
+        .find(|reading| reading.series.signal == signal);
     found.unwrap().start_time
 }
 

@@ -21,7 +21,9 @@ fn serve_when_asked() {
 fn requests_are_counted_by_exact_status_over_v4_and_v6() {
     let place = Place::new("status");
     let mut agent = place.agent();
-    agent.watch(&[watched("four", 8004), watched("six", 8006)]).unwrap();
+    agent
+        .watch(&[watched("four", 8004), watched("six", 8006)])
+        .unwrap();
     let server = place.server(&["127.0.0.1:8004", "[::1]:8006"]);
     server.beside(|| {
         for address in ["127.0.0.1:8004", "[::1]:8006"] {
@@ -43,7 +45,11 @@ fn requests_are_counted_by_exact_status_over_v4_and_v6() {
         assert_eq!(value(&batch, service, Signal::Status(503)), 3);
         assert_eq!(value(&batch, service, Signal::Unknown), 0);
         assert_eq!(value(&batch, service, Signal::Accepted), 3);
-        let histogram = batch.histograms.iter().find(|h| h.service.as_str() == service).unwrap();
+        let histogram = batch
+            .histograms
+            .iter()
+            .find(|h| h.service.as_str() == service)
+            .unwrap();
         assert_eq!(histogram.buckets.iter().map(|(_, n)| n).sum::<u64>(), 69);
     }
     assert_eq!(lost(&batch, LossReason::Unparsable), 0);
@@ -51,16 +57,25 @@ fn requests_are_counted_by_exact_status_over_v4_and_v6() {
 }
 
 fn within(ms: u64) -> Signal {
-    Signal::Within { clock: Clock::Turnaround, threshold: Duration::from_millis(ms) }
+    Signal::Within {
+        clock: Clock::Turnaround,
+        threshold: Duration::from_millis(ms),
+    }
 }
 
 fn over(ms: u64) -> Signal {
-    Signal::Over { clock: Clock::Turnaround, threshold: Duration::from_millis(ms) }
+    Signal::Over {
+        clock: Clock::Turnaround,
+        threshold: Duration::from_millis(ms),
+    }
 }
 
 fn timed(name: &str, port: u16, thresholds: &[u64]) -> WatchedService {
     let turnaround = |ms: &u64| (Clock::Turnaround, Duration::from_millis(*ms));
-    WatchedService { thresholds: thresholds.iter().map(turnaround).collect(), ..watched(name, port) }
+    WatchedService {
+        thresholds: thresholds.iter().map(turnaround).collect(),
+        ..watched(name, port)
+    }
 }
 
 #[test]
@@ -107,8 +122,17 @@ fn a_request_is_counted_under_its_longest_route() {
         client.post("/api/orders/", "x");
     });
     let batch = read(&mut agent);
-    for (route, count) in [("GET /api/", 2), ("GET /api/orders/", 1), ("POST *", 1), ("other", 1)] {
-        assert_eq!(route_value(&batch, "shop", route, Signal::Status(200)), count, "{route}");
+    for (route, count) in [
+        ("GET /api/", 2),
+        ("GET /api/orders/", 1),
+        ("POST *", 1),
+        ("other", 1),
+    ] {
+        assert_eq!(
+            route_value(&batch, "shop", route, Signal::Status(200)),
+            count,
+            "{route}"
+        );
     }
 }
 
@@ -122,7 +146,8 @@ fn an_overdue_request_shows_while_it_hangs_and_is_one_event() {
     eventually("the request is overdue while it hangs", || {
         // A listener's namespace is found by looking; the request must still be in flight.
         let batch = read(&mut agent);
-        let shows = value(&batch, "hang", over(100)) == 1 && gauge(&batch, "hang", Gauge::Overdue) == Some(1.0);
+        let shows =
+            value(&batch, "hang", over(100)) == 1 && gauge(&batch, "hang", Gauge::Overdue) == Some(1.0);
         shows.then(|| assert_eq!(value(&batch, "hang", Signal::Status(200)), 0))
     });
     assert_eq!(client.join().unwrap(), 200);
@@ -137,7 +162,10 @@ fn an_overdue_request_shows_while_it_hangs_and_is_one_event() {
 fn a_request_past_its_timeout_is_final() {
     let place = Place::new("timeout");
     let mut agent = place.agent();
-    let service = WatchedService { timeout: Duration::from_millis(200), ..timed("dead", 8031, &[100]) };
+    let service = WatchedService {
+        timeout: Duration::from_millis(200),
+        ..timed("dead", 8031, &[100])
+    };
     agent.watch(&[service]).unwrap();
     let server = place.server(&["127.0.0.1:8031"]);
     let client = server.spawn_beside(|| Client::connect("127.0.0.1:8031").get("/sleep/1500"));
@@ -187,7 +215,9 @@ fn a_request_that_is_not_answered_says_who_ended_it() {
 fn a_request_that_arrives_before_its_connection_exists_is_counted() {
     let place = Place::new("defer");
     let mut agent = place.agent();
-    agent.watch(&[watched("four", 8050), watched("six", 8051)]).unwrap();
+    agent
+        .watch(&[watched("four", 8050), watched("six", 8051)])
+        .unwrap();
     let server = place.server(&["defer:127.0.0.1:8050", "defer:[::1]:8051"]);
     server.beside(|| {
         for address in ["127.0.0.1:8050", "[::1]:8051"] {

@@ -88,10 +88,18 @@ impl Scanner {
                 let Ok(text) = fs::read_to_string(format!("/proc/{pid}/net/{table}")) else {
                     continue;
                 };
-                open.extend(text.lines().skip(1).filter_map(parse_listener).map(|found| (*inode, *pid, found)));
+                open.extend(
+                    text.lines()
+                        .skip(1)
+                        .filter_map(parse_listener)
+                        .map(|found| (*inode, *pid, found)),
+                );
             }
         }
-        self.find_owners(&processes, open.iter().map(|(_, _, (_, socket))| *socket).collect());
+        self.find_owners(
+            &processes,
+            open.iter().map(|(_, _, (_, socket))| *socket).collect(),
+        );
 
         let mut scan = Scan::default();
         for (namespace, pid, (port, socket)) in open {
@@ -138,7 +146,11 @@ impl Scanner {
                 continue;
             };
             for descriptor in descriptors.flatten() {
-                let Some(socket) = fs::read_link(descriptor.path()).ok().as_deref().and_then(parse_socket) else {
+                let Some(socket) = fs::read_link(descriptor.path())
+                    .ok()
+                    .as_deref()
+                    .and_then(parse_socket)
+                else {
                     continue;
                 };
                 if missing.remove(&socket)
@@ -159,7 +171,8 @@ impl Scanner {
         let cgroup = path.trim_start_matches('/').to_owned();
         let executable = fs::read_link(format!("/proc/{pid}/exe")).ok().map(|path| {
             let text = path.to_string_lossy();
-            text.strip_suffix(" (deleted)").map_or_else(|| path.clone(), PathBuf::from)
+            text.strip_suffix(" (deleted)")
+                .map_or_else(|| path.clone(), PathBuf::from)
         });
         Some(Owner {
             pid,
@@ -215,7 +228,9 @@ impl Scanner {
 fn is_within(cgroup: &str, within: &str) -> bool {
     within.is_empty()
         || cgroup == within
-        || cgroup.strip_prefix(within).is_some_and(|rest| rest.starts_with('/'))
+        || cgroup
+            .strip_prefix(within)
+            .is_some_and(|rest| rest.starts_with('/'))
 }
 
 fn processes() -> io::Result<BTreeSet<u32>> {
@@ -239,7 +254,11 @@ fn parse_listener(line: &str) -> Option<(u16, u64)> {
 }
 
 fn parse_socket(link: &Path) -> Option<u64> {
-    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    link.to_str()?
+        .strip_prefix("socket:[")?
+        .strip_suffix(']')?
+        .parse()
+        .ok()
 }
 
 /// In a thread of its own: a thread that has entered a namespace stays there.

@@ -80,7 +80,10 @@ fn found(listener: &Listener) -> Option<Named> {
     let executable = listener.executable.as_deref().and_then(Path::file_name);
     if let Some(service) = executable.and_then(|name| label(&name.to_string_lossy())) {
         return Some(Named {
-            because: format!("nothing matches port {}, and its executable is `{service}`", listener.port),
+            because: format!(
+                "nothing matches port {}, and its executable is `{service}`",
+                listener.port
+            ),
             service,
         });
     }

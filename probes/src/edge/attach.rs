@@ -35,7 +35,8 @@ pub(crate) fn cgroup(ebpf: &mut Ebpf, links: &Path, cgroup: &fs::File) -> anyhow
             continue;
         }
         let link = create(ebpf, name, cgroup).with_context(|| format!("attach `{name}` to the cgroup"))?;
-        link.pin(&pin).with_context(|| format!("pin the link of `{name}`"))?;
+        link.pin(&pin)
+            .with_context(|| format!("pin the link of `{name}`"))?;
     }
     Ok(())
 }
@@ -64,7 +65,10 @@ fn replaced(ebpf: &Ebpf, name: &str, pin: &Path, cgroup: u64, attach_type: u32) 
             Err(error) => return Err(error.into()),
         }
     } else {
-        tracing::warn!(program = name, "was attached to another cgroup, moves to this one");
+        tracing::warn!(
+            program = name,
+            "was attached to another cgroup, moves to this one"
+        );
     }
     bpf_syscall::link_detach(link.as_fd())?;
     fs::remove_file(pin)?;
@@ -76,7 +80,11 @@ fn create(ebpf: &mut Ebpf, name: &str, cgroup: &fs::File) -> anyhow::Result<FdLi
     let mode = CgroupAttachMode::Single;
     Ok(match object::program(ebpf, name)? {
         Program::CgroupSkb(program) => {
-            let direction = if name == IN { CgroupSkbAttachType::Ingress } else { CgroupSkbAttachType::Egress };
+            let direction = if name == IN {
+                CgroupSkbAttachType::Ingress
+            } else {
+                CgroupSkbAttachType::Egress
+            };
             let program: &mut CgroupSkb = program;
             let id = program.attach(cgroup, direction, mode)?;
             program.take_link(id)?.try_into()?

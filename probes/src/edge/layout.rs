@@ -108,7 +108,10 @@ const fn map<K, V>(name: &'static str, kind: u32, max_entries: u32) -> MapLayout
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "sizes of records, all below 4 KiB")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "sizes of records, all below 4 KiB"
+)]
 const fn number(size: usize) -> u32 {
     size as u32
 }

@@ -2,10 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use aya::{
-    Btf, Ebpf, EbpfLoader,
-    programs::{CgroupSkb, Iter, Program, SockOps, TracePoint},
-};
+use aya::{Btf, Ebpf, EbpfLoader, programs::Program};
 
 use super::layout::{Directories, connection_maps, counter_maps, latencies_max};
 use crate::{agent::AgentError, bpffs};
@@ -43,7 +40,9 @@ pub(crate) fn load(directories: &Directories, tracefs: Option<&Path>) -> Result<
     // The helper came to cgroup_skb with Linux 6.16; what refuses it is found by loading.
     let mut refused = None;
     for skb_netns in [1u32, 0] {
-        match load_with(directories, latencies_max(cpus), skb_netns, synack_sport) {
+        let loaded = open(Some(directories), latencies_max(cpus), skb_netns, synack_sport)
+            .and_then(|ebpf| load_programs(ebpf, synack_sport != 0));
+        match loaded {
             Ok(mut object) => {
                 if let Some(error) = refused {
                     object.absent.push(format!(
@@ -61,54 +60,62 @@ pub(crate) fn load(directories: &Directories, tracefs: Option<&Path>) -> Result<
     Err(AgentError::Load { reason })
 }
 
-fn load_with(
-    directories: &Directories,
+/// Creates the maps, or opens them where they are pinned. No program is loaded yet.
+pub(crate) fn open(
+    directories: Option<&Directories>,
     latencies: u32,
     skb_netns: u32,
     synack_sport: u32,
-) -> anyhow::Result<Object> {
+) -> anyhow::Result<Ebpf> {
     let mut loader = EbpfLoader::new();
     loader
         .map_max_entries("LATENCIES", latencies)
         .override_global("SKB_NETNS", &skb_netns, true)
         .override_global("SYNACK_SPORT", &synack_sport, true);
-    for map in connection_maps() {
-        loader.map_pin_path(map.name, directories.connections.join(map.name));
+    if let Some(directories) = directories {
+        for map in connection_maps() {
+            loader.map_pin_path(map.name, directories.connections.join(map.name));
+        }
+        for map in counter_maps(1) {
+            loader.map_pin_path(map.name, directories.counters.join(map.name));
+        }
     }
-    for map in counter_maps(1) {
-        loader.map_pin_path(map.name, directories.counters.join(map.name));
-    }
-    let mut ebpf = loader.load(OBJECT)?;
-    for name in [IN, OUT] {
-        let program: &mut CgroupSkb = program(&mut ebpf, name)?.try_into()?;
-        program.load()?;
-    }
-    let socket: &mut SockOps = program(&mut ebpf, SOCKET)?.try_into()?;
-    socket.load()?;
+    Ok(loader.load(OBJECT)?)
+}
 
+fn load_programs(mut ebpf: Ebpf, port_is_known: bool) -> anyhow::Result<Object> {
+    for name in [IN, OUT, SOCKET] {
+        load_program(&mut ebpf, name)?;
+    }
     let mut absent = Vec::new();
-    if let Err(error) = load_in_flight(&mut ebpf) {
+    if let Err(error) = load_program(&mut ebpf, IN_FLIGHT) {
         absent.push(format!(
             "requests in flight cannot be walked, so what is overdue counts only once it ends ({})",
             brief(&error)
         ));
     }
     for (name, tracepoint) in TRACEPOINTS {
-        let found: &mut TracePoint = program(&mut ebpf, name)?.try_into()?;
-        if let Err(error) = found.load() {
-            absent.push(format!(
-                "tracepoint {tracepoint} is refused ({})",
-                brief(&error.into())
-            ));
+        if let Err(error) = load_program(&mut ebpf, name) {
+            absent.push(format!("tracepoint {tracepoint} is refused ({})", brief(&error)));
         }
+    }
+    if !port_is_known {
+        absent.push(
+            "tcp_retransmit_synack tells no port here, so SYN-ACKs sent again count for the host".to_owned(),
+        );
     }
     Ok(Object { ebpf, absent })
 }
 
-fn load_in_flight(ebpf: &mut Ebpf) -> anyhow::Result<()> {
-    let btf = Btf::from_sys_fs()?;
-    let walk: &mut Iter = program(ebpf, IN_FLIGHT)?.try_into()?;
-    walk.load("tcp", &btf)?;
+/// Loads one program, whatever its kind.
+pub(crate) fn load_program(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<()> {
+    match program(ebpf, name)? {
+        Program::CgroupSkb(program) => program.load()?,
+        Program::SockOps(program) => program.load()?,
+        Program::TracePoint(program) => program.load()?,
+        Program::Iter(program) => program.load("tcp", &Btf::from_sys_fs()?)?,
+        _ => anyhow::bail!("`{name}` is of an unexpected kind"),
+    }
     Ok(())
 }
 
@@ -150,7 +157,10 @@ fn parse_offset(format: &str, field: &str) -> Option<u32> {
 /// An error chain in one line; of a verifier's log, its end.
 pub(crate) fn brief(error: &anyhow::Error) -> String {
     const MOST: usize = 600;
-    let text = format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = format!("{error:#}")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
     let characters = text.chars().count();
     if characters <= MOST {
         return text;

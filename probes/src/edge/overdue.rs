@@ -124,9 +124,8 @@ mod tests {
             pad: [0; 3],
         };
         // SAFETY: a record without implicit padding, as bytes.
-        let bytes = unsafe {
-            std::slice::from_raw_parts((&raw const record).cast::<u8>(), size_of::<InFlight>())
-        };
+        let bytes =
+            unsafe { std::slice::from_raw_parts((&raw const record).cast::<u8>(), size_of::<InFlight>()) };
         assert_eq!(parse(bytes), record);
     }
 }

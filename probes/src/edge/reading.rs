@@ -87,7 +87,8 @@ impl Totals {
     }
 
     fn add_count(&mut self, generation: &Generation<'_>, key: &CountKey, sum: Sum) {
-        let Some((service, settings)) = self.name(generation, &key.endpoint, key.settings, sum.first_ns) else {
+        let Some((service, settings)) = self.name(generation, &key.endpoint, key.settings, sum.first_ns)
+        else {
             return;
         };
         let role = role_of(&key.endpoint);
@@ -380,7 +381,11 @@ fn earlier(a: u64, b: u64) -> u64 {
 }
 
 fn role_of(endpoint: &Endpoint) -> Role {
-    if endpoint.role == role::CLIENT { Role::Client } else { Role::Server }
+    if endpoint.role == role::CLIENT {
+        Role::Client
+    } else {
+        Role::Server
+    }
 }
 
 fn route_of(generation: &Generation<'_>, named: u32, settings: u32, route: u16) -> Route {

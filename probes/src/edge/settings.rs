@@ -57,7 +57,9 @@ impl Definitions {
         }
         let mut found = BTreeMap::new();
         for id in 1..SETTINGS_MAX {
-            let record = settings.get(&id, 0).map_err(AgentError::map("read", "SETTINGS"))?;
+            let record = settings
+                .get(&id, 0)
+                .map_err(AgentError::map("read", "SETTINGS"))?;
             if record.0.name[0] == 0 {
                 break;
             }
@@ -136,7 +138,9 @@ impl Registry {
         let failed = AgentError::map("read", "ROUTES");
         let stale: Vec<_> = self.routes.keys().collect::<Result<_, _>>().map_err(failed)?;
         for key in stale.into_iter().filter(|key| key.data().0.settings == id) {
-            self.routes.remove(&key).map_err(AgentError::map("write", "ROUTES"))?;
+            self.routes
+                .remove(&key)
+                .map_err(AgentError::map("write", "ROUTES"))?;
         }
         for (index, route) in routes.iter().enumerate() {
             let Some((bits, text)) = text_of(id, route) else {
@@ -153,7 +157,11 @@ impl Registry {
 
     /// Makes the kernel count endpoints as `wanted` says. Wildcards that are no longer wanted go;
     /// endpoints stay, because what was counted for them keeps its name.
-    pub fn apply(&mut self, wanted: &HashMap<Endpoint, u32>, ports: &HashMap<u16, u32>) -> Result<(), AgentError> {
+    pub fn apply(
+        &mut self,
+        wanted: &HashMap<Endpoint, u32>,
+        ports: &HashMap<u16, u32>,
+    ) -> Result<(), AgentError> {
         let mut changed = false;
         for (endpoint, id) in wanted {
             changed |= self.name(*endpoint, *id)?;
@@ -303,7 +311,10 @@ mod tests {
             .collect();
         let definition = Definition {
             service: "checkout".parse().unwrap(),
-            thresholds: vec![(Clock::Turnaround, 250_000_000), (Clock::FirstByte, 1_000_000_000)],
+            thresholds: vec![
+                (Clock::Turnaround, 250_000_000),
+                (Clock::FirstByte, 1_000_000_000),
+            ],
             timeout_ns: 30_000_000_000,
             routes: routes.clone(),
         };

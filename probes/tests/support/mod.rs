@@ -84,8 +84,13 @@ const READY: &str = "the servers listen";
 
 /// The body of the child process: see [`Place::server`]. Nothing unless it was asked for.
 pub fn serve_when_asked() {
-    let Ok(addresses) = std::env::var(SERVE) else { return };
-    let status = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
+    let Ok(addresses) = std::env::var(SERVE) else {
+        return;
+    };
+    let status = Command::new("ip")
+        .args(["link", "set", "lo", "up"])
+        .status()
+        .unwrap();
     assert!(status.success());
     for address in addresses.split(',') {
         let (address, is_deferred) = match address.strip_prefix("defer:") {
@@ -286,8 +291,17 @@ fn reset_on_close(stream: &TcpStream) {
 
 fn connect_from(source: &str, target: &str) -> TcpStream {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
-    let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
-    let source: SockaddrIn = format!("{source}:0").parse::<std::net::SocketAddrV4>().unwrap().into();
+    let fd = socket(
+        AddressFamily::Inet,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .unwrap();
+    let source: SockaddrIn = format!("{source}:0")
+        .parse::<std::net::SocketAddrV4>()
+        .unwrap()
+        .into();
     let target: SockaddrIn = target.parse::<std::net::SocketAddrV4>().unwrap().into();
     bind(fd.as_raw_fd(), &source).unwrap();
     connect(fd.as_raw_fd(), &target).unwrap();

@@ -591,7 +591,7 @@ fn before_birth(segment: &Segment, ip: *const u8, is_v4: bool) {
         connection.netns = unsafe { bpf_get_netns_cookie(segment.skb.cast()) };
     }
     let key = PendingKey {
-        netns: 0,
+        netns: connection.netns,
         remote,
         local,
         remote_port: segment.remote_port,

@@ -14,7 +14,7 @@ use probes_ebpf::wire::{Connection, PendingKey, birth, flag, role, what};
 
 use crate::{
     connection::{count_tcp, find, find_or_create, is_in_flight, refresh},
-    maps::{HANDSHAKE, PENDING},
+    maps::{HANDSHAKE, PENDING, skb_netns},
     request::{begin, closed, end},
 };
 
@@ -96,7 +96,8 @@ fn accepted(context: &SockOpsContext, connection: &mut Connection) {
 
     let (remote, local) = addresses(context.ops, context.family() == FAMILY_V4);
     let key = PendingKey {
-        netns: 0,
+        // As the packet's side could tell it.
+        netns: if skb_netns() { connection.netns } else { 0 },
         remote,
         local,
         remote_port,
