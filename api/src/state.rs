@@ -18,7 +18,8 @@ pub struct AppState {
     pub engine: Engine,
     pub pool: PgPool,
     pub limits: Arc<dyn Limits>,
-    pub playbook: Arc<Playbook>,
+    /// Changes when the definitions are read again.
+    pub playbook: watch::Receiver<Arc<Playbook>>,
     /// The binary counts here what it hands to the engine.
     pub ingest: Arc<IngestCounters>,
     pub readiness: watch::Receiver<Readiness>,

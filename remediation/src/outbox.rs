@@ -19,6 +19,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 use slo_engine::event::{self, Event, EventKind};
 use sqlx::PgPool;
+use tokio::sync::watch;
 use tracing::Instrument as _;
 
 use crate::error::Error;
@@ -85,7 +86,7 @@ pub enum Delivered {
 #[derive(Debug, Clone)]
 pub struct Outbox {
     pool: PgPool,
-    playbook: Arc<Playbook>,
+    playbook: watch::Receiver<Arc<Playbook>>,
     http: Client,
     name: String,
     dashboard: Option<String>,
@@ -94,7 +95,12 @@ pub struct Outbox {
 impl Outbox {
     /// `name` says in rows who holds a lease. `http` comes from [`outgoing::client`].
     #[must_use]
-    pub fn new(pool: PgPool, playbook: Arc<Playbook>, http: Client, name: impl Into<String>) -> Self {
+    pub fn new(
+        pool: PgPool,
+        playbook: watch::Receiver<Arc<Playbook>>,
+        http: Client,
+        name: impl Into<String>,
+    ) -> Self {
         Self {
             pool,
             playbook,
@@ -134,7 +140,8 @@ impl Outbox {
 
     async fn deliver(&self, parcel: Parcel, now: DateTime<Utc>) -> Result<Delivered, Error> {
         let began = Instant::now();
-        let (class, status, error) = match self.playbook.target(&parcel.target) {
+        let playbook = Arc::clone(&self.playbook.borrow());
+        let (class, status, error) = match playbook.target(&parcel.target) {
             None => (Class::Final, None, Some("target is no longer defined".to_owned())),
             Some(target) => self.send(target, &parcel, now).await,
         };

@@ -36,7 +36,13 @@ fn paging(target: &str, secret: &str) -> (Arc<Playbook>, tempfile::TempDir) {
 
 fn outbox(pool: &PgPool, playbook: &Arc<Playbook>) -> Outbox {
     let http = remediation::outgoing::client().unwrap();
-    Outbox::new(pool.clone(), playbook.clone(), http, "test").with_dashboard("http://127.0.0.1:8420/")
+    Outbox::new(
+        pool.clone(),
+        tokio::sync::watch::channel(playbook.clone()).1,
+        http,
+        "test",
+    )
+    .with_dashboard("http://127.0.0.1:8420/")
 }
 
 fn webhook(receiver: &Receiver) -> (Arc<Playbook>, tempfile::TempDir) {

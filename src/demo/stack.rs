@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use chrono::Utc;
+use probes::limit::Interface;
 use remediation::read::{Run, RunDetail, RunFilter};
 use remediation::{Limits as _, LiveLimit};
 use slo_engine::alert::AlertId;
@@ -59,7 +60,6 @@ impl Stack {
         let loaded = Loaded {
             instance: instance(std::process::id()),
         };
-        let interface = format!("{}:{}", world.namespace(Place::Web).display(), world.interface());
         let options = Options {
             config: vec![wanted.config],
             database_url: None,
@@ -69,7 +69,7 @@ impl Stack {
             cgroup: Some(world.cgroup().to_owned()),
             instance: loaded.instance.clone(),
             slot: SLOT,
-            limit_interfaces: vec![interface.parse().context("name the interface to limit on")?],
+            limit_interfaces: vec![Interface::within(world.interface(), world.namespace(Place::Web))],
             allow: Vec::new(),
             report_schedule: crate::schedule::parse(REPORT_SCHEDULE).map_err(anyhow::Error::msg)?,
         };

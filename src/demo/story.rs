@@ -201,7 +201,7 @@ impl<'a> Story<'a> {
         let dropped = self.notes.limit.as_ref().map_or(0, |live| live.dropped);
         let left = (slo.budget_remaining * rust_decimal::Decimal::ONE_HUNDRED).round();
         self.terminal.status(&format!(
-            "{}: customers {}, p99 {}; web burns {burn}x; budget left {left} %; dropped {dropped}",
+            "{:<8}  customers {} p99 {}, burn {burn}x, budget {left} %, dropped {dropped}",
             act.name(),
             customers.share_text(),
             customers.p99_text(),

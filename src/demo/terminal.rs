@@ -59,7 +59,7 @@ impl Terminal {
         let width = std::env::var("COLUMNS")
             .ok()
             .and_then(|text| text.parse().ok())
-            .unwrap_or(100);
+            .unwrap_or(79);
         let shown: String = format!("{}  {text}", self.time()).chars().take(width).collect();
         write(&format!("{CLEAR_LINE}{shown}"))
     }

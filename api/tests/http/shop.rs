@@ -88,7 +88,7 @@ impl Shop {
             engine: engine.clone(),
             pool: pool.clone(),
             limits: limiter.clone(),
-            playbook: Arc::new(Playbook::read(&definitions).unwrap()),
+            playbook: watch::channel(Arc::new(Playbook::read(&definitions).unwrap())).1,
             ingest: ingest.clone(),
             readiness: watched,
             listen: SocketAddr::from(([127, 0, 0, 1], 8420)),

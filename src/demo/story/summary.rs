@@ -31,7 +31,7 @@ impl Story<'_> {
     async fn budget(&self) -> Result<String> {
         let slo = self.stage.stack.slo().await?;
         let spent = ((Decimal::ONE - slo.budget_remaining) * Decimal::ONE_HUNDRED).round();
-        let target = (slo.target.value() * Decimal::ONE_HUNDRED).normalize();
+        let target = (slo.target.ratio() * Decimal::ONE_HUNDRED).normalize();
         Ok(format!(
             "budget spent       {:>7} %   {} of {} requests were bad; {} allows {} ({target} % over {} min)",
             spent,

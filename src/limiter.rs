@@ -1,0 +1,238 @@
+//! `remediation`'s limits over the XDP limiter of `probes`.
+//!
+//! In: limits of services. Out: kernel rules of ports. A service may listen on several ports; each is a rule
+//! of its own, and their counters are added up again on the way out.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use async_trait::async_trait;
+use chrono::Utc;
+use probes::bpffs;
+use probes::limit::{AllowList, Config, Existing, Interface, Limiter, Mode, Prefix, Rule};
+use remediation::{Applied, Limit, LimitId, LimitMode, Limits, LimitsError, LiveLimit, SourceRate};
+use slo_engine::measurement::ServiceName;
+use tokio::sync::RwLock;
+
+use crate::run::SharedAgent;
+
+/// Ports of one service that a limit covers. A rule's id is the limit's times this, plus the port's place.
+const PORTS_MAX: u32 = 8;
+/// ssh and Postgres; the API's own port is added.
+const NEVER_LIMITED: [u16; 2] = [22, 5432];
+
+#[derive(Debug)]
+pub struct KernelLimits {
+    limiter: Result<Arc<Limiter>, String>,
+    agent: SharedAgent,
+    allowed: AllowList,
+    /// What was asked for, by id: the kernel knows ports, not services.
+    asked: RwLock<BTreeMap<u32, Limit>>,
+}
+
+impl KernelLimits {
+    /// Attaches to the interfaces. Without any, or when they take no program, every limit is refused with the
+    /// reason, and the rest of slowburn works.
+    pub fn start(
+        instance: &str,
+        interfaces: &[Interface],
+        allow: &[Prefix],
+        api: SocketAddr,
+        agent: SharedAgent,
+    ) -> Result<KernelLimits> {
+        let mut ports = NEVER_LIMITED.to_vec();
+        ports.push(api.port());
+        let allowed = AllowList { ports, prefixes: allow.to_vec() };
+        let limiter = if interfaces.is_empty() {
+            Err("no interface to limit on was named; see `--limit-interface`".to_owned())
+        } else {
+            let config = Config {
+                bpffs: bpffs::DEFAULT_ROOT.into(),
+                instance: instance.to_owned(),
+                interfaces: interfaces.to_vec(),
+                allowed: allowed.clone(),
+                existing: Existing::Adopt,
+            };
+            Limiter::load(config).map(Arc::new).map_err(|error| format!("{:#}", anyhow::Error::new(error)))
+        };
+        match &limiter {
+            Ok(limiter) => {
+                for attachment in limiter.attachments() {
+                    tracing::info!(
+                        interface.name = attachment.interface,
+                        limit.mode = attachment.mode.as_str(),
+                        "limits can be set"
+                    );
+                }
+            }
+            Err(reason) => tracing::warn!(%reason, "traffic cannot be limited here"),
+        }
+        Ok(KernelLimits { limiter, agent, allowed, asked: RwLock::default() })
+    }
+
+    /// Lets the kernel enforce for a little longer.
+    pub async fn renew_lease(&self, lease: Duration) -> Result<()> {
+        let Ok(limiter) = &self.limiter else { return Ok(()) };
+        let limiter = Arc::clone(limiter);
+        let expired = tokio::task::spawn_blocking(move || limiter.renew_lease(lease)).await??;
+        let mut asked = self.asked.write().await;
+        for rule in expired {
+            asked.remove(&(rule.rule.id / PORTS_MAX));
+        }
+        Ok(())
+    }
+
+    /// Takes away rules of an earlier life that nobody has asked for in this one.
+    pub async fn release_unasked(&self) -> Result<()> {
+        let Ok(limiter) = &self.limiter else { return Ok(()) };
+        let limiter = Arc::clone(limiter);
+        let asked: Vec<u32> = self.asked.read().await.keys().copied().collect();
+        tokio::task::spawn_blocking(move || {
+            for live in limiter.list()? {
+                if !asked.contains(&(live.rule.id / PORTS_MAX)) {
+                    limiter.release(live.rule.id)?;
+                }
+            }
+            Ok(())
+        })
+        .await?
+    }
+
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Limiter) -> Result<T, probes::limit::LimitError> + Send + 'static,
+    ) -> Result<T, LimitsError> {
+        let limiter = match &self.limiter {
+            Ok(limiter) => Arc::clone(limiter),
+            Err(reason) => return Err(LimitsError::Unsupported(reason.clone())),
+        };
+        tokio::task::spawn_blocking(move || work(&limiter)).await.map_err(failed)?.map_err(failed)
+    }
+
+    async fn ports(&self, service: &ServiceName) -> Result<Vec<u16>, LimitsError> {
+        let wanted = service.clone();
+        let mut ports: Vec<u16> = self
+            .agent
+            .with(move |agent| agent.discovered())
+            .await
+            .map_err(|error| LimitsError::Failed(error.into()))?
+            .into_iter()
+            .filter(|found| found.service == wanted)
+            .map(|found| found.port)
+            .collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports.retain(|port| !self.allowed.ports.contains(port));
+        if ports.is_empty() {
+            return Err(LimitsError::Unsupported(format!("`{service}` listens on no port that may be limited")));
+        }
+        if ports.len() > PORTS_MAX as usize {
+            return Err(LimitsError::Unsupported(format!(
+                "`{service}` listens on {} ports, at most {PORTS_MAX} can be limited together",
+                ports.len()
+            )));
+        }
+        Ok(ports)
+    }
+}
+
+#[async_trait]
+impl Limits for KernelLimits {
+    async fn heaviest_sources(&self, service: &ServiceName) -> Result<Vec<SourceRate>, LimitsError> {
+        let service = service.clone();
+        let sources = self
+            .agent
+            .with(move |agent| agent.sources_of(&service))
+            .await
+            .map_err(|error| LimitsError::Failed(error.into()))?
+            .map_err(failed)?;
+        let total: f64 = sources.iter().map(|source| source.per_second).sum();
+        Ok(sources
+            .into_iter()
+            .map(|source| SourceRate {
+                source: source.source,
+                per_second: source.per_second,
+                share: if total > 0.0 { source.per_second / total } else { 0.0 },
+                allow_listed: self
+                    .allowed
+                    .prefixes
+                    .iter()
+                    .any(|prefix| prefix.covers(&Prefix::from(source.source))),
+            })
+            .collect())
+    }
+
+    async fn apply(&self, limit: &Limit) -> Result<Applied, LimitsError> {
+        let source = Prefix::new(limit.source.address(), limit.source.length()).map_err(failed)?;
+        if self.allowed.prefixes.iter().any(|prefix| prefix.covers(&source)) {
+            return Ok(Applied::AllowListed);
+        }
+        let ports = self.ports(&limit.service).await?;
+        let rules: Vec<Rule> = (0..)
+            .zip(&ports)
+            .map(|(place, &port)| Rule {
+                id: limit.id.0 * PORTS_MAX + place,
+                port,
+                source: Some(source),
+                rate_per_second: limit.rate_per_second,
+                burst: limit.burst,
+                expires_at: limit.expires_at,
+            })
+            .collect();
+        self.asked.write().await.insert(limit.id.0, limit.clone());
+        let mode = self
+            .with(move |limiter| {
+                for rule in &rules {
+                    limiter.apply(rule)?;
+                }
+                Ok(slowest_mode(limiter))
+            })
+            .await?;
+        Ok(Applied::Live { mode })
+    }
+
+    async fn release(&self, id: LimitId) -> Result<(), LimitsError> {
+        self.with(move |limiter| {
+            for place in 0..PORTS_MAX {
+                limiter.release(id.0 * PORTS_MAX + place)?;
+            }
+            Ok(())
+        })
+        .await?;
+        self.asked.write().await.remove(&id.0);
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<LiveLimit>, LimitsError> {
+        if self.limiter.is_err() {
+            return Ok(Vec::new());
+        }
+        let (rules, mode) = self.with(|limiter| Ok((limiter.list()?, slowest_mode(limiter)))).await?;
+        let asked = self.asked.read().await;
+        let mut live: BTreeMap<u32, LiveLimit> = BTreeMap::new();
+        for rule in rules.into_iter().filter(|rule| rule.remaining > Duration::ZERO) {
+            let id = rule.rule.id / PORTS_MAX;
+            // A rule of an earlier life that nobody has taken up again is about to be released.
+            let Some(limit) = asked.get(&id).filter(|limit| limit.expires_at > Utc::now()) else { continue };
+            let entry = live
+                .entry(id)
+                .or_insert_with(|| LiveLimit { limit: limit.clone(), passed: 0, dropped: 0, mode });
+            entry.passed += rule.passed;
+            entry.dropped += rule.dropped;
+        }
+        Ok(live.into_values().collect())
+    }
+}
+
+/// Limits act on every interface; the slowest way is what can be promised.
+fn slowest_mode(limiter: &Limiter) -> LimitMode {
+    let generic = limiter.attachments().iter().any(|attachment| attachment.mode == Mode::Generic);
+    if generic { LimitMode::Generic } else { LimitMode::Native }
+}
+
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> LimitsError {
+    LimitsError::Failed(Box::new(error))
+}

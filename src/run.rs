@@ -1,0 +1,240 @@
+//! `slowburn run`: everything on this host, put together and taken apart again.
+//!
+//! In: flags, files, a kernel and a database. Out: a running system, and an orderly end.
+//! The order of the start matters: the database first (the books must be open before anything is counted), then
+//! the greeting, then the probes, then what the last run left unfinished, then everything that acts.
+
+mod agent;
+mod intake;
+mod judge;
+mod options;
+mod reload;
+mod work;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+
+use anyhow::{Context as _, Result};
+use api::{IngestCounters, Part};
+use chrono::Utc;
+use intake::Intake;
+use judge::Judge;
+use probes::agent::{Agent, AgentConfig};
+use reload::Reload;
+use remediation::{Limits, Outbox, Worker};
+use slo_engine::measurement::Hello;
+use slo_engine::{Engine, MIGRATOR, Settings};
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::database::{self, Cluster};
+use crate::limiter::KernelLimits;
+use crate::schedule;
+use crate::state::State;
+
+pub use agent::SharedAgent;
+pub use options::{Options, RunArgs};
+
+/// Runs until SIGINT or SIGTERM. The kernel goes on counting afterwards; the next start books it.
+pub async fn run(args: RunArgs) -> Result<ExitCode> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let cancel = CancellationToken::new();
+    let starting = start_with(Options::try_from(args)?, cancel.clone());
+    tokio::pin!(starting);
+    let running = tokio::select! {
+        running = &mut starting => running?,
+        () = stopped(&mut interrupt, &mut terminate) => {
+            cancel.cancel();
+            // What has been started so far is taken apart by the start itself.
+            return starting.await.map(|_| ExitCode::SUCCESS).or(Ok(ExitCode::SUCCESS));
+        }
+    };
+    running.announce()?;
+    stopped(&mut interrupt, &mut terminate).await;
+    tracing::info!("stopping; the probes stay attached and go on counting");
+    running.shutdown().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn stopped(interrupt: &mut tokio::signal::unix::Signal, terminate: &mut tokio::signal::unix::Signal) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// A slowburn that runs. Dropping it stops nothing; [`Running::shutdown`] does, in order.
+#[derive(Debug)]
+pub struct Running {
+    engine: Engine,
+    limits: Arc<KernelLimits>,
+    address: SocketAddr,
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+    agent: SharedAgent,
+    cluster: Option<tokio::task::JoinHandle<Cluster>>,
+    cluster_cancel: CancellationToken,
+    _state: State,
+}
+
+/// Starts everything. Cancelling while it starts makes it give up, with everything taken apart again.
+pub async fn start_with(options: Options, cancel: CancellationToken) -> Result<Running> {
+    // Everything that can be refused without touching anything comes first.
+    let set = crate::definitions::read(&options.config).map_err(|found| anyhow::anyhow!("{found}"))?;
+    for warning in &set.warnings {
+        tracing::warn!("{warning}");
+    }
+    probes::capability::privileged().context("check privileges")?;
+    let listener = listen(options.listen).await?;
+    let address = listener.local_addr()?;
+    let state = State::open(&options.state_dir)?;
+
+    let (cluster, database) = match &options.database_url {
+        Some(url) => (None, url.parse().context("read the database's URL")?),
+        None => {
+            let cluster = Cluster::start(&options.state_dir.join("postgres")).await.context("start Postgres")?;
+            let database = cluster.options();
+            (Some(cluster), database)
+        }
+    };
+    let cluster_cancel = CancellationToken::new();
+    let cluster = cluster.map(|mut cluster| {
+        let cancel = cluster_cancel.clone();
+        tokio::spawn(async move {
+            cluster.supervise(&cancel).await;
+            cluster
+        })
+    });
+    let pool = database::connect(database, &cancel).await?;
+    MIGRATOR.run(&pool).await.context("bring the database up to date")?;
+    let engine = Engine::new(pool.clone(), Settings { slot: options.slot, ..Settings::default() });
+    engine.apply(&set.definitions, Utc::now()).await.context("apply the definitions")?;
+
+    // Dated before anything is attached: what begins after the first contact is counted from zero.
+    let contact = Utc::now();
+    let agent = Agent::start(AgentConfig { cgroup: options.cgroup, instance: options.instance.clone() })
+        .context("attach the probes")?;
+    engine.hello(&Hello { source: agent.source(), host: host_name(), at: contact }).await.context("greet the engine")?;
+    let agent = SharedAgent::new(agent);
+    let services = set.definitions.services;
+    agent.with(move |agent| agent.watch(&services)).await?.context("watch the services")?;
+
+    let limits = Arc::new(KernelLimits::start(
+        &options.instance,
+        &options.limit_interfaces,
+        &options.allow,
+        address,
+        agent.clone(),
+    )?);
+    let (playbook_sender, playbook) = watch::channel(Arc::new(set.playbook));
+    let (readiness_sender, readiness) = watch::channel(api::Readiness {
+        database: Part::Ready,
+        probes: Part::Ready,
+        definitions: Part::Ready,
+    });
+    let wake = Arc::new(Notify::new());
+    let http = remediation::outgoing::client().context("set up outgoing calls")?;
+    let host = host_name();
+    let worker = Arc::new(Worker::new(
+        engine.pool().clone(),
+        Arc::new(engine.clone()),
+        Arc::clone(&limits) as Arc<dyn Limits>,
+        http.clone(),
+        format!("{host}/{}", options.instance),
+    ));
+    let outbox = Outbox::new(engine.pool().clone(), playbook.clone(), http, format!("{host}/{}", std::process::id()))
+        .with_dashboard(format!("http://{address}"));
+
+    let tasks = TaskTracker::new();
+    let counters = Arc::new(IngestCounters::default());
+    tasks.spawn(Intake::new(engine.clone(), agent.clone(), Arc::clone(&counters)).run(cancel.clone()));
+    let judge = Judge { engine: engine.clone(), pool: pool.clone(), playbook: playbook.clone(), wake: Arc::clone(&wake) };
+    tasks.spawn(judge.run(options.slot, cancel.clone()));
+    tasks.spawn(work::steps(Arc::clone(&worker), Arc::clone(&wake), cancel.clone()));
+    tasks.spawn(work::deliveries(Arc::new(outbox), wake, cancel.clone()));
+    tasks.spawn(work::lease(worker, Arc::clone(&limits), cancel.clone()));
+    let reports = options.state_dir.join("reports");
+    tasks.spawn(schedule::reports(engine.clone(), options.report_schedule, reports, cancel.clone()));
+    let reload = Reload {
+        paths: options.config,
+        engine: engine.clone(),
+        agent: agent.clone(),
+        playbook: playbook_sender,
+        readiness: readiness_sender,
+    };
+    tasks.spawn(reload.run(signal(SignalKind::hangup())?, cancel.clone()));
+
+    let router = api::router(api::AppState {
+        engine: engine.clone(),
+        pool: pool.clone(),
+        limits: Arc::clone(&limits) as Arc<dyn Limits>,
+        playbook,
+        ingest: counters,
+        readiness,
+        listen: address,
+        names: options.names,
+        stopping: cancel.clone(),
+    });
+    let serving = axum::serve(listener, router).with_graceful_shutdown(cancel.clone().cancelled_owned());
+    tasks.spawn(async move {
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "the API ended");
+        }
+    });
+    tasks.close();
+    Ok(Running { engine, limits, address, cancel, tasks, agent, cluster, cluster_cancel, _state: state })
+}
+
+impl Running {
+    pub fn pool(&self) -> &PgPool {
+        self.engine.pool()
+    }
+
+    pub fn limits(&self) -> &Arc<KernelLimits> {
+        &self.limits
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The one line on standard output: whoever started us waits for it.
+    fn announce(&self) -> Result<()> {
+        use std::io::Write as _;
+        writeln!(std::io::stdout(), "slowburn listens on http://{}", self.address).context("say where we listen")
+    }
+
+    /// Ends every task, then the agent, then Postgres. Programs, pins and limits stay in the kernel:
+    /// counting goes on, and limits end by their lease.
+    pub async fn shutdown(self) -> Result<()> {
+        self.cancel.cancel();
+        self.tasks.wait().await;
+        self.agent.with(|agent| agent.shutdown()).await?;
+        self.engine.pool().close().await;
+        self.cluster_cancel.cancel();
+        if let Some(cluster) = self.cluster {
+            cluster.await?.stop().await.context("stop Postgres")?;
+        }
+        Ok(())
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            anyhow::anyhow!("{address} is in use by another program\nhint: choose another with `--listen`")
+        }
+        _ => anyhow::Error::new(error).context(format!("listen on {address}")),
+    })
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "localhost".to_owned())
+}

@@ -1,0 +1,82 @@
+//! Judgement: evaluate every objective once a slot; alert, run and notification are one transaction.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use chrono::{DateTime, Utc};
+use remediation::Playbook;
+use slo_engine::Engine;
+use sqlx::PgPool;
+use tokio::sync::{Notify, watch};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::telemetry;
+
+/// How often partitions, thinning and silent sources are looked after.
+const MAINTENANCE_EVERY: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub struct Judge {
+    pub engine: Engine,
+    pub pool: PgPool,
+    pub playbook: watch::Receiver<Arc<Playbook>>,
+    /// Wakes the worker; losing a wake-up costs it a second.
+    pub wake: Arc<Notify>,
+}
+
+impl Judge {
+    pub async fn run(self, every: Duration, cancel: CancellationToken) {
+        let mut tick = tokio::time::interval(every);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut maintain = tokio::time::interval(MAINTENANCE_EVERY);
+        maintain.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            let now = tokio::select! {
+                _ = tick.tick() => Utc::now(),
+                _ = maintain.tick() => {
+                    if let Err(error) = self.engine.maintain(Utc::now()).await {
+                        tracing::warn!(%error, "maintenance failed, the next one tries again");
+                    }
+                    continue;
+                }
+                () = cancel.cancelled() => return,
+            };
+            let span = tracing::info_span!("evaluate", otel.kind = "internal", window.end = %now.to_rfc3339());
+            if let Err(error) = self.step(now).instrument(span).await {
+                tracing::warn!(error = format!("{error:#}"), "could not evaluate, the next slot tries again");
+            }
+        }
+    }
+
+    async fn step(&self, now: DateTime<Utc>) -> Result<()> {
+        let evaluations = self.engine.evaluate(now).await.context("evaluate")?;
+        let playbook = Arc::clone(&self.playbook.borrow());
+        let mut transaction = self.pool.begin().await.context("begin")?;
+        let traceparent = telemetry::traceparent();
+        let transitions = self
+            .engine
+            .record(&mut transaction, &evaluations, traceparent.as_deref(), now)
+            .await
+            .context("record alerts")?;
+        let runs = remediation::enqueue(&mut transaction, &transitions, &playbook, now)
+            .await
+            .context("queue runs")?;
+        transaction.commit().await.context("commit")?;
+        for transition in &transitions {
+            tracing::info!(
+                alert.id = transition.alert_id.0,
+                objective.name = %transition.objective,
+                tier.name = %transition.tier,
+                alert.state = %transition.to,
+                "alert changed"
+            );
+        }
+        if !transitions.is_empty() || !runs.is_empty() {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+}

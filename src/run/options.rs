@@ -1,0 +1,128 @@
+//! What `slowburn run` may be told.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use cron::Schedule;
+use probes::limit::{Interface, Prefix};
+
+use crate::{schedule, state};
+
+const DEFAULT_CONFIG: &str = "/etc/slowburn";
+
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Definition files, or directories of them [default: /etc/slowburn when it exists]
+    #[arg(long, env = "SLOWBURN_CONFIG", value_name = "PATH", value_delimiter = ',')]
+    config: Vec<PathBuf>,
+    /// A Postgres of yours instead of the private one
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: Option<String>,
+    /// Where the private Postgres, the reports and the lock live [default: /var/lib/slowburn]
+    #[arg(long, env = "SLOWBURN_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Where the dashboard and the API listen
+    #[arg(long, env = "SLOWBURN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8420")]
+    listen: SocketAddr,
+    /// Further host names this server is called by (changing requests under other names are refused)
+    #[arg(long, env = "SLOWBURN_NAME", value_name = "HOST", value_delimiter = ',')]
+    name: Vec<String>,
+    /// Watch only this cgroup v2 directory and below [default: the root]
+    #[arg(long, env = "SLOWBURN_CGROUP", value_name = "DIR")]
+    cgroup: Option<PathBuf>,
+    /// Name of this slowburn's pins, when a host has several
+    #[arg(long, env = "SLOWBURN_INSTANCE", value_name = "NAME", default_value = "default")]
+    instance: String,
+    /// Length of a slot of the ledger, which is also how often objectives are judged (divides a minute)
+    #[arg(long, env = "SLOWBURN_SLOT", value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    slot: Duration,
+    /// Interfaces on which runbooks may limit traffic, `NAME` or `NETNS_PATH:NAME`
+    /// [default: those with a default route]
+    #[arg(long, env = "SLOWBURN_LIMIT_INTERFACE", value_name = "INTERFACE", value_delimiter = ',')]
+    limit_interface: Vec<String>,
+    /// Sources that are never limited, as prefixes
+    #[arg(long, env = "SLOWBURN_ALLOW", value_name = "PREFIX", value_delimiter = ',')]
+    allow: Vec<Prefix>,
+    /// When to write the budget report: `second minute hour day-of-month month day-of-week`, UTC
+    #[arg(long, env = "SLOWBURN_REPORT_SCHEDULE", value_name = "CRON", default_value = "0 0 9 * * Mon",
+          value_parser = schedule::parse)]
+    report_schedule: Schedule,
+}
+
+/// The same, checked, and what only the demo and tests say.
+#[derive(Debug)]
+pub struct Options {
+    pub config: Vec<PathBuf>,
+    pub database_url: Option<String>,
+    pub state_dir: PathBuf,
+    pub listen: SocketAddr,
+    pub names: Vec<String>,
+    pub cgroup: Option<PathBuf>,
+    pub instance: String,
+    pub slot: Duration,
+    pub limit_interfaces: Vec<Interface>,
+    pub allow: Vec<Prefix>,
+    pub report_schedule: Schedule,
+}
+
+impl TryFrom<RunArgs> for Options {
+    type Error = anyhow::Error;
+
+    fn try_from(args: RunArgs) -> Result<Options> {
+        let config = if args.config.is_empty() && Path::new(DEFAULT_CONFIG).exists() {
+            vec![PathBuf::from(DEFAULT_CONFIG)]
+        } else {
+            args.config
+        };
+        let limit_interfaces = if args.limit_interface.is_empty() {
+            with_default_route().context("look for interfaces with a default route")?
+        } else {
+            args.limit_interface.iter().map(|name| interface(name)).collect()
+        };
+        Ok(Options {
+            config,
+            database_url: args.database_url,
+            state_dir: args.state_dir.unwrap_or_else(state::default_directory),
+            listen: args.listen,
+            names: args.name,
+            cgroup: args.cgroup,
+            instance: args.instance,
+            slot: args.slot,
+            limit_interfaces,
+            allow: args.allow,
+            report_schedule: args.report_schedule,
+        })
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    slo_engine::duration::parse(text).map_err(|error| error.to_string())
+}
+
+/// `NAME`, or `NETNS_PATH:NAME` for one inside a network namespace.
+fn interface(text: &str) -> Interface {
+    match text.rsplit_once(':') {
+        Some((namespace, name)) => Interface::within(name, namespace),
+        None => Interface::here(text),
+    }
+}
+
+/// Names of the interfaces over which this host is reached from afar, from the kernel's routing table.
+fn with_default_route() -> std::io::Result<Vec<Interface>> {
+    // Columns: interface, destination, ...; a default route goes to 00000000.
+    let table = std::fs::read_to_string("/proc/net/route")?;
+    let mut names: Vec<&str> = table
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let mut columns = line.split_whitespace();
+            let name = columns.next()?;
+            (columns.next() == Some("00000000")).then_some(name)
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    Ok(names.into_iter().map(Interface::here).collect())
+}

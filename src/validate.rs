@@ -1,0 +1,51 @@
+//! `slowburn validate`: every mistake of a set of definition files, at once.
+
+use std::io::{Write as _, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::definitions;
+
+#[derive(Debug, clap::Args)]
+pub struct ValidateArgs {
+    /// Definition files, or directories of them
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// How to print what is found
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// Exit code 1 when something is wrong; warnings alone are 0.
+pub fn run(args: &ValidateArgs) -> Result<ExitCode> {
+    let mut out = stdout().lock();
+    let (found, code) = match definitions::read(&args.paths) {
+        Ok(set) => {
+            if args.format == Format::Text {
+                writeln!(
+                    out,
+                    "{} service(s), {} objective(s), {} runbook(s), {} notification target(s): no mistakes",
+                    set.definitions.services.len(),
+                    set.definitions.objectives.len(),
+                    set.playbook.runbooks.len(),
+                    set.playbook.targets.len(),
+                )?;
+            }
+            (set.warnings, ExitCode::SUCCESS)
+        }
+        Err(diagnostics) => (diagnostics, ExitCode::FAILURE),
+    };
+    match args.format {
+        Format::Text => write!(out, "{found}")?,
+        Format::Json => writeln!(out, "{}", found.to_json())?,
+    }
+    Ok(code)
+}
