@@ -179,9 +179,7 @@ pub(super) fn pinned(directory: &Path) -> Result<Vec<(PathBuf, Attachment)>, Lim
         let entry = entry.map_err(failed)?;
         if let Some(mut attachment) = Attachment::from_pin_name(&entry.file_name().to_string_lossy()) {
             if attachment.namespace == here {
-                attachment.interface = if_indextoname(attachment.index)
-                    .ok()
-                    .and_then(|name| name.into_string().ok());
+                attachment.interface = name_of(attachment.index);
             }
             found.push((entry.path(), attachment));
         }
@@ -284,16 +282,21 @@ fn foreign(interface: &Interface, index: u32) -> LimitError {
 }
 
 fn resolve(interface: &Interface) -> Result<(u32, String), LimitError> {
-    let unknown = |_| LimitError::UnknownInterface {
-        interface: interface.clone(),
+    let found = match &interface.name {
+        InterfaceName::Name(name) => if_nametoindex(name.as_str())
+            .ok()
+            .map(|index| (index, name.clone())),
+        InterfaceName::Index(index) => name_of(*index).map(|name| (*index, name)),
     };
-    match &interface.name {
-        InterfaceName::Name(name) => Ok((if_nametoindex(name.as_str()).map_err(unknown)?, name.clone())),
-        InterfaceName::Index(index) => {
-            let name = if_indextoname(*index).map_err(unknown)?;
-            Ok((*index, name.to_string_lossy().into_owned()))
-        }
-    }
+    found.ok_or_else(|| LimitError::UnknownInterface {
+        interface: interface.clone(),
+    })
+}
+
+/// nix answers an unknown index with an empty name.
+fn name_of(index: u32) -> Option<String> {
+    let name = if_indextoname(index).ok()?.into_string().ok()?;
+    (!name.is_empty()).then_some(name)
 }
 
 fn namespace_inode() -> io::Result<u64> {

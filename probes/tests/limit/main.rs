@@ -1,0 +1,35 @@
+//! The XDP limiter on the real kernel: `program` runs it packet by packet without a network,
+//! `traffic` counts what a host receives, `pins` is about processes that come and go.
+
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+#![expect(clippy::print_stderr, reason = "measured figures, and why a test was skipped")]
+
+mod frame;
+mod pins;
+mod program;
+mod traffic;
+mod veth;
+
+use chrono::{TimeDelta, Utc};
+use probes::limit::Rule;
+
+/// Tests of the kernel need root. They say so when they are skipped.
+fn is_root() -> bool {
+    if nix::unistd::geteuid().is_root() {
+        return true;
+    }
+    eprintln!("skipped: needs root (CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN)");
+    false
+}
+
+fn rule(id: u32, port: u16, source: Option<&str>, rate_per_second: u32, burst: u32) -> Rule {
+    let source = source.map(|text| text.parse().unwrap());
+    Rule {
+        id,
+        port,
+        source,
+        rate_per_second,
+        burst,
+        expires_at: Utc::now() + TimeDelta::seconds(60),
+    }
+}

@@ -1,0 +1,426 @@
+//! Processes that come, go and meet: all that is between them are pins.
+
+use std::{
+    env,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use aya::programs::{Xdp, XdpMode};
+use probes::{
+    bpffs::{self, BpffsError, DEFAULT_ROOT},
+    limit::{
+        self, AllowList, Config, Existing, Interface, InterfaceName, LimitError, Limiter, Mode, RuleTable,
+        testing::peers,
+    },
+};
+
+use crate::{
+    is_root, rule,
+    veth::{Network, pause, wait_for},
+};
+
+const ROLE: &str = "SLOWBURN_TEST_CHILD";
+const INSTANCE: &str = "SLOWBURN_TEST_INSTANCE";
+const NAMESPACE: &str = "SLOWBURN_TEST_NAMESPACE";
+const LEASE: Duration = Duration::from_secs(1);
+
+fn root() -> &'static Path {
+    Path::new(DEFAULT_ROOT)
+}
+
+/// Starts this test binary again, as a process of its own.
+fn child(role: &str, network: &Network) -> Child {
+    Command::new(env::current_exe().unwrap())
+        .args(["--exact", "pins::the_other_process", "--nocapture"])
+        .env(ROLE, role)
+        .env(INSTANCE, network.instance())
+        .env(NAMESPACE, network.host_path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Not a test: what the children of the tests below do.
+#[test]
+fn the_other_process() {
+    let Ok(role) = env::var(ROLE) else { return };
+    let instance = env::var(INSTANCE).unwrap();
+    match role.as_str() {
+        "daemon" => {
+            let limiter = Limiter::load(Config {
+                bpffs: root().into(),
+                instance,
+                interfaces: vec![Interface::within(
+                    "host",
+                    PathBuf::from(env::var(NAMESPACE).unwrap()),
+                )],
+                allowed: AllowList::default(),
+                existing: Existing::Adopt,
+            })
+            .unwrap();
+            limiter.apply(&rule(7, 8080, Some("10.9.0.1"), 1, 1)).unwrap();
+            limiter.renew_lease(LEASE).unwrap();
+            tell_ready();
+            loop {
+                limiter.renew_lease(LEASE).unwrap();
+                pause(Duration::from_millis(100));
+            }
+        }
+        "operator" => {
+            let mut table = RuleTable::open(root(), &instance).unwrap();
+            let rules = table.list().unwrap();
+            assert_eq!(rules.len(), 1);
+            assert_eq!((rules[0].rule.id, rules[0].rule.port), (7, 8080));
+            assert!(rules[0].dropped >= 98);
+            assert_ne!(table.owner().unwrap(), std::process::id());
+            assert_eq!(
+                limit::attachments(root(), &instance).unwrap()[0].mode,
+                Mode::Native
+            );
+            assert_eq!(table.panic_clear().unwrap().len(), 1);
+        }
+        role => panic!("no such role: {role}"),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the parent reads it")]
+fn tell_ready() {
+    println!("ready");
+}
+
+fn ready_daemon(network: &Network) -> Child {
+    let mut daemon = child("daemon", network);
+    let lines = BufReader::new(daemon.stdout.take().unwrap()).lines();
+    assert!(
+        lines.map(Result::unwrap).any(|line| line.ends_with("ready")),
+        "the daemon ended"
+    );
+    daemon
+}
+
+/// Until twenty packets in a row arrive. The time is from the call to the first of them.
+fn freed_after(network: &Network) -> Duration {
+    let receiver = network.receiver("10.9.0.2:8080");
+    let sender = network.sender("10.9.0.1", 8080);
+    let start = Instant::now();
+    let (mut arrived, mut first) = (0, Duration::ZERO);
+    let freed = wait_for(|| {
+        sender.send(b"request").unwrap();
+        pause(Duration::from_millis(1));
+        if receiver.take() == 0 {
+            arrived = 0;
+        } else {
+            if arrived == 0 {
+                first = start.elapsed();
+            }
+            arrived += 1;
+        }
+        arrived == 20
+    });
+    assert!(freed, "still limited");
+    first
+}
+
+#[test]
+fn a_daemon_that_dies_frees_everybody_within_its_lease() {
+    if !is_root() {
+        return;
+    }
+    let network = Network::new();
+    let mut daemon = ready_daemon(&network);
+    let receiver = network.receiver("10.9.0.2:8080");
+    let sender = network.sender("10.9.0.1", 8080);
+    for _ in 0..100 {
+        sender.send(b"request").unwrap();
+    }
+    let table = RuleTable::open(root(), network.instance()).unwrap();
+    assert!(wait_for(|| {
+        let live = &table.list().unwrap()[0];
+        live.passed + live.dropped == 100
+    }));
+    assert!(receiver.take() <= 2);
+    drop(receiver);
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    let freed = freed_after(&network);
+    eprintln!("killed with a lease of {LEASE:?}: free after {freed:?}");
+    assert!(freed <= LEASE + Duration::from_millis(300), "{freed:?}");
+    assert_eq!(table.lease().unwrap(), Duration::ZERO);
+    assert!(network.link().contains("prog/xdp"), "the pins keep the program");
+    // The next daemon adopts the rule, and enforces it from its first renewal on.
+    let limiter = Limiter::load(Config {
+        existing: Existing::Adopt,
+        ..network.config()
+    })
+    .unwrap();
+    let dropped = limiter.list().unwrap()[0].dropped;
+    assert!(dropped >= 98);
+    let receiver = network.receiver("10.9.0.2:8080");
+    for _ in 0..10 {
+        sender.send(b"request").unwrap();
+    }
+    receiver.expect(10);
+    limiter.renew_lease(LEASE).unwrap();
+    for _ in 0..10 {
+        sender.send(b"request").unwrap();
+    }
+    assert!(wait_for(|| limiter.list().unwrap()[0].dropped >= dropped + 8));
+}
+
+#[test]
+fn a_limiter_that_is_dropped_frees_everybody_too() {
+    if !is_root() {
+        return;
+    }
+    let network = Network::new();
+    let limiter = network.limiter();
+    limiter.apply(&rule(7, 8080, Some("10.9.0.1"), 1, 1)).unwrap();
+    limiter.renew_lease(LEASE).unwrap();
+    drop(limiter);
+    assert!(freed_after(&network) <= LEASE + Duration::from_millis(300));
+}
+
+#[test]
+fn another_process_lists_and_clears_through_the_pins() {
+    if !is_root() {
+        return;
+    }
+    let network = Network::new();
+    let limiter = network.limiter();
+    let receiver = network.receiver("10.9.0.2:8080");
+    let sender = network.sender("10.9.0.1", 8080);
+    limiter.apply(&rule(7, 8080, Some("10.9.0.1"), 1, 1)).unwrap();
+    for _ in 0..100 {
+        sender.send(b"request").unwrap();
+    }
+    assert!(wait_for(|| limiter.list().unwrap()[0].dropped >= 98));
+    let mut operator = child("operator", &network);
+    assert!(operator.wait().unwrap().success());
+    receiver.take();
+    for _ in 0..100 {
+        sender.send(b"request").unwrap();
+    }
+    receiver.expect(100);
+    assert!(limiter.list().unwrap().is_empty());
+    let refused = limiter.apply(&rule(8, 8080, None, 1, 1)).unwrap_err();
+    assert!(matches!(refused, LimitError::Panicked), "{refused}");
+    // A panic outlives the daemon: only an operator ends it.
+    drop(limiter);
+    let limiter = network.limiter();
+    assert!(limiter.is_panicked().unwrap());
+    limiter.resume().unwrap();
+    limiter.apply(&rule(8, 8080, None, 1, 1)).unwrap();
+}
+
+#[test]
+fn a_restart_adopts_the_rules_or_drops_them() {
+    if !is_root() {
+        return;
+    }
+    let network = Network::new();
+    let limiter = network.limiter();
+    limiter.apply(&rule(7, 8080, Some("10.9.0.1"), 10, 5)).unwrap();
+    limiter.apply(&rule(8, 8080, None, 20, 5)).unwrap();
+    let before = limiter.list().unwrap();
+    let second = Limiter::load(network.config()).unwrap_err();
+    assert!(
+        matches!(second, LimitError::Bpffs(BpffsError::InUse { .. })),
+        "{second}"
+    );
+    drop(limiter);
+    let limiter = Limiter::load(Config {
+        existing: Existing::Adopt,
+        ..network.config()
+    })
+    .unwrap();
+    let after = limiter.list().unwrap();
+    assert_eq!(after.len(), 2);
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(
+            (before.rule.id, before.rule.source),
+            (after.rule.id, after.rule.source)
+        );
+        let drift = (before.rule.expires_at - after.rule.expires_at).abs();
+        assert!(drift < chrono::TimeDelta::milliseconds(50), "{drift}");
+    }
+    drop(limiter);
+    let limiter = Limiter::load(network.config()).unwrap();
+    assert!(limiter.list().unwrap().is_empty());
+    assert_eq!(limiter.attachments().len(), 1);
+    assert_eq!(limiter.attachments()[0].interface.as_deref(), Some("host"));
+}
+
+#[test]
+fn a_foreign_program_is_named_and_left_alone() {
+    if !is_root() {
+        return;
+    }
+    for mode in [XdpMode::Driver, XdpMode::Skb] {
+        let network = Network::new();
+        let mut peers = peers().unwrap();
+        let foreign: &mut Xdp = peers.program_mut("bare_pass").unwrap().try_into().unwrap();
+        network.on_host(|| foreign.attach("host", mode)).unwrap();
+        let before = network.link();
+        let error = Limiter::load(network.config()).unwrap_err();
+        let id = foreign.info().unwrap().id();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "`host` in `{}` already runs the XDP program `bare_pass` (id {id}), which is not this \
+                 limiter's; it was left alone",
+                network.host_path().display()
+            )
+        );
+        assert_eq!(network.link(), before);
+        assert!(before.contains(&format!("id {id}")), "{before}");
+    }
+}
+
+#[test]
+fn an_interface_that_cannot_be_had_is_an_error_that_leaves_nothing_behind() {
+    if !is_root() {
+        return;
+    }
+    let network = Network::new();
+    let nowhere = Interface::within("host", "/run/netns/there-is-no-such-place");
+    for (interface, message) in [
+        (
+            Interface::within("eth9", network.host_path()),
+            format!(
+                "there is no interface `eth9` in `{}`",
+                network.host_path().display()
+            ),
+        ),
+        (
+            Interface {
+                name: InterfaceName::Index(999),
+                ..network.interface()
+            },
+            format!(
+                "there is no interface number 999 in `{}`",
+                network.host_path().display()
+            ),
+        ),
+        (
+            nowhere,
+            "cannot enter the network namespace `/run/netns/there-is-no-such-place`".to_owned(),
+        ),
+    ] {
+        let config = Config {
+            interfaces: vec![network.interface(), interface],
+            ..network.config()
+        };
+        assert_eq!(Limiter::load(config).unwrap_err().to_string(), message);
+        assert!(!network.link().contains("xdp"), "{}", network.link());
+    }
+}
+
+#[test]
+fn where_the_driver_cannot_the_stack_does() {
+    if !is_root() {
+        return;
+    }
+    let network = Network::new();
+    let config = Config {
+        interfaces: vec![Interface::within("lo", network.host_path())],
+        ..network.config()
+    };
+    let limiter = Limiter::load(config).unwrap();
+    limiter.renew_lease(Duration::from_secs(10)).unwrap();
+    assert_eq!(limiter.attachments()[0].mode, Mode::Generic);
+    limiter.apply(&rule(1, 8080, Some("127.0.0.1"), 1, 10)).unwrap();
+    let receiver = network.receiver("127.0.0.1:8080");
+    network.on_host(|| {
+        let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..100 {
+            sender.send_to(b"request", "127.0.0.1:8080").unwrap();
+        }
+    });
+    assert!(wait_for(|| {
+        let live = &limiter.list().unwrap()[0];
+        live.passed + live.dropped == 100
+    }));
+    let passed = limiter.list().unwrap()[0].passed;
+    assert!((10..15).contains(&passed), "{passed}");
+    receiver.expect(passed);
+}
+
+#[test]
+fn a_new_device_under_an_old_name_gets_the_program() {
+    if !is_root() {
+        return;
+    }
+    let network = Network::new();
+    drop(network.limiter());
+    network.replace_link();
+    assert!(!network.link().contains("xdp"));
+    let limiter = network.limiter();
+    assert!(network.link().contains("prog/xdp"));
+    // Started for other interfaces, it leaves those it no longer has.
+    drop(limiter);
+    let limiter = Limiter::load(Config {
+        interfaces: Vec::new(),
+        ..network.config()
+    })
+    .unwrap();
+    assert!(limiter.attachments().is_empty());
+    assert!(!network.link().contains("xdp"), "{}", network.link());
+}
+
+#[test]
+fn unloading_takes_everything_away_even_under_a_running_daemon() {
+    if !is_root() {
+        return;
+    }
+    let network = Network::new();
+    let limiter = network.limiter();
+    limiter.apply(&rule(1, 8080, None, 1, 1)).unwrap();
+    assert!(limit::unload(root(), network.instance()).unwrap());
+    assert!(!network.link().contains("xdp"));
+    let directory = bpffs::instance_path(root(), network.instance()).unwrap();
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+    assert!(!limit::unload(root(), network.instance()).unwrap());
+    let error = RuleTable::open(root(), network.instance()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "no limiter of this version is loaded under `{}`",
+            directory.display()
+        )
+    );
+}
+
+#[test]
+fn another_layout_is_panicked_taken_over_and_removed() {
+    if !is_root() {
+        return;
+    }
+    let network = Network::new();
+    drop(network.limiter());
+    // As if an older version had left its pins.
+    let instance = bpffs::instance_path(root(), network.instance()).unwrap();
+    let ours = || -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&instance)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let is_ours = |path: &PathBuf| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("limit-"))
+        };
+        entries.filter(is_ours).collect()
+    };
+    let [directory] = ours().try_into().unwrap();
+    let older = directory.with_file_name("limit-0123456789abcdef");
+    std::fs::rename(&directory, &older).unwrap();
+    assert!(limit::panic_clear(root(), network.instance()).unwrap());
+    let before = network.link();
+    let limiter = network.limiter();
+    assert_ne!(network.link(), before, "the link holds the new program");
+    assert!(network.link().contains("prog/xdp"));
+    assert_eq!(ours(), [directory]);
+    assert!(!limiter.is_panicked().unwrap());
+    assert!(!older.exists());
+}
