@@ -10,8 +10,8 @@ const SOURCE = "5e2f0c1b9a7d4c66:b1f6d9a2-4c1e:3";
 /** Share of bad requests of an objective at a time. */
 function badShare(name, t) {
   if (name === "checkout-availability") {
-    if (t > began && t < began + 2 * MIN) return 0.062 * Math.min(1, (t - began) / 30);
-    if (t >= began + 2 * MIN) return 0.062 * Math.exp(-(t - began - 2 * MIN) / 25) + 0.0002;
+    if (t > began && t < began + 2 * MIN) return 0.52 * Math.min(1, (t - began) / 30);
+    if (t >= began + 2 * MIN) return 0.52 * Math.exp(-(t - began - 2 * MIN) / 25) + 0.0002;
     const old = began - 9 * DAY;
     return t > old && t < old + 40 * MIN ? 0.03 : 0.0001 + 0.0002 * noise(Math.floor(t / 600));
   }
@@ -179,7 +179,7 @@ const STORY = [
   [-9 * DAY + 45 * MIN, "alert_resolved", SLO, "page-1h is over after 45 min"],
   [-40, "definition_changed", "stock-latency", "objective `stock-latency` is kept from now on"],
   [20, "alert_pending", SLO, "page-1h is pending: 18.2 times too fast over 5 min"],
-  [31, "alert_firing", SLO, "`checkout-availability` burns 43.1 times too fast over 5 min and 15.6 over 1 h (page-1h)"],
+  [31, "alert_firing", SLO, "`checkout-availability` burns 231 times too fast over 5 min and 15.6 over 1 h (page-1h)"],
   [31, "run_queued", SLO, "run 12 of `shed-the-flood` is queued"],
   [31.1, "run_started", SLO, "run 12 of `shed-the-flood` starts"],
   [31.3, "limit_applied", SLO, "run 12 limited 10.77.0.66/32 to 50/s"],
@@ -223,7 +223,7 @@ export function answer(path, query, scene) {
   if (path === "/runs") return items(empty || calm ? [] : runs(now));
   if (parts[0] === "runs") return runDetail(Number(parts[1]), now);
   if (path === "/limits") return items(empty || calm ? [] : limits(now));
-  if (path === "/runbooks") return items([{ name: "shed-the-flood", description: "One source takes most of the requests: hold it back, tell a person, see whether it helped.", mode: "active", when: ["a page tier of a checkout objective fires"], guards: ["at most 3 runs an hour", "30 min of rest after a run"], verify: "within 2 min, every 5 s, on the same SLI", steps: [{ kind: "page", summary: "on-call and #shop-alerts" }, { kind: "xdp_limit", summary: "the heaviest source, 50/s, for 13 min at most" } }]);
+  if (path === "/runbooks") return items([{ name: "shed-the-flood", description: "One source takes most of the requests: hold it back, tell a person, see whether it helped.", mode: "active", when: ["a page tier of a checkout objective fires"], guards: ["at most 3 runs an hour", "30 min of rest after a run"], verify: "within 2 min, every 5 s, on the same SLI", steps: [{ kind: "page", summary: "on-call and #shop-alerts" }, { kind: "xdp_limit", summary: "the heaviest source, 50/s, for 13 min at most" }] }]);
   if (path === "/events") return items(empty ? [] : events(now).reverse().filter((e) => !query.get("subject") || e.subject === query.get("subject")));
   return null;
 }

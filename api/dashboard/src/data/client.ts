@@ -65,12 +65,12 @@ async function ask<T>(method: string, path: string, body?: string, stop?: AbortS
     if (timeout.aborted) {
       throw new ApiError("timeout", "slowburn did not answer within 10 s", "it may be busy; this page asks again by itself");
     }
-    throw new ApiError("unreachable", "slowburn cannot be reached", "is `slowburn run` or `slowburn serve` still running? This page asks again by itself");
+    throw new ApiError("unreachable", "slowburn cannot be reached", "check that `slowburn run` or `slowburn serve` is still running; this page asks again by itself");
   }
   const value = parse(text);
   if (!response.ok) throw toError(response.status, value);
   if (value === undefined && text !== "") {
-    throw new ApiError("not_json", `the answer to ${path} was not JSON`, "is something else answering at this address?", response.status);
+    throw new ApiError("not_json", `the answer to ${path} was not JSON`, "something else may be answering at this address", response.status);
   }
   return value as T;
 }

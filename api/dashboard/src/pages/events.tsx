@@ -36,7 +36,7 @@ export function EventsPage() {
       <Trouble of={found} what="events" />
       {!found.data && !found.error && <Loading lines={8} />}
       {found.data && items.length === 0 && <Empty title={subject ? `Nothing happened to ${subject}` : "Nothing happened yet"} />}
-      <ol className="feed wide">{items.map((event) => <EventRow key={event.id} event={event} />)}</ol>
+      <ol className="feed wide">{items.map((event) => <EventRow key={event.id} event={event} about={subject} />)}</ol>
     </Page>
   );
 }

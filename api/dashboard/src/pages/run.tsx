@@ -41,7 +41,7 @@ export function RunPage({ id }: { id: number }) {
       {run.mode === "shadow" && <p className="banner"><span className="badge">shadow</span> This run says what it would do, and does nothing.</p>}
       <dl className="tiles dense">
         <Tile label="State" value={<State state={run.state} />}>{run.reason ? <Said text={run.reason} /> : null}</Tile>
-        <Tile label="Verdict" value={run.verdict ? <State state={run.verdict} /> : format.UNKNOWN}>{run.verdict ? "on the same SLI that alerted" : "not verified yet"}</Tile>
+        <Tile label="Verdict" value={run.verdict ? <State state={run.verdict} /> : format.UNKNOWN}>{run.verdict ? "on the same SLI that alerted" : over ? "never verified" : "not verified yet"}</Tile>
         <Tile label="Started" value={<Clock at={run.started_at} />}>{run.acted_at ? <>acted after <Took from={run.started_at} to={run.acted_at} /></> : <Ago at={run.started_at} />}</Tile>
         <Tile label={over ? "Took" : "Running for"} value={<Took from={run.started_at} to={run.finished_at} />}>
           {!over && run.deadline_at ? <>ends by itself in <Countdown until={run.deadline_at} /></> : run.finished_at ? <>until <Clock at={run.finished_at} /></> : null}

@@ -95,7 +95,7 @@ function useBurnHistory(slos: SloSummary[]): Map<string, (number | null)[] | "fa
         if (document.hidden || stop.signal.aborted) break;
         const span = sparkSpan(slo);
         const step = stepFor(span, 10, 90);
-        const to = Math.floor(serverNow() / 1000 / step) * step;
+        const to = Math.floor(serverNow() / 10_000) * 10;
         const query = `from=${iso(to - span)}&to=${iso(to)}&step=${step}s`;
         const found = await get<SloSeries>(`/slos/${encodeURIComponent(slo.name)}/series?${query}`, stop.signal).then(
           (series) => measured(series.burn_rate, series.coverage),

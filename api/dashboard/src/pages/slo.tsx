@@ -113,7 +113,9 @@ function useSeries(path: string, span: number, least: number) {
   return useResource<SloSeries>(`${path}/series#${span}`, {
     everyMs: Math.min(30_000, Math.max(2_000, step * 1000)),
     url: () => {
-      const to = Math.floor(serverNow() / 1000 / step) * step;
+      // Steps end now, not at the last full one: an hour's step must not hide the last half hour.
+      const fine = Math.min(step, 60);
+      const to = Math.floor(serverNow() / 1000 / fine) * fine;
       return `${path}/series?from=${iso(to - span)}&to=${iso(to)}&step=${step}s`;
     },
   });
@@ -126,12 +128,14 @@ function BudgetChart({ slo, series, view }: { slo: SloDetail; series: SloSeries;
     // Measuring began lately: an axis full of nothing would hide what there is.
     const from = late ? Math.max(0, first - Math.ceil((series.at.length - first) * 0.04)) : 0;
     const cut = <T,>(column: T[]) => column.slice(from);
-    // The step under way is added, so that the line ends where the tile says.
-    const at = [...cut(series.at), (series.at.at(-1) ?? 0) + series.step_seconds];
-    const now = slo.budget_remaining ?? null;
-    const down = burnDown(at, [...cut(series.bad), null], [...cut(series.coverage), 0], slo.budget_total_events);
-    down.left[at.length - 1] = now;
-    return { at, down, left: [...measured(cut(series.budget_remaining), cut(series.coverage)), now], gaps: gaps(cut(series.at), cut(series.coverage), series.step_seconds), began: late && first >= 0 ? series.at[first]! : null };
+    const at = cut(series.at);
+    const down = burnDown(at, cut(series.bad), cut(series.coverage), slo.budget_total_events);
+    const left = measured(cut(series.budget_remaining), cut(series.coverage));
+    // The lines end where the tile says: what was counted since the answer was made is in it too.
+    for (const line of [down.left, left]) {
+      if (line.at(-1) != null && slo.budget_remaining != null) line[line.length - 1] = slo.budget_remaining;
+    }
+    return { at, down, left, gaps: gaps(at, cut(series.coverage), series.step_seconds), began: late && first >= 0 ? series.at[first]! : null };
   }, [series, slo.budget_total_events, slo.budget_remaining]);
   if (slo.good + slo.bad === 0) return <NothingMeasured slo={slo} />;
   const began = drawn.began === null ? null : <>Measuring began <Ago at={iso(drawn.began)} />; before that, nothing is known. </>;
@@ -265,7 +269,7 @@ function History({ slo }: { slo: SloDetail }) {
       <Section id="events" title="Events" aside={<Link href={to.events(slo.name)}>all</Link>}>
         <Trouble of={events} what="events" />
         {events.data?.items.length === 0 && <p className="note">None on record.</p>}
-        <ol className="feed">{events.data?.items.map((event) => <EventRow key={event.id} event={event} />)}</ol>
+        <ol className="feed">{events.data?.items.slice(0, 14).map((event) => <EventRow key={event.id} event={event} about={slo.name} />)}</ol>
       </Section>
     </div>
   );

@@ -2,8 +2,10 @@
 
 import { type ReactNode, useEffect, useRef, useState } from "react";
 import { ApiError } from "../data/client";
+import { connection } from "../data/live";
 import { useNow } from "../data/now";
 import type { Resource } from "../data/resource";
+import { useStore } from "../data/store";
 import * as format from "../format";
 
 export function Page({ title, kicker, aside, children }: { title: ReactNode; kicker?: ReactNode; aside?: ReactNode; children: ReactNode }) {
@@ -72,9 +74,14 @@ export function Countdown({ until, done = "over" }: { until: string; done?: stri
 /** A failed request, said where its data would be. With old data on the page: how old. */
 export function Trouble({ of, what }: { of: Pick<Resource<unknown>, "error" | "loadedAt" | "data" | "reload">; what: string }) {
   useNow();
+  const { state } = useStore(connection);
   const { error } = of;
   if (!error) return null;
   const age = of.loadedAt === null ? null : (Date.now() - of.loadedAt) / 1000;
+  // The bar at the top says it already; here only how old this part is.
+  if (age !== null && state === "broken" && error instanceof ApiError && error.code === "unreachable") {
+    return <p className="stale">{capital(what)} as of {format.ago(age)}</p>;
+  }
   return (
     <div className="trouble" role="alert">
       <p>
@@ -82,7 +89,7 @@ export function Trouble({ of, what }: { of: Pick<Resource<unknown>, "error" | "l
         <Said text={error.message} />
         {error instanceof ApiError && error.status > 0 && <span className="note"> ({error.code})</span>}
       </p>
-      {error instanceof ApiError && error.hint && <p className="hint"><Said text={error.hint} /></p>}
+      {error instanceof ApiError && error.hint && <p className="hint"><Said text={capital(error.hint)} />.</p>}
       {age !== null && <p className="hint">What you see is from {format.ago(age)}.</p>}
       <button type="button" className="button small" onClick={of.reload}>
         Ask again

@@ -52,15 +52,19 @@ function PassDrop({ passed, dropped }: { passed: number; dropped: number }) {
   );
 }
 
-export function EventRow({ event, compact }: { event: EventView; compact?: boolean }) {
-  const tone = eventWord(event.kind);
+/** `compact` says only what the message does not; `about` is the subject of the page it is on. */
+export function EventRow({ event, compact, about }: { event: EventView; compact?: boolean; about?: string }) {
+  const word = eventWord(event.kind);
+  const subject = event.subject !== about && !(compact && event.message.includes(event.subject));
   return (
     <li className="event">
-      <Glyph word={tone} />
+      <span title={word.text}><Glyph word={word} /></span>
       <div className="event-body">
         <span className="event-message"><Said text={event.message} /></span>
         <span className="note event-meta">
-          <Link href={to.events(event.subject)}>{event.subject}</Link> · {tone.text}
+          {subject && <Link href={to.events(event.subject)}>{event.subject}</Link>}
+          {subject && !compact && " · "}
+          {compact ? <span className="sr-only">{word.text}</span> : word.text}
         </span>
       </div>
       <span className="event-at note">{compact ? <Ago at={event.at} /> : <Clock at={event.at} />}</span>
@@ -121,7 +125,7 @@ export function Reason({ run }: { run: { reason?: string | null } }) {
 }
 
 export function RunVerdict({ run }: { run: { verdict?: string | null; state: string } }) {
-  return run.verdict ? <State state={run.verdict} /> : <span className="note">not yet</span>;
+  return run.verdict ? <State state={run.verdict} /> : <span className="note">{isOver(run) ? "none" : "not yet"}</span>;
 }
 
 export function Took({ from, to: end }: { from: string | null | undefined; to: string | null | undefined }) {
