@@ -53,7 +53,13 @@ pub(super) fn refused(error: &(dyn Error + 'static)) -> LimitError {
 /// For tests and benches: the limiter without pins, and the programs to put beside it.
 #[doc(hidden)]
 pub mod testing {
-    use aya::{Ebpf, maps::MapData};
+    use std::time::Duration;
+
+    use aya::{
+        Ebpf,
+        maps::{Array, MapData, ProgramArray},
+        programs::{TestRun as _, TestRunOptions, Xdp},
+    };
 
     use super::{
         super::{AllowList, LimitError, Rule, RuleTable, layout},
@@ -109,20 +115,74 @@ pub mod testing {
             )
         }
 
-        pub fn program(&mut self) -> Result<&mut aya::programs::Xdp, LimitError> {
+        pub fn program(&mut self) -> Result<&mut Xdp, LimitError> {
             program(&mut self.object, PROGRAM)
         }
     }
 
-    /// `bare_pass`, `bare_drop` and `parse_only`, loaded.
-    pub fn peers() -> Result<Ebpf, LimitError> {
-        let mut object = Ebpf::load(PEERS).map_err(|error| refused(&error))?;
-        for name in ["bare_pass", "bare_drop", "parse_only"] {
-            program(&mut object, name)?
-                .load()
-                .map_err(|error| refused(&error))?;
+    /// The programs of `limit_peer`, loaded.
+    #[derive(Debug)]
+    pub struct Peers {
+        pub object: Ebpf,
+    }
+
+    impl Peers {
+        pub fn load() -> Result<Self, LimitError> {
+            let mut object = Ebpf::load(PEERS).map_err(|error| refused(&error))?;
+            for name in [
+                "bare_pass",
+                "bare_drop",
+                "parse_only",
+                "next_pass",
+                "random_source",
+            ] {
+                program(&mut object, name)?
+                    .load()
+                    .map_err(|error| refused(&error))?;
+            }
+            Ok(Self { object })
         }
-        Ok(object)
+
+        pub fn program(&mut self, name: &str) -> Result<&mut Xdp, LimitError> {
+            program(&mut self.object, name)
+        }
+
+        /// Makes `random_source` draw these bits and go on to a program; `None`: to `next_pass`.
+        pub fn lead(&mut self, mask: u32, next: Option<&Xdp>) -> Result<(), LimitError> {
+            let fd = match next {
+                Some(next) => next.fd(),
+                None => program(&mut self.object, "next_pass")?.fd(),
+            };
+            let fd = fd.map_err(|error| refused(&error))?;
+            let fd = fd.try_clone().map_err(|error| refused(&error))?;
+            let mut masks: Array<_, u32> = self
+                .map("SOURCE_MASK")?
+                .try_into()
+                .map_err(LimitError::map("open", "SOURCE_MASK"))?;
+            masks
+                .set(0, mask, 0)
+                .map_err(LimitError::map("write", "SOURCE_MASK"))?;
+            let mut nexts: ProgramArray<_> = self
+                .map("NEXT")?
+                .try_into()
+                .map_err(LimitError::map("open", "NEXT"))?;
+            nexts.set(0, &fd, 0).map_err(LimitError::map("write", "NEXT"))
+        }
+
+        fn map(&mut self, name: &str) -> Result<&mut aya::maps::Map, LimitError> {
+            self.object.map_mut(name).ok_or_else(|| LimitError::Load {
+                reason: format!("the object has no map `{name}`"),
+            })
+        }
+    }
+
+    /// Runs a program over one frame: the mean time of a run, and the last verdict.
+    pub fn run(program: &Xdp, frame: &[u8], repeat: u32) -> Result<(Duration, u32), LimitError> {
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(frame);
+        options.repeat = repeat;
+        let result = program.test_run(options).map_err(|error| refused(&error))?;
+        Ok((result.duration, result.return_value))
     }
 
     pub fn declared_layout() -> &'static [MapLayout] {

@@ -8,12 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::programs::{Xdp, XdpMode};
+use aya::programs::XdpMode;
 use probes::{
     bpffs::{self, BpffsError, DEFAULT_ROOT},
     limit::{
         self, AllowList, Config, Existing, Interface, InterfaceName, LimitError, Limiter, Mode, RuleTable,
-        testing::peers,
+        testing::Peers,
     },
 };
 
@@ -260,8 +260,8 @@ fn a_foreign_program_is_named_and_left_alone() {
     }
     for mode in [XdpMode::Driver, XdpMode::Skb] {
         let network = Network::new();
-        let mut peers = peers().unwrap();
-        let foreign: &mut Xdp = peers.program_mut("bare_pass").unwrap().try_into().unwrap();
+        let mut peers = Peers::load().unwrap();
+        let foreign = peers.program("bare_pass").unwrap();
         network.on_host(|| foreign.attach("host", mode)).unwrap();
         let before = network.link();
         let error = Limiter::load(network.config()).unwrap_err();

@@ -8,13 +8,13 @@ use std::{
 use aya::{
     Pod,
     maps::{Array, Map, MapData},
-    programs::{TestRun as _, TestRunOptions, Xdp},
+    programs::Xdp,
 };
 use probes::{
     bpffs,
     limit::{
         AllowList, LimitError, Rule,
-        testing::{Unpinned, declared_layout, peers},
+        testing::{self, Peers, Unpinned, declared_layout},
     },
 };
 use probes_ebpf::{
@@ -32,9 +32,7 @@ const PASS: u32 = 2;
 const DROP: u32 = 1;
 
 fn run(program: &Xdp, frame: &[u8]) -> u32 {
-    let mut options = TestRunOptions::new();
-    options.data_in = Some(frame);
-    program.test_run(options).unwrap().return_value
+    testing::run(program, frame, 1).unwrap().1
 }
 
 struct Fixture {
@@ -287,12 +285,7 @@ fn a_rule_can_be_changed_and_released() {
     // Applying a rule again does not refill its bucket.
     limiter.apply(&rule).unwrap();
     assert_passed(&mut limiter, &frame, 0);
-    let error = limiter
-        .apply(&Rule {
-            id: 2,
-            ..rule
-        })
-        .unwrap_err();
+    let error = limiter.apply(&Rule { id: 2, ..rule }).unwrap_err();
     assert!(
         matches!(
             error,
@@ -304,12 +297,7 @@ fn a_rule_can_be_changed_and_released() {
         ),
         "{error}"
     );
-    limiter
-        .apply(&Rule {
-            burst: 50,
-            ..rule
-        })
-        .unwrap();
+    limiter.apply(&Rule { burst: 50, ..rule }).unwrap();
     assert_passed(&mut limiter, &frame, 45);
     limiter.apply(&Rule { port: 8081, ..rule }).unwrap();
     assert_passed(&mut limiter, &frame, 100);
@@ -423,7 +411,7 @@ fn a_table_that_is_full_says_so() {
 
 /// The parser in the kernel, and the same source compiled for the host.
 struct Parsers {
-    peers: aya::Ebpf,
+    peers: Peers,
 }
 
 #[derive(Clone, Copy)]
@@ -436,14 +424,20 @@ unsafe impl Pod for Words {}
 impl Parsers {
     fn load() -> Self {
         Self {
-            peers: peers().unwrap(),
+            peers: Peers::load().unwrap(),
         }
     }
 
     fn assert_agree(&self, frame: &[u8]) {
-        let program: &Xdp = self.peers.program("parse_only").unwrap().try_into().unwrap();
+        let program: &Xdp = self
+            .peers
+            .object
+            .program("parse_only")
+            .unwrap()
+            .try_into()
+            .unwrap();
         assert_eq!(run(program, frame), PASS);
-        let parsed: Array<_, Words> = self.peers.map("PARSED").unwrap().try_into().unwrap();
+        let parsed: Array<_, Words> = self.peers.object.map("PARSED").unwrap().try_into().unwrap();
         let Words([outcome, charged, port, family, address @ ..]) = parsed.get(&0, 0).unwrap();
         let kernel = ParsedRecord {
             outcome,
