@@ -35,10 +35,6 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "a build script speaks to cargo on its standard output"
-)]
 fn build() -> Result<(), Box<dyn Error>> {
     let dashboard = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("dashboard");
     println!("cargo::rerun-if-changed=build.rs");

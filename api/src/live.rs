@@ -172,9 +172,13 @@ struct Sent {
 }
 
 impl Sent {
+    fn contains(&self, id: i64) -> bool {
+        id <= self.newest && self.recent.contains(&id)
+    }
+
     /// Whether the id is new.
     fn insert(&mut self, id: i64) -> bool {
-        if id <= self.newest && self.recent.contains(&id) {
+        if self.contains(id) {
             return false;
         }
         self.newest = self.newest.max(id);
@@ -235,12 +239,15 @@ async fn listen_once(
             tracing::warn!(payload = notification.payload(), "a notification names no event");
             continue;
         };
-        for event in events_after(engine, id - 1, 1)
-            .await?
-            .into_iter()
-            .filter(|event| event.id == id)
-        {
-            pass_on(sender, passed_on, event, false);
+        if passed_on.contains(id) {
+            continue;
+        }
+        // A burst is read by the page: the notifications of the rest find it passed on.
+        let newest = passed_on.newest;
+        for event in events_after(engine, id - 1, PAGE).await? {
+            if event.id == id || event.id > newest {
+                pass_on(sender, passed_on, event, false);
+            }
         }
     }
     Ok(())

@@ -50,7 +50,7 @@ async fn what_cannot_be_read_is_explained(pool: PgPool) {
         "/api/v1/services?window=90d",
         "/api/v1/slos/checkout-availability/series?from=yesterday",
         "/api/v1/slos/checkout-availability/series?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
-        "/api/v1/slos/checkout-availability/series?from=2020-01-01T00:00:00Z&step=1s",
+        "/api/v1/slos/checkout-availability/series?from=2020-01-01T00:00:00Z&to=2021-01-01T00:00:00Z&step=1s",
     ] {
         let answer = shop.get(path).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}: {}", answer.text);

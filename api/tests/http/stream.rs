@@ -92,18 +92,26 @@ impl Watcher {
 }
 
 async fn happen(shop: &Shop, message: &str) -> i64 {
+    happen_often(shop, 1, message).await[0]
+}
+
+/// In one transaction, as an evaluation with many transitions would.
+async fn happen_often(shop: &Shop, times: usize, message: &str) -> Vec<i64> {
     let mut transaction = shop.pool.begin().await.unwrap();
-    let event = Event {
-        at: Utc::now(),
-        kind: EventKind::Report,
-        subject: "checkout".to_owned(),
-        message: message.to_owned(),
-        data: serde_json::json!({}),
-        traceparent: None,
-    };
-    let id = event::record(&mut transaction, &event).await.unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..times {
+        let event = Event {
+            at: Utc::now(),
+            kind: EventKind::Report,
+            subject: "checkout".to_owned(),
+            message: message.to_owned(),
+            data: serde_json::json!({}),
+            traceparent: None,
+        };
+        ids.push(event::record(&mut transaction, &event).await.unwrap());
+    }
     transaction.commit().await.unwrap();
-    id
+    ids
 }
 
 /// Until the listener listens, nothing is delivered live. A watcher that sees an event proves it.
@@ -143,11 +151,8 @@ async fn an_event_recorded_after_subscribing_arrives(pool: PgPool) {
 async fn a_watcher_that_comes_back_misses_nothing_and_hears_nothing_twice(pool: PgPool) {
     let shop = Shop::open(pool).await;
     let seen = happen(&shop, "seen").await;
-    let mut missed = Vec::new();
     // More than one page of the journal.
-    for number in 0..620 {
-        missed.push(happen(&shop, &number.to_string()).await);
-    }
+    let missed = happen_often(&shop, 620, "missed").await;
     let mut watcher = Watcher::open(&shop, Some(seen)).await;
     for id in missed {
         assert_eq!(watcher.next_event().await.0, id);
@@ -168,11 +173,8 @@ async fn a_slow_watcher_is_served_from_the_journal(pool: PgPool) {
     let shop = Shop::open(pool).await;
     let mut slow = listening(&shop).await;
     let mut quick = Watcher::open(&shop, None).await;
-    let mut recorded = Vec::new();
     // Twice what is kept for a watcher that is behind.
-    for number in 0..2_100 {
-        recorded.push(happen(&shop, &number.to_string()).await);
-    }
+    let recorded = happen_often(&shop, 2_100, "quickly").await;
     while quick.next_event().await.0 != *recorded.last().unwrap() {}
     for id in recorded {
         assert_eq!(slow.next_event().await.0, id);
