@@ -195,7 +195,6 @@ impl<'de> serde::Deserialize<'de> for SourcePrefix {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests panic")]
     use super::*;
 
     #[test]

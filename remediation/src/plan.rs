@@ -60,7 +60,6 @@ pub(crate) fn guard(guards: &Guards, input: &GuardInput) -> Option<Refusal> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests panic")]
     use super::*;
 
     fn input() -> GuardInput {

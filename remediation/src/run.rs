@@ -236,7 +236,6 @@ impl StepState {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests panic")]
     use super::*;
 
     #[test]

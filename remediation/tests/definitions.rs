@@ -1,7 +1,5 @@
 //! Reading runbooks and targets from files.
 
-#![expect(clippy::unwrap_used, reason = "tests panic")]
-
 use std::path::{Path, PathBuf};
 
 use remediation::Playbook;

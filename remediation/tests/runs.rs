@@ -1,7 +1,5 @@
 //! Runs on a real Postgres: what is decided, done, undone, and survived.
 
-#![expect(clippy::unwrap_used, reason = "tests panic")]
-
 mod support;
 
 use remediation::run::{StepKind, StepState};

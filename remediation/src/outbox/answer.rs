@@ -58,7 +58,6 @@ pub(super) fn backoff(attempts: u32, message_id: &str) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests panic")]
     use super::*;
 
     fn answer(status: u16, body: &str) -> Answer {

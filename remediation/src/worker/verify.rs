@@ -171,7 +171,6 @@ fn show(before: &Before, after: &WindowCounts) -> Value {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests panic")]
     use super::*;
 
     fn before() -> Before {

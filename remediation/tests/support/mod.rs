@@ -1,7 +1,7 @@
 //! What the tests of this crate share: a limiter in memory, counts by script, receivers on real
 //! sockets, and alerts that fire.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its own part")]
 #![allow(clippy::unwrap_used, reason = "tests panic")]
 
 mod receiver;
@@ -27,7 +27,6 @@ use slo_engine::objective::{BurnRate, ObjectiveName, Severity};
 use slo_engine::window::WindowCounts;
 use sqlx::PgPool;
 
-#[allow(unused_imports, reason = "each test binary uses its own part")]
 pub use receiver::{Receiver, Seen};
 
 /// A limiter that keeps its limits in memory, and counts what it is asked.
