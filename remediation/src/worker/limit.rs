@@ -157,7 +157,11 @@ impl Worker {
         let limits = store::limit::of_step(&mut connection, claim.step_id)
             .await
             .map_err(broken)?;
-        let live = self.limits.list().await.unwrap_or_default();
+        let live = self.limits.list().await.unwrap_or_else(|error| {
+            // Releasing matters more than what was counted until now.
+            tracing::warn!(%error, "counts of limits could not be read");
+            Vec::new()
+        });
         let mut released = Vec::new();
         for limit in limits {
             self.limits.release(limit.id).await?;
