@@ -4,10 +4,11 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::time::Duration;
 
 use serde_json::Value;
-use support::network::{Network, SERVER, SERVER_V6, Side};
+use support::network::{Network, Running, SERVER, SERVER_V6, Side};
 use support::nginx::{Nginx, booked_and_logged};
 use support::slowburn::Slowburn;
 use support::{eventually, pause};
@@ -68,11 +69,20 @@ spec:
   window: 30d
 ";
 
+/// The server of known delays, listening.
+fn delays(network: &Network) -> Running {
+    let mut server = network.spawn(Side::Server, "python3", &["tests/programs/delays.py", SERVER, "8081"]);
+    let mut said = String::new();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "listening\n");
+    server
+}
+
 #[test]
 fn quantiles_agree_with_a_capture_at_the_servers_side() {
     let network = Network::create();
     let slowburn = Slowburn::start(&network, DELAYS);
-    let _server = network.spawn(Side::Server, "python3", &["tests/programs/delays.py", SERVER, "8081"]);
+    let _server = delays(&network);
     let scratch = tempfile::tempdir().unwrap();
     let capture = scratch.path().join("capture.pcap");
     let capture = capture.to_str().unwrap();
@@ -80,7 +90,7 @@ fn quantiles_agree_with_a_capture_at_the_servers_side() {
     let mut tcpdump = network.spawn(
         Side::Server,
         "tcpdump",
-        &["-i", "eth0", "-w", capture, "-U", "-s", "256", "-B", "16384", "-Z", "root", "--time-stamp-precision=nano", filter],
+        &["-i", "eth0", "-w", capture, "-U", "-s", "256", "-B", "16384", "--immediate-mode", "-Z", "root", "--time-stamp-precision=nano", filter],
     );
     eventually("the capture to begin", PATIENCE, || fs::metadata(capture).ok().filter(|file| file.len() >= 24));
     // Routes are prefixes: /50 is not /5, since a prefix ends at the end of a path segment.
@@ -88,6 +98,12 @@ fn quantiles_agree_with_a_capture_at_the_servers_side() {
         let (count, url) = (count.to_string(), format!("http://{SERVER}:8081/{milliseconds}"));
         network.output(Side::Client, "ab", &["-q", "-k", "-n", &count, "-c", "4", &url]);
     }
+    let size = || fs::metadata(capture).unwrap().len();
+    eventually("the capture to be written", PATIENCE, || {
+        let before = size();
+        pause(Duration::from_secs(1));
+        (before == size()).then_some(())
+    });
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(i32::try_from(tcpdump.0.id()).unwrap()),
         nix::sys::signal::Signal::SIGINT,
@@ -149,9 +165,9 @@ fn loss_shows_as_retransmits_of_the_right_service_and_equals_the_kernels_counter
     });
     assert!(lost > 20, "the loss did not bite: {lost} retransmits");
     let booked = |service: &str| {
-        let sum = "select coalesce(sum(value), 0) from series_head join series using (series_id) where signal = 'tcp:retransmits'";
-        let rows = format!("{sum} and service = '{service}'");
-        slowburn.sql(&rows).parse::<u64>().unwrap()
+        let total = "select coalesce(sum(value), 0) from series_head join series using (series_id)
+                     join service using (service_id) where signal = 'tcp:retransmits' and service.name";
+        slowburn.sql(&format!("{total} = '{service}'")).parse::<u64>().unwrap()
     };
     eventually("all retransmits to be booked", PATIENCE, || (booked("shop") >= lost).then_some(()));
     assert_eq!(booked("shop"), lost);
@@ -171,11 +187,7 @@ fn kernel_retransmits(network: &Network) -> u64 {
 fn a_hung_server_burns_budget_before_it_answers() {
     let network = Network::create();
     let slowburn = Slowburn::start(&network, DELAYS);
-    let _server = network.spawn(Side::Server, "python3", &["tests/programs/delays.py", SERVER, "8081"]);
-    let listening = format!("http://{SERVER}:8081/1");
-    eventually("the server to listen", PATIENCE, || {
-        network.command(Side::Client, "curl", &["-sf", "-o", "/dev/null", &listening]).status().unwrap().success().then_some(())
-    });
+    let _server = delays(&network);
     let hanging = network.spawn(Side::Client, "curl", &["-s", "-o", "/dev/null", &format!("http://{SERVER}:8081/20000")]);
     let bad = |slowburn: &Slowburn| slowburn.get("/api/v1/slos/delays-latency")["bad"].as_u64();
     eventually("the overdue request to count as bad", Duration::from_secs(10), || (bad(&slowburn) == Some(1)).then_some(()));
