@@ -14,7 +14,6 @@ use std::{
 
 use aya::maps::MapError;
 use chrono::{DateTime, Utc};
-use probes_ebpf::wire::{Endpoint, control};
 use slo_engine::{
     measurement::{Batch, Gauge, Role, ServiceName, SourceId},
     service::{Discovered, WatchedService},
@@ -24,14 +23,14 @@ pub use crate::edge::{reading::HOST, sources::Source};
 use crate::{
     bpffs::{self, BpffsError, DirectoryLock},
     edge::{
-        attach,
-        layout::{COUNTERS, Directories, STARTS, STARTS_MAX, connection_maps, counter_maps},
+        attach, generation,
+        layout::Directories,
         object,
         overdue::{Walk, Walker},
-        reading::{Generation, StartTimes, Totals, gauge, to_f64},
+        reading::{Generation, StartTimes, Totals, gauge, role_of, to_f64},
         settings::{Definitions, Registry},
         sources::SourceTable,
-        table::{Control, Counters, Sources, Starts, open},
+        table::{Counters, Sources, open},
     },
     mounts::{self, MountError},
     names::Names,
@@ -173,7 +172,7 @@ impl Agent {
 
         let mut object = object::load(&directories, tracefs.as_deref())?;
         degraded.append(&mut object.absent);
-        let (anchor_ns, attached_ns) = anchor(&directories)?;
+        let (anchor_ns, attached_ns) = generation::anchor(&directories)?;
         let mut registry = Registry::open(&directories)?;
         // 0 is what a connection that was never looked up holds.
         registry.raise_generation()?;
@@ -200,14 +199,14 @@ impl Agent {
         for text in &degraded {
             tracing::warn!("{text}");
         }
-        let source = source_id(anchor_ns.wrapping_add(attached_ns))?;
+        let source = generation::source_id(anchor_ns.wrapping_add(attached_ns))?;
         let sources: Sources = open!(directories.counters, "SOURCES", PerCpuLruHashMap)?;
         tracing::info!(source = %source, cgroup = %path.display(), "attached");
         Ok(Self {
             counters: Counters::open(&directories.counters)?,
-            earlier: earlier_generations(&directories, &mut degraded)?,
+            earlier: generation::earlier(&directories, &mut degraded)?,
             sources: SourceTable::new(sources),
-            starts: StartTimes::open(starts(&directories)?, anchor_ns)?,
+            starts: StartTimes::open(generation::starts(&directories)?, anchor_ns)?,
             watcher: Watcher::start(root, within).map_err(|source| AgentError::Discovery { source })?,
             names: Names::default(),
             round_trips: HashMap::new(),
@@ -259,11 +258,11 @@ impl Agent {
         let mut gauges = totals.open_connections();
         gauges.append(&mut totals.round_trips(&mut self.round_trips));
         if self.walker.is_some() {
-            let (in_flight, overdue) = self.by_service(&walk);
+            let waiting = self.by_service(&walk);
             for key in totals.services() {
-                let count = |of: &HashMap<_, u64>| to_f64(of.get(&key).copied().unwrap_or(0));
-                gauges.push(gauge(key.clone(), Gauge::InFlight, count(&in_flight)));
-                gauges.push(gauge(key.clone(), Gauge::Overdue, count(&overdue)));
+                let (in_flight, overdue) = waiting.get(&key).copied().unwrap_or_default();
+                gauges.push(gauge(key.clone(), Gauge::InFlight, to_f64(in_flight)));
+                gauges.push(gauge(key, Gauge::Overdue, to_f64(overdue)));
             }
         }
         Ok(Batch {
@@ -321,7 +320,7 @@ impl Agent {
     /// Names endpoints that were counted and that discovery has not named: their process moved to
     /// another cgroup, or listened too shortly to be seen.
     fn name_what_is_left(&mut self, totals: &Totals) -> Result<bool, AgentError> {
-        let boot_ns = boot_ns();
+        let boot_ns = generation::boot_ns();
         let mut named = false;
         for (endpoint, since) in &totals.unnamed {
             let age = Duration::from_nanos(boot_ns.saturating_sub(*since));
@@ -335,118 +334,20 @@ impl Agent {
         Ok(named)
     }
 
-    fn by_service(
-        &self,
-        walk: &Walk,
-    ) -> (
-        HashMap<(ServiceName, Role), u64>,
-        HashMap<(ServiceName, Role), u64>,
-    ) {
-        let (mut in_flight, mut overdue) = (HashMap::new(), HashMap::new());
+    /// In flight, and overdue.
+    fn by_service(&self, walk: &Walk) -> HashMap<(ServiceName, Role), (u64, u64)> {
+        let mut found: HashMap<_, (u64, u64)> = HashMap::new();
         for record in &walk.in_flight {
             let Some(definition) = self.registry.definitions.get(record.settings) else {
                 continue;
             };
             let key = (definition.service.clone(), role_of(&record.endpoint));
-            *overdue.entry(key.clone()).or_default() += u64::from(record.overdue);
-            *in_flight.entry(key).or_default() += 1;
+            let (in_flight, overdue) = found.entry(key).or_default();
+            *in_flight += 1;
+            *overdue += u64::from(record.overdue);
         }
-        (in_flight, overdue)
+        found
     }
-}
-
-fn role_of(endpoint: &Endpoint) -> Role {
-    if endpoint.role == probes_ebpf::wire::role::CLIENT {
-        Role::Client
-    } else {
-        Role::Server
-    }
-}
-
-/// Counters that another build left behind. What cannot be read is said, not skipped.
-fn earlier_generations(
-    directories: &Directories,
-    degraded: &mut Vec<String>,
-) -> Result<Vec<(Counters, Definitions)>, AgentError> {
-    let listed = |source| AgentError::Cgroup {
-        path: directories.instance.clone(),
-        source,
-    };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(&directories.instance).map_err(listed)? {
-        let path = entry.map_err(listed)?.path();
-        let is_counters = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with(COUNTERS));
-        if !is_counters || path == directories.counters {
-            continue;
-        }
-        let read = Counters::open(&path).and_then(|counters| {
-            let definitions = Definitions::read(&counters.settings, &counters.routes)?;
-            Ok((counters, definitions))
-        });
-        match read {
-            Ok(generation) => found.push(generation),
-            Err(error) => {
-                let text = format!("counters of another build cannot be read: {}", chain(&error));
-                tracing::warn!(path = %path.display(), "{text}");
-                degraded.push(text);
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Wall time at boot, and when these pins were made. Both are fixed once: a clock that is set
-/// later must not move the start of a counter.
-fn anchor(directories: &Directories) -> Result<(u64, u64), AgentError> {
-    let mut control: Control = open!(directories.connections, "CONTROL", Array)?;
-    let read = |control: &Control, index| control.get(&index, 0).map_err(AgentError::map("read", "CONTROL"));
-    if read(&control, control::ANCHOR)? == 0 {
-        let boot_ns = boot_ns();
-        let wall_ns = Utc::now().timestamp_nanos_opt().unwrap_or(0).unsigned_abs();
-        control
-            .set(control::MADE, boot_ns, 0)
-            .map_err(AgentError::map("write", "CONTROL"))?;
-        control
-            .set(control::ANCHOR, wall_ns.saturating_sub(boot_ns), 0)
-            .map_err(AgentError::map("write", "CONTROL"))?;
-    }
-    Ok((read(&control, control::ANCHOR)?, read(&control, control::MADE)?))
-}
-
-fn starts(directories: &Directories) -> Result<Starts, AgentError> {
-    let path = directories.connections.join(STARTS);
-    if !path.exists() {
-        let map = Starts::create(STARTS_MAX, 0).map_err(AgentError::map("create", STARTS))?;
-        map.pin(&path).map_err(|error| AgentError::Attach {
-            reason: format!("cannot pin the map {STARTS}: {}", chain(&error)),
-        })?;
-    }
-    open!(directories.connections, STARTS, HashMap)
-}
-
-fn source_id(made_ns: u64) -> Result<SourceId, AgentError> {
-    let read = |path: &'static str| {
-        fs::read_to_string(path)
-            .map(|text| text.trim().to_owned())
-            .map_err(|source| AgentError::Identity { path, source })
-    };
-    // A machine without an id still boots with one that nobody else has.
-    let boot = read("/proc/sys/kernel/random/boot_id")?;
-    let machine = match read("/etc/machine-id") {
-        Ok(id) if !id.is_empty() => id,
-        _ => boot.clone(),
-    };
-    let seconds = u32::try_from(made_ns / 1_000_000_000).unwrap_or(u32::MAX);
-    SourceId::new(&machine, &boot, seconds).map_err(|error| AgentError::Source { source: error.into() })
-}
-
-fn boot_ns() -> u64 {
-    let clock = nix::time::ClockId::CLOCK_BOOTTIME;
-    clock.now().map_or(0, |now| {
-        u64::try_from(Duration::from(now).as_nanos()).unwrap_or(u64::MAX)
-    })
 }
 
 /// An error and its causes in one line.
@@ -458,17 +359,4 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// Every map this build would pin, for `doctor`: name and bytes at most.
-pub fn map_bytes() -> Vec<(&'static str, u64)> {
-    let cpus = aya::util::nr_cpus().unwrap_or(1);
-    let maps = connection_maps().into_iter().chain(counter_maps(cpus));
-    maps.map(|map| {
-        let per_cpu = matches!(map.kind, 5 | 6 | 10);
-        let copies = if per_cpu { cpus as u64 } else { 1 };
-        let entry = u64::from(map.key_size) + u64::from(map.value_size) * copies;
-        (map.name, entry * u64::from(map.max_entries))
-    })
-    .collect()
 }

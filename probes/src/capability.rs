@@ -9,10 +9,10 @@ use std::{fs, path::Path, thread};
 use nix::sched::{CloneFlags, setns};
 
 use crate::{
-    agent::{chain, map_bytes},
+    agent::chain,
     bpffs,
     edge::{
-        layout::latencies_max,
+        layout::{latencies_max, map_bytes},
         object::{self, IN, IN_FLIGHT, OUT, SOCKET, TRACEPOINTS},
     },
     limit, mounts,

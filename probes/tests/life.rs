@@ -16,7 +16,7 @@ use std::{
 
 use probes::agent::{Agent, AgentError};
 use slo_engine::measurement::{Batch, Signal};
-use support::{Client, Place, eventually, read, value, watched};
+use support::{Client, Place, eventually, pause, read, value, watched};
 
 #[test]
 fn serve_when_asked() {
@@ -172,13 +172,13 @@ fn the_heaviest_source_is_named() {
     agent.watch(&[watched("many", 8140)]).unwrap();
     let server = place.server(&["0.0.0.0:8140"]);
     let stop = Arc::new(AtomicBool::new(false));
-    let spawn = |target: &'static str, pause: u64| {
+    let spawn = |target: &'static str, every: u64| {
         let stop = Arc::clone(&stop);
         server.spawn_beside(move || {
             let mut client = Client::connect(target);
             while !stop.load(Ordering::Relaxed) {
                 client.get("/");
-                std::thread::sleep(Duration::from_millis(pause));
+                pause(Duration::from_millis(every));
             }
         })
     };

@@ -10,7 +10,7 @@ use slo_engine::{
     measurement::{Clock, Gauge, LossReason, Signal},
     service::WatchedService,
 };
-use support::{Client, Place, eventually, gauge, lost, read, route_value, value, watched};
+use support::{Client, Place, eventually, gauge, lost, pause, read, route_value, value, watched};
 
 #[test]
 fn serve_when_asked() {
@@ -264,14 +264,14 @@ fn a_slow_upload_is_not_held_against_the_server() {
         let mut client = Client::connect("127.0.0.1:8070");
         client.send("POST /in HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\n");
         for _ in 0..4 {
-            std::thread::sleep(Duration::from_millis(150));
+            pause(Duration::from_millis(150));
             client.send("0123456789");
         }
         client.answer()
     });
     while !upload.is_finished() {
         read(&mut agent);
-        std::thread::sleep(Duration::from_millis(20));
+        pause(Duration::from_millis(20));
     }
     assert_eq!(upload.join().unwrap(), Some(200));
     let batch = read(&mut agent);

@@ -97,6 +97,19 @@ impl Directories {
     }
 }
 
+/// Every map this build would pin, for `doctor`: name and bytes at most.
+pub(crate) fn map_bytes() -> Vec<(&'static str, u64)> {
+    let cpus = aya::util::nr_cpus().unwrap_or(1);
+    let maps = connection_maps().into_iter().chain(counter_maps(cpus));
+    maps.map(|map| {
+        let per_cpu = matches!(map.kind, PER_CPU_HASH | PER_CPU_ARRAY | LRU_PER_CPU_HASH);
+        let copies = if per_cpu { cpus as u64 } else { 1 };
+        let entry = u64::from(map.key_size) + u64::from(map.value_size) * copies;
+        (map.name, entry * u64::from(map.max_entries))
+    })
+    .collect()
+}
+
 const fn map<K, V>(name: &'static str, kind: u32, max_entries: u32) -> MapLayout {
     MapLayout {
         name,

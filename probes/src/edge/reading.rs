@@ -380,7 +380,7 @@ fn earlier(a: u64, b: u64) -> u64 {
     if a == 0 { b } else { a.min(b) }
 }
 
-fn role_of(endpoint: &Endpoint) -> Role {
+pub(crate) fn role_of(endpoint: &Endpoint) -> Role {
     if endpoint.role == role::CLIENT {
         Role::Client
     } else {

@@ -115,7 +115,8 @@ pub fn serve_when_asked() {
         }
         serve(listener);
     }
-    println!("\n{READY}");
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\n{READY}").unwrap();
     loop {
         thread::park();
     }
@@ -155,9 +156,17 @@ impl Drop for Place {
         let _ = probes::unload(&self.name);
         let deadline = Instant::now() + PATIENCE;
         while fs::remove_dir(&self.cgroup).is_err() && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(10));
+            pause(Duration::from_millis(10));
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "between polls, and where time itself is tested"
+)]
+pub fn pause(time: Duration) {
+    thread::sleep(time);
 }
 
 /// Polls `probe` until it gives something.
@@ -168,7 +177,7 @@ pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(Instant::now() < deadline, "never: {what}");
-        thread::sleep(Duration::from_millis(20));
+        pause(Duration::from_millis(20));
     }
 }
 
@@ -271,7 +280,7 @@ fn converse(mut stream: TcpStream) {
             rest.parse::<u64>().ok()
         };
         if let Some(ms) = number("/sleep/") {
-            thread::sleep(Duration::from_millis(ms));
+            pause(Duration::from_millis(ms));
         }
         let status = number("/status/").unwrap_or(200);
         let answer = format!("HTTP/1.1 {status} Word\r\nContent-Length: 2\r\n\r\nok");

@@ -21,11 +21,19 @@
 fn main() {}
 
 #[cfg(target_arch = "bpf")]
+mod answering;
+#[cfg(target_arch = "bpf")]
+mod asking;
+#[cfg(target_arch = "bpf")]
 mod body;
 #[cfg(target_arch = "bpf")]
 mod connection;
 #[cfg(target_arch = "bpf")]
 mod count;
+#[cfg(target_arch = "bpf")]
+mod handshake;
+#[cfg(target_arch = "bpf")]
+mod http;
 #[cfg(target_arch = "bpf")]
 mod in_flight;
 #[cfg(target_arch = "bpf")]

@@ -1,0 +1,101 @@
+//! What outlives agents and builds: the anchor of start times, counters of other layouts, and the
+//! name of the source they make.
+
+use std::{fs, time::Duration};
+
+use chrono::Utc;
+use probes_ebpf::wire::control;
+use slo_engine::measurement::SourceId;
+
+use super::{
+    layout::{COUNTERS, Directories, STARTS, STARTS_MAX},
+    settings::Definitions,
+    table::{Control, Counters, Starts, open},
+};
+use crate::agent::{AgentError, chain};
+
+/// Counters that another build left behind. What cannot be read is said, not skipped.
+pub(crate) fn earlier(
+    directories: &Directories,
+    degraded: &mut Vec<String>,
+) -> Result<Vec<(Counters, Definitions)>, AgentError> {
+    let listed = |source| AgentError::Cgroup {
+        path: directories.instance.clone(),
+        source,
+    };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&directories.instance).map_err(listed)? {
+        let path = entry.map_err(listed)?.path();
+        let is_counters = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(COUNTERS));
+        if !is_counters || path == directories.counters {
+            continue;
+        }
+        let read = Counters::open(&path).and_then(|counters| {
+            let definitions = Definitions::read(&counters.settings, &counters.routes)?;
+            Ok((counters, definitions))
+        });
+        match read {
+            Ok(generation) => found.push(generation),
+            Err(error) => {
+                let text = format!("counters of another build cannot be read: {}", chain(&error));
+                tracing::warn!(path = %path.display(), "{text}");
+                degraded.push(text);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Wall time at boot, and when these pins were made. Both are fixed once: a clock that is set
+/// later must not move the start of a counter.
+pub(crate) fn anchor(directories: &Directories) -> Result<(u64, u64), AgentError> {
+    let mut control: Control = open!(directories.connections, "CONTROL", Array)?;
+    let read = |control: &Control, index| control.get(&index, 0).map_err(AgentError::map("read", "CONTROL"));
+    if read(&control, control::ANCHOR)? == 0 {
+        let boot_ns = boot_ns();
+        let wall_ns = Utc::now().timestamp_nanos_opt().unwrap_or(0).unsigned_abs();
+        control
+            .set(control::MADE, boot_ns, 0)
+            .map_err(AgentError::map("write", "CONTROL"))?;
+        control
+            .set(control::ANCHOR, wall_ns.saturating_sub(boot_ns), 0)
+            .map_err(AgentError::map("write", "CONTROL"))?;
+    }
+    Ok((read(&control, control::ANCHOR)?, read(&control, control::MADE)?))
+}
+
+pub(crate) fn starts(directories: &Directories) -> Result<Starts, AgentError> {
+    let path = directories.connections.join(STARTS);
+    if !path.exists() {
+        let map = Starts::create(STARTS_MAX, 0).map_err(AgentError::map("create", STARTS))?;
+        map.pin(&path).map_err(|error| AgentError::Attach {
+            reason: format!("cannot pin the map {STARTS}: {}", chain(&error)),
+        })?;
+    }
+    open!(directories.connections, STARTS, HashMap)
+}
+
+pub(crate) fn source_id(made_ns: u64) -> Result<SourceId, AgentError> {
+    let read = |path: &'static str| {
+        fs::read_to_string(path)
+            .map(|text| text.trim().to_owned())
+            .map_err(|source| AgentError::Identity { path, source })
+    };
+    // A machine without an id still boots with one that nobody else has.
+    let boot = read("/proc/sys/kernel/random/boot_id")?;
+    let machine = match read("/etc/machine-id") {
+        Ok(id) if !id.is_empty() => id,
+        _ => boot.clone(),
+    };
+    let seconds = u32::try_from(made_ns / 1_000_000_000).unwrap_or(u32::MAX);
+    SourceId::new(&machine, &boot, seconds).map_err(|error| AgentError::Source { source: error.into() })
+}
+
+pub(crate) fn boot_ns() -> u64 {
+    let clock = nix::time::ClockId::CLOCK_BOOTTIME;
+    clock.now().map_or(0, |now| {
+        u64::try_from(Duration::from(now).as_nanos()).unwrap_or(u64::MAX)
+    })
+}
