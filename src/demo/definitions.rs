@@ -74,7 +74,7 @@ spec:
     objectives: [{OBJECTIVE}]
     severity: page
   steps:
-    - xdp_limit: {{sources: heaviest, minShare: 0.5, ratePerSecond: 20, ttl: 45s, renewals: 0}}
+    - xdp_limit: {{sources: heaviest, minShare: 0.5, ratePerSecond: 20, ttl: 90s, renewals: 0}}
     - page: {{target: pager}}
   verify: {{within: 20s, every: 2s}}
 "

@@ -64,11 +64,12 @@ pub async fn run(args: DemoArgs) -> Result<ExitCode> {
     let struck = stage.strike().await.context("end the demo");
     let happened = told?;
     struck?;
-    terminal.line(if happened {
-        "the demo is over and removed"
-    } else {
-        "the demo failed and is removed"
-    })?;
+    let end = match (happened, interrupt.is_cancelled()) {
+        (true, _) => "is over",
+        (false, true) => "was interrupted",
+        (false, false) => "failed",
+    };
+    terminal.line(&format!("the demo {end}, and everything of it is removed"))?;
     Ok(if happened {
         ExitCode::SUCCESS
     } else {

@@ -3,6 +3,8 @@
 //! each has a time by which it must have been seen.
 
 mod acts;
+mod incident;
+mod recovery;
 mod summary;
 
 use std::time::Duration;
@@ -33,12 +35,13 @@ pub enum Act {
     Page,
     Recovery,
     Resolved,
+    Hold,
     Release,
     Calm,
 }
 
 impl Act {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Steady,
         Self::Flood,
         Self::Burn,
@@ -47,6 +50,7 @@ impl Act {
         Self::Page,
         Self::Recovery,
         Self::Resolved,
+        Self::Hold,
         Self::Release,
         Self::Calm,
     ];
@@ -61,6 +65,7 @@ impl Act {
             Self::Page => "page",
             Self::Recovery => "recovery",
             Self::Resolved => "resolved",
+            Self::Hold => "hold",
             Self::Release => "release",
             Self::Calm => "calm",
         }
@@ -69,7 +74,8 @@ impl Act {
     /// By when it must have been seen, from the end of the act before.
     const fn patience(self) -> Duration {
         Duration::from_secs(match self {
-            Self::Steady | Self::Release => 90,
+            Self::Release => 120,
+            Self::Steady | Self::Hold => 90,
             Self::Flood | Self::Page | Self::Limit => 20,
             Self::Burn | Self::Calm => 30,
             Self::Alert | Self::Recovery => 45,

@@ -1,10 +1,13 @@
 //! The incident in numbers, as far as it was seen.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use rust_decimal::Decimal;
 
 use super::Story;
 use crate::demo::figures::{Figures, thousands};
+use crate::demo::load::Second;
 use crate::demo::receiver::Action;
 
 impl Story<'_> {
@@ -47,16 +50,16 @@ impl Story<'_> {
         let seconds = self.stage.honest.seconds();
         let flood_at = self.notes.flood_at;
         let recovered_at = self.notes.recovered_at;
-        let before = Figures::of(seconds.iter().filter(|s| flood_at.is_none_or(|at| s.at < at)));
-        let during =
-            Figures::of(seconds.iter().filter(|s| {
-                flood_at.is_some_and(|at| s.at >= at) && recovered_at.is_none_or(|at| s.at < at)
-            }));
-        let after = Figures::of(
+        // A second that the flood began in belongs to it.
+        let began = |second: &&Second| flood_at.is_some_and(|at| second.at + Duration::from_secs(1) > at);
+        let recovered = |second: &&Second| recovered_at.is_some_and(|at| second.at >= at);
+        let before = Figures::of(seconds.iter().filter(|second| !began(second)));
+        let during = Figures::of(
             seconds
                 .iter()
-                .filter(|s| recovered_at.is_some_and(|at| s.at >= at)),
+                .filter(|second| began(second) && !recovered(second)),
         );
+        let after = Figures::of(seconds.iter().filter(recovered));
         let row = |name: &str, text: fn(&Figures) -> String| {
             format!(
                 "{name:<18} {:>9} {:>9} {:>9}",
@@ -84,6 +87,14 @@ impl Story<'_> {
                 thousands(live.dropped),
                 live.limit.source,
                 thousands(live.passed),
+            ));
+        }
+        let flood = Figures::of(&self.notes.flood);
+        if flood.sent > 0 {
+            lines.push(format!(
+                "flood              {:>9} requests sent, {} answered",
+                thousands(flood.sent),
+                thousands(flood.ok + flood.late),
             ));
         }
         let told = self.stage.pager.accepted();
