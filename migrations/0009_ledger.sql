@@ -51,8 +51,10 @@ as $$
         order by l.at desc
         limit 1
     ) latest
-    join ledger_day base
-        on base.objective_id = of_objective
-       and base.generation = of_generation
-       and base.day = ledger_day_of(latest.at)
+    cross join lateral (
+        select b.*
+        from ledger_day b
+        where b.objective_id = of_objective and b.generation = of_generation and b.day = ledger_day_of(latest.at)
+        limit 1
+    ) base
 $$;

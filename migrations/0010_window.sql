@@ -11,11 +11,10 @@ as $$
            )::bigint
     from watch w
     join source s using (source_id)
-    cross join engine_state e
     where w.service_id = of_service
       and w.role = of_role
       and s.state = 'expected'
-      and w.expected_to_at < to_edge - e.patience
+      and w.expected_to_at < to_edge - (select e.patience from engine_state e)
 $$;
 
 create function ledger_window(
@@ -35,9 +34,12 @@ as $$
            coalesce(r.covered_ms, 0) - coalesce(l.covered_ms, 0),
            coalesce(r.lost, 0) - coalesce(l.lost, 0)
     from objective_generation g
-    cross join engine_state e
-    left join lateral ledger_total(of_objective, of_generation, to_edge + e.slot) r on true
-    left join lateral ledger_total(of_objective, of_generation, from_edge + e.slot) l on true
+    left join lateral ledger_total(
+        of_objective, of_generation, to_edge + (select e.slot from engine_state e)
+    ) r on true
+    left join lateral ledger_total(
+        of_objective, of_generation, from_edge + (select e.slot from engine_state e)
+    ) l on true
     cross join lateral ledger_silence(g.service_id, g.role, from_edge, to_edge) s
     where g.objective_id = of_objective and g.generation = of_generation
 $$;

@@ -51,32 +51,9 @@ moved_base as (
     from delta d
     where b.objective_id = d.objective_id and b.generation = d.generation and b.day > $11
 )
--- The day's own base when this is its first row: the base of the day before with all of that day.
-insert into ledger_day (objective_id, generation, day, good, bad, expected_ms, covered_ms, lost)
-select d.objective_id, d.generation, $11,
-       coalesce(b.good, 0) + coalesce(l.good, 0),
-       coalesce(b.bad, 0) + coalesce(l.bad, 0),
-       coalesce(b.expected_ms, 0) + coalesce(l.expected_ms, 0),
-       coalesce(b.covered_ms, 0) + coalesce(l.covered_ms, 0),
-       coalesce(b.lost, 0) + coalesce(l.lost, 0)
+-- What has no base for this day yet: the day's first rows.
+select d.objective_id as "objective_id!", d.generation as "generation!"
 from delta d
-left join lateral (
-    select b.*
-    from ledger_day b
-    where b.objective_id = d.objective_id and b.generation = d.generation and b.day < $11
-    order by b.day desc
-    limit 1
-) b on true
-left join lateral (
-    select l.*
-    from ledger l
-    where l.objective_id = d.objective_id
-      and l.generation = d.generation
-      and l.at > b.day::timestamp at time zone 'UTC'
-      and l.at <= (b.day + 1)::timestamp at time zone 'UTC'
-    order by l.at desc
-    limit 1
-) l on true
 where not exists (
     select
     from ledger_day b

@@ -22,11 +22,10 @@ from objective o
 join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
 join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
 join service s on s.service_id = g.service_id
-cross join engine_state e
-left join lateral ledger_total(o.objective_id, o.generation, $1::timestamptz + e.slot) r on true
+left join lateral ledger_total(o.objective_id, o.generation, $1::timestamptz + (select slot from engine_state)) r on true
 join objective_tier t on t.objective_id = o.objective_id and t.from_at = o.defined_at
-left join lateral ledger_total(o.objective_id, o.generation, $1 - t.long_window + e.slot) l on true
-left join lateral ledger_total(o.objective_id, o.generation, $1 - t.short_window + e.slot) c on true
+left join lateral ledger_total(o.objective_id, o.generation, $1 - t.long_window + (select slot from engine_state)) l on true
+left join lateral ledger_total(o.objective_id, o.generation, $1 - t.short_window + (select slot from engine_state)) c on true
 cross join lateral ledger_silence(g.service_id, g.role, $1 - t.long_window, $1) long_silence
 cross join lateral ledger_silence(g.service_id, g.role, $1 - t.short_window, $1) short_silence
 left join alert a on a.objective_id = o.objective_id and a.tier = t.tier and a.state <> 'resolved'

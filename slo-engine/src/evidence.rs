@@ -133,7 +133,13 @@ mod tests {
 
     #[test]
     fn the_tail_equals_the_sum_of_its_terms() {
-        for (total, ratio) in [(1, 0.5), (7, 0.3), (60, 0.0144), (500, 0.9), (1000, 0.006)] {
+        for (total, ratio) in [
+            (1_u32, 0.5_f64),
+            (7, 0.3),
+            (60, 0.0144),
+            (200, 0.9),
+            (1000, 0.006),
+        ] {
             let mut term = (f64::from(total) * (-ratio).ln_1p()).exp();
             let mut below = 0.0;
             for bad in 0..=total {

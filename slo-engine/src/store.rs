@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, DurationRound, SubsecRound, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use sqlx::postgres::types::PgInterval;
+use sqlx::{PgPool, Postgres, Transaction};
 
 use crate::engine::EngineError;
 use crate::window::WindowCounts;
@@ -35,6 +36,16 @@ pub(crate) mod lock {
     pub const ALERTS: i64 = 0x0051_0b42_0002;
     /// Held while one engine does the housekeeping.
     pub const MAINTAIN: i64 = 0x0051_0b42_0003;
+}
+
+/// A transaction for reads of many index look-ups: they are planned once a connection, and never
+/// compiled, which would take longer than they do.
+pub(crate) async fn look_up(pool: &PgPool) -> Result<Transaction<'static, Postgres>, EngineError> {
+    let mut transaction = pool.begin().await?;
+    sqlx::raw_sql("set local jit = off; set local plan_cache_mode = force_generic_plan")
+        .execute(&mut *transaction)
+        .await?;
+    Ok(transaction)
 }
 
 /// The end of the slot that `at` falls in; an edge belongs to the slot it ends.
@@ -126,7 +137,6 @@ impl TryFrom<WindowRow> for WindowCounts {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests panic")]
     use super::*;
 
     #[test]

@@ -1,1 +1,169 @@
+//! The decision as a table: what was counted, what stood before, what becomes of it.
 
+use std::time::Duration;
+
+use super::*;
+use crate::objective::BurnRate;
+
+fn decimal(text: &str) -> Decimal {
+    Decimal::from_str_exact(text).unwrap()
+}
+
+fn now() -> DateTime<Utc> {
+    "2026-11-02T12:00:00Z".parse().unwrap()
+}
+
+fn window(good: u64, bad: u64, seconds: i64) -> WindowCounts {
+    let length = u64::try_from(seconds).unwrap() * 1000;
+    WindowCounts {
+        good,
+        bad,
+        from: now() - TimeDelta::seconds(seconds),
+        to: now(),
+        expected_ms: length,
+        covered_ms: length,
+        lost: 0,
+    }
+}
+
+/// Page at 14.4 over an hour and five minutes, 99.9 %.
+fn input(long: (u64, u64), short: (u64, u64)) -> EvaluationInput {
+    EvaluationInput {
+        now: now(),
+        objective: "web-availability".parse().unwrap(),
+        service: "web".parse().unwrap(),
+        target: Target::try_from(decimal("0.999")).unwrap(),
+        tier: Tier {
+            name: "page-1h".parse().unwrap(),
+            severity: Severity::Page,
+            long: Duration::from_secs(3600),
+            short: Duration::from_secs(300),
+            burn_rate: BurnRate::try_from(decimal("14.4")).unwrap(),
+            budget_share: None,
+        },
+        long: window(long.0, long.1, 3600),
+        short: window(short.0, short.1, 300),
+        open: None,
+        frozen_since: None,
+        withdrawn: false,
+        rules: Rules::default(),
+    }
+}
+
+fn open(state: AlertState, clear_since: Option<i64>) -> Option<OpenAlert> {
+    Some(OpenAlert {
+        id: AlertId(1),
+        state,
+        clear_since: clear_since.map(|ago| now() - TimeDelta::seconds(ago)),
+    })
+}
+
+#[test]
+fn what_becomes_of_an_alert() {
+    let burning = input((9_000, 1_000), (500, 500));
+    let calm = input((10_000, 1), (1_000, 0));
+    let over_in_short = input((9_000, 1_000), (1_000, 0));
+    let few = input((9, 1), (4, 1));
+    for (name, input, expected) in [
+        ("both burn", burning.clone(), Decision::Fire),
+        ("neither burns", calm, Decision::Quiet),
+        ("only the long burns", over_in_short.clone(), Decision::Quiet),
+        ("burns on too few", few.clone(), Decision::Pend),
+        (
+            "few, but fires already",
+            EvaluationInput {
+                open: open(AlertState::Firing, None),
+                ..few
+            },
+            Decision::Fire,
+        ),
+        (
+            "was pending, now evident",
+            EvaluationInput {
+                open: open(AlertState::Pending, None),
+                ..burning.clone()
+            },
+            Decision::Fire,
+        ),
+        (
+            "just over",
+            EvaluationInput {
+                open: open(AlertState::Firing, None),
+                ..over_in_short.clone()
+            },
+            Decision::Clearing(now()),
+        ),
+        (
+            "over for 29 s of the 30 s",
+            EvaluationInput {
+                open: open(AlertState::Firing, Some(29)),
+                ..over_in_short.clone()
+            },
+            Decision::Clearing(now() - TimeDelta::seconds(29)),
+        ),
+        (
+            "over for 30 s",
+            EvaluationInput {
+                open: open(AlertState::Firing, Some(30)),
+                ..over_in_short
+            },
+            Decision::Resolve,
+        ),
+        (
+            "withdrawn while firing",
+            EvaluationInput {
+                open: open(AlertState::Firing, None),
+                withdrawn: true,
+                ..burning
+            },
+            Decision::Resolve,
+        ),
+    ] {
+        assert_eq!(evaluate(&input).decision, expected, "{name}");
+    }
+}
+
+#[test]
+fn too_little_watched_freezes_whatever_stands() {
+    for open in [
+        None,
+        open(AlertState::Firing, None),
+        open(AlertState::Pending, None),
+    ] {
+        let mut frozen = input((9_000, 1_000), (500, 500));
+        frozen.open = open;
+        frozen.short.covered_ms = 269_999;
+        assert!(
+            matches!(evaluate(&frozen).decision, Decision::Freeze(Freeze::Coverage(_))),
+            "{open:?}"
+        );
+        frozen.short.covered_ms = 270_000;
+        assert_eq!(evaluate(&frozen).decision, Decision::Fire, "{open:?}");
+        frozen.short.expected_ms = 0;
+        assert_eq!(
+            evaluate(&frozen).decision,
+            Decision::Freeze(Freeze::NoData),
+            "{open:?}"
+        );
+    }
+}
+
+#[test]
+fn at_the_threshold_is_not_above_it() {
+    let mut at = input((9_856, 144), (9_856, 144));
+    at.rules.evidence = None;
+    assert_eq!(evaluate(&at).evidence.burn_rate_long, decimal("14.4"));
+    assert_eq!(evaluate(&at).decision, Decision::Quiet);
+    at.long.bad += 1;
+    at.short.bad += 1;
+    assert_eq!(evaluate(&at).decision, Decision::Fire);
+}
+
+#[test]
+fn evidence_says_how_many_bad_events_would_do() {
+    // Facts 3e: of 60 requests at 14.4, 5 bad are evidence and 1 is enough for the ratio.
+    let weighed = evaluate(&input((56, 4), (6, 4)));
+    assert_eq!(weighed.decision, Decision::Pend);
+    assert_eq!(weighed.evidence.bad_needed, Some(5));
+    assert_eq!(evaluate(&input((55, 5), (5, 5))).decision, Decision::Fire);
+}

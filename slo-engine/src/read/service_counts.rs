@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use crate::engine::EngineError;
 use crate::measurement::{Clock, Role, Route, ServiceName, Signal};
 use crate::store::histogram::quantile_ms;
-use crate::store::{count, parse};
+use crate::store::{count, look_up, parse};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Request<'a> {
@@ -81,7 +81,7 @@ impl Counts {
             request.to,
             request.step_interval()
         )
-        .fetch_all(pool)
+        .fetch_all(&mut *look_up(pool).await?)
         .await?;
         rows.into_iter()
             .map(|row| {
@@ -172,7 +172,7 @@ impl Latencies {
             request.step_interval(),
             Clock::Turnaround.as_str()
         )
-        .fetch_all(pool)
+        .fetch_all(&mut *look_up(pool).await?)
         .await?;
         let mut latencies: HashMap<_, Vec<_>> = HashMap::new();
         for row in rows {

@@ -14,7 +14,7 @@ use crate::budget::Budget;
 use crate::engine::EngineError;
 use crate::evaluate::{EvaluationInput, Rules};
 use crate::objective::{ObjectiveName, Sli, SliKind, Target};
-use crate::store::{WindowRow, convert, count, evaluation, interval, micros, parse, span};
+use crate::store::{WindowRow, convert, count, evaluation, interval, look_up, micros, parse, span};
 use crate::window::WindowCounts;
 
 /// Points of a course: a finer step is widened, so that no request asks for more.
@@ -79,7 +79,7 @@ async fn read(
         now,
         name.map(ObjectiveName::as_str)
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *look_up(pool).await?)
     .await?;
     let mut tiers: HashMap<ObjectiveName, Vec<EvaluationInput>> = HashMap::new();
     for input in evaluation::inputs(pool, &Rules::default(), now).await? {
@@ -246,7 +246,7 @@ pub async fn slo_series(
         micros(to),
         interval(step)
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *look_up(pool).await?)
     .await?;
     let mut course = SloCourse::default();
     for row in rows {

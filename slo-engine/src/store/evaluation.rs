@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 use sqlx::PgPool;
 use sqlx::postgres::types::PgInterval;
 
-use super::{WindowRow, convert, interval, parse, span};
+use super::{WindowRow, convert, interval, look_up, parse, span};
 use crate::alert::AlertId;
 use crate::engine::EngineError;
 use crate::evaluate::{EvaluationInput, OpenAlert, Rules};
@@ -54,7 +54,7 @@ pub(crate) async fn inputs(
     now: DateTime<Utc>,
 ) -> Result<Vec<EvaluationInput>, EngineError> {
     let rows = sqlx::query_file_as!(Row, "queries/evaluation.sql", now)
-        .fetch_all(pool)
+        .fetch_all(&mut *look_up(pool).await?)
         .await?;
     rows.into_iter().map(|row| row.into_input(rules, now)).collect()
 }
@@ -126,7 +126,7 @@ pub(crate) async fn window(
         interval(length),
         now
     )
-    .fetch_optional(pool)
+    .fetch_optional(&mut *look_up(pool).await?)
     .await?;
     row.map(WindowCounts::try_from).transpose()
 }

@@ -176,7 +176,6 @@ pub(crate) fn quantile_ms(buckets: &[(i32, u64)], share: f64) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests panic")]
     use super::*;
 
     /// The bucket of a latency, by the definition in `measurement`.

@@ -542,8 +542,17 @@ impl Ingest {
                 self.outcome.applied += 1;
                 Booked::Head
             }
+            // Heads of counters that rest stay where they are, so that the source says what is new.
             Booking::Unchanged => {
-                self.outcome.applied += 1;
+                if self
+                    .source
+                    .last_at
+                    .is_some_and(|last_at| self.moment.at <= last_at)
+                {
+                    self.outcome.ignored += 1;
+                } else {
+                    self.outcome.applied += 1;
+                }
                 Booked::Nothing
             }
             Booking::Ignored => {

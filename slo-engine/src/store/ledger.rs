@@ -76,7 +76,7 @@ pub(crate) async fn book(
     }
     let column = |pick: fn(&Delta) -> i64| moving.iter().map(|(_, delta)| pick(delta)).collect::<Vec<_>>();
     let day = day_of(slot_end);
-    sqlx::query_file!(
+    let unopened = sqlx::query_file!(
         "queries/book_ledger.sql",
         &moving
             .iter()
@@ -96,14 +96,23 @@ pub(crate) async fn book(
         day_end(day),
         day,
     )
-    .execute(connection)
+    .fetch_all(&mut *connection)
     .await?;
+    if !unopened.is_empty() {
+        sqlx::query_file!(
+            "queries/open_ledger_day.sql",
+            &unopened.iter().map(|row| row.objective_id).collect::<Vec<_>>(),
+            &unopened.iter().map(|row| row.generation).collect::<Vec<_>>(),
+            day
+        )
+        .execute(connection)
+        .await?;
+    }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests panic")]
     use super::*;
 
     #[test]

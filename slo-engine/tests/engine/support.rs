@@ -14,10 +14,10 @@ use slo_engine::measurement::{
 use slo_engine::objective::{BurnRate, Objective, Severity, Sli, Target, Tier};
 use slo_engine::{Engine, Ingested, MIGRATOR, Settings};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgPool};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool};
 use tokio::sync::OnceCell;
 
-static TEMPLATE: OnceCell<PgConnectOptions> = OnceCell::const_new();
+static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Where databases may be created.
@@ -28,69 +28,89 @@ fn server() -> PgConnectOptions {
     url.parse().expect("DATABASE_URL is a Postgres URL")
 }
 
-/// A migrated database, made once a process.
-async fn template() -> &'static PgConnectOptions {
+/// A migrated database, made once for all tests of these migrations: whoever comes first makes it
+/// under a lock, and gives it its name when it is complete.
+async fn template() -> &'static str {
     TEMPLATE
         .get_or_init(|| async {
-            let options = server().database(&format!("slowburn_template_{}", std::process::id()));
-            create(&options, "template0").await;
-            let mut connection = options.connect().await.unwrap();
-            MIGRATOR.run(&mut connection).await.unwrap();
-            connection.close().await.unwrap();
-            options
+            let checksum: u64 = MIGRATOR
+                .iter()
+                .flat_map(|migration| migration.checksum.iter())
+                .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+                    (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+                });
+            let name = format!("slowburn_template_{checksum:016x}");
+            let mut admin = admin().await;
+            sqlx::query("select pg_advisory_lock(5105)")
+                .execute(&mut admin)
+                .await
+                .unwrap();
+            let exists: bool =
+                sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+                    .bind(&name)
+                    .fetch_one(&mut admin)
+                    .await
+                    .unwrap();
+            if !exists {
+                let draft = format!("{name}_draft");
+                create(&mut admin, &draft, "template0").await;
+                let mut connection = server().database(&draft).connect().await.unwrap();
+                MIGRATOR.run(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+                run(&mut admin, format!("alter database {draft} rename to {name}")).await;
+            }
+            admin.close().await.unwrap();
+            name
         })
         .await
 }
 
-async fn create(options: &PgConnectOptions, template: &str) {
-    let name = options.get_database().unwrap();
-    let mut connection = server()
+async fn admin() -> PgConnection {
+    server()
         .connect()
         .await
-        .expect("the Postgres that DATABASE_URL names answers");
-    for statement in [
-        format!("drop database if exists {name} with (force)"),
-        format!("create database {name} template {template}"),
-    ] {
-        sqlx::raw_sql(AssertSqlSafe(statement))
-            .execute(&mut connection)
-            .await
-            .unwrap();
-    }
-    connection.close().await.unwrap();
+        .expect("the Postgres that DATABASE_URL names answers")
+}
+
+async fn run(admin: &mut PgConnection, statement: String) {
+    sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(admin)
+        .await
+        .unwrap();
+}
+
+async fn create(admin: &mut PgConnection, name: &str, template: &str) {
+    run(admin, format!("drop database if exists {name} with (force)")).await;
+    run(admin, format!("create database {name} template {template}")).await;
 }
 
 /// A database of the test's own; dropped when the test passes, left to be looked at when it fails.
 pub struct Database {
-    options: PgConnectOptions,
+    name: String,
     pub pool: PgPool,
 }
 
 impl Database {
     pub async fn new() -> Self {
-        let template = template().await;
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let options = server().database(&format!("slowburn_test_{}_{number}", std::process::id()));
-        create(&options, template.get_database().unwrap()).await;
+        let name = format!("slowburn_test_{}_{number}", std::process::id());
+        let template = template().await;
+        let mut admin = admin().await;
+        create(&mut admin, &name, template).await;
+        admin.close().await.unwrap();
         let pool = PgPoolOptions::new()
             .max_connections(8)
-            .connect_with(options.clone())
+            .connect_with(server().database(&name))
             .await
             .unwrap();
-        Self { options, pool }
+        Self { name, pool }
     }
 
     pub async fn drop(self) {
         self.pool.close().await;
-        let mut connection = server().connect().await.unwrap();
-        for name in [self.options.get_database().unwrap()] {
-            sqlx::raw_sql(AssertSqlSafe(format!(
-                "drop database if exists {name} with (force)"
-            )))
-            .execute(&mut connection)
-            .await
-            .unwrap();
-        }
+        let mut admin = admin().await;
+        run(&mut admin, format!("drop database {} with (force)", self.name)).await;
+        admin.close().await.unwrap();
     }
 }
 
@@ -290,6 +310,24 @@ impl World {
             .unwrap();
         (counts.good, counts.bad)
     }
+}
+
+/// Every row of the ledger with its base, as text: two books are equal when these are.
+pub async fn books(pool: &PgPool) -> Vec<String> {
+    sqlx::query_scalar(
+        "select format('%s %s %s %s %s %s %s %s', o.name, t.generation, l.at at time zone 'UTC',
+                       l.good + d.good, l.bad + d.bad, l.expected_ms + d.expected_ms,
+                       l.covered_ms + d.covered_ms, l.lost + d.lost)
+         from ledger l
+         join ledger_day d on d.objective_id = l.objective_id and d.generation = l.generation
+          and d.day = ledger_day_of(l.at)
+         join objective o on o.objective_id = l.objective_id
+         cross join lateral (select l.generation) t
+         order by o.name, l.generation, l.at",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap()
 }
 
 pub async fn step(engine: &Engine, now: DateTime<Utc>, traceparent: Option<&str>) -> Vec<Transition> {

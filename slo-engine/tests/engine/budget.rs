@@ -1,0 +1,278 @@
+//! Published budget arithmetic (facts 3a to 3c), through the real SQL.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+use slo_engine::objective::{Objective, ObjectiveName, Target, Tier};
+use slo_engine::{Settings, read};
+
+use crate::support::{
+    DAY, MINUTE, World, at, availability, batch, decimal, noon, reading, seconds, status, workbook_tiers,
+};
+
+/// Errors in percent, and when each tier detects them, in seconds: facts 3b. `None`: never.
+const DETECTION: [(&str, [Option<f64>; 4]); 11] = [
+    ("100", [Some(51.84), Some(129.6), Some(259.2), Some(259.2)]),
+    ("50", [Some(103.68), Some(259.2), Some(518.4), Some(518.4)]),
+    ("15", [Some(345.6), Some(864.0), Some(1728.0), Some(1728.0)]),
+    ("10", [Some(518.4), Some(1296.0), Some(2592.0), Some(2592.0)]),
+    ("5", [Some(1036.8), Some(2592.0), Some(5184.0), Some(5184.0)]),
+    ("2", [Some(2592.0), Some(6480.0), Some(12_960.0), Some(12_960.0)]),
+    ("1", [None, Some(12_960.0), Some(25_920.0), Some(25_920.0)]),
+    ("0.5", [None, None, Some(51_840.0), Some(51_840.0)]),
+    ("0.3", [None, None, None, Some(86_400.0)]),
+    ("0.2", [None, None, None, Some(129_600.0)]),
+    ("0.1", [None, None, None, None]),
+];
+
+/// A step of errors after four clean days, at a thousand requests a second.
+const CLEAN: i64 = 4 * 86_400;
+const RATE: i64 = 1000;
+
+/// Services whose errors step up at once, each to its own ratio, and down again at once.
+struct Replay {
+    world: World,
+    /// By service, per thousand.
+    errors: BTreeMap<String, i64>,
+    until: i64,
+}
+
+impl Replay {
+    async fn new(ratios: &[&str], until: i64) -> Self {
+        let errors: BTreeMap<String, i64> = ratios
+            .iter()
+            .map(|percent| {
+                let per_mille = (decimal(percent) * Decimal::TEN).to_i64().unwrap();
+                (format!("e{per_mille}"), per_mille)
+            })
+            .collect();
+        let objectives: Vec<Objective> = errors.keys().map(|name| availability(name, name)).collect();
+        let settings = Settings {
+            slot: seconds(1),
+            ..Settings::default()
+        };
+        Self {
+            world: World::with(settings, objectives).await,
+            errors,
+            until,
+        }
+    }
+
+    /// Reads the counters at these seconds, in order.
+    async fn read_at(&self, instants: &BTreeSet<i64>) {
+        for instant in instants.iter().filter(|instant| **instant > 0) {
+            let bad_seconds = (*instant).min(self.until) - CLEAN;
+            let readings = self
+                .errors
+                .iter()
+                .flat_map(|(name, per_mille)| {
+                    let bad = per_mille * bad_seconds.max(0);
+                    let value = |value: i64| u64::try_from(value).unwrap();
+                    [
+                        reading(status(name, 200), noon(), value(RATE * instant - bad)),
+                        reading(status(name, 500), noon(), value(bad)),
+                    ]
+                })
+                .collect();
+            self.world
+                .ingest(&batch(&self.world.source, at(*instant), readings))
+                .await;
+        }
+    }
+
+    async fn burns(&self, percent: &str, tier: &Tier, now: i64) -> bool {
+        let name: ObjectiveName = format!("e{}", (decimal(percent) * Decimal::TEN).normalize())
+            .parse()
+            .unwrap();
+        let target = Target::try_from(decimal("0.999")).unwrap();
+        let window = async |length| self.world.engine.burn(&name, length, at(now)).await.unwrap();
+        window(tier.long).await.burns_above(tier.burn_rate, target)
+            && window(tier.short).await.burns_above(tier.burn_rate, target)
+    }
+}
+
+fn length(span: std::time::Duration) -> i64 {
+    i64::try_from(span.as_secs()).unwrap()
+}
+
+/// The last whole second before an instant, and the first one after it.
+fn around(seconds: f64) -> (i64, i64) {
+    #[expect(clippy::cast_possible_truncation, reason = "days of seconds")]
+    let (before, after) = ((seconds - 0.001).floor() as i64, (seconds + 1.001).floor() as i64);
+    (before, after)
+}
+
+#[tokio::test]
+async fn a_step_of_errors_is_detected_when_the_table_says() {
+    let tiers = workbook_tiers();
+    let ratios: Vec<&str> = DETECTION.iter().map(|(percent, _)| *percent).collect();
+    let replay = Replay::new(&ratios, i64::MAX).await;
+    let mut checks = Vec::new();
+    for (percent, expected) in DETECTION {
+        for (tier, expected) in tiers.iter().zip(expected) {
+            if let Some(detected) = expected {
+                let (before, after) = around(detected);
+                checks.push((percent, tier, CLEAN + before, false));
+                checks.push((percent, tier, CLEAN + after, true));
+            } else {
+                checks.push((percent, tier, CLEAN + 3 * 86_400, false));
+            }
+        }
+    }
+    let mut instants = BTreeSet::new();
+    for (_, tier, now, _) in &checks {
+        instants.extend([*now, now - length(tier.long), now - length(tier.short), CLEAN]);
+    }
+    replay.read_at(&instants).await;
+    for (percent, tier, now, expected) in checks {
+        assert_eq!(
+            replay.burns(percent, tier, now).await,
+            expected,
+            "{percent} % errors, {}, {} s after the step",
+            tier.name,
+            now - CLEAN
+        );
+    }
+    replay.world.database.drop().await;
+}
+
+/// Errors in percent, and when each tier's short window is clear again, in minutes: facts 3c.
+const RESET: [(&str, [f64; 4]); 5] = [
+    ("100", [4.93, 29.82, 119.64, 359.64]),
+    ("50", [4.86, 29.64, 119.28, 359.28]),
+    ("15", [4.52, 28.8, 117.6, 357.6]),
+    ("10", [4.28, 28.2, 116.4, 356.4]),
+    ("2", [1.4, 21.0, 102.0, 342.0]),
+];
+
+#[tokio::test]
+async fn an_outage_is_over_when_the_table_says() {
+    let tiers = workbook_tiers();
+    let ratios: Vec<&str> = RESET.iter().map(|(percent, _)| *percent).collect();
+    let until = CLEAN + 3 * 86_400;
+    let replay = Replay::new(&ratios, until).await;
+    let mut checks = Vec::new();
+    for (percent, minutes) in RESET {
+        for (tier, minutes) in tiers.iter().zip(minutes) {
+            // The table is rounded to a hundredth of a minute.
+            let reset = minutes * 60.0;
+            checks.push((percent, tier, until + around(reset - 1.0).0, true));
+            checks.push((percent, tier, until + around(reset + 1.0).1, false));
+        }
+    }
+    let mut instants = BTreeSet::new();
+    for (_, tier, now, _) in &checks {
+        instants.extend([
+            *now,
+            now - length(tier.long),
+            now - length(tier.short),
+            CLEAN,
+            until,
+        ]);
+    }
+    replay.read_at(&instants).await;
+    for (percent, tier, now, expected) in checks {
+        assert_eq!(
+            replay.burns(percent, tier, now).await,
+            expected,
+            "{percent} % errors, {}, {} s after their end",
+            tier.name,
+            now - until
+        );
+    }
+    replay.world.database.drop().await;
+}
+
+/// `(good, bad)` over a whole period of 30 days, at a target: what is left, and the burn rate.
+async fn budget(target: &str, good: u64, bad: u64) -> (Decimal, Decimal) {
+    let mut objective = availability("web-availability", "web");
+    objective.target = Target::try_from(decimal(target)).unwrap();
+    let world = World::with(Settings::default(), vec![objective]).await;
+    world.counted(at(10), good, bad).await;
+    let row: (Decimal, Decimal) = sqlx::query_as(
+        "select b.remaining, r.burn_rate
+         from error_budget('web-availability', $1) b, burn_rate('web-availability', '30 days', $1) r",
+    )
+    .bind(at(10))
+    .fetch_one(&world.database.pool)
+    .await
+    .unwrap();
+    world.database.drop().await;
+    row
+}
+
+#[tokio::test]
+async fn budgets_come_to_the_published_numbers() {
+    let period = 30 * DAY;
+    // A full outage at 99.9 %: 43.2 minutes of the period's 43,200 are the budget, to the event.
+    assert_eq!(
+        budget("0.999", period - 2592, 2592).await,
+        (decimal("0"), decimal("1"))
+    );
+    // At 99.999 %: 25.92 s.
+    let (remaining, _) = budget("0.99999", period * 100 - 2592, 2592).await;
+    assert_eq!(remaining, decimal("0"));
+    // 10 requests an hour, one failure: 7.2 failures are allowed, 13.9 % of the budget.
+    let (remaining, _) = budget("0.999", 7199, 1).await;
+    assert_eq!(remaining, decimal("0.861111111"));
+    // Kibana's vectors: 0.9 at 0.9 burns at 1, at 0.99 at 10, at 0.8 at 0.5.
+    for (target, burn) in [("0.9", "1"), ("0.99", "10"), ("0.8", "0.5")] {
+        assert_eq!(budget(target, 900, 100).await.1, decimal(burn), "at {target}");
+    }
+    // slo-generator: 3556 of each at 0.9 burns at 5, and overspends four budgets.
+    assert_eq!(budget("0.9", 3556, 3556).await, (decimal("-4"), decimal("5")));
+    // Nothing bad, and nothing at all.
+    assert_eq!(budget("0.999", 10, 0).await, (decimal("1"), decimal("0")));
+    assert_eq!(budget("0.999", 0, 0).await, (decimal("1"), decimal("0")));
+}
+
+#[tokio::test]
+async fn psql_and_the_read_models_show_the_same_numbers() {
+    let world = World::new(Settings::default()).await;
+    for minute in 1..=60_u64 {
+        let now = at(i64::try_from(minute * MINUTE).unwrap());
+        world.counted(now, 1000 * minute - minute / 7, minute / 7).await;
+    }
+    let now = at(3600);
+    let slo = read::slo(&world.database.pool, &"web-availability".parse().unwrap(), now)
+        .await
+        .unwrap()
+        .unwrap();
+    let (remaining, allowed): (Decimal, Decimal) =
+        sqlx::query_as("select remaining, allowed from error_budget('web-availability', $1)")
+            .bind(now)
+            .fetch_one(&world.database.pool)
+            .await
+            .unwrap();
+    assert_eq!(
+        (slo.budget_remaining, slo.budget_total_events),
+        (remaining, allowed)
+    );
+    for burn in &slo.burn {
+        let (rate, bad): (Decimal, i64) = sqlx::query_as(
+            "select burn_rate, bad from burn_rate('web-availability', make_interval(secs => $1), $2)",
+        )
+        .bind(burn.window.as_secs_f64())
+        .bind(now)
+        .fetch_one(&world.database.pool)
+        .await
+        .unwrap();
+        assert_eq!(
+            (burn.burn_rate, i64::try_from(burn.counts.bad).unwrap()),
+            (rate, bad),
+            "{:?}",
+            burn.window
+        );
+    }
+    // The course's steps add up to the whole.
+    let course = read::slo_series(&world.database.pool, &slo.name, at(0), now, seconds(300))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(course.at.len(), 12);
+    assert_eq!(course.bad.iter().sum::<u64>(), slo.budget_spent_events);
+    assert_eq!(course.good.iter().sum::<u64>(), slo.counts.good);
+    assert_eq!(course.budget_remaining.last().unwrap(), &Some(remaining));
+    world.database.drop().await;
+}

@@ -1,0 +1,139 @@
+//! Definitions are dated: what changes, and what a change leaves alone.
+
+use rust_decimal::Decimal;
+use slo_engine::Settings;
+use slo_engine::measurement::Clock;
+use slo_engine::objective::{Sli, SliKind, Target};
+
+use crate::support::{World, at, availability, batch, decimal, definitions, noon, reading, seconds, status};
+
+#[tokio::test]
+async fn another_target_counts_the_same_events() {
+    let world = World::new(Settings::default()).await;
+    world.counted(at(10), 90, 10).await;
+    let mut objective = availability("web-availability", "web");
+    objective.target = Target::try_from(decimal("0.8")).unwrap();
+    world
+        .engine
+        .apply(&definitions(vec![objective]), at(100))
+        .await
+        .unwrap();
+    world.counted(at(110), 180, 20).await;
+    let burn: Vec<(Decimal, i64)> = sqlx::query_as(
+        "select burn_rate, bad from burn_rate('web-availability', '1 hour', $1)
+         union all select burn_rate, bad from burn_rate('web-availability', '1 hour', $2)",
+    )
+    .bind(at(99))
+    .bind(at(110))
+    .fetch_all(&world.database.pool)
+    .await
+    .unwrap();
+    // The past is read with the target of its time.
+    assert_eq!(burn, [(decimal("100"), 10), (decimal("0.5"), 20)]);
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn no_window_crosses_into_another_sli() {
+    let world = World::new(Settings::default()).await;
+    world.counted(at(10), 90, 10).await;
+    let mut objective = availability("web-availability", "web");
+    objective.sli = Sli {
+        kind: SliKind::Ratio {
+            good: "2xx".parse().unwrap(),
+            total: "2xx,5xx".parse().unwrap(),
+        },
+        ..Sli::availability()
+    };
+    world
+        .engine
+        .apply(&definitions(vec![objective.clone()]), at(100))
+        .await
+        .unwrap();
+    world.counted(at(110), 91, 12).await;
+    assert_eq!(world.window(3600, at(110)).await, (1, 2));
+    assert_eq!(world.window(3600, at(99)).await, (90, 10));
+    // The same definition again changes nothing.
+    let version = async || {
+        sqlx::query_scalar::<_, i64>("select definition_version from engine_state")
+            .fetch_one(&world.database.pool)
+            .await
+            .unwrap()
+    };
+    let before = version().await;
+    world
+        .engine
+        .apply(&definitions(vec![objective]), at(200))
+        .await
+        .unwrap();
+    assert_eq!(version().await, before);
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn an_objective_counts_series_that_were_there_before_it() {
+    let world = World::new(Settings::default()).await;
+    world.counted(at(10), 90, 10).await;
+    let both = vec![
+        availability("web-availability", "web"),
+        availability("second", "web"),
+    ];
+    world.engine.apply(&definitions(both), at(20)).await.unwrap();
+    world.counted(at(30), 100, 11).await;
+    let second = world
+        .engine
+        .burn(&"second".parse().unwrap(), seconds(60), at(30))
+        .await
+        .unwrap();
+    assert_eq!((second.good, second.bad), (10, 1));
+    assert_eq!(world.window(60, at(30)).await, (100, 11));
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn what_is_withdrawn_comes_back_with_an_untouched_budget() {
+    let world = World::new(Settings::default()).await;
+    world.counted(at(10), 90, 10).await;
+    world
+        .engine
+        .apply(&definitions(Vec::new()), at(20))
+        .await
+        .unwrap();
+    assert_eq!(
+        slo_engine::read::slos(&world.database.pool, at(20))
+            .await
+            .unwrap(),
+        []
+    );
+    world.counted(at(30), 100, 20).await;
+    let again = vec![availability("web-availability", "web")];
+    world.engine.apply(&definitions(again), at(40)).await.unwrap();
+    world.counted(at(50), 103, 20).await;
+    assert_eq!(world.window(3600, at(50)).await, (3, 0));
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn a_latency_objective_counts_its_own_threshold() {
+    let mut objective = availability("web-availability", "web");
+    objective.sli.kind = SliKind::Latency {
+        clock: Clock::Turnaround,
+        threshold: std::time::Duration::from_millis(250),
+    };
+    let world = World::with(Settings::default(), vec![objective]).await;
+    let signal = |text: &str, value| {
+        let mut series = status("web", 200);
+        series.signal = text.parse().unwrap();
+        reading(series, noon(), value)
+    };
+    let readings = vec![
+        signal("within:turnaround:250ms", 7),
+        signal("over:turnaround:250ms", 3),
+        signal("within:turnaround:100ms", 50),
+        signal("within:first_byte:250ms", 50),
+        signal("status:200", 50),
+    ];
+    world.ingest(&batch(&world.source, at(1), readings)).await;
+    assert_eq!(world.window(60, at(1)).await, (7, 3));
+    world.database.drop().await;
+}

@@ -1,0 +1,113 @@
+//! Housekeeping: thinning takes no count with it.
+
+use chrono::Days;
+use slo_engine::{Keep, Settings};
+
+use crate::support::{DAY, World, at, batch, books, noon, reading, seconds, source, status};
+
+#[tokio::test]
+async fn partitions_are_there_before_they_are_needed() {
+    let world = World::new(Settings::default()).await;
+    let first = world.engine.maintain(at(0)).await.unwrap();
+    assert_eq!(first.partitions_added, 9);
+    assert_eq!(world.engine.maintain(at(60)).await.unwrap().partitions_added, 0);
+    assert_eq!(
+        world.engine.maintain(at(86_400)).await.unwrap().partitions_added,
+        3
+    );
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn thinning_takes_no_count_with_it() {
+    let world = World::new(Settings::default()).await;
+    world.hello("host2", noon()).await;
+    // Ten minutes before midnight and ten after, every ten seconds.
+    let midnight = 12 * 3600;
+    for second in (midnight - 600..=midnight + 600).step_by(10) {
+        let value = u64::try_from(second).unwrap();
+        world.counted(at(second), value, value / 100).await;
+    }
+    let now = midnight + 600;
+    let windows = [600, 900, 1200, 3600];
+    let read = async || {
+        let mut found = Vec::new();
+        for minutes in [0, 5, 10] {
+            for window in windows {
+                found.push(world.window(window, at(now - minutes * 60)).await);
+            }
+        }
+        found
+    };
+    let before = read().await;
+    let rows = books(&world.database.pool).await.len();
+    assert_eq!(rows, 121);
+
+    for host in ["host1", "host2"] {
+        world.engine.goodbye(&source(host), at(now)).await.unwrap();
+    }
+    // The first day is a day old: one row a minute is left of it.
+    let done = world.engine.maintain(at(midnight + 86_400)).await.unwrap();
+    assert_eq!(done.partitions_thinned, 1);
+    // Ten minutes with six rows each and the row that opens them become eleven.
+    assert_eq!(books(&world.database.pool).await.len(), 11 + 60);
+    assert_eq!(read().await, before);
+    let again = world.engine.maintain(at(midnight + 86_400)).await.unwrap();
+    assert_eq!(again.partitions_thinned, 0);
+
+    // A late batch still finds its place in it.
+    let mut late = batch(
+        &source("host2"),
+        at(midnight - 295),
+        vec![reading(status("web", 500), noon(), 9)],
+    );
+    late.sent_at = at(midnight + 86_400);
+    world.engine.ingest_at(&late, late.sent_at).await.unwrap();
+    let (_, bad) = world.window(1200, at(now)).await;
+    assert_eq!(bad, before[2].1 + 9);
+
+    world
+        .engine
+        .goodbye(&source("host2"), late.sent_at)
+        .await
+        .unwrap();
+    // A week later one row every five minutes is left, of both days.
+    let done = world.engine.maintain(at(midnight + 9 * 86_400)).await.unwrap();
+    assert_eq!(
+        done.partitions_thinned, 5,
+        "both days, and three that were made ahead"
+    );
+    let (_, bad) = world.window(1200, at(now)).await;
+    assert_eq!(bad, before[2].1 + 9);
+    assert_eq!(books(&world.database.pool).await.len(), 3 + 2);
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn what_is_too_old_goes_and_the_budget_of_the_period_stays() {
+    let settings = Settings {
+        keep: Keep {
+            measurements: seconds(2 * DAY),
+            ledger: seconds(40 * DAY),
+            ..Settings::default().keep
+        },
+        ..Settings::default()
+    };
+    let world = World::new(settings).await;
+    world.counted(at(10), 100, 10).await;
+    let in_days = |days| noon().checked_add_days(Days::new(days)).unwrap();
+    let done = world.engine.maintain(in_days(3)).await.unwrap();
+    assert_eq!(
+        done.partitions_dropped, 2,
+        "a day of measurements and of histograms"
+    );
+    assert_eq!(world.window(30 * DAY, in_days(3)).await, (100, 10));
+    // A batch for a day that went away is still booked.
+    world.counted(at(20), 101, 10).await;
+    assert_eq!(world.window(30 * DAY, in_days(3)).await, (101, 10));
+    let done = world.engine.maintain(in_days(42)).await.unwrap();
+    assert!(done.partitions_dropped > 2, "{done:?}");
+    world.counted(in_days(43), 105, 11).await;
+    assert_eq!(world.window(30 * DAY, in_days(43)).await, (4, 1));
+    world.database.drop().await;
+}

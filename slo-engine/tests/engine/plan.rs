@@ -1,0 +1,104 @@
+//! What evaluation costs: looked at in the plan, not on a clock.
+
+use serde_json::Value;
+use slo_engine::Settings;
+
+use crate::support::{World, at};
+
+const OBJECTIVES: i64 = 1000;
+
+/// A thousand objectives with four tiers each and a row a minute for a day, spread over ten days of
+/// partitions.
+async fn fill(world: &World) {
+    let pool = &world.database.pool;
+    for day in 0..10 {
+        world.engine.maintain(at(day * 86_400)).await.unwrap();
+    }
+    for statement in [
+        "insert into objective (name, created_at, defined_at, generation)
+         select 'slo-' || n, $1, $1, 1 from generate_series(1, 999) n where $1::timestamptz is not null",
+        "insert into objective_generation (objective_id, generation, service_id, role, sli, started_at)
+         select o.objective_id, 1, g.service_id, g.role, g.sli, $1
+         from objective o, objective_generation g
+         where o.name like 'slo-%'",
+        "insert into objective_definition
+         select o.objective_id, $1, 1, o.name, '', d.target, d.period, '' from objective o, objective_definition d
+         where o.name like 'slo-%'",
+        "insert into objective_tier
+         select o.objective_id, $1, t.tier, t.position, t.severity, t.long_window, t.short_window, t.burn_rate, null
+         from objective o, objective_tier t
+         where o.name like 'slo-%'",
+        "insert into ledger
+         select o.objective_id, 1, $1 + make_interval(mins => n), n, 0, n * 60000, n * 60000, 0
+         from objective o, generate_series(1, 360) n",
+        "insert into ledger_day
+         select o.objective_id, 1, ledger_day_of($1), 0, 0, 0, 0, 0 from objective o",
+    ] {
+        sqlx::query(statement).bind(at(0)).execute(pool).await.unwrap();
+    }
+    sqlx::query("analyze").execute(pool).await.unwrap();
+}
+
+/// Every node of a plan.
+fn nodes(plan: &Value) -> Vec<&Value> {
+    let mut all = vec![plan];
+    for child in plan["Plans"].as_array().into_iter().flatten() {
+        all.extend(nodes(child));
+    }
+    all
+}
+
+async fn explain(world: &World, query: &'static str) -> Value {
+    let plan: Value = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+        "explain (analyze, timing off, format json) {query}"
+    )))
+    .bind(at(360 * 60))
+    .fetch_one(&world.database.pool)
+    .await
+    .unwrap();
+    plan[0]["Plan"].clone()
+}
+
+#[tokio::test]
+async fn an_evaluation_is_a_handful_of_index_look_ups_for_each_objective() {
+    let world = World::new(Settings::default()).await;
+    fill(&world).await;
+    let plan = explain(&world, include_str!("../../queries/evaluation.sql")).await;
+    let mut ledger_rows = 0.0;
+    let mut ledger_scans = 0;
+    for node in nodes(&plan) {
+        let Some(relation) = node["Relation Name"].as_str() else {
+            continue;
+        };
+        if !relation.starts_with("ledger_2") && relation != "ledger_day" {
+            continue;
+        }
+        let loops = node["Actual Loops"].as_i64().unwrap();
+        if loops == 0 {
+            continue;
+        }
+        assert!(
+            node["Node Type"].as_str().unwrap().starts_with("Index") || relation == "ledger_day",
+            "{relation} is read by {}: {}",
+            node["Node Type"],
+            serde_json::to_string_pretty(&plan).unwrap()
+        );
+        if relation != "ledger_day" {
+            ledger_scans += loops;
+            #[expect(clippy::cast_precision_loss, reason = "thousands")]
+            let rows = node["Actual Rows"].as_f64().unwrap() * loops as f64;
+            ledger_rows += rows;
+        }
+    }
+    // One right edge and two left edges for each of four tiers, at most two days for each.
+    assert!(
+        ledger_scans <= OBJECTIVES * 9 * 2,
+        "{ledger_scans} look-ups in the ledger for {OBJECTIVES} objectives"
+    );
+    assert!(
+        ledger_rows <= 9.0 * 1000.0,
+        "{ledger_rows} rows of the ledger were read"
+    );
+    assert_eq!(world.engine.evaluate(at(360 * 60)).await.unwrap().len(), 4000);
+    world.database.drop().await;
+}
