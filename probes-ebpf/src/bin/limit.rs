@@ -37,7 +37,8 @@ mod program {
     static CONTROL: Array<u64> = Array::with_max_entries(control::WORDS, 0);
     #[map]
     static PORT_WORD: Array<PortWord> = Array::with_max_entries(PORT_WORDS, 0);
-    /// To the element of `RULES`.
+    /// To the element of `RULES`. A hash for exact addresses beside it was measured: 30 ns less with
+    /// 1024 rules, 10 ns more with one.
     #[map]
     static SOURCES: LpmTrie<[u8; 20], u32> = LpmTrie::with_max_entries(SOURCES_MAX, 0);
     #[map]
@@ -102,12 +103,8 @@ mod program {
         if ports.limited & bit == 0 || !segment.charged {
             return XDP_PASS;
         }
-        // SAFETY: the helper takes no arguments and reads a clock.
-        let now = unsafe { bpf_ktime_get_boot_ns() };
-        let lease = word(control::LEASE).wrapping_sub(now);
-        if lease == 0 || lease > LEASE_MAX_NANOSECONDS {
-            return XDP_PASS;
-        }
+        // Before the clock is read, which costs three times as much: most packets of a limited
+        // port come from sources without a rule.
         let key = SourceKey {
             prefix_length: SourceKey::HEAD_BITS + 128,
             port: segment.port.to_be_bytes(),
@@ -121,6 +118,12 @@ mod program {
         let Some(rule) = RULES.get(slot) else {
             return XDP_PASS;
         };
+        // SAFETY: the helper takes no arguments and reads a clock.
+        let now = unsafe { bpf_ktime_get_boot_ns() };
+        let lease = word(control::LEASE).wrapping_sub(now);
+        if lease == 0 || lease > LEASE_MAX_NANOSECONDS {
+            return XDP_PASS;
+        }
         if now >= rule.deadline || rule.increment == 0 {
             return XDP_PASS;
         }
