@@ -69,7 +69,10 @@ impl Stack {
             cgroup: Some(world.cgroup().to_owned()),
             instance: loaded.instance.clone(),
             slot: SLOT,
-            limit_interfaces: Some(vec![Interface::within(world.interface(), world.namespace(Place::Web))]),
+            limit_interfaces: Some(vec![Interface::within(
+                world.interface(),
+                world.namespace(Place::Web),
+            )]),
             allow: Vec::new(),
             report_schedule: crate::schedule::parse(REPORT_SCHEDULE).map_err(anyhow::Error::msg)?,
         };

@@ -106,7 +106,7 @@ impl Stage {
             state: scratch.state(),
             listen: address,
         };
-        let stack = Stack::start(&world, wanted, interrupt.clone())
+        let stack = Stack::start(&world, wanted, interrupt.child_token())
             .await
             .context("start slowburn")?;
         let address = stack.address();

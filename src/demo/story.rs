@@ -16,7 +16,7 @@ use slo_engine::alert::AlertId;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::figures::Figures;
+use super::figures::{Figures, thousands};
 use super::load::Second;
 use super::stage::Stage;
 use super::terminal::Terminal;
@@ -207,10 +207,11 @@ impl<'a> Story<'a> {
         let dropped = self.notes.limit.as_ref().map_or(0, |live| live.dropped);
         let left = (slo.budget_remaining * rust_decimal::Decimal::ONE_HUNDRED).round();
         self.terminal.status(&format!(
-            "{:<8}  customers {} p99 {}, burn {burn}x, budget {left} %, dropped {dropped}",
+            "{:<10}  customers {} p99 {}, burn {burn}x, budget {left} %, dropped {}",
             act.name(),
             customers.share_text(),
             customers.p99_text(),
+            thousands(dropped),
         ))
     }
 }

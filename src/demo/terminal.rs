@@ -4,6 +4,7 @@
 //! is going on; elsewhere, and with `--headless`, only what happened is written.
 
 use std::io::{IsTerminal as _, Write as _, stdout};
+use std::os::fd::AsRawFd as _;
 
 use anyhow::{Context as _, Result};
 use tokio::time::Instant;
@@ -56,11 +57,7 @@ impl Terminal {
         }
         self.dirty = true;
         // A line that wraps could not be rewritten in place.
-        let width = std::env::var("COLUMNS")
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(79);
-        let shown: String = format!("{}  {text}", self.time()).chars().take(width).collect();
+        let shown: String = format!("{}  {text}", self.time()).chars().take(width()).collect();
         write(&format!("{CLEAR_LINE}{shown}"))
     }
 
@@ -76,6 +73,23 @@ impl Drop for Terminal {
             // The end of the demo must not fail for want of a line break.
             let _ = write("\n");
         }
+    }
+}
+
+/// Columns of the terminal, or what every terminal has.
+fn width() -> usize {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: the request writes one `winsize` at the pointer, which is to one that lives on.
+    let answer = unsafe { libc::ioctl(stdout().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    if answer == 0 && size.ws_col > 0 {
+        usize::from(size.ws_col)
+    } else {
+        80
     }
 }
 

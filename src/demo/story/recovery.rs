@@ -6,11 +6,13 @@ use slo_engine::alert::AlertState;
 
 use super::{Act, Look, Story};
 use crate::demo::figures::{Figures, first_of_run_well};
+use crate::demo::load::Second;
 use crate::demo::receiver::Action;
 
 /// So many good seconds in a row are a recovery.
 const RECOVERY_SECONDS: usize = 4;
-/// The flood must go on for so long, against the limit, without customers feeling it.
+/// The flood must go on for so long, against the limit, without customers feeling it; the longest such
+/// span is waited for while the limit stands.
 const HOLD_SECONDS: usize = 20;
 const CALM_SECONDS: usize = 8;
 
@@ -82,7 +84,7 @@ impl Story<'_> {
     /// The flood goes on, the limit stands, and customers feel nothing of it. Then the flood gives up.
     pub(super) async fn hold(&mut self) -> Result<()> {
         let recovered_at = self.notes.recovered_at.context("no recovery was seen")?;
-        let (figures, seconds) = self
+        let figures = self
             .wait(Act::Hold, async |story| {
                 let flood = story
                     .stage
@@ -95,16 +97,17 @@ impl Story<'_> {
                     .await?
                     .context("the limit is gone before its time")?;
                 let seconds = story.stage.honest.seconds();
-                let under = seconds
-                    .iter()
-                    .filter(|second| second.at >= recovered_at && second.at <= flood.at);
-                let (figures, count) = (Figures::of(under.clone()), under.count());
-                if count >= HOLD_SECONDS && figures.well() {
-                    return Ok(Look::Over((figures, count)));
+                let under = |second: &&Second| second.at >= recovered_at && second.at <= flood.at;
+                let under: Vec<&Second> = seconds.iter().filter(under).collect();
+                let last = &under[under.len().saturating_sub(HOLD_SECONDS)..];
+                let figures = Figures::of(last.iter().copied());
+                if last.len() == HOLD_SECONDS && figures.well() {
+                    return Ok(Look::Over(figures));
                 }
+                let share = figures.share_text();
                 Ok(Look::NotYet(format!(
-                    "{count} s under the flood, {} served in time",
-                    figures.share_text()
+                    "in the last {} s under the flood {share} were served in time",
+                    last.len()
                 )))
             })
             .await?;
@@ -114,7 +117,7 @@ impl Story<'_> {
         let (share, p99) = (figures.share_text(), figures.p99_text());
         self.tell(
             Act::Hold,
-            &format!("{seconds} s of flood against the limit, customers: {share} in time, p99 {p99}; now the flood gives up"),
+            &format!("{HOLD_SECONDS} s of flood against the limit, customers: {share} in time, p99 {p99}; now the flood gives up"),
         )
     }
 
