@@ -23,9 +23,9 @@ use telemetry::{LogFormat, Telemetry};
 #[derive(Debug, Parser)]
 #[command(name = "slowburn", version, max_term_width = 100)]
 struct Cli {
-    /// What to log: a level, or `target=level` pairs
-    #[arg(long, global = true, env = "SLOWBURN_LOG", default_value = "info", value_name = "FILTER")]
-    log: String,
+    /// What to log: a level, or `target=level` pairs [default: info; warn in the demo, which tells its own story]
+    #[arg(long, global = true, env = "SLOWBURN_LOG", value_name = "FILTER")]
+    log: Option<String>,
     /// How log lines look
     #[arg(long, global = true, env = "SLOWBURN_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     log_format: LogFormat,
@@ -68,7 +68,8 @@ fn main() -> ExitCode {
 }
 
 async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
-    let telemetry = Telemetry::start(&cli.log, cli.log_format)?;
+    let level = if matches!(cli.command, Command::Demo(_)) { "warn" } else { "info" };
+    let telemetry = Telemetry::start(cli.log.as_deref().unwrap_or(level), cli.log_format)?;
     let outcome = match cli.command {
         Command::Run(args) => run::run(args).await,
         Command::Demo(args) => demo::run(args).await,
