@@ -173,7 +173,8 @@ impl Agent {
         let mut object = object::load(&directories, tracefs.as_deref())?;
         degraded.append(&mut object.absent);
         let (anchor_ns, attached_ns) = generation::anchor(&directories)?;
-        let mut registry = Registry::open(&directories)?;
+        let earlier = generation::earlier(&directories, &mut degraded)?;
+        let mut registry = Registry::open(&directories, &earlier)?;
         // 0 is what a connection that was never looked up holds.
         registry.raise_generation()?;
         attach::cgroup(&mut object.ebpf, &directories.links, &cgroup).map_err(|error| {
@@ -181,6 +182,8 @@ impl Agent {
                 reason: object::brief(&error),
             }
         })?;
+        // Whatever an older program looked up meanwhile is looked up again.
+        registry.raise_generation()?;
         if tracefs.is_some() {
             degraded.append(&mut attach::tracepoints(&mut object.ebpf, &directories.links));
         }
@@ -204,7 +207,7 @@ impl Agent {
         tracing::info!(source = %source, cgroup = %path.display(), "attached");
         Ok(Self {
             counters: Counters::open(&directories.counters)?,
-            earlier: generation::earlier(&directories, &mut degraded)?,
+            earlier,
             sources: SourceTable::new(sources),
             starts: StartTimes::open(generation::starts(&directories)?, anchor_ns)?,
             watcher: Watcher::start(root, within).map_err(|source| AgentError::Discovery { source })?,

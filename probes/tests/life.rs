@@ -79,6 +79,38 @@ fn an_agent_that_dies_under_load_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn counters_of_another_layout_are_part_of_the_total() {
+    let place = Place::new("layout");
+    let services = [watched("kept", 8105)];
+    let mut agent = place.agent();
+    agent.watch(&services).unwrap();
+    let server = place.server(&["127.0.0.1:8105"]);
+    let ask = |server: &support::Server| {
+        server.beside(|| assert_eq!(Client::connect("127.0.0.1:8105").get("/"), 200));
+    };
+    ask(&server);
+    let before = read(&mut agent);
+    drop(agent);
+    // As if the next build laid its records out differently: its own directory is not there.
+    let pins = Path::new("/sys/fs/bpf/slowburn").join(&place.name);
+    let counters = fs::read_dir(&pins)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_string_lossy().contains("edge_counters_"))
+        .unwrap();
+    fs::rename(&counters, pins.join("edge_counters_0123456789abcdef")).unwrap();
+    let mut agent = place.agent();
+    agent.watch(&services).unwrap();
+    ask(&server);
+    let after = read(&mut agent);
+    assert_eq!(value(&after, "kept", Signal::Status(200)), 2);
+    assert_eq!(
+        start_of(&after, Signal::Status(200)),
+        start_of(&before, Signal::Status(200))
+    );
+}
+
+#[test]
 fn a_new_listener_is_found_and_named_within_two_seconds() {
     let place = Place::new("discovery");
     let mut agent = place.agent();

@@ -15,7 +15,7 @@ use slo_engine::measurement::{Clock, Route, ServiceName};
 
 use super::{
     layout::Directories,
-    table::{Control, Endpoints, Ports, Raw, Routes, SettingsTable, open},
+    table::{Control, Counters, Endpoints, Ports, Raw, Routes, SettingsTable, open},
 };
 use crate::agent::AgentError;
 
@@ -61,7 +61,7 @@ impl Definitions {
                 .get(&id, 0)
                 .map_err(AgentError::map("read", "SETTINGS"))?;
             if record.0.name[0] == 0 {
-                break;
+                continue;
             }
             let routes = by_id.remove(&id).unwrap_or_default().into_values().collect();
             match definition_of(&record.0, routes) {
@@ -96,21 +96,50 @@ pub(crate) struct Registry {
     ports: Ports,
     control: Control,
     pub definitions: Definitions,
+    /// Ids up to this one are taken, here or by counters of another layout: a request in flight
+    /// over an upgrade still carries one of those.
+    last_id: u32,
 }
 
 impl Registry {
-    pub fn open(directories: &Directories) -> Result<Self, AgentError> {
+    /// `earlier` are the counters of other layouts: what they named keeps its name from the first
+    /// packet on.
+    pub fn open(directories: &Directories, earlier: &[(Counters, Definitions)]) -> Result<Self, AgentError> {
         let settings: SettingsTable = open!(directories.counters, "SETTINGS", Array)?;
         let routes: Routes = open!(directories.counters, "ROUTES", LpmTrie)?;
         let definitions = Definitions::read(&settings, &routes)?;
-        Ok(Self {
+        let taken = earlier.iter().map(|(_, known)| known).chain([&definitions]);
+        let last_id = taken
+            .filter_map(|known| known.0.keys().next_back().copied())
+            .max()
+            .unwrap_or(0);
+        let is_new = definitions.0.is_empty();
+        let mut registry = Self {
             settings,
             routes,
             endpoints: open!(directories.counters, "ENDPOINTS", HashMap)?,
             ports: open!(directories.counters, "PORTS", HashMap)?,
             control: open!(directories.connections, "CONTROL", Array)?,
             definitions,
-        })
+            last_id,
+        };
+        if is_new {
+            for (counters, known) in earlier {
+                registry.inherit(&counters.endpoints, known)?;
+            }
+        }
+        Ok(registry)
+    }
+
+    fn inherit(&mut self, endpoints: &Endpoints, known: &Definitions) -> Result<(), AgentError> {
+        for entry in endpoints.iter() {
+            let (Raw(endpoint), Raw(naming)) = entry.map_err(AgentError::map("read", "ENDPOINTS"))?;
+            if let Some(definition) = known.get(naming.current) {
+                let id = self.id(definition)?;
+                self.name(endpoint, id)?;
+            }
+        }
+        Ok(())
     }
 
     /// The id of a definition: the one it had before, or a new one.
@@ -118,7 +147,7 @@ impl Registry {
         if let Some(id) = self.definitions.id_of(definition) {
             return Ok(id);
         }
-        let id = self.definitions.0.keys().next_back().map_or(1, |last| last + 1);
+        let id = self.last_id + 1;
         if id >= SETTINGS_MAX {
             return Err(AgentError::SettingsFull {
                 service: definition.service.clone(),
@@ -130,6 +159,7 @@ impl Registry {
             .set(id, Raw(record_of(definition)), 0)
             .map_err(AgentError::map("write", "SETTINGS"))?;
         self.definitions.0.insert(id, definition.clone());
+        self.last_id = id;
         Ok(id)
     }
 
