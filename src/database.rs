@@ -8,24 +8,73 @@
 
 mod cluster;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use cluster::Cluster;
+use cluster::Cluster;
 
 /// Most connections slowburn opens: intake, evaluation, worker, deliveries, listener and a few readers.
 const CONNECTIONS_MAX: u32 = 12;
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 const RETRY_LONGEST: Duration = Duration::from_secs(15);
 
+/// A database that is ours to use. The private one runs until [`Database::stop`].
+#[derive(Debug)]
+pub struct Database {
+    options: PgConnectOptions,
+    private: Option<(JoinHandle<Cluster>, CancellationToken)>,
+}
+
+impl Database {
+    /// The database of the URL, else a private cluster in `directory`, started when it does not run.
+    pub async fn open(url: Option<&str>, directory: &Path) -> Result<Database> {
+        if let Some(url) = url {
+            return Ok(Database {
+                options: url.parse().context("read the database's URL")?,
+                private: None,
+            });
+        }
+        let mut cluster = Cluster::start(directory).await.context("start Postgres")?;
+        let options = cluster.options();
+        let cancel = CancellationToken::new();
+        let until = cancel.clone();
+        let supervised = tokio::spawn(async move {
+            cluster.supervise(&until).await;
+            cluster
+        });
+        Ok(Database {
+            options,
+            private: Some((supervised, cancel)),
+        })
+    }
+
+    /// See [`connect`].
+    pub async fn connect(&self, cancel: &CancellationToken) -> Result<PgPool> {
+        connect(self.options.clone(), cancel).await
+    }
+
+    /// Ends the private cluster in order; somebody else's is left alone.
+    pub async fn stop(self) -> Result<()> {
+        let Some((supervised, cancel)) = self.private else {
+            return Ok(());
+        };
+        cancel.cancel();
+        supervised.await?.stop().await.context("stop Postgres")
+    }
+}
+
 /// Connects to a database by its options. An unreachable server is waited for, with a growing pause and a
 /// line in the log each time; a server that answers and refuses us is an error at once.
-pub async fn connect(options: PgConnectOptions, cancel: &CancellationToken) -> Result<PgPool> {
+async fn connect(options: PgConnectOptions, cancel: &CancellationToken) -> Result<PgPool> {
     let pool_options = || {
-        PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(Duration::from_secs(5))
+        PgPoolOptions::new()
+            .max_connections(CONNECTIONS_MAX)
+            .acquire_timeout(Duration::from_secs(5))
     };
     let mut pause = RETRY_FIRST;
     loop {

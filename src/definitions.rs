@@ -19,5 +19,9 @@ pub fn read(paths: &[PathBuf]) -> Result<Set, Diagnostics> {
     let playbook = Playbook::read(&definitions)?;
     let mut warnings = definitions.warnings.clone();
     warnings.extend(playbook.warnings.clone());
-    Ok(Set { definitions, playbook, warnings })
+    Ok(Set {
+        definitions,
+        playbook,
+        warnings,
+    })
 }

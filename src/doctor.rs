@@ -52,8 +52,14 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
             writeln!(out)?;
             match (missing, absent) {
                 (0, 0) => writeln!(out, "everything slowburn can use is there")?,
-                (0, n) => writeln!(out, "slowburn runs here; {n} extra(s) absent, their signals are reported as absent")?,
-                (n, _) => writeln!(out, "slowburn cannot measure here yet: {n} thing(s) it needs are refused, see above")?,
+                (0, n) => writeln!(
+                    out,
+                    "slowburn runs here; {n} extra(s) absent, their signals are reported as absent"
+                )?,
+                (n, _) => writeln!(
+                    out,
+                    "slowburn cannot measure here yet: {n} thing(s) it needs are refused, see above"
+                )?,
             }
         }
     }

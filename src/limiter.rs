@@ -23,6 +23,7 @@ use crate::run::SharedAgent;
 const PORTS_MAX: u32 = 8;
 /// ssh and Postgres; the API's own port is added.
 const NEVER_LIMITED: [u16; 2] = [22, 5432];
+const NO_INTERFACE: &str = "no interface was named and no runbook limited traffic at the start; restart slowburn, or see `--limit-interface`";
 
 #[derive(Debug)]
 pub struct KernelLimits {
@@ -45,9 +46,12 @@ impl KernelLimits {
     ) -> Result<KernelLimits> {
         let mut ports = NEVER_LIMITED.to_vec();
         ports.push(api.port());
-        let allowed = AllowList { ports, prefixes: allow.to_vec() };
+        let allowed = AllowList {
+            ports,
+            prefixes: allow.to_vec(),
+        };
         let limiter = if interfaces.is_empty() {
-            Err("no interface to limit on was named; see `--limit-interface`".to_owned())
+            Err(NO_INTERFACE.to_owned())
         } else {
             let config = Config {
                 bpffs: bpffs::DEFAULT_ROOT.into(),
@@ -56,7 +60,9 @@ impl KernelLimits {
                 allowed: allowed.clone(),
                 existing: Existing::Adopt,
             };
-            Limiter::load(config).map(Arc::new).map_err(|error| format!("{:#}", anyhow::Error::new(error)))
+            Limiter::load(config)
+                .map(Arc::new)
+                .map_err(|error| format!("{:#}", anyhow::Error::new(error)))
         };
         match &limiter {
             Ok(limiter) => {
@@ -68,9 +74,15 @@ impl KernelLimits {
                     );
                 }
             }
-            Err(reason) => tracing::warn!(%reason, "traffic cannot be limited here"),
+            Err(reason) if reason == NO_INTERFACE => tracing::debug!(%reason, "traffic cannot be limited"),
+            Err(reason) => tracing::warn!(%reason, "traffic cannot be limited"),
         }
-        Ok(KernelLimits { limiter, agent, allowed, asked: RwLock::default() })
+        Ok(KernelLimits {
+            limiter,
+            agent,
+            allowed,
+            asked: RwLock::default(),
+        })
     }
 
     /// Lets the kernel enforce for a little longer.
@@ -109,7 +121,10 @@ impl KernelLimits {
             Ok(limiter) => Arc::clone(limiter),
             Err(reason) => return Err(LimitsError::Unsupported(reason.clone())),
         };
-        tokio::task::spawn_blocking(move || work(&limiter)).await.map_err(failed)?.map_err(failed)
+        tokio::task::spawn_blocking(move || work(&limiter))
+            .await
+            .map_err(failed)?
+            .map_err(failed)
     }
 
     async fn ports(&self, service: &ServiceName) -> Result<Vec<u16>, LimitsError> {
@@ -127,7 +142,9 @@ impl KernelLimits {
         ports.dedup();
         ports.retain(|port| !self.allowed.ports.contains(port));
         if ports.is_empty() {
-            return Err(LimitsError::Unsupported(format!("`{service}` listens on no port that may be limited")));
+            return Err(LimitsError::Unsupported(format!(
+                "`{service}` listens on no port that may be limited"
+            )));
         }
         if ports.len() > PORTS_MAX as usize {
             return Err(LimitsError::Unsupported(format!(
@@ -155,7 +172,11 @@ impl Limits for KernelLimits {
             .map(|source| SourceRate {
                 source: source.source,
                 per_second: source.per_second,
-                share: if total > 0.0 { source.per_second / total } else { 0.0 },
+                share: if total > 0.0 {
+                    source.per_second / total
+                } else {
+                    0.0
+                },
                 allow_listed: self
                     .allowed
                     .prefixes
@@ -210,16 +231,23 @@ impl Limits for KernelLimits {
         if self.limiter.is_err() {
             return Ok(Vec::new());
         }
-        let (rules, mode) = self.with(|limiter| Ok((limiter.list()?, slowest_mode(limiter)))).await?;
+        let (rules, mode) = self
+            .with(|limiter| Ok((limiter.list()?, slowest_mode(limiter))))
+            .await?;
         let asked = self.asked.read().await;
         let mut live: BTreeMap<u32, LiveLimit> = BTreeMap::new();
         for rule in rules.into_iter().filter(|rule| rule.remaining > Duration::ZERO) {
             let id = rule.rule.id / PORTS_MAX;
             // A rule of an earlier life that nobody has taken up again is about to be released.
-            let Some(limit) = asked.get(&id).filter(|limit| limit.expires_at > Utc::now()) else { continue };
-            let entry = live
-                .entry(id)
-                .or_insert_with(|| LiveLimit { limit: limit.clone(), passed: 0, dropped: 0, mode });
+            let Some(limit) = asked.get(&id).filter(|limit| limit.expires_at > Utc::now()) else {
+                continue;
+            };
+            let entry = live.entry(id).or_insert_with(|| LiveLimit {
+                limit: limit.clone(),
+                passed: 0,
+                dropped: 0,
+                mode,
+            });
             entry.passed += rule.passed;
             entry.dropped += rule.dropped;
         }
@@ -229,8 +257,15 @@ impl Limits for KernelLimits {
 
 /// Limits act on every interface; the slowest way is what can be promised.
 fn slowest_mode(limiter: &Limiter) -> LimitMode {
-    let generic = limiter.attachments().iter().any(|attachment| attachment.mode == Mode::Generic);
-    if generic { LimitMode::Generic } else { LimitMode::Native }
+    let generic = limiter
+        .attachments()
+        .iter()
+        .any(|attachment| attachment.mode == Mode::Generic);
+    if generic {
+        LimitMode::Generic
+    } else {
+        LimitMode::Native
+    }
 }
 
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> LimitsError {

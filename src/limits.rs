@@ -12,7 +12,13 @@ pub struct LimitsArgs {
     #[command(subcommand)]
     action: Option<Action>,
     /// Which instance's limits
-    #[arg(long, global = true, env = "SLOWBURN_INSTANCE", default_value = "default", value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        env = "SLOWBURN_INSTANCE",
+        default_value = "default",
+        value_name = "NAME"
+    )]
     instance: String,
 }
 
@@ -32,7 +38,10 @@ pub fn run(args: &LimitsArgs) -> Result<ExitCode> {
     match args.action.as_ref().unwrap_or(&Action::List) {
         Action::Clear => {
             if limit::panic_clear(root, &args.instance).context("clear the limits")? {
-                writeln!(out, "every packet passes; `slowburn limits resume` allows limits again")?;
+                writeln!(
+                    out,
+                    "every packet passes; `slowburn limits resume` allows limits again"
+                )?;
             } else {
                 writeln!(out, "there is no limiter in the kernel, so nothing is limited")?;
             }
@@ -56,7 +65,10 @@ pub fn run(args: &LimitsArgs) -> Result<ExitCode> {
 fn list(table: &RuleTable, out: &mut impl std::io::Write) -> Result<()> {
     let rules = table.list().context("read the limits")?;
     if table.is_panicked()? {
-        writeln!(out, "cleared by hand: every packet passes until `slowburn limits resume`")?;
+        writeln!(
+            out,
+            "cleared by hand: every packet passes until `slowburn limits resume`"
+        )?;
     } else if table.lease()?.is_zero() {
         writeln!(out, "no daemon renews the lease: nothing is enforced")?;
     }
@@ -64,13 +76,26 @@ fn list(table: &RuleTable, out: &mut impl std::io::Write) -> Result<()> {
         writeln!(out, "nothing is limited")?;
         return Ok(());
     }
-    writeln!(out, "{:<10} {:<6} {:<24} {:>10} {:>8} {:>12} {:>12}  left", "id", "port", "source", "rate/s", "burst", "passed", "dropped")?;
+    writeln!(
+        out,
+        "{:<10} {:<6} {:<24} {:>10} {:>8} {:>12} {:>12}  left",
+        "id", "port", "source", "rate/s", "burst", "passed", "dropped"
+    )?;
     for live in rules {
-        let source = live.rule.source.map_or_else(|| "each".to_owned(), |source| source.to_string());
+        let source = live
+            .rule
+            .source
+            .map_or_else(|| "each".to_owned(), |source| source.to_string());
         writeln!(
             out,
             "{:<10} {:<6} {:<24} {:>10} {:>8} {:>12} {:>12}  {} s",
-            live.rule.id, live.rule.port, source, live.rule.rate_per_second, live.rule.burst, live.passed, live.dropped,
+            live.rule.id,
+            live.rule.port,
+            source,
+            live.rule.rate_per_second,
+            live.rule.burst,
+            live.passed,
+            live.dropped,
             live.remaining.as_secs()
         )?;
     }

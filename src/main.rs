@@ -27,7 +27,13 @@ struct Cli {
     #[arg(long, global = true, env = "SLOWBURN_LOG", value_name = "FILTER")]
     log: Option<String>,
     /// How log lines look
-    #[arg(long, global = true, env = "SLOWBURN_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        env = "SLOWBURN_LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
     log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
@@ -56,7 +62,10 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // The one TLS provider of the process; a second installation would be the only way to fail.
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
         return report(&anyhow::anyhow!("a TLS provider was installed twice"));
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -68,7 +77,11 @@ fn main() -> ExitCode {
 }
 
 async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
-    let level = if matches!(cli.command, Command::Demo(_)) { "warn" } else { "info" };
+    let level = if matches!(cli.command, Command::Demo(_)) {
+        "warn"
+    } else {
+        "info"
+    };
     let telemetry = Telemetry::start(cli.log.as_deref().unwrap_or(level), cli.log_format)?;
     let outcome = match cli.command {
         Command::Run(args) => run::run(args).await,
@@ -85,7 +98,10 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     outcome
 }
 
-#[expect(clippy::print_stderr, reason = "`main` is the one place that tells the user what went wrong")]
+#[expect(
+    clippy::print_stderr,
+    reason = "`main` is the one place that tells the user what went wrong"
+)]
 fn report(error: &anyhow::Error) -> ExitCode {
     eprintln!("slowburn: {error:#}");
     ExitCode::FAILURE

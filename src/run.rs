@@ -15,7 +15,6 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-
 use anyhow::{Context as _, Result};
 use api::{IngestCounters, Part};
 use chrono::Utc;
@@ -23,6 +22,7 @@ use intake::Intake;
 use judge::Judge;
 use probes::agent::{Agent, AgentConfig};
 use reload::Reload;
+use remediation::runbook::Action;
 use remediation::{Limits, Outbox, Worker};
 use slo_engine::measurement::Hello;
 use slo_engine::{Engine, MIGRATOR, Settings};
@@ -33,7 +33,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::database::{self, Cluster};
+use crate::database::Database;
+use crate::definitions::Set;
 use crate::limiter::KernelLimits;
 use crate::schedule;
 use crate::state::State;
@@ -73,15 +74,19 @@ async fn stopped(interrupt: &mut tokio::signal::unix::Signal, terminate: &mut to
 /// A slowburn that runs. Dropping it stops nothing; [`Running::shutdown`] does, in order.
 #[derive(Debug)]
 pub struct Running {
-    engine: Engine,
-    limits: Arc<KernelLimits>,
+    parts: Parts,
     address: SocketAddr,
     cancel: CancellationToken,
+    database: Database,
+    _state: State,
+}
+
+#[derive(Debug)]
+struct Parts {
+    engine: Engine,
+    limits: Arc<KernelLimits>,
     tasks: TaskTracker,
     agent: SharedAgent,
-    cluster: Option<tokio::task::JoinHandle<Cluster>>,
-    cluster_cancel: CancellationToken,
-    _state: State,
 }
 
 /// Starts everything. Cancelling while it starts makes it give up, with everything taken apart again.
@@ -96,39 +101,94 @@ pub async fn start_with(options: Options, cancel: CancellationToken) -> Result<R
     let address = listener.local_addr()?;
     let state = State::open(&options.state_dir)?;
 
-    let (cluster, database) = match &options.database_url {
-        Some(url) => (None, url.parse().context("read the database's URL")?),
-        None => {
-            let cluster = Cluster::start(&options.state_dir.join("postgres")).await.context("start Postgres")?;
-            let database = cluster.options();
-            (Some(cluster), database)
+    let database = Database::open(
+        options.database_url.as_deref(),
+        &options.state_dir.join("postgres"),
+    )
+    .await?;
+    match assemble(options, set, listener, &database, &cancel).await {
+        Ok(parts) => Ok(Running {
+            parts,
+            address,
+            cancel,
+            database,
+            _state: state,
+        }),
+        Err(error) => {
+            cancel.cancel();
+            if let Err(error) = database.stop().await {
+                tracing::warn!(error = format!("{error:#}"), "Postgres goes on running");
+            }
+            Err(error)
         }
-    };
-    let cluster_cancel = CancellationToken::new();
-    let cluster = cluster.map(|mut cluster| {
-        let cancel = cluster_cancel.clone();
-        tokio::spawn(async move {
-            cluster.supervise(&cancel).await;
-            cluster
-        })
-    });
-    let pool = database::connect(database, &cancel).await?;
-    MIGRATOR.run(&pool).await.context("bring the database up to date")?;
-    let engine = Engine::new(pool.clone(), Settings { slot: options.slot, ..Settings::default() });
-    engine.apply(&set.definitions, Utc::now()).await.context("apply the definitions")?;
+    }
+}
+
+/// Everything between an open database and a listening socket.
+async fn assemble(
+    options: Options,
+    set: Set,
+    listener: TcpListener,
+    database: &Database,
+    cancel: &CancellationToken,
+) -> Result<Parts> {
+    let address = listener.local_addr()?;
+    let pool = database.connect(cancel).await?;
+    MIGRATOR
+        .run(&pool)
+        .await
+        .context("bring the database up to date")?;
+    let engine = Engine::new(
+        pool.clone(),
+        Settings {
+            slot: options.slot,
+            ..Settings::default()
+        },
+    );
+    engine
+        .apply(&set.definitions, Utc::now())
+        .await
+        .context("apply the definitions")?;
 
     // Dated before anything is attached: what begins after the first contact is counted from zero.
     let contact = Utc::now();
-    let agent = Agent::start(AgentConfig { cgroup: options.cgroup, instance: options.instance.clone() })
-        .context("attach the probes")?;
-    engine.hello(&Hello { source: agent.source(), host: host_name(), at: contact }).await.context("greet the engine")?;
+    let agent = Agent::start(AgentConfig {
+        cgroup: options.cgroup,
+        instance: options.instance.clone(),
+    })
+    .context("attach the probes")?;
+    engine
+        .hello(&Hello {
+            source: agent.source(),
+            host: host_name(),
+            at: contact,
+        })
+        .await
+        .context("greet the engine")?;
     let agent = SharedAgent::new(agent);
     let services = set.definitions.services;
-    agent.with(move |agent| agent.watch(&services)).await?.context("watch the services")?;
+    agent
+        .with(move |agent| agent.watch(&services))
+        .await?
+        .context("watch the services")?;
 
+    // Without a runbook that wants it, no packet of the host passes a program of ours.
+    let wanted = set
+        .playbook
+        .runbooks
+        .iter()
+        .flat_map(|runbook| &runbook.steps)
+        .any(|action| matches!(action, Action::XdpLimit(_)));
+    let interfaces = match options.limit_interfaces {
+        Some(interfaces) => interfaces,
+        None if wanted => {
+            options::with_default_route().context("look for interfaces with a default route")?
+        }
+        None => Vec::new(),
+    };
     let limits = Arc::new(KernelLimits::start(
         &options.instance,
-        &options.limit_interfaces,
+        &interfaces,
         &options.allow,
         address,
         agent.clone(),
@@ -149,19 +209,38 @@ pub async fn start_with(options: Options, cancel: CancellationToken) -> Result<R
         http.clone(),
         format!("{host}/{}", options.instance),
     ));
-    let outbox = Outbox::new(engine.pool().clone(), playbook.clone(), http, format!("{host}/{}", std::process::id()))
-        .with_dashboard(format!("http://{address}"));
+    let outbox = Outbox::new(
+        engine.pool().clone(),
+        playbook.clone(),
+        http,
+        format!("{host}/{}", std::process::id()),
+    )
+    .with_dashboard(format!("http://{address}"));
 
     let tasks = TaskTracker::new();
     let counters = Arc::new(IngestCounters::default());
     tasks.spawn(Intake::new(engine.clone(), agent.clone(), Arc::clone(&counters)).run(cancel.clone()));
-    let judge = Judge { engine: engine.clone(), pool: pool.clone(), playbook: playbook.clone(), wake: Arc::clone(&wake) };
+    let judge = Judge {
+        engine: engine.clone(),
+        pool: pool.clone(),
+        playbook: playbook.clone(),
+        wake: Arc::clone(&wake),
+    };
     tasks.spawn(judge.run(options.slot, cancel.clone()));
-    tasks.spawn(work::steps(Arc::clone(&worker), Arc::clone(&wake), cancel.clone()));
+    tasks.spawn(work::steps(
+        Arc::clone(&worker),
+        Arc::clone(&wake),
+        cancel.clone(),
+    ));
     tasks.spawn(work::deliveries(Arc::new(outbox), wake, cancel.clone()));
     tasks.spawn(work::lease(worker, Arc::clone(&limits), cancel.clone()));
     let reports = options.state_dir.join("reports");
-    tasks.spawn(schedule::reports(engine.clone(), options.report_schedule, reports, cancel.clone()));
+    tasks.spawn(schedule::reports(
+        engine.clone(),
+        options.report_schedule,
+        reports,
+        cancel.clone(),
+    ));
     let reload = Reload {
         paths: options.config,
         engine: engine.clone(),
@@ -189,16 +268,21 @@ pub async fn start_with(options: Options, cancel: CancellationToken) -> Result<R
         }
     });
     tasks.close();
-    Ok(Running { engine, limits, address, cancel, tasks, agent, cluster, cluster_cancel, _state: state })
+    Ok(Parts {
+        engine,
+        limits,
+        tasks,
+        agent,
+    })
 }
 
 impl Running {
     pub fn pool(&self) -> &PgPool {
-        self.engine.pool()
+        self.parts.engine.pool()
     }
 
     pub fn limits(&self) -> &Arc<KernelLimits> {
-        &self.limits
+        &self.parts.limits
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -208,33 +292,37 @@ impl Running {
     /// The one line on standard output: whoever started us waits for it.
     fn announce(&self) -> Result<()> {
         use std::io::Write as _;
-        writeln!(std::io::stdout(), "slowburn listens on http://{}", self.address).context("say where we listen")
+        writeln!(std::io::stdout(), "slowburn listens on http://{}", self.address)
+            .context("say where we listen")
     }
 
     /// Ends every task, then the agent, then Postgres. Programs, pins and limits stay in the kernel:
     /// counting goes on, and limits end by their lease.
     pub async fn shutdown(self) -> Result<()> {
         self.cancel.cancel();
-        self.tasks.wait().await;
-        self.agent.with(|agent| agent.shutdown()).await?;
-        self.engine.pool().close().await;
-        self.cluster_cancel.cancel();
-        if let Some(cluster) = self.cluster {
-            cluster.await?.stop().await.context("stop Postgres")?;
-        }
-        Ok(())
+        self.parts.tasks.wait().await;
+        self.parts.agent.with(|agent| agent.shutdown()).await?;
+        self.parts.engine.pool().close().await;
+        self.database.stop().await
     }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            anyhow::anyhow!("{address} is in use by another program\nhint: choose another with `--listen`")
-        }
-        _ => anyhow::Error::new(error).context(format!("listen on {address}")),
-    })
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                anyhow::anyhow!(
+                    "{address} is in use by another program\nhint: choose another with `--listen`"
+                )
+            }
+            _ => anyhow::Error::new(error).context(format!("listen on {address}")),
+        })
 }
 
 fn host_name() -> String {
-    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "localhost".to_owned())
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_else(|| "localhost".to_owned())
 }

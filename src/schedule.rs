@@ -17,7 +17,9 @@ const ALERTS_MAX: u32 = 1000;
 /// Reads a cron expression: `second minute hour day-of-month month day-of-week [year]`, in UTC.
 pub fn parse(expression: &str) -> Result<Schedule, String> {
     Schedule::from_str(expression).map_err(|error| {
-        format!("{error}; write `second minute hour day-of-month month day-of-week`, for example `0 0 9 * * Mon`")
+        format!(
+            "{error}; write `second minute hour day-of-month month day-of-week`, for example `0 0 9 * * Mon`"
+        )
     })
 }
 
@@ -42,12 +44,20 @@ pub async fn reports(engine: Engine, schedule: Schedule, directory: PathBuf, can
 }
 
 async fn write_report(engine: &Engine, directory: &Path, now: DateTime<Utc>) -> Result<PathBuf> {
-    let slos = read::slos(engine.pool(), now).await.context("read the objectives")?;
-    let alerts = read::alerts(engine.pool(), None, ALERTS_MAX).await.context("read the alerts")?;
+    let slos = read::slos(engine.pool(), now)
+        .await
+        .context("read the objectives")?;
+    let alerts = read::alerts(engine.pool(), None, ALERTS_MAX)
+        .await
+        .context("read the alerts")?;
     let text = report::markdown(&slos, &alerts, now);
-    tokio::fs::create_dir_all(directory).await.context("make the report directory")?;
+    tokio::fs::create_dir_all(directory)
+        .await
+        .context("make the report directory")?;
     let path = directory.join(format!("budget-{}.md", now.format("%Y-%m-%dT%H%M%SZ")));
-    tokio::fs::write(&path, text).await.with_context(|| format!("write {}", path.display()))?;
+    tokio::fs::write(&path, text)
+        .await
+        .with_context(|| format!("write {}", path.display()))?;
     Ok(path)
 }
 
@@ -60,12 +70,18 @@ mod tests {
     #[test]
     fn a_schedule_is_read_in_utc() {
         let monday = parse("0 0 9 * * Mon").unwrap();
-        let next = monday.after(&Utc.with_ymd_and_hms(2026, 11, 22, 15, 0, 0).unwrap()).next();
+        let next = monday
+            .after(&Utc.with_ymd_and_hms(2026, 11, 22, 15, 0, 0).unwrap())
+            .next();
         assert_eq!(next, Some(Utc.with_ymd_and_hms(2026, 11, 23, 9, 0, 0).unwrap()));
     }
 
     #[test]
     fn a_bad_schedule_says_how_to_write_one() {
-        assert!(parse("every monday").unwrap_err().contains("for example `0 0 9 * * Mon`"));
+        assert!(
+            parse("every monday")
+                .unwrap_err()
+                .contains("for example `0 0 9 * * Mon`")
+        );
     }
 }

@@ -17,8 +17,12 @@ pub struct State {
 impl State {
     pub fn open(directory: &Path) -> Result<State> {
         let hint = "hint: choose another with `--state-dir`";
-        fs::create_dir_all(directory)
-            .with_context(|| format!("state directory `{}` is not writable\n{hint}", directory.display()))?;
+        fs::create_dir_all(directory).with_context(|| {
+            format!(
+                "state directory `{}` is not writable\n{hint}",
+                directory.display()
+            )
+        })?;
         let path = directory.join("lock");
         let file = File::options()
             .create(true)
@@ -26,7 +30,12 @@ impl State {
             .write(true)
             .truncate(false)
             .open(&path)
-            .with_context(|| format!("state directory `{}` is not writable\n{hint}", directory.display()))?;
+            .with_context(|| {
+                format!(
+                    "state directory `{}` is not writable\n{hint}",
+                    directory.display()
+                )
+            })?;
         let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => lock,
             Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
@@ -53,6 +62,8 @@ pub fn default_directory() -> PathBuf {
         return PathBuf::from("/var/lib/slowburn");
     }
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-    let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(home);
+    let base = std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .or_else(home);
     base.unwrap_or_else(|| PathBuf::from(".")).join("slowburn")
 }

@@ -15,7 +15,11 @@ use support::slowburn::Slowburn;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn slowburn(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_slowburn")).args(arguments).env_remove("DATABASE_URL").output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_slowburn"))
+        .args(arguments)
+        .env_remove("DATABASE_URL")
+        .output()
+        .unwrap()
 }
 
 #[track_caller]
@@ -30,9 +34,17 @@ fn refused(output: &Output, words: &[&str]) {
 
 /// A `run` that must end by itself with an error.
 fn run(network: &Network, state: &str, more: &[&str]) -> Output {
-    let (cgroup, instance) = (format!("--cgroup={}", network.cgroup.display()), format!("--instance={}", network.name));
-    let state = format!("--state-dir={state}");
-    slowburn(&[&["run", "--listen=127.0.0.1:0", &cgroup, &instance, &state], more].concat())
+    let cgroup = format!("--cgroup={}", network.cgroup.display());
+    let (instance, state) = (
+        format!("--instance={}-other", network.name),
+        format!("--state-dir={state}"),
+    );
+    let listen = more
+        .iter()
+        .all(|argument| !argument.starts_with("--listen"))
+        .then_some("--listen=127.0.0.1:0");
+    let fixed = ["run", &cgroup, &instance, &state];
+    slowburn(&[&fixed[..], listen.as_slice(), more].concat())
 }
 
 fn state() -> tempfile::TempDir {
@@ -62,14 +74,21 @@ fn a_taken_port_is_named() {
     let network = Network::create();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let output = run(&network, state().path().to_str().unwrap(), &["--listen", &address]);
+    let output = run(
+        &network,
+        state().path().to_str().unwrap(),
+        &[&format!("--listen={address}")],
+    );
     refused(&output, &[&address, "in use", "--listen"]);
 }
 
 #[test]
 fn a_state_directory_that_cannot_be_written_is_named() {
     let network = Network::create();
-    refused(&run(&network, "/proc/slowburn", &[]), &["/proc/slowburn", "not writable", "--state-dir"]);
+    refused(
+        &run(&network, "/proc/slowburn", &[]),
+        &["/proc/slowburn", "not writable", "--state-dir"],
+    );
 }
 
 #[test]
@@ -85,7 +104,7 @@ fn a_second_slowburn_on_the_same_cgroup_is_refused() {
     let network = Network::create();
     let _first = Slowburn::start(&network, "");
     let state = state();
-    let output = run(&network, state.path().to_str().unwrap(), &["--instance=another"]);
+    let output = run(&network, state.path().to_str().unwrap(), &[]);
     refused(&output, &["another", "cgroup"]);
 }
 
@@ -100,19 +119,33 @@ fn bad_definitions_refuse_to_start_with_every_mistake() {
     )
     .unwrap();
     let file = file.to_str().unwrap();
-    let output = run(&network, state.path().to_str().unwrap(), &[&format!("--config={file}")]);
-    refused(&output, &[&format!("{file}:5:"), "prot", &format!("{file}:7:"), "100"]);
+    let output = run(
+        &network,
+        state.path().to_str().unwrap(),
+        &[&format!("--config={file}")],
+    );
+    refused(
+        &output,
+        &[&format!("{file}:5:"), "prot", &format!("{file}:7:"), "100"],
+    );
 
     let validated = slowburn(&["validate", file]);
     assert_eq!(validated.status.code(), Some(1));
     let text = String::from_utf8_lossy(&validated.stdout);
-    assert!(text.contains(&format!("{file}:5:")) && text.contains("hint:"), "{text}");
+    assert!(
+        text.contains(&format!("{file}:5:")) && text.contains("hint:"),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_database_that_is_not_there_yet_is_waited_for() {
     let url = std::env::var("DATABASE_URL").expect("run by `make test`, which gives a Postgres");
-    let real = url.split_once("host=").expect("with-postgres names a socket directory").1.to_string();
+    let real = url
+        .split_once("host=")
+        .expect("with-postgres names a socket directory")
+        .1
+        .to_string();
     let network = Network::create();
     let state = state();
     let link = state.path().join("later");
@@ -122,18 +155,41 @@ fn a_database_that_is_not_there_yet_is_waited_for() {
         .arg(format!("--cgroup={}", network.cgroup.display()))
         .arg(format!("--instance={}", network.name))
         .arg(format!("--state-dir={}", state.path().join("state").display()))
-        .env("DATABASE_URL", format!("postgres://postgres@localhost/waited_{}?host={}", std::process::id(), link.display()))
+        .env(
+            "DATABASE_URL",
+            format!(
+                "postgres://postgres@localhost/waited_{}?host={}",
+                std::process::id(),
+                link.display()
+            ),
+        )
         .stderr(log)
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let said = |words: &str| fs::read_to_string(state.path().join("log")).unwrap().contains(words);
-    eventually("slowburn to say that it waits", PATIENCE, || said("database unreachable, waiting").then_some(()));
-    let created = Command::new("psql").args([&url, "-qc", &format!("create database waited_{}", std::process::id())]).status();
+    let said = |words: &str| {
+        fs::read_to_string(state.path().join("log"))
+            .unwrap()
+            .contains(words)
+    };
+    eventually("slowburn to say that it waits", PATIENCE, || {
+        said("database unreachable, waiting").then_some(())
+    });
+    let created = Command::new("psql")
+        .args([
+            &url,
+            "-qc",
+            &format!("create database waited_{}", std::process::id()),
+        ])
+        .status();
     assert!(created.unwrap().success());
     symlink(real, &link).unwrap();
     let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+    std::io::BufRead::read_line(
+        &mut std::io::BufReader::new(child.stdout.take().unwrap()),
+        &mut line,
+    )
+    .unwrap();
     assert!(line.contains("http://"), "{line}");
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()),

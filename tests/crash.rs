@@ -28,7 +28,11 @@ fn load(network: &Network, seconds: u32) -> support::network::Running {
 }
 
 fn booked(slowburn: &Slowburn) -> u64 {
-    slowburn.try_get("/api/v1/slos/shop-availability").ok().and_then(|slo| slo["good"].as_u64()).unwrap_or(0)
+    slowburn
+        .try_get("/api/v1/slos/shop-availability")
+        .ok()
+        .and_then(|slo| slo["good"].as_u64())
+        .unwrap_or(0)
 }
 
 #[test]
@@ -39,11 +43,15 @@ fn a_killed_slowburn_loses_and_doubles_no_request() {
     let mut load = load(&network, 12);
     for _ in 0..2 {
         let before = booked(&slowburn);
-        eventually("load to be booked", PATIENCE, || (booked(&slowburn) > before + 500).then_some(()));
+        eventually("load to be booked", PATIENCE, || {
+            (booked(&slowburn) > before + 500).then_some(())
+        });
         slowburn.kill();
         // While nobody reads, the kernel goes on counting.
         let logged = nginx.counts()["200"];
-        eventually("requests without an agent", PATIENCE, || (nginx.counts()["200"] > logged + 500).then_some(()));
+        eventually("requests without an agent", PATIENCE, || {
+            (nginx.counts()["200"] > logged + 500).then_some(())
+        });
         slowburn.launch();
     }
     load.0.wait().unwrap();
@@ -59,9 +67,13 @@ fn a_killed_postgres_costs_nothing() {
     let mut load = load(&network, 10);
     for _ in 0..2 {
         let (before, postgres) = (booked(&slowburn), slowburn.postgres_pid());
-        eventually("load to be booked", PATIENCE, || (booked(&slowburn) > before + 500).then_some(()));
+        eventually("load to be booked", PATIENCE, || {
+            (booked(&slowburn) > before + 500).then_some(())
+        });
         kill(postgres, Signal::SIGKILL).unwrap();
-        eventually("another Postgres", PATIENCE, || (slowburn.postgres_pid() != postgres).then_some(()));
+        eventually("another Postgres", PATIENCE, || {
+            (slowburn.postgres_pid() != postgres).then_some(())
+        });
     }
     load.0.wait().unwrap();
     let (booked, logged) = booked_and_logged(&slowburn, "shop", &nginx);
@@ -76,7 +88,11 @@ fn an_orderly_stop_leaves_no_postgres_and_keeps_counting() {
     let postgres = slowburn.postgres_pid();
     slowburn.stop();
     assert!(kill(postgres, None).is_err(), "Postgres outlived an orderly stop");
-    network.output(Side::Client, "ab", &["-q", "-n", "500", "-c", "4", &format!("http://{SERVER}:8080/ok")]);
+    network.output(
+        Side::Client,
+        "ab",
+        &["-q", "-n", "500", "-c", "4", &format!("http://{SERVER}:8080/ok")],
+    );
     slowburn.launch();
     let (booked, logged) = booked_and_logged(&slowburn, "shop", &nginx);
     assert_eq!(booked, logged);

@@ -27,9 +27,15 @@ fn every_page_shows_live_data_without_an_error() {
     let slowburn = Slowburn::start(&network, SERVICE);
     let _nginx = Nginx::start(&network);
     // Goes on while the browser looks, so that live pages have something to show.
-    let _load = network.spawn(Side::Client, "wrk", &["-t1", "-c2", "-d120s", &format!("http://{SERVER}:8080/ok")]);
+    let _load = network.spawn(
+        Side::Client,
+        "wrk",
+        &["-t1", "-c2", "-d120s", &format!("http://{SERVER}:8080/ok")],
+    );
     eventually("requests to be booked", Duration::from_secs(30), || {
-        slowburn.get("/api/v1/slos/shop-availability")["good"].as_u64().filter(|good| *good > 1_000)
+        slowburn.get("/api/v1/slos/shop-availability")["good"]
+            .as_u64()
+            .filter(|good| *good > 1_000)
     });
     let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dashboard");
     std::fs::create_dir_all(&shots).unwrap();
@@ -40,7 +46,11 @@ fn every_page_shows_live_data_without_an_error() {
         .args(["/", "/slos/shop-availability", "/services/shop"])
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let pages: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let expected = [
         vec!["shop-availability", "shop-latency", "99.5"],
@@ -50,7 +60,10 @@ fn every_page_shows_live_data_without_an_error() {
     for (page, words) in pages.as_array().unwrap().iter().zip(expected) {
         assert_eq!(page["errors"].as_array().map(Vec::len), Some(0), "{page}");
         for word in words {
-            assert!(page["text"].as_str().unwrap().contains(word), "no `{word}` on {page}");
+            assert!(
+                page["text"].as_str().unwrap().contains(word),
+                "no `{word}` on {page}"
+            );
         }
     }
 }

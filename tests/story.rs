@@ -12,12 +12,20 @@ fn the_demo_tells_the_whole_story_and_cleans_up() {
         .env_remove("DATABASE_URL")
         .output()
         .unwrap();
-    let (text, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (text, log) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     assert!(output.status.success(), "{text}\n{log}");
     let left = Command::new("ip").args(["netns", "list"]).output().unwrap();
     let left = String::from_utf8_lossy(&left.stdout).into_owned();
-    let pid = text.lines().find_map(|line| line.split_once("sb-")?.1.split('-').next().map(String::from));
+    let pid = text
+        .lines()
+        .find_map(|line| line.split_once("sb-")?.1.split('-').next().map(String::from));
     if let Some(pid) = pid {
-        assert!(!left.contains(&format!("sb-{pid}-")), "namespaces left behind: {left}");
+        assert!(
+            !left.contains(&format!("sb-{pid}-")),
+            "namespaces left behind: {left}"
+        );
     }
 }

@@ -11,7 +11,10 @@ fn files() -> Vec<PathBuf> {
     let output = Command::new("git").args(["ls-files", "-z"]).output().unwrap();
     assert!(output.status.success(), "the tests run in a git checkout");
     let list = String::from_utf8(output.stdout).unwrap();
-    list.split_terminator('\0').map(PathBuf::from).filter(|path| path.exists()).collect()
+    list.split_terminator('\0')
+        .map(PathBuf::from)
+        .filter(|path| path.exists())
+        .collect()
 }
 
 fn sources() -> impl Iterator<Item = (PathBuf, String)> {
@@ -19,9 +22,17 @@ fn sources() -> impl Iterator<Item = (PathBuf, String)> {
     let generated = ["api/openapi.json", "api/dashboard/src/api.gen.ts"];
     files()
         .into_iter()
-        .filter(move |path| path.extension().is_some_and(|kind| kinds.contains(&kind.to_str().unwrap())))
+        .filter(move |path| {
+            path.extension()
+                .is_some_and(|kind| kinds.contains(&kind.to_str().unwrap()))
+        })
         .filter(move |path| !generated.iter().any(|file| path == Path::new(file)))
-        .map(|path| (path.clone(), String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned()))
+        .map(|path| {
+            (
+                path.clone(),
+                String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned(),
+            )
+        })
 }
 
 #[test]
@@ -38,7 +49,13 @@ fn files_fit_in_one_sitting() {
 #[test]
 fn no_file_names_a_machine_or_a_registry() {
     // Put together, so that this file does not name them.
-    let words = [["index.crates", ".io"], ["registry.npmjs", ".org"], ["deb.debian", ".org"], ["/root", "/"], ["/work", "/"]];
+    let words = [
+        ["index.crates", ".io"],
+        ["registry.npmjs", ".org"],
+        ["deb.debian", ".org"],
+        ["/root", "/"],
+        ["/work", "/"],
+    ];
     let found: Vec<String> = sources()
         .flat_map(|(path, text)| {
             words
@@ -58,16 +75,24 @@ fn every_module_says_what_it_is() {
         .filter(|(path, text)| path.extension().is_some_and(|kind| kind == "rs") && !text.starts_with("//!"))
         .map(|(path, _)| path.display().to_string())
         .collect();
-    assert!(silent.is_empty(), "open each with `//!`: what it owns, what comes in, what goes out: {silent:#?}");
+    assert!(
+        silent.is_empty(),
+        "open each with `//!`: what it owns, what comes in, what goes out: {silent:#?}"
+    );
 }
 
 #[test]
 fn only_a_store_names_the_tables_of_its_crate() {
     let strays: Vec<String> = sources()
         .filter(|(path, _)| path.extension().is_some_and(|kind| kind == "rs"))
-        .filter(|(path, _)| path.starts_with("api/src") || path.starts_with("src") || path.starts_with("probes/src"))
+        .filter(|(path, _)| {
+            path.starts_with("api/src") || path.starts_with("src") || path.starts_with("probes/src")
+        })
         .filter(|(path, text)| text.contains("sqlx::query") && !path.starts_with("src/database"))
         .map(|(path, _)| path.display().to_string())
         .collect();
-    assert!(strays.is_empty(), "SQL belongs to `slo-engine` and `remediation`: {strays:#?}");
+    assert!(
+        strays.is_empty(),
+        "SQL belongs to `slo-engine` and `remediation`: {strays:#?}"
+    );
 }

@@ -41,8 +41,10 @@ kind: Runbook
 metadata: {name: tell}
 spec:
   on: {services: [shop]}
-  steps: [{page: {target: oncall}}]
-  verify: {within: 4s, every: 1s}
+  steps:
+    - scale: {command: [/bin/true]}
+    - page: {target: oncall}
+  verify: {within: 20s, every: 2s}
 ";
 
 fn a_fired_alert_is_one_trace(protocol: &str, endpoint: impl Fn(&Receiver) -> String) {
@@ -66,13 +68,31 @@ fn a_fired_alert_is_one_trace(protocol: &str, endpoint: impl Fn(&Receiver) -> St
 
     let (headers, body) = eventually("the page", PATIENCE, || receiver.calls().into_iter().next());
     assert!(body.to_string().contains("shop-availability"), "{body}");
-    let sent = headers["traceparent"].to_str().unwrap().split('-').nth(1).unwrap().to_string();
+    let sent = headers["traceparent"]
+        .to_str()
+        .unwrap()
+        .split('-')
+        .nth(1)
+        .unwrap()
+        .to_string();
 
     let spans = eventually("the whole trace", PATIENCE, || {
-        let spans: Vec<Span> =
-            receiver.spans().into_iter().filter(|span| hex(&span.trace_id) == sent).collect();
-        let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
-        ["evaluate", "run", "verify"].iter().all(|name| names.contains(name)).then_some(spans)
+        let spans: Vec<Span> = receiver
+            .spans()
+            .into_iter()
+            .filter(|span| hex(&span.trace_id) == sent)
+            .collect();
+        let named = |name: &str| spans.iter().any(|span| span.name == name);
+        let all = [
+            "evaluate",
+            "run tell",
+            "step scale",
+            "step page",
+            "deliver oncall",
+            "POST",
+        ];
+        let judged = spans.iter().any(|span| attribute(span, "verdict").is_some());
+        (all.into_iter().all(named) && judged).then_some(spans)
     });
     let by_id: HashMap<&[u8], &Span> = spans.iter().map(|span| (span.span_id.as_slice(), span)).collect();
     // Every span hangs on the evaluation that found the burn.
@@ -84,14 +104,26 @@ fn a_fired_alert_is_one_trace(protocol: &str, endpoint: impl Fn(&Receiver) -> St
         assert_eq!(at.name, "evaluate", "`{}` hangs on `{}`", span.name, at.name);
     }
     // The receiver was called from within the client span of the delivery.
-    let caller = headers["traceparent"].to_str().unwrap().split('-').nth(2).unwrap();
-    let call = spans.iter().find(|span| hex(&span.span_id) == caller).expect("the calling span was exported");
+    let caller = headers["traceparent"]
+        .to_str()
+        .unwrap()
+        .split('-')
+        .nth(2)
+        .unwrap();
+    let call = spans
+        .iter()
+        .find(|span| hex(&span.span_id) == caller)
+        .expect("the calling span was exported");
     assert_eq!(attribute(call, "http.request.method"), Some("POST".into()));
     assert_eq!(attribute(call, "server.address"), Some("127.0.0.1".into()));
 
     // The stored trace is the same, so that people get from the page to the story.
     let runs = slowburn.get("/api/v1/runs");
-    assert_eq!(runs["items"][0]["trace_id"].as_str(), Some(sent.as_str()), "{runs}");
+    assert_eq!(
+        runs["items"][0]["trace_id"].as_str(),
+        Some(sent.as_str()),
+        "{runs}"
+    );
 }
 
 #[test]
@@ -110,7 +142,13 @@ fn hex(bytes: &[u8]) -> String {
 
 fn attribute(span: &Span, key: &str) -> Option<String> {
     use opentelemetry_proto::tonic::common::v1::any_value::Value;
-    let value = span.attributes.iter().find(|attribute| attribute.key == key)?.value.clone()?.value?;
+    let value = span
+        .attributes
+        .iter()
+        .find(|attribute| attribute.key == key)?
+        .value
+        .clone()?
+        .value?;
     match value {
         Value::StringValue(text) => Some(text),
         Value::IntValue(number) => Some(number.to_string()),

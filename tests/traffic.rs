@@ -46,10 +46,17 @@ fn counts_by_status_equal_nginxs_access_log() {
         network.output(Side::Client, "wrk", &["-t1", "-c16", "-d3s", "-s", script, &url]);
     }
     // One connection a request, too.
-    network.output(Side::Client, "ab", &["-q", "-n", "2000", "-c", "8", &format!("http://{SERVER}:8080/ok")]);
+    network.output(
+        Side::Client,
+        "ab",
+        &["-q", "-n", "2000", "-c", "8", &format!("http://{SERVER}:8080/ok")],
+    );
 
     let (booked, logged) = booked_and_logged(&slowburn, "shop", &nginx);
-    assert!(logged["200"] > 5_000, "too little traffic to prove anything: {logged:?}");
+    assert!(
+        logged["200"] > 5_000,
+        "too little traffic to prove anything: {logged:?}"
+    );
     assert_eq!(booked, logged);
 
     let slo = slowburn.get("/api/v1/slos/shop-availability");
@@ -71,9 +78,15 @@ spec:
 
 /// The server of known delays, listening.
 fn delays(network: &Network) -> Running {
-    let mut server = network.spawn(Side::Server, "python3", &["tests/programs/delays.py", SERVER, "8081"]);
+    let mut server = network.spawn(
+        Side::Server,
+        "python3",
+        &["tests/programs/delays.py", SERVER, "8081"],
+    );
     let mut said = String::new();
-    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    BufReader::new(server.0.stdout.take().unwrap())
+        .read_line(&mut said)
+        .unwrap();
     assert_eq!(said, "listening\n");
     server
 }
@@ -90,9 +103,26 @@ fn quantiles_agree_with_a_capture_at_the_servers_side() {
     let mut tcpdump = network.spawn(
         Side::Server,
         "tcpdump",
-        &["-i", "eth0", "-w", capture, "-U", "-s", "256", "-B", "16384", "--immediate-mode", "-Z", "root", "--time-stamp-precision=nano", filter],
+        &[
+            "-i",
+            "eth0",
+            "-w",
+            capture,
+            "-U",
+            "-s",
+            "256",
+            "-B",
+            "16384",
+            "--immediate-mode",
+            "-Z",
+            "root",
+            "--time-stamp-precision=nano",
+            filter,
+        ],
     );
-    eventually("the capture to begin", PATIENCE, || fs::metadata(capture).ok().filter(|file| file.len() >= 24));
+    eventually("the capture to begin", PATIENCE, || {
+        fs::metadata(capture).ok().filter(|file| file.len() >= 24)
+    });
     // Routes are prefixes: /50 is not /5, since a prefix ends at the end of a path segment.
     for (milliseconds, count) in [(1, 3000), (5, 1500), (50, 300)] {
         let (count, url) = (count.to_string(), format!("http://{SERVER}:8081/{milliseconds}"));
@@ -111,28 +141,46 @@ fn quantiles_agree_with_a_capture_at_the_servers_side() {
     .unwrap();
     tcpdump.0.wait().unwrap();
 
-    let pairs = network.output(Side::Server, "python3", &["tests/programs/pair.py", capture, "8081"]);
+    let pairs = network.output(
+        Side::Server,
+        "python3",
+        &["tests/programs/pair.py", capture, "8081"],
+    );
     let mut truth: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for line in pairs.lines() {
         let mut parts = line.split(' ');
         let (path, _status, time) = (parts.next().unwrap(), parts.next(), parts.next().unwrap());
-        truth.entry(format!("GET {path}")).or_default().push(time.parse::<f64>().unwrap() / 1e6);
+        truth
+            .entry(format!("GET {path}"))
+            .or_default()
+            .push(time.parse::<f64>().unwrap() / 1e6);
     }
     let detail = eventually("all requests to be booked", PATIENCE, || {
         let detail = slowburn.get("/api/v1/services/delays?window=1h");
-        let requests: u64 = detail["routes"].as_array()?.iter().filter_map(|route| route["requests"].as_u64()).sum();
+        let requests: u64 = detail["routes"]
+            .as_array()?
+            .iter()
+            .filter_map(|route| route["requests"].as_u64())
+            .sum();
         (requests >= 4800).then_some(detail)
     });
     for (route, mut times) in truth {
         times.sort_by(f64::total_cmp);
-        let seen = detail["routes"].as_array().unwrap().iter().find(|seen| seen["route"] == *route);
+        let seen = detail["routes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|seen| seen["route"] == *route);
         let seen = seen.unwrap_or_else(|| panic!("no route `{route}` in {detail}"));
         assert_eq!(seen["requests"].as_u64(), Some(times.len() as u64), "{route}");
         for (name, share) in [("p50_ms", 0.50), ("p99_ms", 0.99)] {
             let exact = quantile(&times, share);
             let measured = seen[name].as_f64().unwrap();
             let error = (measured - exact).abs() / exact;
-            assert!(error <= HISTOGRAM_ERROR + 0.01, "{route} {name}: {measured} against {exact} in the capture");
+            assert!(
+                error <= HISTOGRAM_ERROR + 0.01,
+                "{route} {name}: {measured} against {exact} in the capture"
+            );
         }
     }
 }
@@ -141,7 +189,11 @@ fn quantiles_agree_with_a_capture_at_the_servers_side() {
 const HISTOGRAM_ERROR: f64 = 0.022;
 
 fn quantile(sorted: &[f64], share: f64) -> f64 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank within the slice")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rank within the slice"
+    )]
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted[rank.max(1) - 1]
 }
@@ -149,15 +201,39 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 #[test]
 fn loss_shows_as_retransmits_of_the_right_service_and_equals_the_kernels_counter() {
     let network = Network::create();
-    let both = format!("{SERVICE}\n---{}", SERVICE.replace("shop", "quiet").replace("8080", "8082"));
+    let both = format!(
+        "{SERVICE}\n---{}",
+        SERVICE.replace("shop", "quiet").replace("8080", "8082")
+    );
     let slowburn = Slowburn::start(&network, &both);
     let _nginx = Nginx::start(&network);
     let before = kernel_retransmits(&network);
     // Drops 1 % of what leaves towards the client, after TCP has counted it as sent.
-    network.output(Side::Client, "iptables-legacy", &[
-        "-A", "INPUT", "-p", "tcp", "--sport", "8080", "-m", "statistic", "--mode", "random", "--probability", "0.01", "-j", "DROP",
-    ]);
-    network.output(Side::Client, "wrk", &["-t1", "-c8", "-d5s", &format!("http://{SERVER}:8080/ok")]);
+    network.output(
+        Side::Client,
+        "iptables-legacy",
+        &[
+            "-A",
+            "INPUT",
+            "-p",
+            "tcp",
+            "--sport",
+            "8080",
+            "-m",
+            "statistic",
+            "--mode",
+            "random",
+            "--probability",
+            "0.01",
+            "-j",
+            "DROP",
+        ],
+    );
+    network.output(
+        Side::Client,
+        "wrk",
+        &["-t1", "-c8", "-d5s", &format!("http://{SERVER}:8080/ok")],
+    );
     let lost = eventually("retransmits to settle", PATIENCE, || {
         let now = kernel_retransmits(&network);
         pause(Duration::from_millis(700));
@@ -167,9 +243,14 @@ fn loss_shows_as_retransmits_of_the_right_service_and_equals_the_kernels_counter
     let booked = |service: &str| {
         let total = "select coalesce(sum(value), 0) from series_head join series using (series_id)
                      join service using (service_id) where signal = 'tcp:retransmits' and service.name";
-        slowburn.sql(&format!("{total} = '{service}'")).parse::<u64>().unwrap()
+        slowburn
+            .sql(&format!("{total} = '{service}'"))
+            .parse::<u64>()
+            .unwrap()
     };
-    eventually("all retransmits to be booked", PATIENCE, || (booked("shop") >= lost).then_some(()));
+    eventually("all retransmits to be booked", PATIENCE, || {
+        (booked("shop") >= lost).then_some(())
+    });
     assert_eq!(booked("shop"), lost);
     assert_eq!(booked("quiet"), 0);
 }
@@ -177,7 +258,10 @@ fn loss_shows_as_retransmits_of_the_right_service_and_equals_the_kernels_counter
 /// RetransSegs of the server's namespace.
 fn kernel_retransmits(network: &Network) -> u64 {
     let text = network.output(Side::Server, "cat", &["/proc/net/snmp"]);
-    let mut rows = text.lines().filter(|line| line.starts_with("Tcp:")).map(|line| line.split(' ').collect::<Vec<_>>());
+    let mut rows = text
+        .lines()
+        .filter(|line| line.starts_with("Tcp:"))
+        .map(|line| line.split(' ').collect::<Vec<_>>());
     let (names, values) = (rows.next().unwrap(), rows.next().unwrap());
     let column = names.iter().position(|name| *name == "RetransSegs").unwrap();
     values[column].parse().unwrap()
@@ -188,10 +272,23 @@ fn a_hung_server_burns_budget_before_it_answers() {
     let network = Network::create();
     let slowburn = Slowburn::start(&network, DELAYS);
     let _server = delays(&network);
-    let hanging = network.spawn(Side::Client, "curl", &["-s", "-o", "/dev/null", &format!("http://{SERVER}:8081/20000")]);
+    let hanging = network.spawn(
+        Side::Client,
+        "curl",
+        &["-s", "-o", "/dev/null", &format!("http://{SERVER}:8081/20000")],
+    );
     let bad = |slowburn: &Slowburn| slowburn.get("/api/v1/slos/delays-latency")["bad"].as_u64();
-    eventually("the overdue request to count as bad", Duration::from_secs(10), || (bad(&slowburn) == Some(1)).then_some(()));
+    eventually(
+        "the overdue request to count as bad",
+        Duration::from_secs(10),
+        || (bad(&slowburn) == Some(1)).then_some(()),
+    );
     drop(hanging);
     let gauges = slowburn.get("/api/v1/services/delays");
-    assert_eq!(gauges["requests_per_second"].as_f64().map(|rate| rate > 0.0), Some(true), "{}", Value::from(gauges.to_string()));
+    assert_eq!(
+        gauges["requests_per_second"].as_f64().map(|rate| rate > 0.0),
+        Some(true),
+        "{}",
+        Value::from(gauges.to_string())
+    );
 }

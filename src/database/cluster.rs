@@ -66,12 +66,19 @@ impl Cluster {
         }
         let server = match running(directory) {
             Some(pid) => {
-                tracing::info!(postgres.pid = pid.as_raw(), "took over the Postgres of an earlier slowburn");
+                tracing::info!(
+                    postgres.pid = pid.as_raw(),
+                    "took over the Postgres of an earlier slowburn"
+                );
                 Server::Adopted(pid)
             }
             None => Server::Ours(spawn(directory, &binaries, owner.as_ref())?),
         };
-        let mut cluster = Cluster { directory: directory.to_path_buf(), binaries, server };
+        let mut cluster = Cluster {
+            directory: directory.to_path_buf(),
+            binaries,
+            server,
+        };
         cluster.await_answer().await?;
         Ok(cluster)
     }
@@ -90,7 +97,10 @@ impl Cluster {
             tracing::error!("Postgres ended unexpectedly, starting it again");
             let mut pause = Duration::from_millis(200);
             while let Err(error) = self.restart().await {
-                tracing::error!(error = format!("{error:#}"), "Postgres did not start, trying again");
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "Postgres did not start, trying again"
+                );
                 tokio::select! {
                     () = sleep(pause) => {}
                     () = cancel.cancelled() => return,
@@ -121,7 +131,10 @@ impl Cluster {
 
     fn pid(&self) -> Option<Pid> {
         match &self.server {
-            Server::Ours(child) => child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw),
+            Server::Ours(child) => child
+                .id()
+                .and_then(|id| i32::try_from(id).ok())
+                .map(Pid::from_raw),
             Server::Adopted(pid) => Some(*pid),
         }
     }
@@ -154,7 +167,10 @@ impl Cluster {
             if let Server::Ours(child) = &mut self.server
                 && let Some(status) = child.try_wait().context("look at Postgres")?
             {
-                bail!("Postgres ended at once ({status}):\n{}", last_lines(&self.directory.join("log"), 8));
+                bail!(
+                    "Postgres ended at once ({status}):\n{}",
+                    last_lines(&self.directory.join("log"), 8)
+                );
             }
             sleep(POLL).await;
         };
@@ -163,7 +179,9 @@ impl Cluster {
             .fetch_optional(&mut connection)
             .await?;
         if exists.is_none() {
-            sqlx::raw_sql(AssertSqlSafe(format!("create database {NAME}"))).execute(&mut connection).await?;
+            sqlx::raw_sql(AssertSqlSafe(format!("create database {NAME}")))
+                .execute(&mut connection)
+                .await?;
         }
         connection.close().await?;
         Ok(())
@@ -200,15 +218,27 @@ fn binaries(data: &Path) -> Result<PathBuf> {
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .filter_map(|entry| {
+            Some((
+                entry.file_name().to_str()?.parse().ok()?,
+                entry.path().join("bin"),
+            ))
+        })
         .filter(|(_, path)| path.join("initdb").exists() && path.join("postgres").exists())
         .collect();
     found.sort();
     if let Ok(made_by) = fs::read_to_string(data.join("PG_VERSION")) {
         let made_by: u32 = made_by.trim().parse().context("read PG_VERSION of the cluster")?;
-        return found.into_iter().find(|(version, _)| *version == made_by).map(|(_, path)| path).with_context(
-            || format!("the cluster in `{}` was made by Postgres {made_by}, which is not installed", data.display()),
-        );
+        return found
+            .into_iter()
+            .find(|(version, _)| *version == made_by)
+            .map(|(_, path)| path)
+            .with_context(|| {
+                format!(
+                    "the cluster in `{}` was made by Postgres {made_by}, which is not installed",
+                    data.display()
+                )
+            });
     }
     match found.pop() {
         Some((version, path)) if version >= VERSION_MIN => Ok(path),
@@ -229,11 +259,24 @@ async fn initialise(directory: &Path, binaries: &Path, owner: Option<&User>) -> 
     let output = command(&binaries.join("initdb"), owner)
         .arg("--pgdata")
         .arg(&aside)
-        .args(["--username", NAME, "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8"])
+        .args([
+            "--username",
+            NAME,
+            "--auth",
+            "trust",
+            "--encoding",
+            "UTF8",
+            "--locale",
+            "C.UTF-8",
+        ])
         .output()
         .await
         .context("run initdb")?;
-    ensure!(output.status.success(), "initdb failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "initdb failed:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     fs::rename(&aside, &data).context("put the new cluster in place")
 }
 

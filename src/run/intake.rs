@@ -31,7 +31,12 @@ pub struct Intake {
 
 impl Intake {
     pub fn new(engine: Engine, agent: SharedAgent, counters: Arc<IngestCounters>) -> Intake {
-        Intake { engine, agent, waiting: VecDeque::new(), counters }
+        Intake {
+            engine,
+            agent,
+            waiting: VecDeque::new(),
+            counters,
+        }
     }
 
     /// Reads and books until cancelled, and books what waits once more before it ends.
@@ -68,14 +73,21 @@ impl Intake {
     }
 
     async fn step(&mut self) -> Result<()> {
-        let batch = self.agent.with(|agent| agent.read(Utc::now())).await.context("read the kernel's counters")??;
+        let batch = self
+            .agent
+            .with(|agent| agent.read(Utc::now()))
+            .await
+            .context("read the kernel's counters")??;
         if self.waiting.len() == WAITING_MAX {
             self.waiting.pop_front();
             self.counters.count_dropped();
         }
         self.waiting.push_back(batch);
         let discovered = self.agent.with(|agent| agent.discovered()).await?;
-        self.engine.discovered(&discovered, Utc::now()).await.context("record what was discovered")?;
+        self.engine
+            .discovered(&discovered, Utc::now())
+            .await
+            .context("record what was discovered")?;
         while let Some(batch) = self.waiting.front_mut() {
             batch.sent_at = Utc::now();
             let outcome = self.engine.ingest(batch).await;

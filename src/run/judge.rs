@@ -44,9 +44,13 @@ impl Judge {
                 }
                 () = cancel.cancelled() => return,
             };
-            let span = tracing::info_span!("evaluate", otel.kind = "internal", window.end = %now.to_rfc3339());
+            let span =
+                tracing::info_span!("evaluate", otel.kind = "internal", window.end = %now.to_rfc3339());
             if let Err(error) = self.step(now).instrument(span).await {
-                tracing::warn!(error = format!("{error:#}"), "could not evaluate, the next slot tries again");
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "could not evaluate, the next slot tries again"
+                );
             }
         }
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use cron::Schedule;
 use probes::limit::{Interface, Prefix};
 
@@ -24,7 +24,12 @@ pub struct RunArgs {
     #[arg(long, env = "SLOWBURN_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// Where the dashboard and the API listen
-    #[arg(long, env = "SLOWBURN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8420")]
+    #[arg(
+        long,
+        env = "SLOWBURN_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8420"
+    )]
     listen: SocketAddr,
     /// Further host names this server is called by (changing requests under other names are refused)
     #[arg(long, env = "SLOWBURN_NAME", value_name = "HOST", value_delimiter = ',')]
@@ -33,14 +38,24 @@ pub struct RunArgs {
     #[arg(long, env = "SLOWBURN_CGROUP", value_name = "DIR")]
     cgroup: Option<PathBuf>,
     /// Name of this slowburn's pins, when a host has several
-    #[arg(long, env = "SLOWBURN_INSTANCE", value_name = "NAME", default_value = "default")]
+    #[arg(
+        long,
+        env = "SLOWBURN_INSTANCE",
+        value_name = "NAME",
+        default_value = "default"
+    )]
     instance: String,
     /// Length of a slot of the ledger, which is also how often objectives are judged (divides a minute)
     #[arg(long, env = "SLOWBURN_SLOT", value_name = "DURATION", default_value = "10s", value_parser = duration)]
     slot: Duration,
     /// Interfaces on which runbooks may limit traffic, `NAME` or `NETNS_PATH:NAME`
-    /// [default: those with a default route]
-    #[arg(long, env = "SLOWBURN_LIMIT_INTERFACE", value_name = "INTERFACE", value_delimiter = ',')]
+    /// [default: those with a default route, when a runbook limits traffic]
+    #[arg(
+        long,
+        env = "SLOWBURN_LIMIT_INTERFACE",
+        value_name = "INTERFACE",
+        value_delimiter = ','
+    )]
     limit_interface: Vec<String>,
     /// Sources that are never limited, as prefixes
     #[arg(long, env = "SLOWBURN_ALLOW", value_name = "PREFIX", value_delimiter = ',')]
@@ -62,7 +77,8 @@ pub struct Options {
     pub cgroup: Option<PathBuf>,
     pub instance: String,
     pub slot: Duration,
-    pub limit_interfaces: Vec<Interface>,
+    /// `None`: those with a default route, if a runbook limits traffic.
+    pub limit_interfaces: Option<Vec<Interface>>,
     pub allow: Vec<Prefix>,
     pub report_schedule: Schedule,
 }
@@ -76,11 +92,7 @@ impl TryFrom<RunArgs> for Options {
         } else {
             args.config
         };
-        let limit_interfaces = if args.limit_interface.is_empty() {
-            with_default_route().context("look for interfaces with a default route")?
-        } else {
-            args.limit_interface.iter().map(|name| interface(name)).collect()
-        };
+        let named: Vec<Interface> = args.limit_interface.iter().map(|name| interface(name)).collect();
         Ok(Options {
             config,
             database_url: args.database_url,
@@ -90,7 +102,7 @@ impl TryFrom<RunArgs> for Options {
             cgroup: args.cgroup,
             instance: args.instance,
             slot: args.slot,
-            limit_interfaces,
+            limit_interfaces: (!named.is_empty()).then_some(named),
             allow: args.allow,
             report_schedule: args.report_schedule,
         })
@@ -110,7 +122,7 @@ fn interface(text: &str) -> Interface {
 }
 
 /// Names of the interfaces over which this host is reached from afar, from the kernel's routing table.
-fn with_default_route() -> std::io::Result<Vec<Interface>> {
+pub fn with_default_route() -> std::io::Result<Vec<Interface>> {
     // Columns: interface, destination, ...; a default route goes to 00000000.
     let table = std::fs::read_to_string("/proc/net/route")?;
     let mut names: Vec<&str> = table

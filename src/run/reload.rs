@@ -40,10 +40,13 @@ impl Reload {
                 }
                 Err(error) => {
                     tracing::error!("kept the definitions in force, since the new ones are bad:\n{error:#}");
-                    Part::NotReady { reason: format!("the last good set is in force: {error:#}") }
+                    Part::NotReady {
+                        reason: format!("the last good set is in force: {error:#}"),
+                    }
                 }
             };
-            self.readiness.send_modify(|readiness| readiness.definitions = part);
+            self.readiness
+                .send_modify(|readiness| readiness.definitions = part);
         }
     }
 
@@ -51,9 +54,15 @@ impl Reload {
         let paths = self.paths.clone();
         let set = tokio::task::spawn_blocking(move || definitions::read(&paths)).await?;
         let set: Set = set.map_err(|found| anyhow::anyhow!("{found}"))?;
-        self.engine.apply(&set.definitions, Utc::now()).await.context("apply the definitions")?;
+        self.engine
+            .apply(&set.definitions, Utc::now())
+            .await
+            .context("apply the definitions")?;
         let services = set.definitions.services;
-        self.agent.with(move |agent| agent.watch(&services)).await?.context("watch the services")?;
+        self.agent
+            .with(move |agent| agent.watch(&services))
+            .await?
+            .context("watch the services")?;
         self.playbook.send_replace(Arc::new(set.playbook));
         Ok(())
     }

@@ -69,7 +69,10 @@ pub async fn lease(worker: Arc<Worker>, limits: Arc<KernelLimits>, cancel: Cance
         }
     }
     if let Err(error) = limits.release_unasked().await {
-        tracing::error!(error = format!("{error:#}"), "limits of an earlier run could not be released");
+        tracing::error!(
+            error = format!("{error:#}"),
+            "limits of an earlier run could not be released"
+        );
     }
     let mut tick = tokio::time::interval(LEASE_RENEWED_EVERY);
     loop {
@@ -78,7 +81,10 @@ pub async fn lease(worker: Arc<Worker>, limits: Arc<KernelLimits>, cancel: Cance
             () = cancel.cancelled() => return,
         }
         if let Err(error) = limits.renew_lease(LEASE).await {
-            tracing::error!(error = format!("{error:#}"), "could not renew the lease: limits end by themselves");
+            tracing::error!(
+                error = format!("{error:#}"),
+                "could not renew the lease: limits end by themselves"
+            );
         }
     }
 }

@@ -18,7 +18,11 @@ pub fn eventually<T>(what: &str, patience: Duration, mut look: impl FnMut() -> O
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < give_up, "waited {} s in vain for {what}", patience.as_secs());
+        assert!(
+            Instant::now() < give_up,
+            "waited {} s in vain for {what}",
+            patience.as_secs()
+        );
         pause(Duration::from_millis(50));
     }
 }
@@ -32,5 +36,8 @@ pub fn pause(time: Duration) {
 /// Fails, rather than skips, without the privilege the tests are about.
 #[track_caller]
 pub fn needs_root() {
-    assert!(nix::unistd::geteuid().is_root(), "this test loads BPF programs and makes namespaces: run `make test`");
+    assert!(
+        nix::unistd::geteuid().is_root(),
+        "this test loads BPF programs and makes namespaces: run `make test`"
+    );
 }

@@ -38,7 +38,11 @@ impl Side {
 impl Network {
     pub fn create() -> Network {
         needs_root();
-        let name = format!("sbt{}-{}", std::process::id(), NETWORKS.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "sbt{}-{}",
+            std::process::id(),
+            NETWORKS.fetch_add(1, Ordering::Relaxed)
+        );
         let cgroup = cgroup_root().join(format!("slowburn-test-{name}"));
         let network = Network { name, cgroup };
         for side in [Side::Server, Side::Client] {
@@ -46,8 +50,14 @@ impl Network {
             run(&["ip", "netns", "add", &network.namespace(side)]);
         }
         let (server, client) = (network.namespace(Side::Server), network.namespace(Side::Client));
-        run(&["ip", "link", "add", "eth0", "netns", &server, "type", "veth", "peer", "name", "eth0", "netns", &client]);
-        for (side, v4, v6) in [(Side::Server, SERVER, SERVER_V6), (Side::Client, CLIENT, "fd77::2")] {
+        run(&[
+            "ip", "link", "add", "eth0", "netns", &server, "type", "veth", "peer", "name", "eth0", "netns",
+            &client,
+        ]);
+        for (side, v4, v6) in [
+            (Side::Server, SERVER, SERVER_V6),
+            (Side::Client, CLIENT, "fd77::2"),
+        ] {
             let namespace = network.namespace(side);
             let ip = |arguments: &[&str]| run(&[&["ip", "-n", &namespace], arguments].concat());
             ip(&["addr", "add", &format!("{v4}/24"), "dev", "eth0"]);
@@ -70,7 +80,10 @@ impl Network {
     pub fn command(&self, side: Side, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("bash");
         command
-            .args(["-c", "echo $$ > \"$0\" && exec nsenter --net=\"$1\" -- \"${@:2}\""])
+            .args([
+                "-c",
+                "echo $$ > \"$0\" && exec nsenter --net=\"$1\" -- \"${@:2}\"",
+            ])
             .arg(self.cgroup.join(side.tag()).join("cgroup.procs"))
             .arg(self.namespace_path(side))
             .arg(program)
@@ -83,8 +96,14 @@ impl Network {
     #[track_caller]
     pub fn output(&self, side: Side, program: &str, arguments: &[&str]) -> String {
         let output = self.command(side, program, arguments).output().unwrap();
-        let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{program} {arguments:?} failed: {errors}\n{text}");
+        let (text, errors) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert!(
+            output.status.success(),
+            "{program} {arguments:?} failed: {errors}\n{text}"
+        );
         text.into_owned()
     }
 
@@ -112,10 +131,14 @@ impl Drop for Network {
                     nix::sys::signal::Signal::SIGKILL,
                 );
             }
-            let _best_effort = Command::new("ip").args(["netns", "del", &self.namespace(side)]).status();
-            super::eventually("the cgroup to be empty", std::time::Duration::from_secs(10), || {
-                fs::remove_dir(self.cgroup.join(side.tag())).ok()
-            });
+            let _best_effort = Command::new("ip")
+                .args(["netns", "del", &self.namespace(side)])
+                .status();
+            super::eventually(
+                "the cgroup to be empty",
+                std::time::Duration::from_secs(10),
+                || fs::remove_dir(self.cgroup.join(side.tag())).ok(),
+            );
         }
         let _best_effort = fs::remove_dir(&self.cgroup);
     }
@@ -134,12 +157,18 @@ impl Drop for Running {
 
 pub fn cgroup_root() -> PathBuf {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"));
+    let mount = mounts
+        .lines()
+        .find(|line| line.split(' ').nth(2) == Some("cgroup2"));
     PathBuf::from(mount.expect("cgroup v2 is mounted").split(' ').nth(1).unwrap())
 }
 
 #[track_caller]
 pub fn run(command: &[&str]) {
     let output = Command::new(command[0]).args(&command[1..]).output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -40,14 +40,35 @@ impl Nginx {
     pub fn start(network: &Network) -> Nginx {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path().to_str().unwrap().to_string();
-        fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        fs::set_permissions(
+            directory.path(),
+            std::os::unix::fs::PermissionsExt::from_mode(0o777),
+        )
+        .unwrap();
         fs::write(directory.path().join("nginx.conf"), NGINX.replace("DIR", &at)).unwrap();
-        let running = network.spawn(Side::Server, "nginx", &["-c", &format!("{at}/nginx.conf"), "-e", &format!("{at}/error.log")]);
+        let running = network.spawn(
+            Side::Server,
+            "nginx",
+            &[
+                "-c",
+                &format!("{at}/nginx.conf"),
+                "-e",
+                &format!("{at}/error.log"),
+            ],
+        );
         eventually("nginx to listen", PATIENCE, || {
             let ask = format!("http://{SERVER}:8080/ok");
-            network.command(Side::Client, "curl", &["-sf", "-o", "/dev/null", &ask]).status().unwrap().success().then_some(())
+            network
+                .command(Side::Client, "curl", &["-sf", "-o", "/dev/null", &ask])
+                .status()
+                .unwrap()
+                .success()
+                .then_some(())
         });
-        Nginx { directory, _running: running }
+        Nginx {
+            directory,
+            _running: running,
+        }
     }
 
     pub fn counts(&self) -> BTreeMap<String, u64> {

@@ -8,8 +8,12 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::post;
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use tokio::net::TcpListener;
@@ -46,9 +50,19 @@ impl Receiver {
         let service = TraceServiceServer::new(Grpc(Arc::clone(&spans)));
         runtime.spawn(async move {
             let incoming = tonic::transport::server::TcpIncoming::from(grpc);
-            tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
+            tonic::transport::Server::builder()
+                .add_service(service)
+                .serve_with_incoming(incoming)
+                .await
+                .unwrap();
         });
-        Receiver { spans, calls, grpc: addresses.0, http: addresses.1, _runtime: runtime }
+        Receiver {
+            spans,
+            calls,
+            grpc: addresses.0,
+            http: addresses.1,
+            _runtime: runtime,
+        }
     }
 
     pub fn spans(&self) -> Vec<Span> {
@@ -61,12 +75,18 @@ impl Receiver {
 }
 
 fn keep(spans: &Spans, request: ExportTraceServiceRequest) {
-    let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+    let scopes = request
+        .resource_spans
+        .into_iter()
+        .flat_map(|resource| resource.scope_spans);
     spans.lock().unwrap().extend(scopes.flat_map(|scope| scope.spans));
 }
 
 async fn traces(State((spans, _)): State<(Spans, Calls)>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    if headers.get(header::CONTENT_TYPE).is_none_or(|kind| kind != "application/x-protobuf") {
+    if headers
+        .get(header::CONTENT_TYPE)
+        .is_none_or(|kind| kind != "application/x-protobuf")
+    {
         return StatusCode::UNSUPPORTED_MEDIA_TYPE;
     }
     match ExportTraceServiceRequest::decode(body) {
@@ -93,6 +113,8 @@ impl TraceService for Grpc {
         request: tonic::Request<ExportTraceServiceRequest>,
     ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
         keep(&self.0, request.into_inner());
-        Ok(tonic::Response::new(ExportTraceServiceResponse { partial_success: None }))
+        Ok(tonic::Response::new(ExportTraceServiceResponse {
+            partial_success: None,
+        }))
     }
 }

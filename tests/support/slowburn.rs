@@ -38,7 +38,11 @@ impl Slowburn {
     ) -> Slowburn {
         let directory = tempfile::tempdir().unwrap();
         // Postgres runs as another user and must be able to walk here.
-        fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
+        fs::set_permissions(
+            directory.path(),
+            std::os::unix::fs::PermissionsExt::from_mode(0o711),
+        )
+        .unwrap();
         let config = directory.path().join("definitions.yaml");
         fs::write(&config, definitions).unwrap();
         let mut all: Vec<String> = [
@@ -53,8 +57,10 @@ impl Slowburn {
         .map(String::from)
         .to_vec();
         all.extend(arguments.iter().map(ToString::to_string));
-        let environment =
-            environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let environment = environment
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
         let mut slowburn = Slowburn {
             directory,
             arguments: all,
@@ -87,7 +93,9 @@ impl Slowburn {
         };
         self.address = format!("http://{address}");
         self.child = Some(child);
-        eventually("slowburn to be ready", Duration::from_secs(60), || self.try_get("/readyz").ok());
+        eventually("slowburn to be ready", Duration::from_secs(60), || {
+            self.try_get("/readyz").ok()
+        });
     }
 
     pub fn pid(&self) -> Pid {
@@ -117,7 +125,8 @@ impl Slowburn {
 
     #[track_caller]
     pub fn get(&self, path: &str) -> Value {
-        self.try_get(path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
+        self.try_get(path)
+            .unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
     pub fn try_get(&self, path: &str) -> Result<Value, String> {
@@ -142,7 +151,11 @@ impl Slowburn {
             .args(["-c", query])
             .output()
             .unwrap();
-        assert!(output.status.success(), "{query}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{query}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap().trim().to_string()
     }
 
@@ -163,12 +176,17 @@ impl Drop for Slowburn {
         {
             let _gone = kill(Pid::from_raw(pid), Signal::SIGQUIT);
         }
-        let _gone =
-            Command::new(env!("CARGO_BIN_EXE_slowburn")).args(["unload", "--instance", &self.instance]).output();
+        let _gone = Command::new(env!("CARGO_BIN_EXE_slowburn"))
+            .args(["unload", "--instance", &self.instance])
+            .output();
     }
 }
 
 /// Reads a file that a server appends to.
 pub fn lines(path: &Path) -> Vec<String> {
-    fs::read_to_string(path).unwrap_or_default().lines().map(String::from).collect()
+    fs::read_to_string(path)
+        .unwrap_or_default()
+        .lines()
+        .map(String::from)
+        .collect()
 }

@@ -67,7 +67,7 @@ impl Story<'_> {
         self.tell(
             Act::Flood,
             &format!(
-                "{source} sends {} checkouts/s, far more than web can do",
+                "{source} sends {} checkouts/s, more than web can do; + counts from here",
                 self.stage.flood_rate()
             ),
         )
@@ -130,7 +130,7 @@ impl Story<'_> {
         self.tell(
             Act::Alert,
             &format!(
-                "{} fires {after} after the flood began: burn rate {burn} over {seconds} s",
+                "+{after}  {} fires: burn rate {burn} over {seconds} s",
                 alert.tier
             ),
         )
@@ -166,12 +166,13 @@ impl Story<'_> {
             })
             .await?;
         self.notes.limited_at = Some(Utc::now());
+        let after = self.after_flood(self.notes.limited_at);
         let lasts = (live.limit.expires_at - Utc::now()).num_seconds();
         let (source, rate, mode) = (live.limit.source, live.limit.rate_per_second, live.mode);
         self.tell(
             Act::Limit,
             &format!(
-                "XDP ({mode}) lets {source} send {rate}/s to web, for {lasts} s at most; it drops already"
+                "+{after}  XDP ({mode}) lets {source} send {rate}/s to web, for {lasts} s at most, and drops the rest"
             ),
         )
     }
@@ -200,10 +201,7 @@ impl Story<'_> {
         self.notes.dedup_key = Some(event.dedup_key);
         self.tell(
             Act::Page,
-            &format!(
-                "the pager got, {after} after the flood began: \"{}\" ({})",
-                event.summary, event.severity
-            ),
+            &format!("+{after}  the pager got: {} ({})", event.summary, event.severity),
         )
     }
 }

@@ -53,7 +53,10 @@ impl Story<'_> {
                 .filter(|second| second.at >= first),
         );
         let (share, p99) = (since.share_text(), since.p99_text());
-        self.tell(Act::Recovery, &format!("customers are served again, {after} after the flood began ({share}, p99 {p99}); the flood goes on"))
+        self.tell(
+            Act::Recovery,
+            &format!("+{after}  customers are served again ({share}, p99 {p99}), the flood goes on"),
+        )
     }
 
     pub(super) async fn resolved(&mut self) -> Result<()> {
@@ -77,7 +80,7 @@ impl Story<'_> {
         let after = self.after_flood(Some(at));
         self.tell(
             Act::Resolved,
-            &format!("the alert ended {after} after the flood began, and the pager was told"),
+            &format!("+{after}  the alert is over, and the pager was told"),
         )
     }
 

@@ -10,6 +10,9 @@ use crate::demo::figures::{Figures, thousands};
 use crate::demo::load::Second;
 use crate::demo::receiver::Action;
 
+/// The customers' first seconds are about opening connections, and are in no column.
+const WARM_UP_SECONDS: usize = 5;
+
 impl Story<'_> {
     pub(super) async fn sum_up(&mut self) -> Result<()> {
         let lines = [
@@ -53,7 +56,12 @@ impl Story<'_> {
         // A second that the flood began in belongs to it.
         let began = |second: &&Second| flood_at.is_some_and(|at| second.at + Duration::from_secs(1) > at);
         let recovered = |second: &&Second| recovered_at.is_some_and(|at| second.at >= at);
-        let before = Figures::of(seconds.iter().filter(|second| !began(second)));
+        let before = Figures::of(
+            seconds
+                .iter()
+                .skip(WARM_UP_SECONDS)
+                .filter(|second| !began(second)),
+        );
         let during = Figures::of(
             seconds
                 .iter()

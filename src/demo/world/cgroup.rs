@@ -20,7 +20,9 @@ pub struct Subtree {
 
 impl Subtree {
     pub fn create(name: &str) -> Result<Self> {
-        let path = root()?.join(name);
+        let path = probes::mounts::cgroup_root()
+            .context("find the cgroup v2 root")?
+            .join(name);
         fs::create_dir(&path).with_context(|| format!("make cgroup `{}`", path.display()))?;
         Ok(Self {
             name: name.to_owned(),
@@ -95,15 +97,4 @@ fn end_members(path: &Path) -> Result<()> {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
     Ok(())
-}
-
-/// The cgroup v2 root: where the kernel says a `cgroup2` file system is mounted.
-pub fn root() -> Result<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").context("read the mount table")?;
-    mounts
-        .lines()
-        .map(|line| line.split_ascii_whitespace().collect::<Vec<_>>())
-        .find(|fields| fields.get(2) == Some(&"cgroup2"))
-        .and_then(|fields| fields.get(1).map(PathBuf::from))
-        .context("no cgroup v2 file system is mounted (try `mount -t cgroup2 none /sys/fs/cgroup`)")
 }

@@ -11,7 +11,7 @@ use super::{CGROUP_PREFIX, NAMESPACE_PREFIX, cgroup, namespace};
 /// Returns the process ids of the dead demos whose leftovers were removed.
 pub fn sweep() -> Result<Vec<u32>> {
     let mut dead = Vec::new();
-    let root = cgroup::root()?;
+    let root = probes::mounts::cgroup_root().context("find the cgroup v2 root")?;
     // Processes first: a namespace lives as long as one of them does.
     for name in names(&root)? {
         if let Some(pid) = owner(&name, CGROUP_PREFIX).filter(|&pid| is_dead(pid)) {
