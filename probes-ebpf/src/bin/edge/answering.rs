@@ -7,7 +7,7 @@ use probes_ebpf::wire::{Connection, ROUTE_OTHER, birth, flag, loss, role, what};
 
 use crate::{
     connection::{count_tcp, endpoint, identify},
-    count::{add, count, latency, lose},
+    count::{count, lose},
     http::status_of,
     request::end,
     segment::{Segment, is_repeated},
@@ -57,11 +57,11 @@ pub fn answer(
     connection.response_seq = segment.seq;
     if status == 0 {
         lose(loss::UNPARSABLE);
-        end(connection, what::UNKNOWN);
+        end(connection, what::UNKNOWN, 0);
         return;
     }
-    end(connection, status);
-    weather(segment, connection);
+    let rtt = weather(segment, connection);
+    end(connection, status, rtt);
 }
 
 /// An answer to a request that began before the probe did, or behind another one.
@@ -88,13 +88,14 @@ pub fn unexpected_answer(segment: &Segment, connection: &mut Connection, head: &
     count(&endpoint, connection.settings, ROUTE_OTHER, what::UNKNOWN, 1);
 }
 
-/// Round trip time as an answer leaves, and retransmits of sockets whose birth nobody saw.
+/// Round trip time in microseconds as an answer leaves; 0 when TCP has none. Counts retransmits of
+/// sockets whose birth nobody saw.
 #[inline(always)]
-fn weather(segment: &Segment, connection: &mut Connection) {
+fn weather(segment: &Segment, connection: &mut Connection) -> u32 {
     // SAFETY: the verifier knows `sk` is a socket.
     let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
     if tcp.is_null() {
-        return;
+        return 0;
     }
     let (rtt, total) = unsafe { ((*tcp).srtt_us >> 3, (*tcp).total_retrans) };
     if connection.birth == birth::UNSEEN {
@@ -107,14 +108,5 @@ fn weather(segment: &Segment, connection: &mut Connection) {
         connection.flags |= flag::RETRANSMITS_KNOWN;
         connection.retransmits = total;
     }
-    if rtt != 0 {
-        let endpoint = endpoint(connection, connection.role);
-        if let Some(cells) = latency(&endpoint, connection.request_settings, connection.route) {
-            // SAFETY: a live map value.
-            unsafe {
-                add(&raw mut (*cells).rtt_sum_us, u64::from(rtt));
-                add(&raw mut (*cells).rtt_count, 1);
-            }
-        }
-    }
+    rtt
 }

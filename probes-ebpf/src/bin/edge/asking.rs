@@ -13,11 +13,17 @@ use crate::{
 };
 
 #[inline(always)]
-pub fn request_begins(segment: &Segment, role: u8, method: Method, remote: &[u32; 4]) {
+pub fn request_begins(
+    segment: &Segment,
+    known: Option<*mut Connection>,
+    role: u8,
+    method: Method,
+    remote: &[u32; 4],
+) {
     if is_repeated(segment) {
         return;
     }
-    let Some(connection) = find_or_create(segment.sk) else {
+    let Some(connection) = known.or_else(|| find_or_create(segment.sk)) else {
         return;
     };
     // SAFETY: a live map value.

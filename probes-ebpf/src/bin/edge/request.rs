@@ -20,10 +20,11 @@ pub fn begin(connection: &mut Connection, role: u8, started_ns: u64, last_byte_n
     connection.flight = (ordinal << flight::ORDINAL_SHIFT) | flight::IN_FLIGHT;
 }
 
-/// Ends the request in flight. `outcome` is a status code or one of `what`. Only the first of
+/// Ends the request in flight. `outcome` is a status code or one of `what`; `rtt_us` is 0 when it is
+/// not known. Only the first of
 /// several ends counts anything.
 #[inline(always)]
-pub fn end(connection: &mut Connection, outcome: u16) {
+pub fn end(connection: &mut Connection, outcome: u16, rtt_us: u32) {
     let idle = connection.flight & !((1 << flight::ORDINAL_SHIFT) - 1);
     let before = swap(&raw mut connection.flight, idle);
     if before & flight::IN_FLIGHT == 0 || before & flight::TIMED_OUT != 0 {
@@ -75,6 +76,10 @@ pub fn end(connection: &mut Connection, outcome: u16) {
             }
         }
         index += 1;
+    }
+    if rtt_us != 0 {
+        add(&raw mut cells.rtt_sum_us, u64::from(rtt_us));
+        add(&raw mut cells.rtt_count, 1);
     }
     if outcome < 1000 {
         add(&raw mut cells.sum_ns, turnaround);

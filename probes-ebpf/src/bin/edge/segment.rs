@@ -173,7 +173,8 @@ fn data_segment(segment: &Segment, remote: &[u32; 4]) {
         (role::CLIENT, role::SERVER)
     };
     let is_status_line = is_long && word >> 8 == HTTP_1;
-    if let Some(connection) = find(segment.sk) {
+    let known = find(segment.sk);
+    if let Some(connection) = known {
         // SAFETY: a live map value.
         let connection = unsafe { &mut *connection };
         if connection.flags & flag::FOREIGN != 0 {
@@ -203,7 +204,7 @@ fn data_segment(segment: &Segment, remote: &[u32; 4]) {
     }
     let method = method(word);
     if method != Method::None {
-        request_begins(segment, asks, method, remote);
+        request_begins(segment, known, asks, method, remote);
     }
 }
 
@@ -263,7 +264,7 @@ fn control_segment(segment: &Segment, opens: bool) {
             }
         }
         if is_in_flight(connection) {
-            end(connection, closed(connection.role, true, resets));
+            end(connection, closed(connection.role, true, resets), 0);
         }
         return;
     }
@@ -273,6 +274,6 @@ fn control_segment(segment: &Segment, opens: bool) {
         connection.flags |= flag::LOCAL_CLOSED;
     }
     if is_in_flight(connection) {
-        end(connection, closed(connection.role, peer_ended, resets));
+        end(connection, closed(connection.role, peer_ended, resets), 0);
     }
 }

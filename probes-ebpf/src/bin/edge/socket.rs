@@ -169,6 +169,6 @@ fn ended(connection: &mut Connection, old: u32) {
             peer_reset || peer_closed,
             peer_reset || !peer_closed,
         );
-        end(connection, outcome);
+        end(connection, outcome, 0);
     }
 }
