@@ -86,7 +86,10 @@ async fn play(
     let happened = Story::new(stage, terminal, interrupt).play().await?;
     if args.keep && !interrupt.is_cancelled() {
         stage.lighten().await?;
-        terminal.line(&format!("http://{} stays up, with a few customers, until Ctrl-C", stage.stack.address()))?;
+        terminal.line(&format!(
+            "http://{} stays up, with a few customers, until Ctrl-C",
+            stage.stack.address()
+        ))?;
         interrupt.cancelled().await;
     }
     Ok(happened)
