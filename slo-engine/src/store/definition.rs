@@ -332,6 +332,18 @@ async fn store_definition(
         .execute(&mut *connection)
         .await?;
     }
+    // What froze under a tier that is gone thaws with it.
+    sqlx::query!(
+        "delete from tier_freeze where objective_id = $1 and tier <> all ($2)",
+        objective_id,
+        &objective
+            .tiers
+            .iter()
+            .map(|tier| tier.name.as_str())
+            .collect::<Vec<_>>() as &[&str]
+    )
+    .execute(&mut *connection)
+    .await?;
     sqlx::query!(
         "update objective set defined_at = $2, generation = $3, withdrawn_at = null where objective_id = $1",
         objective_id,
@@ -360,6 +372,12 @@ async fn withdraw(
         "update objective_generation set ended_at = $2 where objective_id = $1 and ended_at is null",
         gone.objective_id,
         now
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "delete from tier_freeze where objective_id = $1",
+        gone.objective_id
     )
     .execute(&mut *connection)
     .await?;

@@ -42,6 +42,13 @@ pub(crate) async fn maintain(engine: &Engine, now: DateTime<Utc>) -> Result<Main
         done.partitions_added += add_day(&mut transaction, day).await?;
     }
     done.sources_retired = retire_silent(engine, &mut transaction, now).await?;
+    sqlx::query!(
+        "delete from loss where at < $1::timestamptz - $2::interval",
+        now,
+        interval(engine.settings().keep.measurements)
+    )
+    .execute(&mut *transaction)
+    .await?;
     transaction.commit().await?;
 
     // Each day on its own: what could not be locked in time is left for the next minute.

@@ -234,5 +234,6 @@ async fn an_alert_tells_what_it_rests_on() {
         events[1].message,
         "`web-availability` is burning (`page-1m`): burn rate 48.39 over the long window and 250 over the short one, threshold 14.4; 30 bad of 620"
     );
+    drop(listener);
     world.database.drop().await;
 }

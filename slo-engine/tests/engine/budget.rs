@@ -184,47 +184,88 @@ async fn an_outage_is_over_when_the_table_says() {
     replay.world.database.drop().await;
 }
 
-/// `(good, bad)` over a whole period of 30 days, at a target: what is left, and the burn rate.
-async fn budget(target: &str, good: u64, bad: u64) -> (Decimal, Decimal) {
-    let mut objective = availability("web-availability", "web");
-    objective.target = Target::try_from(decimal(target)).unwrap();
-    let world = World::with(Settings::default(), vec![objective]).await;
-    world.counted(at(10), good, bad).await;
-    let row: (Decimal, Decimal) = sqlx::query_as(
-        "select b.remaining, r.burn_rate
-         from error_budget('web-availability', $1) b, burn_rate('web-availability', '30 days', $1) r",
-    )
-    .bind(at(10))
-    .fetch_one(&world.database.pool)
-    .await
-    .unwrap();
-    world.database.drop().await;
-    row
+/// What is left of the budget, and the burn rate, after so many good and bad events of a period.
+struct Published {
+    says: &'static str,
+    target: &'static str,
+    counts: (u64, u64),
+    remaining: &'static str,
+    burn_rate: &'static str,
 }
+
+const fn published(
+    says: &'static str,
+    target: &'static str,
+    counts: (u64, u64),
+    remaining: &'static str,
+    burn_rate: &'static str,
+) -> Published {
+    Published {
+        says,
+        target,
+        counts,
+        remaining,
+        burn_rate,
+    }
+}
+
+#[rustfmt::skip]
+const PUBLISHED: [Published; 9] = [
+    published("43.2 minutes of 43,200 are the budget at 99.9 %", "0.999", (30 * DAY - 2592, 2592), "0", "1"),
+    published("25.92 seconds at 99.999 %", "0.99999", (3000 * DAY - 2592, 2592), "0", "1"),
+    // One of 7.2 that are allowed in 30 days of 10 requests an hour: 13.9 %.
+    published("10 requests an hour, one failed", "0.999", (7199, 1), "0.861111111", "0.138888889"),
+    published("Kibana: 0.9 at 0.9", "0.9", (900, 100), "0", "1"),
+    published("Kibana: 0.9 at 0.99", "0.99", (900, 100), "-9", "10"),
+    published("Kibana: 0.9 at 0.8", "0.8", (900, 100), "0.5", "0.5"),
+    published("slo-generator: half at 0.9", "0.9", (3556, 3556), "-4", "5"),
+    published("nothing bad", "0.999", (10, 0), "1", "0"),
+    published("nothing at all", "0.999", (0, 0), "1", "0"),
+];
 
 #[tokio::test]
 async fn budgets_come_to_the_published_numbers() {
-    let period = 30 * DAY;
-    // A full outage at 99.9 %: 43.2 minutes of the period's 43,200 are the budget, to the event.
-    assert_eq!(
-        budget("0.999", period - 2592, 2592).await,
-        (decimal("0"), decimal("1"))
-    );
-    // At 99.999 %: 25.92 s.
-    let (remaining, _) = budget("0.99999", period * 100 - 2592, 2592).await;
-    assert_eq!(remaining, decimal("0"));
-    // 10 requests an hour, one failure: 7.2 failures are allowed, 13.9 % of the budget.
-    let (remaining, _) = budget("0.999", 7199, 1).await;
-    assert_eq!(remaining, decimal("0.861111111"));
-    // Kibana's vectors: 0.9 at 0.9 burns at 1, at 0.99 at 10, at 0.8 at 0.5.
-    for (target, burn) in [("0.9", "1"), ("0.99", "10"), ("0.8", "0.5")] {
-        assert_eq!(budget(target, 900, 100).await.1, decimal(burn), "at {target}");
+    let cases: Vec<(String, &Published)> = PUBLISHED
+        .iter()
+        .enumerate()
+        .map(|(index, case)| (format!("case-{index}"), case))
+        .collect();
+    let objectives = cases
+        .iter()
+        .map(|(name, case)| Objective {
+            target: Target::try_from(decimal(case.target)).unwrap(),
+            ..availability(name, name)
+        })
+        .collect();
+    let world = World::with(Settings::default(), objectives).await;
+    let readings = cases
+        .iter()
+        .flat_map(|(name, case)| {
+            [
+                reading(status(name, 200), noon(), case.counts.0),
+                reading(status(name, 500), noon(), case.counts.1),
+            ]
+        })
+        .collect();
+    world.ingest(&batch(&world.source, at(10), readings)).await;
+    for (name, case) in cases {
+        let found: (Decimal, Decimal) = sqlx::query_as(
+            "select b.remaining, r.burn_rate
+             from error_budget($1, $2) b, burn_rate($1, '30 days', $2) r",
+        )
+        .bind(name)
+        .bind(at(10))
+        .fetch_one(&world.database.pool)
+        .await
+        .unwrap();
+        assert_eq!(
+            found,
+            (decimal(case.remaining), decimal(case.burn_rate)),
+            "{}",
+            case.says
+        );
     }
-    // slo-generator: 3556 of each at 0.9 burns at 5, and overspends four budgets.
-    assert_eq!(budget("0.9", 3556, 3556).await, (decimal("-4"), decimal("5")));
-    // Nothing bad, and nothing at all.
-    assert_eq!(budget("0.999", 10, 0).await, (decimal("1"), decimal("0")));
-    assert_eq!(budget("0.999", 0, 0).await, (decimal("1"), decimal("0")));
+    world.database.drop().await;
 }
 
 #[tokio::test]
