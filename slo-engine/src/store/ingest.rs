@@ -9,7 +9,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use sqlx::{Acquire, PgConnection};
 
-use super::booking::{Booking, Buckets, Head, book};
 use super::ledger::{self, Deltas, day_of};
 use super::memory::Generation;
 use super::series::{Known, Named};
@@ -17,9 +16,11 @@ use super::source::{self, SourceRow, Watch};
 use super::{histogram, lock, maintain, micros, slot_end};
 use crate::engine::{Engine, EngineError, IngestError, Ingested, Settings};
 use crate::event::{self, Event, EventKind};
-use crate::measurement::{Batch, GaugeReading, Loss, LossReason, Role};
-use crate::objective::Side;
+use crate::measurement::{Batch, Role};
 use crate::read::SourceState;
+
+mod beside;
+mod counters;
 
 /// When a batch was read, in the two clocks that matter.
 #[derive(Debug, Clone, Copy)]
@@ -124,6 +125,8 @@ struct Ingest {
     source: SourceRow,
     moment: Moment,
     known: Known,
+    /// Generations that events of this moment are booked to.
+    holding: HashSet<(i64, i32)>,
     watches: HashMap<(i64, Role), Watch>,
     deltas: Deltas,
     outcome: Ingested,
@@ -166,10 +169,17 @@ impl Ingest {
             .chain(known.services.values().copied())
             .collect();
         ledger::lock_services(connection, services).await?;
+        let holding = known
+            .generations
+            .values()
+            .flat_map(|generations| holding(generations, moment.booked_at))
+            .map(|generation| (generation.objective_id, generation.generation))
+            .collect();
         let mut ingest = Self {
             source,
             moment,
             known,
+            holding,
             watches,
             deltas: Deltas::new(),
             outcome: Ingested::default(),
@@ -212,208 +222,6 @@ impl Ingest {
         Ok(())
     }
 
-    async fn series(&mut self, connection: &mut PgConnection, batch: &Batch) -> Result<(), EngineError> {
-        if batch.readings.is_empty() {
-            return Ok(());
-        }
-        let ids: Vec<i64> = self.known.series.values().copied().collect();
-        let heads = sqlx::query!(
-            "select series_id, started_at, at, value from series_head where series_id = any($1)",
-            &ids
-        )
-        .fetch_all(&mut *connection)
-        .await?;
-        let mut heads: HashMap<i64, Head<u64>> = heads
-            .into_iter()
-            .map(|row| {
-                let head = Head {
-                    started_at: row.started_at,
-                    at: row.at,
-                    value: super::count("series_head.value", row.value)?,
-                };
-                Ok((row.series_id, head))
-            })
-            .collect::<Result<_, EngineError>>()?;
-
-        let mut counted: HashMap<i64, i64> = HashMap::new();
-        let mut moved: HashSet<i64> = HashSet::new();
-        for reading in &batch.readings {
-            let Some(id) = self.known.series.get(&reading.series).copied() else {
-                self.outcome.refused += 1;
-                continue;
-            };
-            // A value that Postgres cannot hold is none that was counted.
-            if i64::try_from(reading.value).is_err() {
-                self.outcome.refused += 1;
-                continue;
-            }
-            let head = Head {
-                started_at: micros(reading.start_time),
-                at: self.moment.at,
-                value: reading.value,
-            };
-            match self.note(book(heads.get(&id), &head, self.source.first_contact_at)) {
-                Booked::Nothing => continue,
-                Booked::Head => {}
-                Booked::Counted(value) => {
-                    let value = i64::try_from(value).unwrap_or(i64::MAX);
-                    if value > 0 {
-                        *counted.entry(id).or_default() += value;
-                        self.count_for(id, value);
-                    }
-                }
-            }
-            heads.insert(id, head);
-            moved.insert(id);
-        }
-        measure(connection, self.moment.slot_end, &counted).await?;
-        let moved: Vec<(&i64, &Head<u64>)> = heads.iter().filter(|(id, _)| moved.contains(*id)).collect();
-        move_heads(connection, self.moment.at, &moved).await
-    }
-
-    /// Books events of one series to every objective that counts it.
-    fn count_for(&mut self, series_id: i64, value: i64) {
-        for counts_for in self.known.sides.get(&series_id).into_iter().flatten() {
-            let holds = self.known.generations.values().flatten().any(|generation| {
-                (generation.objective_id, generation.generation)
-                    == (counts_for.objective_id, counts_for.generation)
-                    && generation.holds_at(self.moment.booked_at)
-            });
-            if holds {
-                let delta = self
-                    .deltas
-                    .entry((counts_for.objective_id, counts_for.generation))
-                    .or_default();
-                match counts_for.side {
-                    Side::Good => delta.good += value,
-                    Side::Bad => delta.bad += value,
-                }
-            }
-        }
-    }
-
-    async fn histograms(&mut self, connection: &mut PgConnection, batch: &Batch) -> Result<(), EngineError> {
-        if batch.histograms.is_empty() {
-            return Ok(());
-        }
-        let ids: Vec<i64> = self.known.histograms.values().copied().collect();
-        let mut heads = histogram::heads(connection, &ids).await?;
-        let mut counted: HashMap<i64, Buckets> = HashMap::new();
-        let mut moved = HashSet::new();
-        for reading in &batch.histograms {
-            let Some(id) = self.known.histograms.get(&histogram::key(reading)).copied() else {
-                self.outcome.refused += 1;
-                continue;
-            };
-            let Some(value) = histogram::buckets(reading) else {
-                self.outcome.refused += 1;
-                continue;
-            };
-            let head = Head {
-                started_at: micros(reading.start_time),
-                at: self.moment.at,
-                value,
-            };
-            match self.note(book(heads.get(&id), &head, self.source.first_contact_at)) {
-                Booked::Nothing => continue,
-                Booked::Head => {}
-                Booked::Counted(buckets) => {
-                    counted.insert(id, buckets);
-                }
-            }
-            heads.insert(id, head);
-            moved.insert(id);
-        }
-        histogram::add(connection, self.moment.slot_end, &counted).await?;
-        histogram::move_heads(connection, &heads, &moved).await
-    }
-
-    /// Losses count for the objectives of their service; where nobody knows whose they were, for all
-    /// that the source watches. What has no name belongs to nobody's objective.
-    async fn losses(&mut self, connection: &mut PgConnection, losses: &[Loss]) -> Result<(), EngineError> {
-        for loss in losses {
-            let service_id = loss
-                .service
-                .as_ref()
-                .map(|name| self.known.service(name))
-                .transpose()?;
-            let head = sqlx::query!(
-                "select started_at, at, value from loss_head
-                 where source_id = $1 and service_id is not distinct from $2 and reason = $3",
-                self.source.source_id,
-                service_id,
-                loss.reason.as_str()
-            )
-            .fetch_optional(&mut *connection)
-            .await?;
-            let head = head
-                .map(|row| {
-                    Ok::<_, EngineError>(Head {
-                        started_at: row.started_at,
-                        at: row.at,
-                        value: super::count("loss_head.value", row.value)?,
-                    })
-                })
-                .transpose()?;
-            let now = Head {
-                started_at: micros(loss.start_time),
-                at: self.moment.at,
-                value: loss.value,
-            };
-            let lost = match self.note(book(head.as_ref(), &now, self.source.first_contact_at)) {
-                Booked::Nothing => continue,
-                Booked::Head => 0,
-                Booked::Counted(value) => i64::try_from(value).unwrap_or(i64::MAX),
-            };
-            let value = i64::try_from(loss.value).unwrap_or(i64::MAX);
-            sqlx::query!(
-                "insert into loss_head (source_id, service_id, reason, started_at, at, value)
-                 values ($1, $2, $3, $4, $5, $6)
-                 on conflict on constraint loss_head_key do update
-                 set started_at = excluded.started_at, at = excluded.at, value = excluded.value",
-                self.source.source_id,
-                service_id,
-                loss.reason.as_str(),
-                now.started_at,
-                now.at,
-                value
-            )
-            .execute(&mut *connection)
-            .await?;
-            if lost > 0 {
-                sqlx::query!(
-                    "insert into loss (source_id, service_id, reason, at, count) values ($1, $2, $3, $4, $5)
-                     on conflict on constraint loss_key do update set count = loss.count + excluded.count",
-                    self.source.source_id,
-                    service_id,
-                    loss.reason.as_str(),
-                    self.moment.slot_end,
-                    lost
-                )
-                .execute(&mut *connection)
-                .await?;
-                if loss.reason != LossReason::Unnamed {
-                    self.lose(service_id, lost);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn lose(&mut self, service_id: Option<i64>, lost: i64) {
-        let at = self.moment.booked_at;
-        for ((service, _), generations) in &self.known.generations {
-            if service_id.is_none_or(|wanted| wanted == *service) {
-                for generation in holding(generations, at) {
-                    self.deltas
-                        .entry((generation.objective_id, generation.generation))
-                        .or_default()
-                        .lost += lost;
-                }
-            }
-        }
-    }
-
     /// The batch covers everything that its source watches, back to the batch before: a kernel that
     /// counted through an absence is booked as covered at the return.
     async fn cover(&mut self, connection: &mut PgConnection) -> Result<(), EngineError> {
@@ -433,49 +241,6 @@ impl Ingest {
             }
         }
         source::move_watches(connection, self.source.source_id, &self.watches).await
-    }
-
-    async fn gauges(
-        &self,
-        connection: &mut PgConnection,
-        gauges: &[GaugeReading],
-    ) -> Result<(), EngineError> {
-        let gauges: HashMap<_, _> = gauges
-            .iter()
-            .filter(|reading| reading.value.is_finite())
-            .map(|reading| ((&reading.service, reading.role, reading.gauge), reading.value))
-            .collect();
-        if gauges.is_empty() {
-            return Ok(());
-        }
-        let services = gauges
-            .keys()
-            .map(|(name, ..)| self.known.service(name))
-            .collect::<Result<Vec<_>, _>>()?;
-        sqlx::query!(
-            "insert into gauge (source_id, service_id, role, gauge, at, value)
-             select $1, service_id, role, gauge, $2, value
-             from unnest($3::bigint[], $4::text[], $5::text[], $6::double precision[])
-                 as t (service_id, role, gauge, value)
-             on conflict on constraint gauge_pkey do update
-             set at = excluded.at, value = excluded.value
-             where gauge.at < excluded.at",
-            self.source.source_id,
-            self.moment.booked_at,
-            &services,
-            &gauges
-                .keys()
-                .map(|(_, role, _)| role.as_str())
-                .collect::<Vec<_>>() as &[&str],
-            &gauges
-                .keys()
-                .map(|(.., gauge)| gauge.as_str())
-                .collect::<Vec<_>>() as &[&str],
-            &gauges.values().copied().collect::<Vec<_>>(),
-        )
-        .execute(connection)
-        .await?;
-        Ok(())
     }
 
     /// The source was heard of; one that was given up is expected again.
@@ -531,47 +296,6 @@ impl Ingest {
         }
         Ok(())
     }
-
-    fn note<V>(&mut self, booking: Booking<V>) -> Booked<V> {
-        match booking {
-            Booking::Counted(value) => {
-                self.outcome.applied += 1;
-                Booked::Counted(value)
-            }
-            Booking::Baseline => {
-                self.outcome.applied += 1;
-                Booked::Head
-            }
-            // Heads of counters that rest stay where they are, so that the source says what is new.
-            Booking::Unchanged => {
-                if self
-                    .source
-                    .last_at
-                    .is_some_and(|last_at| self.moment.at <= last_at)
-                {
-                    self.outcome.ignored += 1;
-                } else {
-                    self.outcome.applied += 1;
-                }
-                Booked::Nothing
-            }
-            Booking::Ignored => {
-                self.outcome.ignored += 1;
-                Booked::Nothing
-            }
-            Booking::Refused => {
-                self.outcome.refused += 1;
-                Booked::Nothing
-            }
-        }
-    }
-}
-
-/// What is left to do after a booking was counted.
-enum Booked<V> {
-    Counted(V),
-    Head,
-    Nothing,
 }
 
 fn holding(generations: &[Generation], at: DateTime<Utc>) -> impl Iterator<Item = &Generation> {
@@ -589,52 +313,4 @@ fn names(batch: &Batch) -> BTreeSet<&crate::measurement::ServiceName> {
         .chain(batch.gauges.iter().map(|reading| &reading.service))
         .chain(batch.losses.iter().filter_map(|loss| loss.service.as_ref()))
         .collect()
-}
-
-async fn measure(
-    connection: &mut PgConnection,
-    slot_end: DateTime<Utc>,
-    counted: &HashMap<i64, i64>,
-) -> Result<(), EngineError> {
-    if counted.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        "insert into measurement (series_id, at, value)
-         select series_id, $1, value from unnest($2::bigint[], $3::bigint[]) as t (series_id, value)
-         on conflict (series_id, at) do update set value = measurement.value + excluded.value",
-        slot_end,
-        &counted.keys().copied().collect::<Vec<_>>(),
-        &counted.values().copied().collect::<Vec<_>>()
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-async fn move_heads(
-    connection: &mut PgConnection,
-    at: DateTime<Utc>,
-    moved: &[(&i64, &Head<u64>)],
-) -> Result<(), EngineError> {
-    if moved.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        "insert into series_head (series_id, started_at, at, value)
-         select series_id, started_at, $1, value
-         from unnest($2::bigint[], $3::timestamptz[], $4::bigint[]) as t (series_id, started_at, value)
-         on conflict (series_id) do update
-         set started_at = excluded.started_at, at = excluded.at, value = excluded.value",
-        at,
-        &moved.iter().map(|(id, _)| **id).collect::<Vec<_>>(),
-        &moved.iter().map(|(_, head)| head.started_at).collect::<Vec<_>>(),
-        &moved
-            .iter()
-            .map(|(_, head)| i64::try_from(head.value).unwrap_or(i64::MAX))
-            .collect::<Vec<_>>()
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
 }
