@@ -42,7 +42,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Everything on this host: probes, engine, remediation, API and dashboard
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Watch an incident happen and be handled, in namespaces of its own; stops by itself
     Demo(demo::DemoArgs),
     /// Check definitions; every mistake with its place and a way out
@@ -84,7 +84,7 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     };
     let telemetry = Telemetry::start(cli.log.as_deref().unwrap_or(level), cli.log_format)?;
     let outcome = match cli.command {
-        Command::Run(args) => run::run(args).await,
+        Command::Run(args) => run::run(*args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Validate(args) => validate::run(&args),
         Command::Doctor(args) => doctor::run(&args),

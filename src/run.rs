@@ -71,6 +71,9 @@ async fn stopped(interrupt: &mut tokio::signal::unix::Signal, terminate: &mut to
     }
 }
 
+/// A source that is silent for longer than this many slots leaves a gap.
+const SLOTS_PATIENCE: u32 = 3;
+
 /// A slowburn that runs. Dropping it stops nothing; [`Running::shutdown`] does, in order.
 #[derive(Debug)]
 pub struct Running {
