@@ -11,6 +11,7 @@ use rust_decimal::Decimal;
 use serde_json::json;
 use slo_engine::alert::{AlertState, Transition};
 use slo_engine::event::EventKind;
+use slo_engine::objective::Severity;
 use sqlx::PgConnection;
 
 use crate::error::Error;
@@ -22,7 +23,7 @@ use crate::run::{Mode, RunEvent, RunId, StepState};
 use crate::runbook::{Action, Page, Playbook, Runbook};
 use crate::store;
 use crate::store::outbox::NewNotice;
-use crate::store::run::{Before, Inserted, NewRun};
+use crate::store::run::{Before, Inserted, NewRun, Open};
 use crate::store::step::NewStep;
 use crate::trace;
 
@@ -31,7 +32,7 @@ const SLACK: Duration = Duration::from_secs(600);
 
 /// Writes runs, steps and notifications for alerts that fire, and resolves for alerts that end.
 /// Returns the new runs, refused ones included. An alert that finds the runbook's run on its service
-/// open joins it.
+/// open joins it; people are told again only if they would not know otherwise.
 ///
 /// # Errors
 /// When the database fails: the caller's transaction must not be committed then.
@@ -75,11 +76,11 @@ async fn fire(
     store::run::lock_runbook(connection, &runbook.name).await?;
     let dedup_key = format!("{}/{service}", runbook.name);
     if let Some(open) = store::run::open(connection, &dedup_key).await? {
-        store::run::join_alert(connection, open, transition.alert_id.0).await?;
+        join(connection, &open, transition, runbook, playbook, now).await?;
         return Ok(None);
     }
     let incident_at = store::run::incident(connection, &runbook.name, objective, now).await?;
-    let acts = runbook.steps.iter().any(|step| lifecycle::acts(step.kind()));
+    let acts = acts(runbook);
     let refusal = if acts {
         let input =
             store::run::guard_input(connection, &runbook.name, service, objective, incident_at, now).await?;
@@ -125,7 +126,13 @@ async fn fire(
     if let Some(refusal) = &refusal {
         span.record("run.refusal", refusal.to_string());
     }
-    store::run::join_alert(connection, id, transition.alert_id.0).await?;
+    store::run::join_alert(
+        connection,
+        id,
+        transition.alert_id.0,
+        transition.severity.as_str(),
+    )
+    .await?;
     let inserted = Inserted { id, public_key };
     write_steps(
         connection,
@@ -157,6 +164,64 @@ async fn fire(
     // Makes the first step due; a run that only pages is already done with its steps.
     lifecycle::after_step(connection, &mut run, now).await?;
     Ok(Some(id))
+}
+
+/// The run answers to this alert, too. Whoever was told that it is over, or that it is not urgent, is
+/// told anew: nothing else of an open run would reach them.
+async fn join(
+    connection: &mut PgConnection,
+    open: &Open,
+    transition: &Transition,
+    runbook: &Runbook,
+    playbook: &Playbook,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let raised = transition.severity == Severity::Page && open.severity != Severity::Page;
+    let severity = if raised {
+        transition.severity
+    } else {
+        open.severity
+    };
+    store::run::join_alert(connection, open.id, transition.alert_id.0, severity.as_str()).await?;
+    if runbook.mode == Mode::Shadow || !(raised || open.over) {
+        return Ok(());
+    }
+    let mut dedup_key = dedup_key(&open.public_key);
+    if raised {
+        // An incident of its own: to repeat one that is open would not wake anybody.
+        dedup_key = format!("{dedup_key}/{severity}");
+    }
+    let remark = acts(runbook).then(|| format!("no new action: run {} is still open", open.id));
+    for (seq, action) in (1..).zip(&runbook.steps) {
+        let Action::Page(page) = action else { continue };
+        let Some(target) = playbook.target(&page.target) else {
+            continue;
+        };
+        let notice = notice(open.id, transition, runbook, page, remark.clone(), now);
+        let new = NewNotice {
+            run: open.id,
+            step_id: None,
+            target: &target.name,
+            sink: target.sink.kind(),
+            action: NoticeAction::Trigger,
+            idempotency_key: format!("run/{}/step/{seq}/trigger/{}", open.id, transition.alert_id),
+            dedup_key: dedup_key.clone(),
+            notice: &notice,
+            deadline_at: now + outbox::DEADLINE,
+            traceparent: transition.traceparent.as_deref(),
+        };
+        store::outbox::insert(connection, &new, now).await?;
+    }
+    Ok(())
+}
+
+fn acts(runbook: &Runbook) -> bool {
+    runbook.steps.iter().any(|step| lifecycle::acts(step.kind()))
+}
+
+/// What receivers join the notifications of a run by.
+fn dedup_key(public_key: &str) -> String {
+    format!("slowburn/{public_key}")
 }
 
 #[expect(
@@ -216,7 +281,7 @@ async fn write_steps(
             sink: target.sink.kind(),
             action: NoticeAction::Trigger,
             idempotency_key: format!("run/{}/step/{seq}/trigger", run.id),
-            dedup_key: format!("slowburn/{}", run.public_key),
+            dedup_key: dedup_key(&run.public_key),
             notice: &notice,
             deadline_at: now + outbox::DEADLINE,
             traceparent,

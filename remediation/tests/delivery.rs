@@ -13,7 +13,8 @@ use remediation::outbox::{NoticeAction, Outbox};
 use remediation::{Delivered, Playbook};
 use serde_json::Value;
 use sha2::Sha256;
-use slo_engine::alert::AlertState;
+use slo_engine::alert::{AlertState, Transition};
+use slo_engine::objective::Severity;
 use sqlx::PgPool;
 use support::{Receiver, Seen, at, happen, playbook, start, transition};
 
@@ -120,6 +121,52 @@ async fn pagerduty_gets_a_trigger_and_a_resolve(pool: PgPool) {
     assert!(
         !everything_stored(&pool).await.contains(ROUTING_KEY),
         "the secret is in a row"
+    );
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn a_page_that_joins_a_ticket_wakes_somebody(pool: PgPool) {
+    let receiver = Receiver::start().await;
+    let target = format!(
+        "pagerduty: {{routingKeyFrom: FILE, url: \"{}\"}}",
+        receiver.url("/v2/enqueue")
+    );
+    let (playbook, _directory) = paging(&target, ROUTING_KEY);
+    let ticket = Transition {
+        severity: Severity::Ticket,
+        ..transition(1, AlertState::Firing, start())
+    };
+    happen(&pool, ticket, &playbook).await;
+    for alert in [2, 3] {
+        happen(&pool, transition(alert, AlertState::Firing, at(1)), &playbook).await;
+    }
+    for alert in [1, 2, 3] {
+        happen(&pool, transition(alert, AlertState::Resolved, at(2)), &playbook).await;
+    }
+    let outbox = outbox(&pool, &playbook);
+    while outbox.deliver_once(at(3)).await.unwrap() != Delivered::Idle {}
+    let events: Vec<Value> = receiver.seen().iter().map(Seen::json).collect();
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| {
+            (
+                event["event_action"].as_str().unwrap(),
+                event["payload"]["severity"].as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("trigger", Some("warning")),
+            ("trigger", Some("critical")),
+            ("resolve", None),
+            ("resolve", None)
+        ]
+    );
+    assert_ne!(
+        events[0]["dedup_key"], events[1]["dedup_key"],
+        "an incident of its own"
     );
 }
 

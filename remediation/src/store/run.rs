@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use slo_engine::objective::Severity;
 use sqlx::PgConnection;
 
 use crate::error::{Error, Stored};
@@ -123,15 +124,35 @@ pub(crate) async fn insert(
     }))
 }
 
+/// A run that is not over.
+#[derive(Debug, Clone)]
+pub(crate) struct Open {
+    pub id: RunId,
+    pub public_key: String,
+    /// The highest of the alerts it answers to.
+    pub severity: Severity,
+    /// All alerts that it answers to have resolved, and people were told.
+    pub over: bool,
+}
+
 /// The open run of a dedup key.
-pub(crate) async fn open(connection: &mut PgConnection, dedup_key: &str) -> Result<Option<RunId>, Error> {
-    let id = sqlx::query_scalar!(
-        "select run_id from run where dedup_key = $1 and finished_at is null",
+pub(crate) async fn open(connection: &mut PgConnection, dedup_key: &str) -> Result<Option<Open>, Error> {
+    let row = sqlx::query!(
+        r#"select run_id, public_key, severity, alerts_resolved_at is not null as "over!"
+             from run where dedup_key = $1 and finished_at is null"#,
         dedup_key
     )
     .fetch_optional(connection)
     .await?;
-    Ok(id.map(RunId))
+    row.map(|row| {
+        Ok(Open {
+            id: RunId(row.run_id),
+            public_key: row.public_key,
+            severity: row.severity.parse()?,
+            over: row.over,
+        })
+    })
+    .transpose()
 }
 
 /// The run answers to this alert, too.
@@ -139,6 +160,7 @@ pub(crate) async fn join_alert(
     connection: &mut PgConnection,
     run: RunId,
     alert_id: i64,
+    severity: &str,
 ) -> Result<(), Error> {
     sqlx::query!(
         "insert into run_alert (run_id, alert_id) values ($1, $2) on conflict do nothing",
@@ -149,8 +171,9 @@ pub(crate) async fn join_alert(
     .await?;
     // A run whose alerts had all resolved answers to a live one again.
     sqlx::query!(
-        "update run set alerts_resolved_at = null where run_id = $1",
-        run.0
+        "update run set alerts_resolved_at = null, severity = $2 where run_id = $1",
+        run.0,
+        severity
     )
     .execute(connection)
     .await?;
