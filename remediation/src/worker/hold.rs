@@ -28,7 +28,9 @@ impl Worker {
         let renews = run.state == RunState::Holding
             && run.verdict == Some(Verdict::Recovered)
             && run.alerts_resolved_at.is_none()
-            && claim.renewals < action.renewals_max();
+            && claim.renewals < action.renewals_max()
+            // A renewal that keeps failing must end, too.
+            && in_time(run, now);
         if let (true, Some(ttl)) = (renews, action.ttl()) {
             return self.renew(claim, &action, run, ttl, now).await;
         }
@@ -42,7 +44,11 @@ impl Worker {
         if !store::step::conclude(&mut transaction, &claim, state, &outcome, now).await? {
             return Ok(taken_over(&claim));
         }
-        if run.state != RunState::Releasing && !run.state.is_final() {
+        if run.state == RunState::Applying {
+            // A later step is still being tried: it must not act in a run that is ending.
+            run.reason = Some(format!("{} ended before every step was done", claim.kind));
+            lifecycle::undo(&mut transaction, &mut run, Ending::Expired, now).await?;
+        } else if run.state != RunState::Releasing && !run.state.is_final() {
             let ending = run.verdict.map_or(Ending::Expired, Verdict::ending);
             lifecycle::advance(&mut transaction, &mut run, RunEvent::Undo(ending), now).await?;
         }
@@ -142,8 +148,7 @@ impl Worker {
         failure: Failure,
         now: DateTime<Utc>,
     ) -> Result<Worked, Error> {
-        let in_time = run.deadline_at.is_none_or(|deadline| now < deadline);
-        if failure.again && in_time {
+        if failure.again && in_time(run, now) {
             let wait = failure.after.unwrap_or_else(|| backoff(claim.attempt));
             return self.later(&claim, &failure.error, now + wait).await;
         }
@@ -170,4 +175,9 @@ impl Worker {
         transaction.commit().await?;
         Ok(did(&claim, state))
     }
+}
+
+/// Whether the run may still take its time.
+fn in_time(run: &RunRow, now: DateTime<Utc>) -> bool {
+    run.deadline_at.is_none_or(|deadline| now < deadline)
 }
