@@ -1,6 +1,8 @@
 //! What a person may order: stop a run, clear limits. Works whatever the worker is doing: its claim
 //! is taken from it, and it finds that out when it wants to write.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
@@ -44,10 +46,13 @@ pub struct Cleared {
     pub runs_cancelled: u64,
 }
 
+/// How long the books may hold up the limiter: packets matter more than books.
+const BOOKS_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Ends one limit at once, and the run that asked for it. `false`: it was not live.
 ///
 /// # Errors
-/// When the limiter or the database fails.
+/// When the limiter or the database fails; what could be ended is.
 pub async fn clear_limit(
     pool: &PgPool,
     limits: &dyn Limits,
@@ -55,14 +60,11 @@ pub async fn clear_limit(
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
     let live = limits.list().await?.iter().any(|live| live.limit.id == id);
-    let mut transaction = pool.begin().await?;
-    if let Some(run) = store::limit::run_of(&mut transaction, id).await? {
-        stop(&mut transaction, RunId(run), now).await?;
-    }
-    store::limit::released(&mut transaction, id, now).await?;
-    transaction.commit().await?;
-    // After the rows: reconciling would bring back a limit that is released but still wanted.
+    // Before the limiter: the worker brings back what is wanted. Its run's worker releases it once
+    // more, in case that it was being applied.
+    let rows = in_books(stop_owner(pool, id, now)).await;
     limits.release(id).await?;
+    rows?;
     Ok(live)
 }
 
@@ -71,15 +73,36 @@ pub async fn clear_limit(
 /// # Errors
 /// When the limiter or the database fails; what could be ended is.
 pub async fn clear_limits(pool: &PgPool, limits: &dyn Limits, now: DateTime<Utc>) -> Result<Cleared, Error> {
-    let rows = cancel_all(pool, now).await;
+    let rows = in_books(cancel_all(pool, now)).await;
     let mut cleared = Cleared::default();
-    // Even without a database: packets matter more than books.
+    let mut failed = None;
     for live in limits.list().await? {
-        limits.release(live.limit.id).await?;
-        cleared.limits += 1;
+        match limits.release(live.limit.id).await {
+            Ok(()) => cleared.limits += 1,
+            Err(error) => failed = Some(error),
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error.into());
     }
     cleared.runs_cancelled = rows?;
     Ok(cleared)
+}
+
+/// A database that hangs is one that fails.
+async fn in_books<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(BOOKS_PATIENCE, work)
+        .await
+        .unwrap_or(Err(Error::Database(sqlx::Error::PoolTimedOut)))
+}
+
+async fn stop_owner(pool: &PgPool, id: LimitId, now: DateTime<Utc>) -> Result<(), Error> {
+    let mut transaction = pool.begin().await?;
+    if let Some(run) = store::limit::run_of(&mut transaction, id).await? {
+        stop(&mut transaction, RunId(run), now).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
 }
 
 async fn cancel_all(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, Error> {
