@@ -2,11 +2,12 @@
 
 mod support;
 
+use remediation::outbox::NoticeAction;
 use remediation::run::{StepKind, StepState};
-use remediation::{RunState, Verdict, Worked, read};
+use remediation::{LimitId, Limits as _, RunState, Verdict, Worked, read};
 use slo_engine::alert::AlertState;
 use sqlx::PgPool;
-use support::{at, bench, flood_runbook, happen, start, transition};
+use support::{at, bench, flood_runbook, happen, playbook, start, transition};
 
 #[sqlx::test(migrator = "slo_engine::MIGRATOR")]
 async fn a_flood_is_limited_verified_held_and_released(pool: PgPool) {
@@ -245,6 +246,57 @@ async fn an_effect_that_keeps_failing_fails_the_run_and_undoes_it(pool: PgPool) 
 }
 
 #[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn a_limit_that_ends_before_the_next_step_is_done_ends_the_run(pool: PgPool) {
+    let bench = bench(&pool);
+    let playbook = playbook(
+        "apiVersion: slowburn/v1\nkind: Runbook\nmetadata: {name: slow}\nspec:\n  on: {}\n  steps:\n    \
+         - xdp_limit: {minShare: 0.3, ratePerSecond: 20, ttl: 5m}\n    \
+         - scale: {command: [/bin/false], undo: [/bin/true]}\n",
+    );
+    let runs = happen(&pool, transition(1, AlertState::Firing, start()), &playbook).await;
+    assert!(matches!(
+        bench.worker.work_once(at(1)).await.unwrap(),
+        Worked::Did { .. }
+    ));
+    assert!(matches!(
+        bench.worker.work_once(at(2)).await.unwrap(),
+        Worked::Later { .. }
+    ));
+    // The command took its time, and nobody else worked.
+    let done = bench.work(at(302)).await;
+    assert!(
+        done.contains(&(StepKind::XdpLimit, StepState::Released)),
+        "{done:?}"
+    );
+    let detail = bench.run(runs[0]).await;
+    assert_eq!(detail.run.state, RunState::Expired);
+    assert_eq!(detail.steps[1].state, StepState::Released);
+    assert_eq!(bench.limiter.live_ids(), [0_u32; 0]);
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn a_renewal_that_keeps_failing_ends(pool: PgPool) {
+    let bench = bench(&pool);
+    let runs = happen(
+        &pool,
+        transition(1, AlertState::Firing, start()),
+        &flood_runbook(""),
+    )
+    .await;
+    *bench.counts.0.lock().unwrap() = (1_000, 0);
+    bench.work(at(1)).await;
+    bench.work(at(40)).await;
+    let detail = bench.run(runs[0]).await;
+    assert_eq!(detail.run.verdict, Some(Verdict::Recovered));
+    *bench.limiter.failures.lock().unwrap() = u32::MAX;
+    bench.work(at(301)).await;
+    assert_eq!(bench.run(runs[0]).await.run.state, RunState::Holding);
+    let deadline = detail.run.deadline_at.unwrap();
+    bench.work(deadline).await;
+    assert_eq!(bench.run(runs[0]).await.run.state, RunState::Done);
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
 async fn two_workers_never_hold_the_same_step(pool: PgPool) {
     let bench = bench(&pool);
     let playbook = flood_runbook("");
@@ -363,6 +415,36 @@ async fn a_second_tier_joins_the_open_run_and_the_last_one_resolves_it(pool: PgP
 }
 
 #[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn an_alert_that_comes_back_while_the_limit_stands_is_told_again(pool: PgPool) {
+    let bench = bench(&pool);
+    let playbook = flood_runbook("");
+    let runs = happen(&pool, transition(1, AlertState::Firing, start()), &playbook).await;
+    bench.work(at(1)).await;
+    happen(&pool, transition(1, AlertState::Resolved, at(30)), &playbook).await;
+    assert_eq!(
+        happen(&pool, transition(2, AlertState::Firing, at(60)), &playbook).await,
+        []
+    );
+    happen(&pool, transition(2, AlertState::Resolved, at(90)), &playbook).await;
+    let told: Vec<_> = bench
+        .run(runs[0])
+        .await
+        .deliveries
+        .iter()
+        .map(|one| one.action)
+        .collect();
+    assert_eq!(
+        told,
+        [
+            NoticeAction::Trigger,
+            NoticeAction::Resolve,
+            NoticeAction::Trigger,
+            NoticeAction::Resolve
+        ]
+    );
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
 async fn a_rolled_back_alert_leaves_no_run(pool: PgPool) {
     let mut transaction = pool.begin().await.unwrap();
     let transitions = [transition(1, AlertState::Firing, start())];
@@ -451,6 +533,118 @@ async fn clearing_ends_limits_at_once_and_for_good(pool: PgPool) {
     assert_eq!(bench.limiter.live_ids(), [0_u32; 0]);
     bench.work(at(3)).await;
     assert_eq!(bench.run(runs[0]).await.run.state, RunState::Cancelled);
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn one_limit_is_cleared_for_good_also_while_it_is_being_applied(pool: PgPool) {
+    let bench = bench(&pool);
+    let runs = happen(
+        &pool,
+        transition(1, AlertState::Firing, start()),
+        &flood_runbook(""),
+    )
+    .await;
+    *bench.limiter.hang_after_effect.lock().unwrap() = true;
+    let hung = bench.worker.clone();
+    let task = tokio::spawn(async move { hung.work_once(at(1)).await });
+    while bench.limiter.live_ids().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let id = LimitId(bench.limiter.live_ids()[0]);
+    let limit = bench.limiter.live.lock().unwrap()[&id.0].clone();
+    assert!(
+        remediation::clear_limit(&pool, &*bench.limiter, id, at(2))
+            .await
+            .unwrap()
+    );
+    // The effect of the worker that is being overtaken.
+    bench.limiter.apply(&limit).await.unwrap();
+    bench.work(at(3)).await;
+    assert_eq!(bench.limiter.live_ids(), [0_u32; 0]);
+    assert_eq!(bench.run(runs[0]).await.run.state, RunState::Cancelled);
+    task.abort();
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn a_limit_that_nobody_knows_is_not_there(pool: PgPool) {
+    let bench = bench(&pool);
+    for id in [1, u32::MAX] {
+        let live = remediation::clear_limit(&pool, &*bench.limiter, LimitId(id), start()).await;
+        assert!(!live.unwrap(), "{id}");
+    }
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn limits_end_also_when_the_books_hang(pool: PgPool) {
+    let bench = bench(&pool);
+    happen(
+        &pool,
+        transition(1, AlertState::Firing, start()),
+        &flood_runbook(""),
+    )
+    .await;
+    bench.work(at(1)).await;
+    let mut blocker = pool.begin().await.unwrap();
+    sqlx::query("lock table run in access exclusive mode")
+        .execute(&mut *blocker)
+        .await
+        .unwrap();
+    let id = LimitId(bench.limiter.live_ids()[0]);
+    assert!(
+        remediation::clear_limit(&pool, &*bench.limiter, id, at(2))
+            .await
+            .is_err()
+    );
+    assert_eq!(bench.limiter.live_ids(), [0_u32; 0]);
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn one_broken_limit_does_not_cost_the_others(pool: PgPool) {
+    let bench = bench(&pool);
+    bench.limiter.sources.lock().unwrap()[0].share = 0.4;
+    happen(
+        &pool,
+        transition(1, AlertState::Firing, start()),
+        &flood_runbook(""),
+    )
+    .await;
+    bench.work(at(1)).await;
+    let ids = bench.limiter.live_ids();
+    assert_eq!(ids.len(), 2);
+    *bench.limiter.broken.lock().unwrap() = Some(ids[0]);
+    bench.limiter.live.lock().unwrap().clear();
+    assert!(bench.worker.reconcile(at(2)).await.is_err());
+    assert_eq!(bench.limiter.live_ids(), ids[1..]);
+    assert!(
+        remediation::clear_limits(&pool, &*bench.limiter, at(3))
+            .await
+            .is_ok()
+    );
+    assert_eq!(bench.limiter.live_ids(), [0_u32; 0]);
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn what_is_let_go_of_while_limits_are_taken_up_stays_gone(pool: PgPool) {
+    let bench = bench(&pool);
+    let runs = happen(
+        &pool,
+        transition(1, AlertState::Firing, start()),
+        &flood_runbook(""),
+    )
+    .await;
+    bench.work(at(1)).await;
+    bench.limiter.live.lock().unwrap().clear();
+    *bench.limiter.wait_before_effect.lock().unwrap() = true;
+    let worker = bench.worker.clone();
+    let task = tokio::spawn(async move { worker.reconcile(at(2)).await });
+    while *bench.limiter.wait_before_effect.lock().unwrap() {
+        tokio::task::yield_now().await;
+    }
+    remediation::cancel(&pool, runs[0], at(3)).await.unwrap();
+    bench.work(at(3)).await;
+    bench.limiter.go_on.notify_one();
+    assert_eq!(task.await.unwrap().unwrap().released, 1);
+    assert_eq!(bench.limiter.live_ids(), [0_u32; 0]);
 }
 
 #[sqlx::test(migrator = "slo_engine::MIGRATOR")]

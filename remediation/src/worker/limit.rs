@@ -13,7 +13,7 @@ use sqlx::PgConnection;
 use super::effect::{Done, Prepared};
 use super::{Failure, Reconciled, Worker};
 use crate::error::Error;
-use crate::limits::{Applied, LimitsError, SourcePrefix, SourceRate};
+use crate::limits::{Applied, LimitId, LimitsError, SourcePrefix, SourceRate};
 use crate::run::StepEvent;
 use crate::runbook::{Rate, Sources, XdpLimit};
 use crate::store;
@@ -182,26 +182,34 @@ impl Worker {
     /// changed the kernel behind our back. Limits that no book knows are left alone.
     ///
     /// # Errors
-    /// When the limiter or the database fails.
+    /// When the limiter or the database fails; what could be done is.
     pub async fn reconcile(&self, now: DateTime<Utc>) -> Result<Reconciled, Error> {
         let mut connection = self.pool.acquire().await?;
-        let live = self.limits.list().await?;
-        let standing = store::limit::standing(&mut connection, &self.node, now).await?;
+        let mut live: Vec<LimitId> = Vec::new();
         let mut reconciled = Reconciled::default();
-        for limit in &standing {
-            if live.iter().any(|live| live.limit == *limit) {
+        let mut failed = None;
+        let before = self.limits.list().await?;
+        live.extend(before.iter().map(|live| live.limit.id));
+        for limit in store::limit::standing(&mut connection, &self.node, now).await? {
+            if before.iter().any(|live| live.limit == limit) {
                 continue;
             }
-            match self.limits.apply(limit).await? {
-                Applied::Live { mode } => {
+            match self.limits.apply(&limit).await {
+                Ok(Applied::Live { mode }) => {
+                    live.push(limit.id);
                     store::limit::applied(&mut connection, limit.id, mode, now).await?;
                     reconciled.applied += 1;
                 }
-                Applied::AllowListed => store::limit::released(&mut connection, limit.id, now).await?,
+                Ok(Applied::AllowListed) => {
+                    store::limit::released(&mut connection, limit.id, now).await?;
+                }
+                // The others must not end because of this one.
+                Err(error) => failed = Some(error),
             }
         }
-        for live in &live {
-            let id = live.limit.id;
+        // Read again: what was let go of in the meantime may have been released before it was live.
+        let standing = store::limit::standing(&mut connection, &self.node, now).await?;
+        for id in live {
             let stands = standing.iter().any(|limit| limit.id == id);
             if !stands && store::limit::run_of(&mut connection, id).await?.is_some() {
                 self.limits.release(id).await?;
@@ -215,7 +223,10 @@ impl Worker {
                 "limiter did not agree with the books"
             );
         }
-        Ok(reconciled)
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(reconciled),
+        }
     }
 }
 

@@ -39,6 +39,11 @@ pub struct Limiter {
     pub released: Mutex<Vec<u32>>,
     /// The next calls to apply fail so often.
     pub failures: Mutex<u32>,
+    /// This one cannot be applied or released.
+    pub broken: Mutex<Option<u32>>,
+    /// The next call to apply waits for `go_on` before it takes effect.
+    pub wait_before_effect: Mutex<bool>,
+    pub go_on: tokio::sync::Notify,
     /// The next call to apply takes effect and never returns.
     pub hang_after_effect: Mutex<bool>,
 }
@@ -62,6 +67,13 @@ impl Limiter {
         Arc::new(limiter)
     }
 
+    fn check(&self, id: LimitId) -> Result<(), LimitsError> {
+        if *self.broken.lock().unwrap() == Some(id.0) {
+            return Err(LimitsError::Failed("port is taken".into()));
+        }
+        Ok(())
+    }
+
     pub fn live_ids(&self) -> Vec<u32> {
         self.live.lock().unwrap().keys().copied().collect()
     }
@@ -78,6 +90,11 @@ impl Limits for Limiter {
             *failures -= 1;
             return Err(LimitsError::Failed("map is full".into()));
         }
+        self.check(limit.id)?;
+        let wait = std::mem::take(&mut *self.wait_before_effect.lock().unwrap());
+        if wait {
+            self.go_on.notified().await;
+        }
         self.applied.lock().unwrap().push(limit.id.0);
         self.live.lock().unwrap().insert(limit.id.0, limit.clone());
         let hang = std::mem::take(&mut *self.hang_after_effect.lock().unwrap());
@@ -90,6 +107,7 @@ impl Limits for Limiter {
     }
 
     async fn release(&self, id: LimitId) -> Result<(), LimitsError> {
+        self.check(id)?;
         self.released.lock().unwrap().push(id.0);
         self.live.lock().unwrap().remove(&id.0);
         Ok(())
