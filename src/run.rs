@@ -145,6 +145,7 @@ async fn assemble(
         pool.clone(),
         Settings {
             slot: options.slot,
+            patience: options.slot * SLOTS_PATIENCE,
             ..Settings::default()
         },
     );

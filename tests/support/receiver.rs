@@ -1,5 +1,7 @@
 //! Peers that slowburn calls: an OTLP receiver over gRPC and HTTP, and a signed webhook's receiver.
 
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
