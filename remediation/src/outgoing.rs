@@ -151,14 +151,18 @@ async fn exchange(
 /// Enough of an answer that only says whether it worked.
 pub(crate) const SMALL: usize = 16 * 1024;
 
+/// No answer of a receiver may hold back pages for longer.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(900);
+
 /// Seconds or an HTTP date.
 fn retry_after(response: &Response, now: DateTime<Utc>) -> Option<Duration> {
     let text = response.headers().get("retry-after")?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        // A day at most: a receiver must not be able to silence us for ever.
-        return Some(Duration::from_secs(seconds.min(86_400)));
-    }
-    let date = DateTime::parse_from_rfc2822(text).ok()?;
-    let wait = date.with_timezone(&Utc) - now;
-    Some(wait.to_std().unwrap_or_default().min(Duration::from_secs(86_400)))
+    let wait = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = DateTime::parse_from_rfc2822(text).ok()?;
+            (date.with_timezone(&Utc) - now).to_std().unwrap_or_default()
+        }
+    };
+    Some(wait.min(RETRY_AFTER_MAX))
 }

@@ -277,6 +277,19 @@ async fn retry_after_is_honoured_exactly_and_for_the_whole_target(pool: PgPool) 
 }
 
 #[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn no_answer_silences_a_target_for_long(pool: PgPool) {
+    let receiver = Receiver::start().await;
+    receiver.then(503, &[("retry-after", "86400")], "");
+    let (playbook, _directory) = webhook(&receiver);
+    happen(&pool, transition(1, AlertState::Firing, start()), &playbook).await;
+    let outbox = outbox(&pool, &playbook);
+    let Delivered::Later { at: again, .. } = outbox.deliver_once(at(1)).await.unwrap() else {
+        panic!("503 is worth another attempt")
+    };
+    assert_eq!((again - at(1)).num_minutes(), 15);
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
 async fn a_refusal_is_final_and_a_redirect_is_one(pool: PgPool) {
     let receiver = Receiver::start().await;
     let elsewhere = receiver.url("/elsewhere");
