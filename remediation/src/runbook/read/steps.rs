@@ -22,6 +22,8 @@ const RENEWALS: u32 = 2;
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 const COMMAND_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 const TTL: Duration = Duration::from_secs(900);
+/// The limiter takes none that lives for longer.
+const LIMIT_TTL_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 pub(super) fn read_steps(
     node: &Node,
@@ -143,7 +145,14 @@ fn read_limit(node: &Node, report: &mut Report) -> Option<XdpLimit> {
         .optional("burst")
         .map(|node| whole("burst", node, 1, 1_000_000_000, report));
     let ttl = match fields.optional("ttl") {
-        Some(node) => node.duration("ttl", report),
+        Some(node) => node.duration("ttl", report).filter(|ttl| {
+            let short = *ttl <= LIMIT_TTL_MAX;
+            if !short {
+                let hint = "say in `renewals` how often it may begin again".to_owned();
+                node.wrong("ttl", "at most 24h", Some(hint), report);
+            }
+            short
+        }),
         None => Some(TTL),
     };
     let renewals_max = read_renewals(&mut fields, report);
