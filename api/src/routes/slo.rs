@@ -93,7 +93,7 @@ impl SeriesQuery {
         let slot = slot.as_secs().max(1);
         let step = match self.step {
             Some(step) => step.get().as_secs(),
-            None => span.div_ceil(POINTS_WANTED).next_multiple_of(slot),
+            None => span.div_ceil(POINTS_WANTED).next_multiple_of(slot).max(slot),
         };
         if span / step > POINTS_MAX {
             return Err(ApiError::bad_request(format!(
@@ -127,6 +127,12 @@ mod tests {
             (course.to - course.from, course.step),
             (TimeDelta::hours(1), Duration::from_secs(20))
         );
+    }
+
+    #[test]
+    fn less_than_a_second_is_one_step() {
+        let course = course("from=2026-01-01T00:00:00Z&to=2026-01-01T00:00:00.5Z").unwrap();
+        assert_eq!(course.step, Duration::from_secs(10));
     }
 
     #[test]
