@@ -179,6 +179,8 @@ impl From<sqlx::Error> for ApiError {
             Self::unavailable("the database did not answer")
                 .hint("see /readyz for what is missing")
                 .caused_by(error)
+        } else if is_bad_value(&error) {
+            Self::bad_request("the request holds a value that cannot be looked up").caused_by(error)
         } else {
             Self::internal(error)
         }
@@ -218,6 +220,11 @@ impl From<LimitsError> for ApiError {
             LimitsError::Failed(cause) => Self::unavailable("the limiter did not answer").caused_by(cause),
         }
     }
+}
+
+/// Class 22: a character or a date that Postgres does not have, which can only have come from the caller.
+fn is_bad_value(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.code().is_some_and(|code| code.starts_with("22")))
 }
 
 pub fn is_outage(error: &sqlx::Error) -> bool {

@@ -60,6 +60,22 @@ async fn what_cannot_be_read_is_explained(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn what_postgres_cannot_hold_is_the_callers_mistake(pool: PgPool) {
+    let shop = Shop::open(pool).await;
+    for path in ["/api/v1/runs?service=%00", "/api/v1/events?subject=%00"] {
+        let answer = shop.get(path).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}: {}", answer.text);
+    }
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn a_number_that_no_limit_can_have_is_not_found(pool: PgPool) {
+    let shop = Shop::open(pool).await;
+    let answer = shop.change("DELETE", "/api/v1/limits/4294967295").await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.text);
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
 async fn a_wrong_method_and_a_long_body_are_refused(pool: PgPool) {
     let shop = Shop::open(pool).await;
     let answer = shop.change("PUT", "/api/v1/slos").await;
