@@ -1,5 +1,7 @@
 //! What users get wrong and machines take away: each with a message that names the place and the way out.
 
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+
 mod support;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! kill -9 in the middle of load: nothing is lost, nothing is counted twice, nobody is paged twice.
 
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+
 mod support;
 
 use std::time::Duration;

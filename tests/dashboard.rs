@@ -1,5 +1,7 @@
 //! The dashboard in a real browser, over live data.
 
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+
 mod support;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! A limit lives and dies with its reason: slowburn's life, its run, its deadline.
 
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+
 #[path = "support/receiver.rs"]
 mod receiver;
 mod support;

@@ -1,5 +1,7 @@
 //! The demo itself: its exit code is 0 only when each act really happened.
 
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+
 mod support;
 
 use std::process::Command;

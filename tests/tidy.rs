@@ -1,5 +1,7 @@
 //! House rules that no lint holds.
 
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,7 @@
 //! One trace tells the whole story: from the window that was judged to the notification's HTTP call.
 
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+
 #[path = "support/receiver.rs"]
 mod receiver;
 mod support;

@@ -1,5 +1,7 @@
 //! Real servers, real clients: what slowburn counts equals what they logged, and its times agree with a capture.
 
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+
 mod support;
 
 use std::collections::BTreeMap;
