@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use probes::bpffs;
 use probes::limit::{AllowList, Config, Existing, Interface, Limiter, Mode, Prefix, Rule};
 use remediation::{Applied, Limit, LimitId, LimitMode, Limits, LimitsError, LiveLimit, SourceRate};
 use slo_engine::measurement::ServiceName;
-use tokio::sync::RwLock;
+use tokio::sync::Mutex;
 
 use crate::run::SharedAgent;
 
@@ -30,8 +31,9 @@ pub struct KernelLimits {
     limiter: Result<Arc<Limiter>, String>,
     agent: SharedAgent,
     allowed: AllowList,
-    /// What was asked for, by id: the kernel knows ports, not services.
-    asked: RwLock<BTreeMap<u32, Limit>>,
+    /// What was asked for, by id: the kernel knows ports, not services. Held while the kernel's rules change,
+    /// so that the two never disagree.
+    asked: Mutex<BTreeMap<u32, Limit>>,
 }
 
 impl KernelLimits {
@@ -81,7 +83,7 @@ impl KernelLimits {
             limiter,
             agent,
             allowed,
-            asked: RwLock::default(),
+            asked: Mutex::default(),
         })
     }
 
@@ -89,8 +91,8 @@ impl KernelLimits {
     pub async fn renew_lease(&self, lease: Duration) -> Result<()> {
         let Ok(limiter) = &self.limiter else { return Ok(()) };
         let limiter = Arc::clone(limiter);
+        let mut asked = self.asked.lock().await;
         let expired = tokio::task::spawn_blocking(move || limiter.renew_lease(lease)).await??;
-        let mut asked = self.asked.write().await;
         for rule in expired {
             asked.remove(&(rule.rule.id / PORTS_MAX));
         }
@@ -101,7 +103,8 @@ impl KernelLimits {
     pub async fn release_unasked(&self) -> Result<()> {
         let Ok(limiter) = &self.limiter else { return Ok(()) };
         let limiter = Arc::clone(limiter);
-        let asked: Vec<u32> = self.asked.read().await.keys().copied().collect();
+        let books = self.asked.lock().await;
+        let asked: Vec<u32> = books.keys().copied().collect();
         tokio::task::spawn_blocking(move || {
             for live in limiter.list()? {
                 if !asked.contains(&(live.rule.id / PORTS_MAX)) {
@@ -192,10 +195,17 @@ impl Limits for KernelLimits {
             return Ok(Applied::AllowListed);
         }
         let ports = self.ports(&limit.service).await?;
-        let rules: Vec<Rule> = (0..)
+        let Some(ids) = rule_ids(limit.id) else {
+            return Err(LimitsError::Unsupported(format!(
+                "limit {} has too high a number",
+                limit.id
+            )));
+        };
+        let rules: Vec<Rule> = ids
+            .clone()
             .zip(&ports)
-            .map(|(place, &port)| Rule {
-                id: limit.id.0 * PORTS_MAX + place,
+            .map(|(id, &port)| Rule {
+                id,
                 port,
                 source: Some(source),
                 rate_per_second: limit.rate_per_second,
@@ -203,9 +213,17 @@ impl Limits for KernelLimits {
                 expires_at: limit.expires_at,
             })
             .collect();
-        self.asked.write().await.insert(limit.id.0, limit.clone());
+        let mut asked = self.asked.lock().await;
+        asked.insert(limit.id.0, limit.clone());
         let mode = self
             .with(move |limiter| {
+                // A port that the service no longer listens on may be somebody else's by now.
+                let stays = |id, port| rules.iter().any(|rule| (rule.id, rule.port) == (id, port));
+                for live in limiter.list()? {
+                    if ids.contains(&live.rule.id) && !stays(live.rule.id, live.rule.port) {
+                        limiter.release(live.rule.id)?;
+                    }
+                }
                 for rule in &rules {
                     limiter.apply(rule)?;
                 }
@@ -216,14 +234,19 @@ impl Limits for KernelLimits {
     }
 
     async fn release(&self, id: LimitId) -> Result<(), LimitsError> {
+        let (Ok(_), Some(ids)) = (&self.limiter, rule_ids(id)) else {
+            // Nothing renews the lease of what an earlier life left: it is not enforced.
+            return Ok(());
+        };
+        let mut asked = self.asked.lock().await;
         self.with(move |limiter| {
-            for place in 0..PORTS_MAX {
-                limiter.release(id.0 * PORTS_MAX + place)?;
+            for id in ids {
+                limiter.release(id)?;
             }
             Ok(())
         })
         .await?;
-        self.asked.write().await.remove(&id.0);
+        asked.remove(&id.0);
         Ok(())
     }
 
@@ -234,7 +257,7 @@ impl Limits for KernelLimits {
         let (rules, mode) = self
             .with(|limiter| Ok((limiter.list()?, slowest_mode(limiter))))
             .await?;
-        let asked = self.asked.read().await;
+        let asked = self.asked.lock().await;
         let mut live: BTreeMap<u32, LiveLimit> = BTreeMap::new();
         for rule in rules.into_iter().filter(|rule| rule.remaining > Duration::ZERO) {
             let id = rule.rule.id / PORTS_MAX;
@@ -255,6 +278,12 @@ impl Limits for KernelLimits {
     }
 }
 
+/// The rules of a limit, one a port. `None`: no limit has such a number.
+fn rule_ids(limit: LimitId) -> Option<Range<u32>> {
+    let first = limit.0.checked_mul(PORTS_MAX)?;
+    Some(first..first.checked_add(PORTS_MAX)?)
+}
+
 /// Limits act on every interface; the slowest way is what can be promised.
 fn slowest_mode(limiter: &Limiter) -> LimitMode {
     let generic = limiter
@@ -270,4 +299,18 @@ fn slowest_mode(limiter: &Limiter) -> LimitMode {
 
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> LimitsError {
     LimitsError::Failed(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_limits_share_a_rule() {
+        assert_eq!(rule_ids(LimitId(1)), Some(8..16));
+        assert_eq!(rule_ids(LimitId(2)), Some(16..24));
+        // Wrapped round, it would be the first limit's.
+        assert_eq!(rule_ids(LimitId(u32::MAX / PORTS_MAX + 2)), None);
+        assert_eq!(rule_ids(LimitId(u32::MAX)), None);
+    }
 }
