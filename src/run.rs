@@ -8,15 +8,17 @@ mod agent;
 mod intake;
 mod judge;
 mod options;
+mod readiness;
 mod reload;
 mod work;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use api::{IngestCounters, Part};
+use api::{IngestCounters, Readiness};
 use chrono::Utc;
 use intake::Intake;
 use judge::Judge;
@@ -53,15 +55,24 @@ pub async fn run(args: RunArgs) -> Result<ExitCode> {
         running = &mut starting => running?,
         () = stopped(&mut interrupt, &mut terminate) => {
             cancel.cancel();
-            // What has been started so far is taken apart by the start itself.
-            return starting.await.map(|_| ExitCode::SUCCESS).or(Ok(ExitCode::SUCCESS));
+            match starting.await {
+                // It was too late to give up.
+                Ok(running) => running.shutdown().await?,
+                // What has been started so far is taken apart by the start itself.
+                Err(error) => tracing::info!(reason = format!("{error:#}"), "stopped while starting"),
+            }
+            return Ok(ExitCode::SUCCESS);
         }
     };
     running.announce()?;
-    stopped(&mut interrupt, &mut terminate).await;
+    let code = tokio::select! {
+        () = stopped(&mut interrupt, &mut terminate) => ExitCode::SUCCESS,
+        // A part of it ended, and said so.
+        () = cancel.cancelled() => ExitCode::FAILURE,
+    };
     tracing::info!("stopping; the probes stay attached and go on counting");
     running.shutdown().await?;
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 async fn stopped(interrupt: &mut tokio::signal::unix::Signal, terminate: &mut tokio::signal::unix::Signal) {
@@ -73,6 +84,9 @@ async fn stopped(interrupt: &mut tokio::signal::unix::Signal, terminate: &mut to
 
 /// A source that is silent for longer than this many slots leaves a gap.
 const SLOTS_PATIENCE: u32 = 3;
+
+/// Longer than a call to a receiver or a booking may take.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(35);
 
 /// A slowburn that runs. Dropping it stops nothing; [`Running::shutdown`] does, in order.
 #[derive(Debug)]
@@ -198,11 +212,7 @@ async fn assemble(
         agent.clone(),
     )?);
     let (playbook_sender, playbook) = watch::channel(Arc::new(set.playbook));
-    let (readiness_sender, readiness) = watch::channel(api::Readiness {
-        database: Part::Ready,
-        probes: Part::Ready,
-        definitions: Part::Ready,
-    });
+    let (readiness_sender, readiness) = watch::channel(Readiness::ready());
     let wake = Arc::new(Notify::new());
     let http = remediation::outgoing::client().context("set up outgoing calls")?;
     let host = host_name();
@@ -221,23 +231,42 @@ async fn assemble(
     )
     .with_dashboard(format!("http://{address}"));
 
-    let tasks = TaskTracker::new();
+    let parts = Tasks {
+        tracker: TaskTracker::new(),
+        cancel: cancel.clone(),
+    };
     let counters = Arc::new(IngestCounters::default());
-    tasks.spawn(Intake::new(engine.clone(), agent.clone(), Arc::clone(&counters)).run(cancel.clone()));
+    let intake = Intake::new(
+        engine.clone(),
+        agent.clone(),
+        Arc::clone(&counters),
+        readiness_sender.clone(),
+    );
+    parts.tend("intake", intake.run(cancel.clone()));
     let judge = Judge {
         engine: engine.clone(),
         pool: pool.clone(),
         playbook: playbook.clone(),
         wake: Arc::clone(&wake),
+        readiness: readiness_sender.clone(),
     };
-    tasks.spawn(judge.run(options.slot, cancel.clone()));
-    tasks.spawn(work::steps(
-        Arc::clone(&worker),
-        Arc::clone(&wake),
-        cancel.clone(),
-    ));
-    tasks.spawn(work::deliveries(Arc::new(outbox), wake, cancel.clone()));
-    tasks.spawn(work::lease(worker, Arc::clone(&limits), cancel.clone()));
+    parts.tend("evaluation", judge.run(options.slot, cancel.clone()));
+    parts.tend(
+        "the worker",
+        work::steps(Arc::clone(&worker), Arc::clone(&wake), cancel.clone()),
+    );
+    let outbox = Arc::new(outbox);
+    for _ in 0..work::DELIVERIES {
+        parts.tend(
+            "delivery",
+            work::deliveries(Arc::clone(&outbox), Arc::clone(&wake), cancel.clone()),
+        );
+    }
+    parts.tend(
+        "the lease",
+        work::lease(worker, Arc::clone(&limits), cancel.clone()),
+    );
+    let tasks = parts.tracker.clone();
     let reports = options.state_dir.join("reports");
     tasks.spawn(schedule::reports(
         engine.clone(),
@@ -266,9 +295,9 @@ async fn assemble(
         stopping: cancel.clone(),
     });
     let serving = axum::serve(listener, router).with_graceful_shutdown(cancel.clone().cancelled_owned());
-    tasks.spawn(async move {
+    parts.tend("the API", async move {
         if let Err(error) = serving.await {
-            tracing::error!(%error, "the API ended");
+            tracing::error!(%error, "cannot serve");
         }
     });
     tasks.close();
@@ -301,13 +330,47 @@ impl Running {
     }
 
     /// Ends every task, then the agent, then Postgres. Programs, pins and limits stay in the kernel:
-    /// counting goes on, and limits end by their lease.
+    /// counting goes on, and limits end by their lease. What does not end in time is left where it is: an
+    /// intent without a result is done again, and what was not committed did not happen.
     pub async fn shutdown(self) -> Result<()> {
         self.cancel.cancel();
-        self.parts.tasks.wait().await;
-        self.parts.agent.with(|agent| agent.shutdown()).await?;
-        self.parts.engine.pool().close().await;
-        self.database.stop().await
+        let pool = self.parts.engine.pool();
+        let ending = async {
+            self.parts.tasks.wait().await;
+            pool.close().await;
+        };
+        if tokio::time::timeout(SHUTDOWN_PATIENCE, ending).await.is_err() {
+            tracing::warn!("not everything ended in time, stopping without it");
+        }
+        let agent = self.parts.agent.with(|agent| agent.shutdown()).await;
+        self.database.stop().await?;
+        agent
+    }
+}
+
+/// What must go on for as long as slowburn runs.
+#[derive(Debug)]
+struct Tasks {
+    tracker: TaskTracker,
+    cancel: CancellationToken,
+}
+
+impl Tasks {
+    /// Runs a part. One that ends by itself, or panics, ends all of it: a slowburn without it would look well
+    /// and do nothing.
+    fn tend(&self, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
+        let part = tokio::spawn(part);
+        let cancel = self.cancel.clone();
+        self.tracker.spawn(async move {
+            let outcome = part.await;
+            if !cancel.is_cancelled() {
+                match outcome {
+                    Ok(()) => tracing::error!("{name} ended unexpectedly"),
+                    Err(error) => tracing::error!(%error, "{name} ended unexpectedly"),
+                }
+                cancel.cancel();
+            }
+        });
     }
 }
 
@@ -329,4 +392,25 @@ fn host_name() -> String {
         .ok()
         .and_then(|name| name.into_string().ok())
         .unwrap_or_else(|| "localhost".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    #[expect(clippy::panic, reason = "a defect in a part")]
+    async fn a_part_that_panics_ends_everything() {
+        let parts = Tasks {
+            tracker: TaskTracker::new(),
+            cancel: CancellationToken::new(),
+        };
+        let cancel = parts.cancel.clone();
+        parts.tend("well", async move { cancel.cancelled().await });
+        assert!(!parts.cancel.is_cancelled());
+        parts.tend("ill", async { panic!("a defect") });
+        parts.cancel.cancelled().await;
+        parts.tracker.close();
+        parts.tracker.wait().await;
+    }
 }

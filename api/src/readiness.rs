@@ -8,6 +8,8 @@ pub struct Readiness {
     pub database: Part,
     pub probes: Part,
     pub definitions: Part,
+    /// Whether objectives are judged: without it nobody is paged.
+    pub evaluation: Part,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,15 +25,13 @@ pub enum Part {
 }
 
 impl Readiness {
-    /// What a process says before it has done anything.
-    pub fn starting() -> Self {
-        let starting = || Part::NotReady {
-            reason: "still starting".to_owned(),
-        };
+    /// What a process says that has just started.
+    pub fn ready() -> Self {
         Self {
-            database: starting(),
-            probes: starting(),
-            definitions: starting(),
+            database: Part::Ready,
+            probes: Part::Ready,
+            definitions: Part::Ready,
+            evaluation: Part::Ready,
         }
     }
 }
@@ -42,6 +42,7 @@ impl From<&Readiness> for ReadinessView {
             ("database", &readiness.database),
             ("probes", &readiness.probes),
             ("definitions", &readiness.definitions),
+            ("evaluation", &readiness.evaluation),
         ]
         .into_iter()
         .map(|(name, part)| {

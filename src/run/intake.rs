@@ -8,16 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use api::IngestCounters;
+use api::{IngestCounters, Readiness};
 use chrono::Utc;
 use slo_engine::measurement::Batch;
+use slo_engine::service::Discovered;
 use slo_engine::{Engine, IngestError};
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::agent::SharedAgent;
+use super::readiness::report;
 
 const EVERY: Duration = Duration::from_secs(1);
+/// For one booking.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 /// Ten minutes at one a second.
 const WAITING_MAX: usize = 600;
 
@@ -27,15 +32,22 @@ pub struct Intake {
     agent: SharedAgent,
     waiting: VecDeque<Batch>,
     counters: Arc<IngestCounters>,
+    readiness: watch::Sender<Readiness>,
 }
 
 impl Intake {
-    pub fn new(engine: Engine, agent: SharedAgent, counters: Arc<IngestCounters>) -> Intake {
+    pub fn new(
+        engine: Engine,
+        agent: SharedAgent,
+        counters: Arc<IngestCounters>,
+        readiness: watch::Sender<Readiness>,
+    ) -> Intake {
         Intake {
             engine,
             agent,
             waiting: VecDeque::new(),
             counters,
+            readiness,
         }
     }
 
@@ -45,52 +57,68 @@ impl Intake {
         // A late read is one longer span; a burst of reads to catch up would tell nothing more.
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut outage = false;
+        let mut blind = false;
         loop {
             let last = tokio::select! {
                 _ = tick.tick() => false,
                 () = cancel.cancelled() => true,
             };
-            match self.step().await {
+            let read = self.read().await;
+            match &read {
+                Ok(_) if blind => tracing::info!("the kernel's counters can be read again"),
+                Err(error) if !blind => {
+                    tracing::error!(error = format!("{error:#}"), "cannot read the kernel's counters");
+                }
+                _ => {}
+            }
+            blind = read.is_err();
+            report(&self.readiness, |readiness| &mut readiness.probes, &read);
+
+            let booked = self.book(read.ok()).await;
+            match &booked {
                 Ok(()) if outage => {
-                    outage = false;
-                    tracing::info!("the database answers again, all waiting batches are booked");
+                    tracing::info!("the database answers again, all waiting batches are booked")
                 }
                 Ok(()) => {}
                 Err(error) if outage => tracing::debug!(error = format!("{error:#}"), "still cannot book"),
-                Err(error) => {
-                    outage = true;
-                    tracing::warn!(
-                        error = format!("{error:#}"),
-                        waiting_max = WAITING_MAX,
-                        "cannot book measurements, keeping them"
-                    );
-                }
+                Err(error) => tracing::warn!(
+                    error = format!("{error:#}"),
+                    waiting_max = WAITING_MAX,
+                    "cannot book measurements, keeping them"
+                ),
             }
+            outage = booked.is_err();
+            report(&self.readiness, |readiness| &mut readiness.database, &booked);
             if last {
                 return;
             }
         }
     }
 
-    async fn step(&mut self) -> Result<()> {
-        let batch = self
+    /// One more batch waits; tells what was discovered.
+    async fn read(&mut self) -> Result<Vec<Discovered>> {
+        let (batch, discovered) = self
             .agent
-            .with(|agent| agent.read(Utc::now()))
-            .await
-            .context("read the kernel's counters")??;
+            .with(|agent| agent.read(Utc::now()).map(|batch| (batch, agent.discovered())))
+            .await?
+            .context("read the kernel's counters")?;
         if self.waiting.len() == WAITING_MAX {
             self.waiting.pop_front();
             self.counters.count_dropped();
         }
         self.waiting.push_back(batch);
-        let discovered = self.agent.with(|agent| agent.discovered()).await?;
-        self.engine
-            .discovered(&discovered, Utc::now())
-            .await
-            .context("record what was discovered")?;
+        Ok(discovered)
+    }
+
+    async fn book(&mut self, discovered: Option<Vec<Discovered>>) -> Result<()> {
+        if let Some(discovered) = discovered {
+            answered(self.engine.discovered(&discovered, Utc::now()))
+                .await?
+                .context("record what was discovered")?;
+        }
         while let Some(batch) = self.waiting.front_mut() {
             batch.sent_at = Utc::now();
-            let outcome = self.engine.ingest(batch).await;
+            let outcome = answered(self.engine.ingest(batch)).await?;
             self.counters.count(&outcome);
             match outcome {
                 // Refused for good: keeping it would hold up all that follow, and the next batch has its counts.
@@ -103,4 +131,11 @@ impl Intake {
         }
         Ok(())
     }
+}
+
+/// A connection that is cut without a word would be waited on for ever, and nobody told.
+async fn answered<T>(work: impl Future<Output = T>) -> Result<T> {
+    tokio::time::timeout(ANSWER_PATIENCE, work)
+        .await
+        .context("the database does not answer")
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use api::Readiness;
 use chrono::{DateTime, Utc};
 use remediation::Playbook;
 use slo_engine::Engine;
@@ -13,6 +14,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use super::readiness::report;
 use crate::telemetry;
 
 /// How often partitions, thinning and silent sources are looked after.
@@ -25,6 +27,7 @@ pub struct Judge {
     pub playbook: watch::Receiver<Arc<Playbook>>,
     /// Wakes the worker; losing a wake-up costs it a second.
     pub wake: Arc<Notify>,
+    pub readiness: watch::Sender<Readiness>,
 }
 
 impl Judge {
@@ -37,8 +40,8 @@ impl Judge {
             let now = tokio::select! {
                 _ = tick.tick() => Utc::now(),
                 _ = maintain.tick() => {
-                    if let Err(error) = self.engine.maintain(Utc::now()).await {
-                        tracing::warn!(%error, "maintenance failed, the next one tries again");
+                    if let Err(error) = self.engine.maintain(Utc::now()).await.context("maintain") {
+                        tracing::warn!(error = format!("{error:#}"), "maintenance failed, the next one tries again");
                     }
                     continue;
                 }
@@ -46,12 +49,14 @@ impl Judge {
             };
             let span =
                 tracing::info_span!("evaluate", otel.kind = "internal", window.end = %now.to_rfc3339());
-            if let Err(error) = self.step(now).instrument(span).await {
+            let outcome = self.step(now).instrument(span).await;
+            if let Err(error) = &outcome {
                 tracing::warn!(
                     error = format!("{error:#}"),
                     "could not evaluate, the next slot tries again"
                 );
             }
+            report(&self.readiness, |readiness| &mut readiness.evaluation, &outcome);
         }
     }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use cron::Schedule;
 use probes::limit::{Interface, Prefix};
 
@@ -96,7 +96,9 @@ impl TryFrom<RunArgs> for Options {
         Ok(Options {
             config,
             database_url: args.database_url,
-            state_dir: args.state_dir.unwrap_or_else(state::default_directory),
+            // Postgres is started elsewhere, and must find it from there.
+            state_dir: std::path::absolute(args.state_dir.unwrap_or_else(state::default_directory))
+                .context("find the state directory")?,
             listen: args.listen,
             names: args.name,
             cgroup: args.cgroup,

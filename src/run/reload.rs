@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use api::Part;
 use chrono::Utc;
 use remediation::Playbook;
 use slo_engine::Engine;
@@ -15,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::agent::SharedAgent;
+use super::readiness::report;
 use crate::definitions::{self, Set};
 
 #[derive(Debug)]
@@ -33,20 +33,12 @@ impl Reload {
                 received = hangup.recv() => if received.is_none() { return },
                 () = cancel.cancelled() => return,
             }
-            let part = match self.step().await {
-                Ok(()) => {
-                    tracing::info!("read the definitions again");
-                    Part::Ready
-                }
-                Err(error) => {
-                    tracing::error!("kept the definitions in force, since the new ones are bad:\n{error:#}");
-                    Part::NotReady {
-                        reason: format!("the last good set is in force: {error:#}"),
-                    }
-                }
-            };
-            self.readiness
-                .send_modify(|readiness| readiness.definitions = part);
+            let outcome = self.step().await.context("the last good set is in force");
+            match &outcome {
+                Ok(()) => tracing::info!("read the definitions again"),
+                Err(error) => tracing::error!("could not take up the definitions: {error:#}"),
+            }
+            report(&self.readiness, |readiness| &mut readiness.definitions, &outcome);
         }
     }
 

@@ -21,11 +21,14 @@ const TAKE_UP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Carries out due steps until cancelled.
 pub async fn steps(worker: Arc<Worker>, wake: Arc<Notify>, cancel: CancellationToken) {
-    loop {
+    while !cancel.is_cancelled() {
         match worker.work_once(Utc::now()).await {
             Ok(Worked::Idle) => {}
             Ok(_) => continue,
-            Err(error) => tracing::warn!(error = %chain(&error), "a step could not be worked on"),
+            Err(error) => tracing::warn!(
+                error = format!("{:#}", anyhow::Error::new(error)),
+                "a step could not be worked on"
+            ),
         }
         tokio::select! {
             () = wake.notified() => {}
@@ -35,13 +38,19 @@ pub async fn steps(worker: Arc<Worker>, wake: Arc<Notify>, cancel: CancellationT
     }
 }
 
-/// Sends due notifications until cancelled.
+/// Notifications on their way at a time: a receiver that does not answer must not hold up the others.
+pub const DELIVERIES: usize = 4;
+
+/// Sends due notifications until cancelled, one at a time.
 pub async fn deliveries(outbox: Arc<Outbox>, wake: Arc<Notify>, cancel: CancellationToken) {
-    loop {
+    while !cancel.is_cancelled() {
         match outbox.deliver_once(Utc::now()).await {
             Ok(Delivered::Idle) => {}
             Ok(_) => continue,
-            Err(error) => tracing::warn!(error = %chain(&error), "a notification could not be worked on"),
+            Err(error) => tracing::warn!(
+                error = format!("{:#}", anyhow::Error::new(error)),
+                "a notification could not be worked on"
+            ),
         }
         tokio::select! {
             () = wake.notified() => {}
@@ -59,7 +68,10 @@ pub async fn lease(worker: Arc<Worker>, limits: Arc<KernelLimits>, cancel: Cance
     let give_up = Instant::now() + TAKE_UP_PATIENCE;
     while let Err(error) = worker.reconcile(Utc::now()).await {
         if Instant::now() > give_up {
-            tracing::error!(error = %chain(&error), "limits of an earlier run could not be taken up and end now");
+            tracing::error!(
+                error = format!("{:#}", anyhow::Error::new(error)),
+                "limits of an earlier run could not be taken up and end now"
+            );
             break;
         }
         // A service that has not been discovered yet has no port to limit.
@@ -87,14 +99,4 @@ pub async fn lease(worker: Arc<Worker>, limits: Arc<KernelLimits>, cancel: Cance
             );
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -17,7 +17,7 @@ async fn readiness_follows_the_process_and_says_why(pool: PgPool) {
         probes: Part::Absent {
             reason: "`slowburn serve` has no probes".to_owned(),
         },
-        definitions: Part::Ready,
+        ..Readiness::ready()
     });
     let answer = shop.get("/readyz").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);

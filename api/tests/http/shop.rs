@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use api::{AppState, IngestCounters, Part, Readiness};
+use api::{AppState, IngestCounters, Readiness};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
@@ -76,12 +76,7 @@ impl Shop {
         };
         engine.discovered(&[found], start).await.unwrap();
         let limiter = Arc::new(Limiter::default());
-        let ready = || Part::Ready;
-        let (readiness, watched) = watch::channel(Readiness {
-            database: ready(),
-            probes: ready(),
-            definitions: ready(),
-        });
+        let (readiness, watched) = watch::channel(Readiness::ready());
         let ingest = Arc::new(IngestCounters::default());
         let stopping = CancellationToken::new();
         let app = api::router(AppState {
