@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use cluster::Cluster;
 
+pub use cluster::serves;
+
 /// Most connections slowburn opens: intake, evaluation, worker, deliveries, listener and a few readers.
 const CONNECTIONS_MAX: u32 = 12;
 const RETRY_FIRST: Duration = Duration::from_millis(250);

@@ -310,12 +310,21 @@ fn command(program: &Path, owner: Option<&User>) -> Command {
     Command::from(command)
 }
 
-/// The server of this directory, if one runs: the process its lock file names, if that is a Postgres.
+/// The server of this directory, if one runs.
 fn running(directory: &Path) -> Option<Pid> {
-    let lock = fs::read_to_string(directory.join("data/postmaster.pid")).ok()?;
-    let pid: i32 = lock.lines().next()?.trim().parse().ok()?;
-    let program = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    (program.file_name()? == "postgres").then_some(Pid::from_raw(pid))
+    let data = directory.join("data");
+    let lock = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+    let pid = Pid::from_raw(lock.lines().next()?.trim().parse().ok()?);
+    serves(pid, &data).then_some(pid)
+}
+
+/// Whether the process was started on these data: the number in a lock file that was left behind may be any
+/// process's by now, another Postgres's included.
+pub fn serves(pid: Pid, data: &Path) -> bool {
+    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
+        line.split(|&byte| byte == 0)
+            .any(|argument| argument == data.as_os_str().as_encoded_bytes())
+    })
 }
 
 fn last_lines(path: &Path, count: usize) -> String {

@@ -12,6 +12,8 @@ use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::database::serves;
+
 /// Directories are called `slowburn-demo-<pid>-<random>`.
 const PREFIX: &str = "slowburn-demo-";
 const POSTGRES_PATIENCE: Duration = Duration::from_secs(10);
@@ -86,12 +88,13 @@ fn end_postgres(data: &Path) -> Result<()> {
     let Some(pid) = lock.lines().next().and_then(|line| line.trim().parse().ok()) else {
         return Ok(());
     };
+    let pid = Pid::from_raw(pid);
     let deadline = Instant::now() + POSTGRES_PATIENCE;
     // Its data is of no more use: it need not write it out.
     let mut ask = Some(Signal::SIGQUIT);
     while serves(pid, data) {
         if let Some(signal) = ask.take() {
-            kill(Pid::from_raw(pid), signal).context("end a leftover Postgres")?;
+            kill(pid, signal).context("end a leftover Postgres")?;
         }
         if Instant::now() > deadline {
             bail!("the Postgres of `{}` (process {pid}) did not end", data.display());
@@ -103,12 +106,4 @@ fn end_postgres(data: &Path) -> Result<()> {
         std::thread::sleep(Duration::from_millis(10));
     }
     Ok(())
-}
-
-fn serves(pid: i32, data: &Path) -> bool {
-    let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else {
-        return false;
-    };
-    line.split(|&byte| byte == 0)
-        .any(|argument| argument == data.as_os_str().as_encoded_bytes())
 }

@@ -77,7 +77,7 @@ impl Intake {
             let booked = self.book(read.ok()).await;
             match &booked {
                 Ok(()) if outage => {
-                    tracing::info!("the database answers again, all waiting batches are booked")
+                    tracing::info!("the database answers again, all waiting batches are booked");
                 }
                 Ok(()) => {}
                 Err(error) if outage => tracing::debug!(error = format!("{error:#}"), "still cannot book"),
