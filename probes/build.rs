@@ -21,6 +21,9 @@ fn main() -> anyhow::Result<()> {
         // SAFETY: a build script has one thread. A stable compiler builds `core` only when told that it may.
         unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "1") };
     }
+    // Its progress would come out as 34 warnings.
+    // SAFETY: a build script has one thread.
+    unsafe { std::env::set_var("CARGO_TERM_QUIET", "true") };
     aya_build::build_ebpf(
         [aya_build::Package {
             name: "probes-ebpf",

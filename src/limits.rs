@@ -33,6 +33,7 @@ enum Action {
 }
 
 pub fn run(args: &LimitsArgs) -> Result<ExitCode> {
+    probes::capability::privileged()?;
     let root = bpffs::DEFAULT_ROOT.as_ref();
     let mut out = stdout().lock();
     match args.action.as_ref().unwrap_or(&Action::List) {
@@ -43,7 +44,7 @@ pub fn run(args: &LimitsArgs) -> Result<ExitCode> {
                     "every packet passes; `slowburn limits resume` allows limits again"
                 )?;
             } else {
-                writeln!(out, "there is no limiter in the kernel, so nothing is limited")?;
+                none(&args.instance, &mut out)?;
             }
         }
         Action::Resume => {
@@ -54,12 +55,20 @@ pub fn run(args: &LimitsArgs) -> Result<ExitCode> {
         Action::List => match RuleTable::open(root, &args.instance) {
             Ok(table) => list(&table, &mut out)?,
             Err(LimitError::NotLoaded { .. }) => {
-                writeln!(out, "there is no limiter in the kernel, so nothing is limited")?;
+                none(&args.instance, &mut out)?;
             }
             Err(error) => return Err(error).context("open the limits"),
         },
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn none(instance: &str, out: &mut impl std::io::Write) -> Result<()> {
+    let others = crate::unload::others(instance)?;
+    Ok(writeln!(
+        out,
+        "instance `{instance}` has no limiter in the kernel, so it limits nothing{others}"
+    )?)
 }
 
 fn list(table: &RuleTable, out: &mut impl std::io::Write) -> Result<()> {

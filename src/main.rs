@@ -80,7 +80,7 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     let level = if matches!(cli.command, Command::Demo(_)) {
         "warn"
     } else {
-        "info"
+        "info,sqlx=warn"
     };
     let telemetry = Telemetry::start(cli.log.as_deref().unwrap_or(level), cli.log_format)?;
     let outcome = match cli.command {

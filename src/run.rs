@@ -22,7 +22,7 @@ use api::{IngestCounters, Readiness};
 use chrono::Utc;
 use intake::Intake;
 use judge::Judge;
-use probes::agent::{Agent, AgentConfig};
+use probes::agent::{Agent, AgentConfig, AgentError};
 use reload::Reload;
 use remediation::runbook::Action;
 use remediation::{Limits, Outbox, Worker};
@@ -174,7 +174,11 @@ async fn assemble(
         cgroup: options.cgroup,
         instance: options.instance.clone(),
     })
-    .context("attach the probes")?;
+    .map_err(|error| match error {
+        AgentError::CgroupInUse { .. } => anyhow::Error::new(error)
+            .context("attach the probes (one slowburn measures a cgroup: stop the other, or name another with `--cgroup`)"),
+        error => anyhow::Error::new(error).context("attach the probes"),
+    })?;
     engine
         .hello(&Hello {
             source: agent.source(),

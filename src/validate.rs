@@ -44,7 +44,8 @@ pub fn run(args: &ValidateArgs) -> Result<ExitCode> {
         Err(diagnostics) => (diagnostics, ExitCode::FAILURE),
     };
     match args.format {
-        Format::Text => write!(out, "{found}")?,
+        Format::Text if found.is_empty() => {}
+        Format::Text => writeln!(out, "{}", found.to_string().trim_end())?,
         Format::Json => writeln!(out, "{}", found.to_json())?,
     }
     Ok(code)

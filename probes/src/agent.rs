@@ -114,7 +114,8 @@ pub struct Agent {
     attached_ns: u64,
     degraded: Vec<String>,
     warned: HashSet<String>,
-    _lock: DirectoryLock,
+    /// On the cgroup: nobody else measures it. On the pins: nobody takes them away unasked.
+    _locks: [DirectoryLock; 2],
 }
 
 impl fmt::Debug for Agent {
@@ -165,6 +166,7 @@ impl Agent {
         ] {
             bpffs::create(directory)?;
         }
+        let pins = bpffs::lock(&bpffs::instance_path(&bpffs_root, &config.instance)?)?;
         let mut degraded = Vec::new();
         let tracefs = mounts::tracefs()
             .map_err(|error| degraded.push(chain(&error)))
@@ -220,7 +222,7 @@ impl Agent {
             walker,
             attached_ns,
             degraded,
-            _lock: lock,
+            _locks: [lock, pins],
         })
     }
 
@@ -242,8 +244,9 @@ impl Agent {
     /// Everything counted so far. To be called each second: this is also when requests in flight
     /// are looked at, and when new listeners get their names.
     pub fn read(&mut self, now: DateTime<Utc>) -> Result<Batch, AgentError> {
+        let mut unnamed = Ok(());
         if let Some(scan) = self.watcher.latest() {
-            self.names.apply(&scan, &self.watcher, &mut self.registry)?;
+            unnamed = self.names.apply(&scan, &self.watcher, &mut self.registry);
         }
         let walk = match &self.walker {
             Some(walker) => walker.walk(self.watcher.namespaces()),
@@ -255,7 +258,16 @@ impl Agent {
             }
         }
         let mut totals = self.totals()?;
-        if self.names.is_set() && self.name_what_is_left(&totals)? {
+        let left = if self.names.is_set() {
+            self.name_what_is_left(&totals)
+        } else {
+            Ok(false)
+        };
+        // Names that find no room are said and cost nothing else: what has a name is read on.
+        for error in [unnamed.err(), left.as_ref().err().map(chain)] {
+            // placeholder
+        }
+        if left.is_ok_and(|named| named) {
             totals = self.totals()?;
         }
         let mut gauges = totals.open_connections();

@@ -17,4 +17,4 @@ pub mod statistics;
 mod unload;
 mod watcher;
 
-pub use unload::{UnloadError, unload};
+pub use unload::{UnloadError, in_use, instances, unload};

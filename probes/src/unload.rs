@@ -32,6 +32,30 @@ pub fn unload(instance: &str) -> Result<usize, UnloadError> {
     Ok(pins)
 }
 
+/// Whether a slowburn that lives measures with the pins of this instance.
+pub fn in_use(instance: &str) -> Result<bool, BpffsError> {
+    let directory = bpffs::instance_path(Path::new(bpffs::DEFAULT_ROOT), instance)?;
+    if !directory.exists() {
+        return Ok(false);
+    }
+    match bpffs::lock(&directory) {
+        Ok(_free) => Ok(false),
+        Err(BpffsError::InUse { .. }) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Instances that have pins on this host.
+pub fn instances() -> io::Result<Vec<String>> {
+    match fs::read_dir(Path::new(bpffs::DEFAULT_ROOT).join("slowburn")) {
+        Ok(entries) => entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
 /// A link that a process still holds open outlives its pin: so it is detached first.
 fn detach(links: &Path) -> Result<(), BpffsError> {
     let failed = |source| BpffsError::Directory {

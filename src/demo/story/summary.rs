@@ -114,7 +114,7 @@ impl Story<'_> {
             self.stage.pager.refused().len(),
         ));
         lines.push(format!(
-            "dashboard          http://{}",
+            "dashboard          http://{} (with `--keep` it stays up)",
             self.stage.stack.address()
         ));
         lines
