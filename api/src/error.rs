@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use remediation::LimitsError;
+use remediation::{LimitsError, chain};
 use serde::Serialize;
 use slo_engine::EngineError;
 use utoipa::ToSchema;
@@ -159,17 +159,6 @@ impl IntoResponse for ApiError {
         };
         (self.status, Json(ErrorEnvelope { error })).into_response()
     }
-}
-
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 /// A database that cannot be reached is a 503 that passes; all else is a mistake of ours.

@@ -11,7 +11,7 @@ use crate::run::{IllegalRunEvent, IllegalStepEvent, RunId};
 pub enum Error {
     #[error("database failed")]
     Database(#[from] sqlx::Error),
-    #[error("limiter failed")]
+    #[error(transparent)]
     Limits(#[from] LimitsError),
     #[error("engine failed")]
     Engine(#[from] EngineError),
@@ -52,3 +52,22 @@ macro_rules! through_stored {
     };
 }
 through_stored!(UnknownWord, NameError, serde_json::Error);
+
+/// An error with all its causes, for a row or a line of the log.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_ends_with_the_first_cause() {
+        let error = Error::Limits(LimitsError::Failed("map is full".into()));
+        assert_eq!(chain(&error), "limiter failed: map is full");
+    }
+}

@@ -30,7 +30,7 @@ pub mod worker;
 
 pub use control::{Cleared, cancel, clear_limit, clear_limits};
 pub use enqueue::enqueue;
-pub use error::{Error, Stored};
+pub use error::{Error, Stored, chain};
 pub use limits::{
     Applied, Limit, LimitId, LimitMode, Limits, LimitsError, LiveLimit, SourcePrefix, SourceRate,
 };

@@ -12,7 +12,7 @@ use sqlx::PgConnection;
 
 use super::effect::{Done, Prepared};
 use super::{Failure, Reconciled, Worker};
-use crate::error::Error;
+use crate::error::{Error, chain};
 use crate::limits::{Applied, LimitId, LimitsError, SourcePrefix, SourceRate};
 use crate::run::StepEvent;
 use crate::runbook::{Rate, Sources, XdpLimit};
@@ -314,7 +314,7 @@ impl From<LimitsError> for Failure {
     fn from(error: LimitsError) -> Self {
         match &error {
             LimitsError::Unsupported(_) => Self::for_good(error.to_string()),
-            LimitsError::Failed(source) => Self::again(format!("{error}: {source}")),
+            LimitsError::Failed(_) => Self::again(chain(&error)),
         }
     }
 }
@@ -324,6 +324,7 @@ fn database(error: sqlx::Error) -> Failure {
 }
 
 fn broken(error: Error) -> Failure {
-    tracing::warn!(%error, "books could not be kept about a limit");
-    Failure::again(error.to_string())
+    let error = chain(&error);
+    tracing::warn!(error, "books could not be kept about a limit");
+    Failure::again(error)
 }

@@ -8,7 +8,7 @@ use slo_engine::window::WindowCounts;
 use tracing::Span;
 
 use super::{Worked, Worker, did, taken_over};
-use crate::error::Error;
+use crate::error::{Error, chain};
 use crate::lifecycle;
 use crate::run::{Ending, RunEvent, RunState, StepEvent, Verdict};
 use crate::store;
@@ -52,7 +52,11 @@ impl Worker {
                 (judge(&run.before, counts, &look), show(&run.before, counts))
             }
             Err(error) => {
-                tracing::warn!(%error, run.id = run.id.0, "could not look whether a run helped");
+                tracing::warn!(
+                    error = chain(error),
+                    run.id = run.id.0,
+                    "could not look whether a run helped"
+                );
                 (
                     last.then_some(Verdict::Unknown),
                     json!({ "error": "counts could not be read" }),
