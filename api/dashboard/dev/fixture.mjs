@@ -17,11 +17,12 @@ function badShare(name, t) {
   }
   if (name === "checkout-latency") return t > began && t < began + 130 ? 0.11 : 0.004 + 0.006 * noise(Math.floor(t / 900));
   if (name === "stock-latency") return 0.013 + 0.006 * noise(Math.floor(t / 7200));
+  if (name === "fresh") return 0.007;
   return 0.00002 + (noise(Math.floor(t / 40_000)) > 0.93 ? 0.0006 : 0);
 }
-const RATE = { "checkout-availability": 420, "checkout-latency": 420, "web-availability": 1180, "stock-latency": 96 };
+const RATE = { "checkout-availability": 420, "checkout-latency": 420, "web-availability": 1180, "stock-latency": 96, fresh: 3 };
 /** Times that nothing was measured: an upgrade long ago, a host that was down. */
-const dark = (name, t) => name === "nightly-report" || (t > began - 12 * DAY && t < began - 11.3 * DAY) || (name === "stock-latency" && t < began - 14 * DAY);
+const dark = (name, t) => name === "nightly-report" || (name === "fresh" && t < began) || (t > began - 12 * DAY && t < began - 11.3 * DAY) || (name === "stock-latency" && t < began - 14 * DAY);
 
 function span(name, from, to, step = Math.max(1, (to - from) / 400)) {
   let good = 0, bad = 0, covered = 0, n = 0;
@@ -42,10 +43,12 @@ const OBJECTIVES = [
   ["checkout-latency", "Checkout is quick", "checkout", "latency", 0.98, 250, "Answered within 250 ms of the last request byte."],
   ["web-availability", "Shop pages load", "web", "availability", 0.9995, null, "Every page of the shop."],
   ["stock-latency", "Stock lookups are quick", "stock", "latency", 0.99, 50, ""],
+  ["fresh", "", "stock", "availability", 0.999, null, "Defined minutes ago."],
   ["nightly-report", "", "reports", "availability", 0.99, null, "The nightly export."],
 ];
 const PERIOD = 30 * DAY;
 const TIERS = [["page-1h", "page", HOUR, 5 * MIN, 14.4], ["page-6h", "page", 6 * HOUR, 30 * MIN, 6], ["ticket-1d", "ticket", DAY, 2 * HOUR, 3], ["ticket-3d", "ticket", 3 * DAY, 6 * HOUR, 1]];
+const CLOSE = [["page-30s", "page", 2 * MIN, 30, 2], ["ticket-2m", "ticket", 5 * MIN, 2 * MIN, 1.8], ["ticket-1h", "ticket", HOUR, 5 * MIN, 1.5]];
 
 const cache = new Map();
 function summary([name, display_name, service, kind, target, threshold_ms], now) {
@@ -163,7 +166,9 @@ function series(name, from, to, step) {
   const total = summary(OBJECTIVES.find((o) => o[0] === name), now).budget_total_events;
   let spent = 0;
   for (let t = from + step; t <= to; t += step) {
-    const counts = span(name, t - step, t, Math.max(1, step / 40));
+    const counts = span(name, t - step, t, Math.max(1, step / (name === "fresh" ? 400 : 40)));
+    // The answer for an objective that is minutes old holds only its newest steps.
+    if (name === "fresh" && !counts.coverage) continue;
     spent += counts.bad;
     out.at.push(t); out.good.push(counts.good); out.bad.push(counts.bad); out.coverage.push(counts.coverage);
     out.burn_rate.push(burnOf(counts, target));
@@ -211,7 +216,7 @@ export function answer(path, query, scene) {
     if (!found) return null;
     if (parts[2] === "series") return series(found[0], Date.parse(query.get("from")) / 1000, Date.parse(query.get("to")) / 1000, { s: 1, m: 60, h: 3600 }[query.get("step").at(-1)] * parseInt(query.get("step")));
     const state = (name) => alerts(now).find((a) => a.objective === found[0] && a.tier === name && a.state !== "resolved")?.state ?? "ok";
-    return { ...summary(found, now), description: found[6], tiers: TIERS.map(([name, severity, long_seconds, short_seconds, burn_rate_threshold]) => {
+    return { ...summary(found, now), description: found[6], tiers: (found[0] === "fresh" ? CLOSE : TIERS).map(([name, severity, long_seconds, short_seconds, burn_rate_threshold]) => {
       const e = evidence(found[0], found[4], long_seconds, short_seconds, burn_rate_threshold, now);
       return { name, severity, long_seconds, short_seconds, burn_rate_threshold, burn_rate_long: e.burn_rate_long, burn_rate_short: e.burn_rate_short, frozen_since: null, state: state(name) };
     }) };

@@ -5,7 +5,7 @@ import { chromium } from "playwright-core";
 
 const base = process.env.BASE ?? "http://127.0.0.1:8421";
 const out = process.env.OUT ?? new URL("./shots", import.meta.url).pathname;
-const all = { overview: "/", slo: "/slos/checkout-availability", nodata: "/slos/nightly-report", services: "/services", service: "/services/checkout", runs: "/runs", run: "/runs/12", alerts: "/alerts", alert: "/alerts/42", events: "/events" };
+const all = { overview: "/", slo: "/slos/checkout-availability", fresh: "/slos/fresh", nodata: "/slos/nightly-report", services: "/services", service: "/services/checkout", runs: "/runs", run: "/runs/12", alerts: "/alerts", alert: "/alerts/42", events: "/events" };
 const only = process.env.ONLY?.split(",");
 const looks = (process.env.LOOKS ?? "light-1280,dark-1280,light-390,dark-390").split(",");
 

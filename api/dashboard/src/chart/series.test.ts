@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { burnDown, burnTicks, firstCovered, gaps, measured, rate, sparkRuns, stepFor } from "./series";
+import { alone, asked, burnDown, burnTicks, firstCovered, gaps, meanRate, measured, rate, sparkRuns, stepFor } from "./series";
 
 test("steps are of a size a person would choose", () => {
   expect(stepFor(3600)).toBe(15);
@@ -12,6 +12,26 @@ test("steps are of a size a person would choose", () => {
 test("neighbouring steps without data are one gap", () => {
   expect(gaps([10, 20, 30, 40, 50], [1, 0, null, 0.5, undefined], 10)).toEqual([[10, 30], [40, 50]]);
   expect(gaps([10, 20], [1, 0.1], 10)).toEqual([]);
+});
+
+test("time before the first step is a gap of a chart that begins earlier", () => {
+  expect(gaps([40, 50], [0, 1], 10, 0)).toEqual([[0, 40]]);
+  expect(gaps([40], [1], 10, 0)).toEqual([[0, 30]]);
+  expect(gaps([10], [1], 10, 0)).toEqual([]);
+});
+
+test("a chart covers what it was asked for, however little there is", () => {
+  expect(asked([990, 1000], 600, 5)).toEqual([400, 1000]);
+  expect(asked([], 600, 1000)).toEqual([400, 1000]);
+});
+
+test("a point without neighbours is a dot", () => {
+  expect(alone([1, null, 2, 3, undefined, 4])).toEqual([0, 5]);
+  expect(alone([7])).toEqual([0]);
+});
+
+test("spending evenly begins when measuring does", () => {
+  expect(burnDown([0, 10, 20, 30], [0, 0, 1, 1], [null, 0, 1, 1], 4).ideal).toEqual([null, 1, 0.5, 0]);
 });
 
 test("what was not measured is not drawn, whatever stands in its place", () => {
@@ -35,6 +55,11 @@ test("without a budget there is no line", () => {
 
 test("what was not measured has no rate", () => {
   expect(rate([10, 0, null], 5)).toEqual([2, 0, null]);
+});
+
+test("time that was not measured dilutes no rate", () => {
+  expect(meanRate([100, null, 0, 50], [1, null, 0, 0.5], 10)).toEqual({ rate: 10, seconds: 15 });
+  expect(meanRate([null], [0], 10)).toEqual({ rate: null, seconds: 0 });
 });
 
 test("burn ticks thin out when the range is wide", () => {

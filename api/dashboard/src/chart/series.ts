@@ -13,9 +13,19 @@ export function measured(values: Maybe<number>[], coverage: Maybe<number>[]): (n
   return values.map((value, i) => ((coverage[i] ?? 0) > 0 ? (value ?? null) : null));
 }
 
-/** Spans in which nothing was measured, as [from, to] in the chart's seconds. */
-export function gaps(at: number[], coverage: Maybe<number>[], step: number): [number, number][] {
-  const found: [number, number][] = [];
+export type Range = [from: number, to: number];
+
+/** The time a chart was asked for: it ends with the newest step, however few steps there are. */
+export function asked(at: number[], span: number, now: number): Range {
+  const to = at.at(-1) ?? now;
+  return [to - span, to];
+}
+
+/** Spans in which nothing was measured, as [from, to] in the chart's seconds; `since` is where the chart begins. */
+export function gaps(at: number[], coverage: Maybe<number>[], step: number, since?: number): Range[] {
+  const found: Range[] = [];
+  const begins = at[0] === undefined ? undefined : at[0] - step;
+  if (since !== undefined && begins !== undefined && begins > since) found.push([since, begins]);
   at.forEach((time, i) => {
     const covered = coverage[i];
     if (covered !== null && covered !== undefined && covered > 0) return;
@@ -32,27 +42,41 @@ export function firstCovered(coverage: Maybe<number>[]): number {
   return coverage.findIndex((covered) => covered !== null && covered !== undefined && covered > 0);
 }
 
-export type BurnDown = { at: number[]; left: (number | null)[]; ideal: number[] };
+export type BurnDown = { at: number[]; left: (number | null)[]; ideal: (number | null)[] };
 
 /**
- * The budget of the whole span, spent event by event, beside spending it evenly.
+ * The budget of the whole span, spent event by event, beside spending it evenly since measuring began.
  * `total` is the budget in events; steps that were not measured leave a gap and spend nothing.
  */
 export function burnDown(at: number[], bad: Maybe<number>[], coverage: Maybe<number>[], total: number): BurnDown {
   let spent = 0;
-  const first = at[0] ?? 0;
-  const span = (at.at(-1) ?? first) - first || 1;
+  const begins = Math.max(0, firstCovered(coverage) - 1);
+  const first = at[begins] ?? 0;
+  const span = (at.at(-1) ?? first) - first;
   const left = at.map((_, i) => {
     const covered = coverage[i];
     spent += bad[i] ?? 0;
     return covered === null || covered === undefined || covered <= 0 || total <= 0 ? null : 1 - spent / total;
   });
-  return { at, left, ideal: at.map((time) => 1 - (time - first) / span) };
+  return { at, left, ideal: at.map((time, i) => (i < begins || span === 0 ? null : 1 - (time - first) / span)) };
+}
+
+/** Points that no line reaches, since neither neighbour is known: they are drawn as dots. */
+export function alone(values: Maybe<number>[]): number[] {
+  const known = (i: number) => values[i] !== null && values[i] !== undefined;
+  return values.flatMap((_, i) => (known(i) && !known(i - 1) && !known(i + 1) ? [i] : []));
 }
 
 /** Counts of a step as a rate; a step that was not measured has none. */
 export function rate(counts: Maybe<number>[], stepSeconds: number): (number | null)[] {
   return counts.map((value) => (value === null || value === undefined ? null : value / stepSeconds));
+}
+
+/** Counts of a span as a rate over the part of it that was measured, and how long that is. */
+export function meanRate(counts: Maybe<number>[], coverage: Maybe<number>[], step: number): { rate: number | null; seconds: number } {
+  const seconds = coverage.reduce<number>((sum, covered) => sum + (covered ?? 0) * step, 0);
+  const all = counts.reduce<number>((sum, value, i) => sum + ((coverage[i] ?? 0) > 0 ? (value ?? 0) : 0), 0);
+  return { rate: seconds > 0 ? all / seconds : null, seconds };
 }
 
 /** Ticks for a scale that is even near zero and logarithmic far from it. */

@@ -8,6 +8,7 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import * as format from "../format";
 import type { Maybe } from "../format";
+import { alone, type Range } from "./series";
 
 export type Line = {
   label: string;
@@ -25,8 +26,10 @@ export type Level = { value: number; label: string; tone: Line["tone"] };
 type Props = {
   title: string;
   at: number[];
+  /** What the x axis covers: the time that was asked for, also where there is no point. */
+  range: Range;
   lines: Line[];
-  gaps?: [number, number][];
+  gaps?: Range[];
   levels?: Level[];
   yTicks?: (min: number, max: number) => number[];
   yRange?: (min: number, max: number) => [number, number];
@@ -40,7 +43,7 @@ type Props = {
 const TABLE_ROWS = 60;
 
 export function TimeChart(props: Props) {
-  const { title, at, lines, gaps = [], levels = [], height = 220, note } = props;
+  const { title, at, range, lines, gaps = [], levels = [], height = 220, note } = props;
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const latest = useRef(props);
@@ -56,6 +59,7 @@ export function TimeChart(props: Props) {
     const element = box.current;
     if (!element) return;
     const made = new uPlot(options(element, height, () => latest.current, setPointed), data, element);
+    made.setScale("x", { min: latest.current.range[0], max: latest.current.range[1] });
     plot.current = made;
     const resized = new ResizeObserver(() => {
       if (element.clientWidth !== made.width) made.setSize({ width: element.clientWidth, height });
@@ -69,7 +73,13 @@ export function TimeChart(props: Props) {
     // New data goes in below; only what changes the drawing itself makes a new chart.
   }, [shape, height]);
 
-  useEffect(() => plot.current?.setData(data), [data, JSON.stringify(gaps), JSON.stringify(levels)]);
+  useEffect(() => {
+    plot.current?.batch((u: uPlot) => {
+      // Left alone, uPlot stretches its axis to the points, and a single one to years.
+      u.setData(data, false);
+      u.setScale("x", { min: range[0], max: range[1] });
+    });
+  }, [data, range[0], range[1], JSON.stringify(gaps), JSON.stringify(levels)]);
 
   const shown = pointed !== null && pointed < at.length ? pointed : lastKnown(lines, at.length);
   const move = (event: React.KeyboardEvent) => {
@@ -150,7 +160,8 @@ function options(element: HTMLElement, height: number, props: () => Props, point
   return {
     width: Math.max(120, element.clientWidth),
     height,
-    padding: [10, 8, 0, 0],
+    // Half of the last label of the time axis hangs over the plot's edge.
+    padding: [10, 38, 0, 0],
     legend: { show: false },
     cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
     scales: {
@@ -164,7 +175,7 @@ function options(element: HTMLElement, height: number, props: () => Props, point
       },
     },
     axes: [
-      { ...axis, space: 74, size: 26, gap: 6, values: (_, splits, __, ___, step) => splits.map((time) => spellTime(time, step < 60, step >= 86_400)) },
+      { ...axis, space: 84, size: 26, gap: 6, values: (_, splits, __, ___, step) => splits.map((time) => spellTime(time, step < 60, step >= 86_400)) },
       {
         ...axis,
         size: 54,
@@ -183,7 +194,13 @@ function options(element: HTMLElement, height: number, props: () => Props, point
         stroke: colour(line.tone),
         width: line.dash ? 1.25 : 1.75,
         spanGaps: false,
-        points: { show: false },
+        points: {
+          show: true,
+          size: 6,
+          width: 0,
+          fill: colour(line.tone),
+          filter: (u, index) => alone(u.data[index] as Maybe<number>[]),
+        },
         ...(line.dash ? { dash: [5, 4] } : {}),
         ...(line.fill ? { fill: colour(`${line.tone}-wash`), fillTo: 0 } : {}),
       })),
@@ -196,7 +213,7 @@ function options(element: HTMLElement, height: number, props: () => Props, point
   };
 }
 
-function drawGaps(u: uPlot, gaps: [number, number][], colour: string): void {
+function drawGaps(u: uPlot, gaps: Range[], colour: string): void {
   const { ctx, bbox } = u;
   ctx.save();
   ctx.strokeStyle = colour;
@@ -225,26 +242,41 @@ function drawGaps(u: uPlot, gaps: [number, number][], colour: string): void {
 
 function drawLevels(u: uPlot, levels: Level[], colour: (name: string) => string, font: string): void {
   const { ctx, bbox } = u;
+  const px = devicePixelRatio;
+  const right = bbox.left + bbox.width;
   ctx.save();
-  ctx.font = font.replace("11px", `${11 * devicePixelRatio}px`);
+  ctx.font = font.replace("11px", `${11 * px}px`);
   ctx.textAlign = "left";
-  ctx.textBaseline = "alphabetic";
-  let lowest = Infinity;
-  for (const level of [...levels].sort((a, b) => a.value - b.value)) {
-    const y = Math.round(u.valToPos(level.value, "y", true)) + 0.5;
-    if (y < bbox.top - 1 || y > bbox.top + bbox.height + 1) continue;
-    ctx.strokeStyle = colour(level.tone);
-    ctx.fillStyle = colour(level.tone);
-    ctx.lineWidth = devicePixelRatio;
-    ctx.setLineDash([2 * devicePixelRatio, 3 * devicePixelRatio]);
+  ctx.textBaseline = "middle";
+  const shown = [...levels]
+    .sort((a, b) => a.value - b.value)
+    .map((level) => ({ ...level, y: Math.round(u.valToPos(level.value, "y", true)) + 0.5 }))
+    .filter(({ y }) => y >= bbox.top - 1 && y <= bbox.top + bbox.height + 1);
+  ctx.lineWidth = px;
+  ctx.setLineDash([2 * px, 3 * px]);
+  for (const { tone, y } of shown) {
+    ctx.strokeStyle = colour(tone);
     ctx.beginPath();
     ctx.moveTo(bbox.left, y);
-    ctx.lineTo(bbox.left + bbox.width, y);
+    ctx.lineTo(right, y);
     ctx.stroke();
-    // Labels that would lie on one another are left out; the table of tiers has them all.
-    if (lowest - y < 13 * devicePixelRatio) continue;
-    lowest = y;
-    ctx.fillText(level.label, bbox.left + 6 * devicePixelRatio, y - 5 * devicePixelRatio);
+  }
+  const height = 14 * px;
+  const placed: { left: number; right: number; top: number }[] = [];
+  for (const { label, tone, y } of shown) {
+    const top = y - height - 2 * px < bbox.top ? y + 2 * px : y - height - 2 * px;
+    const width = ctx.measureText(label).width + 8 * px;
+    let left = bbox.left + 3 * px;
+    // A label that would lie on another stands beside it; where no room is left, the table of tiers has it.
+    for (const other of placed.filter((each) => Math.abs(each.top - top) < height).sort((a, b) => a.left - b.left)) {
+      if (left < other.right && other.left < left + width) left = other.right + 4 * px;
+    }
+    if (left + width > right && placed.length > 0) continue;
+    placed.push({ left, right: left + width, top });
+    ctx.fillStyle = colour("ground");
+    ctx.fillRect(left, top, width, height);
+    ctx.fillStyle = colour(tone);
+    ctx.fillText(label, left + 4 * px, top + height / 2 + 0.5 * px);
   }
   ctx.restore();
 }

@@ -1,9 +1,10 @@
 /** One service: how it does right now, route by route, and why it carries its name. */
 
 import { useMemo, useState } from "react";
-import { gaps, rate } from "../chart/series";
+import { asked, gaps, meanRate, rate } from "../chart/series";
 import { TimeChart } from "../chart/time-chart";
 import type { Items, ServiceDetail, SloSummary } from "../data/client";
+import { serverNow } from "../data/now";
 import { useResource } from "../data/resource";
 import * as format from "../format";
 import { usePlace } from "../router";
@@ -11,7 +12,7 @@ import { Choice, Loading, Page, Said, Section, Tile, Trouble } from "../ui/bits"
 import { SloStateTag } from "../ui/state";
 import { SloTable } from "./slo-table";
 
-const WINDOWS: [string, string][] = [["5m", "5 min"], ["15m", "15 min"], ["1h", "1 h"], ["6h", "6 h"], ["1d", "1 d"]];
+const WINDOWS: [string, string, number][] = [["5m", "5 min", 300], ["15m", "15 min", 900], ["1h", "1 h", 3600], ["6h", "6 h", 21_600], ["1d", "1 d", 86_400]];
 
 export function ServicePage({ name }: { name: string }) {
   const { query } = usePlace();
@@ -20,7 +21,8 @@ export function ServicePage({ name }: { name: string }) {
   const slos = useResource<Items<SloSummary>>("/slos", { everyMs: 2_000 });
   const mine = slos.data?.items.filter((slo) => slo.service === name) ?? [];
   const service = detail.data;
-  const choice = <Choice label="Span" value={window} options={WINDOWS} onChange={setWindow} />;
+  const [, spanText, span] = WINDOWS.find(([key]) => key === window)!;
+  const choice = <Choice label="Span" value={window} options={WINDOWS.map(([key, text]) => [key, text])} onChange={setWindow} />;
   if (!service) {
     return (
       <Page title={name} kicker="Service" aside={choice}>
@@ -29,22 +31,26 @@ export function ServicePage({ name }: { name: string }) {
       </Page>
     );
   }
+  const { series } = service;
+  const requests = meanRate(series.requests, series.coverage, series.step_seconds);
+  const retransmits = meanRate(series.retransmits, series.coverage, series.step_seconds);
+  const over = requests.seconds >= span * 0.995 ? "on average" : requests.seconds > 0 ? `on average over ${format.duration(requests.seconds)} measured` : "not measured";
   return (
     <Page title={name} kicker={<>Service{service.because ? <> · <Said text={service.because} /></> : null}</>} aside={<>{service.slos.length > 0 && <SloStateTag state={service.worst_state} />}{choice}</>}>
       <Trouble of={detail} what="service" />
       <dl className="tiles dense">
-        <Tile label="Requests" value={format.perSecond(service.requests_per_second)} />
+        <Tile label={`Requests, last ${spanText}`} value={format.perSecond(requests.rate)}>{over}</Tile>
         <Tile label="Errors" value={format.percent(service.error_ratio)} {...((service.error_ratio ?? 0) > 0.01 ? { tone: "bad" } : {})} />
         <Tile label="p50" value={format.latency(service.p50_ms)} />
         <Tile label="p99" value={format.latency(service.p99_ms)} />
         <Tile label="In flight" value={format.count(service.in_flight)}>
           <span className={(service.overdue ?? 0) > 0 ? "tone-bad strong" : ""}>{service.overdue == null ? "overdue unknown" : `${format.count(service.overdue)} overdue`}</span>
         </Tile>
-        <Tile label="Retransmits" value={format.perSecond(service.retransmits_per_second)} />
+        <Tile label="Retransmits" value={format.perSecond(retransmits.rate)} />
         <Tile label="Round trip" value={format.latency(service.rtt_ms)} />
         <Tile label="Measured" value={format.percent(service.coverage)} {...((service.coverage ?? 1) < 0.995 ? { tone: "warn" } : {})} />
       </dl>
-      <Charts service={service} />
+      <Charts service={service} span={span} />
       {mine.length > 0 && <Section id="objectives" title="Objectives"><SloTable slos={mine} of={name} /></Section>}
       <Trouble of={slos} what="objectives" />
       <Routes service={service} />
@@ -53,15 +59,16 @@ export function ServicePage({ name }: { name: string }) {
   );
 }
 
-function Charts({ service: { series } }: { service: ServiceDetail }) {
+function Charts({ service: { series }, span }: { service: ServiceDetail; span: number }) {
   const { at, step_seconds: step } = series;
   const drawn = useMemo(() => ({
-    gaps: gaps(at, series.coverage, step),
+    range: asked(at, span, serverNow() / 1000),
+    gaps: gaps(at, series.coverage, step, asked(at, span, serverNow() / 1000)[0]),
     requests: rate(series.requests, step),
     errors: rate(series.errors, step),
     retransmits: rate(series.retransmits, step),
-  }), [series]);
-  const shared = { at, gaps: drawn.gaps, height: 160 };
+  }), [series, span]);
+  const shared = { at, range: drawn.range, gaps: drawn.gaps, height: 160 };
   if (at.length === 0) return <p className="note">No history yet.</p>;
   return (
     <div className="charts three">

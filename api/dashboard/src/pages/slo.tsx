@@ -1,7 +1,7 @@
 /** One objective: what is asked, what was measured, what is left, how fast it goes, who would be told. */
 
 import { useMemo, useState } from "react";
-import { burnDown, burnTicks, firstCovered, gaps, measured, stepFor } from "../chart/series";
+import { asked, burnDown, burnTicks, firstCovered, gaps, measured, stepFor } from "../chart/series";
 import { TimeChart } from "../chart/time-chart";
 import type { Alert, EventView, Items, SloDetail, SloSeries, Tier } from "../data/client";
 import { serverNow } from "../data/now";
@@ -102,7 +102,7 @@ function BudgetCharts({ slo, path }: { slo: SloDetail; path: string }) {
         aside={<Choice label="Span of the burn rate" value={range} onChange={setRange} options={options} />}
       >
         <Trouble of={part} what="burn rate history" />
-        {part.data ? <BurnChart slo={slo} series={part.data} /> : !part.error && <Loading lines={6} />}
+        {part.data ? <BurnChart slo={slo} series={part.data} span={span} /> : !part.error && <Loading lines={6} />}
       </Section>
     </div>
   );
@@ -123,23 +123,21 @@ function useSeries(path: string, span: number, least: number) {
 
 function BudgetChart({ slo, series, view }: { slo: SloDetail; series: SloSeries; view: "down" | "left" }) {
   const drawn = useMemo(() => {
-    const first = firstCovered(series.coverage);
-    const late = first > series.at.length * 0.1;
-    // Measuring began lately: an axis full of nothing would hide what there is.
-    const from = late ? Math.max(0, first - Math.ceil((series.at.length - first) * 0.04)) : 0;
-    const cut = <T,>(column: T[]) => column.slice(from);
-    const at = cut(series.at);
-    const down = burnDown(at, cut(series.bad), cut(series.coverage), slo.budget_total_events);
-    const left = measured(cut(series.budget_remaining), cut(series.coverage));
+    const { at, coverage, step_seconds: step } = series;
+    const range = asked(at, slo.period_seconds, serverNow() / 1000);
+    const first = firstCovered(coverage);
+    const down = burnDown(at, series.bad, coverage, slo.budget_total_events);
+    const left = measured(series.budget_remaining, coverage);
     // The lines end where the tile says: what was counted since the answer was made is in it too.
     for (const line of [down.left, left]) {
       if (line.at(-1) != null && slo.budget_remaining != null) line[line.length - 1] = slo.budget_remaining;
     }
-    return { at, down, left, gaps: gaps(at, cut(series.coverage), series.step_seconds), began: late && first >= 0 ? series.at[first]! : null };
-  }, [series, slo.budget_total_events, slo.budget_remaining]);
+    const late = first >= 0 && at[first]! - step > range[0] + slo.period_seconds * 0.1;
+    return { at, range, down, left, gaps: gaps(at, coverage, step, range[0]), began: late ? at[first]! - step : null };
+  }, [series, slo.period_seconds, slo.budget_total_events, slo.budget_remaining]);
   if (slo.good + slo.bad === 0) return <NothingMeasured slo={slo} />;
-  const began = drawn.began === null ? null : <>Measuring began <Ago at={iso(drawn.began)} />; before that, nothing is known. </>;
-  const shared = { at: drawn.at, gaps: drawn.gaps, spellTick: format.percentTick, yRange: budgetRange };
+  const began = drawn.began === null ? null : <>Measuring began within the last {format.duration(drawn.range[1] - drawn.began)}; before that, nothing is known. </>;
+  const shared = { at: drawn.at, range: drawn.range, gaps: drawn.gaps, spellTick: format.percentTick, yRange: budgetRange };
   if (view === "left") {
     return (
       <TimeChart
@@ -166,7 +164,7 @@ function budgetRange(min: number, max: number): [number, number] {
   return [low < 0 ? low * 1.08 : 0, Math.max(1, max)];
 }
 
-function BurnChart({ slo, series }: { slo: SloDetail; series: SloSeries }) {
+function BurnChart({ slo, series, span }: { slo: SloDetail; series: SloSeries; span: number }) {
   const levels = useMemo(() => tierLevels(slo.tiers), [slo.tiers]);
   const [rates, top, spread] = useMemo(() => {
     const rates = measured(series.burn_rate, series.coverage);
@@ -174,12 +172,14 @@ function BurnChart({ slo, series }: { slo: SloDetail; series: SloSeries }) {
     const highest = Math.max(2, ...known, ...levels.map((level) => level.value));
     return [rates, highest * 1.25, highest > 12];
   }, [series, levels]);
+  const range = asked(series.at, span, serverNow() / 1000);
   if (!rates.some((rate) => rate !== null)) return <NothingMeasured slo={slo} />;
   return (
     <TimeChart
       title={`Burn rate in steps of ${format.window(series.step_seconds)}`}
       at={series.at}
-      gaps={gaps(series.at, series.coverage, series.step_seconds)}
+      range={range}
+      gaps={gaps(series.at, series.coverage, series.step_seconds, range[0])}
       lines={[{ label: "burn", values: rates, tone: "accent", spell: format.burn, fill: true }]}
       levels={levels}
       wide={spread}
