@@ -14,6 +14,7 @@ create table source (
     shift_ms bigint not null default 0,
     offset_ms bigint not null default 0,
     state text not null constraint source_state_known check (state in ('expected', 'goodbye', 'retired')),
+    -- Since when; for an expected source also its latest greeting.
     state_at timestamptz not null
 );
 create index source_machine_idx on source (machine);

@@ -8,4 +8,6 @@ create table event (
     data jsonb not null,
     traceparent text
 );
+-- Old ones go by their time.
+create index event_at_idx on event (at);
 create index event_subject_idx on event (subject, event_id);

@@ -1,7 +1,8 @@
 //! The engine: everything the ledger can be asked and told.
 //!
 //! In: definitions, greetings, batches. Out: evaluations, transitions, counts of windows.
-//! Every method is one transaction or none, takes the time it acts at, and is safe to run twice.
+//! Every method takes the time it acts at, and is safe to run twice. Most are one transaction or none;
+//! each source that is given up, and each day that is thinned or dropped, is a transaction of its own.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -44,7 +45,7 @@ pub struct Keep {
     pub slots: Duration,
     /// One row a minute; then one every five minutes.
     pub minutes: Duration,
-    /// One row every five minutes; then nothing.
+    /// One row every five minutes; then nothing. Events, too.
     pub ledger: Duration,
     /// Counts by series and histograms.
     pub measurements: Duration,
@@ -170,10 +171,8 @@ impl Engine {
     /// # Errors
     /// When the database fails.
     pub async fn hello(&self, hello: &Hello) -> Result<(), EngineError> {
-        let mut transaction = self.pool.begin().await?;
-        store::source::hello(&mut transaction, &self.settings, hello).await?;
-        transaction.commit().await?;
-        Ok(())
+        let mut connection = self.pool.acquire().await?;
+        store::source::hello(&mut connection, &self.settings, hello).await
     }
 
     /// A source leaves in an orderly way: from now on it is not expected.

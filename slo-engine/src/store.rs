@@ -32,7 +32,7 @@ pub(crate) mod lock {
     pub const DEFINITIONS: i64 = 0x0051_0b42_0001;
     /// First key of the pair with a service's id: books of one service are written one at a time.
     pub const SERVICE: i32 = 0x5105;
-    /// Held while transitions are recorded.
+    /// Held while transitions are recorded, and while definitions change.
     pub const ALERTS: i64 = 0x0051_0b42_0002;
     /// Held while one engine does the housekeeping.
     pub const MAINTAIN: i64 = 0x0051_0b42_0003;

@@ -38,6 +38,10 @@ pub(crate) async fn apply(
     sqlx::query!("select pg_advisory_xact_lock($1)", lock::DEFINITIONS)
         .execute(&mut *connection)
         .await?;
+    // No transition is recorded meanwhile: both move what is frozen.
+    sqlx::query!("select pg_advisory_xact_lock($1)", lock::ALERTS)
+        .execute(&mut *connection)
+        .await?;
     sqlx::query!(
         "update engine_state set slot = $1, patience = $2 where (slot, patience) is distinct from ($1, $2)",
         interval(settings.slot),

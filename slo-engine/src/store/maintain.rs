@@ -41,7 +41,6 @@ pub(crate) async fn maintain(engine: &Engine, now: DateTime<Utc>) -> Result<Main
     for day in (0..3).filter_map(|ahead| today.checked_add_days(Days::new(ahead))) {
         done.partitions_added += add_day(&mut transaction, day).await?;
     }
-    done.sources_retired = retire_silent(engine, &mut transaction, now).await?;
     sqlx::query!(
         "delete from loss where at < $1::timestamptz - $2::interval",
         now,
@@ -49,13 +48,25 @@ pub(crate) async fn maintain(engine: &Engine, now: DateTime<Utc>) -> Result<Main
     )
     .execute(&mut *transaction)
     .await?;
+    // A bite at a time: what is left waits for the next minute.
+    sqlx::query!(
+        "delete from event
+         where event_id in (
+             select event_id from event where at < $1::timestamptz - $2::interval order by at limit 10000
+         )",
+        now,
+        interval(engine.settings().keep.ledger)
+    )
+    .execute(&mut *transaction)
+    .await?;
     transaction.commit().await?;
+    done.sources_retired = retire_silent(engine, &mut connection, now).await?;
 
     // Each day on its own: what could not be locked in time is left for the next minute.
     for (day, step) in due(engine, &mut connection, now).await? {
         match thin(&mut connection, day, step).await {
             Ok(()) => done.partitions_thinned += 1,
-            Err(error) if is_lock_timeout(&error) => {
+            Err(error) if is_busy(&error) => {
                 tracing::info!(ledger.day = %day, "thinning put off: the ledger was busy");
             }
             Err(error) => return Err(error.into()),
@@ -67,7 +78,7 @@ pub(crate) async fn maintain(engine: &Engine, now: DateTime<Utc>) -> Result<Main
                 engine.memory().days.remove(&day);
                 done.partitions_dropped += 1;
             }
-            Err(error) if is_lock_timeout(&error) => {
+            Err(error) if is_busy(&error) => {
                 tracing::info!(table = parent, "dropping a day put off: the table was busy");
             }
             Err(error) => return Err(error.into()),
@@ -85,7 +96,8 @@ async fn retire_silent(
     let silent = sqlx::query_scalar!(
         "select name from source
          where state = 'expected'
-           and coalesce(last_at + make_interval(secs => shift_ms / 1000.0), state_at) < $1::timestamptz - $2::interval
+           and greatest(last_at + make_interval(secs => shift_ms / 1000.0), state_at)
+               < $1::timestamptz - $2::interval
          order by name",
         now,
         interval(settings.retire_after)
@@ -204,9 +216,10 @@ async fn drop_day(
     transaction.commit().await
 }
 
-fn is_lock_timeout(error: &sqlx::Error) -> bool {
+/// Waited in vain, or for somebody who waited for us.
+fn is_busy(error: &sqlx::Error) -> bool {
     error
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code)
-        .is_some_and(|code| code == "55P03")
+        .is_some_and(|code| code == "55P03" || code == "40P01")
 }

@@ -3,15 +3,15 @@
 //! In: greetings, farewells and the times of batches. Out: rows of `source` and `watch`, and the
 //! expected time that a silent source still owes when it is given up.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
-use sqlx::PgConnection;
+use sqlx::{Acquire, PgConnection};
 
-use super::ledger::{self, Delta, Deltas};
-use super::{micros, parse, slot_end};
+use super::ledger::{self, Delta, Deltas, day_of};
+use super::{interval, maintain, micros, parse, slot_end};
 use crate::engine::{EngineError, Settings};
 use crate::event::{self, Event, EventKind};
 use crate::measurement::{Hello, Role, SourceId};
@@ -122,7 +122,7 @@ pub(crate) async fn hello(
 ) -> Result<(), EngineError> {
     let at = micros(hello.at);
     let others = sqlx::query_scalar!(
-        "select name from source where machine = $1 and name <> $2 and state = 'expected' order by name",
+        "select name from source where machine = $1 and name <> $2 and state = 'expected'",
         machine(&hello.source),
         hello.source.as_str()
     )
@@ -132,23 +132,21 @@ pub(crate) async fn hello(
         let other: SourceId = parse("source.name", &other)?;
         retire(connection, settings, &other, at, "another source took its host").await?;
     }
-    let row = lock_or_create(connection, &hello.source, &hello.host, at).await?;
+    let mut transaction = connection.begin().await?;
+    let row = lock_or_create(&mut transaction, &hello.source, &hello.host, at).await?;
     if row.state != SourceState::Expected {
-        seen(connection, &hello.source, &hello.host, at, "returned").await?;
+        seen(&mut transaction, &hello.source, &hello.host, at, "returned").await?;
     }
-    // Until its first batch a source that was away is not held to the time it was away.
+    // Patience begins anew: until its first batch a source is not held to the time it was away.
     sqlx::query!(
-        "update source
-         set host = $2,
-             state = 'expected',
-             state_at = case when state = 'expected' then state_at else $3 end
-         where source_id = $1",
+        "update source set host = $2, state = 'expected', state_at = $3 where source_id = $1",
         row.source_id,
         hello.host,
         at
     )
-    .execute(connection)
+    .execute(&mut *transaction)
     .await?;
+    transaction.commit().await?;
     Ok(())
 }
 
@@ -179,7 +177,9 @@ pub(crate) async fn goodbye(
     Ok(())
 }
 
-/// Gives a source up: it owes its silence up to `at` to the books, and nothing after.
+/// Gives a source up: it owes its silence up to `at` to the books, at most as long as it was expected,
+/// and nothing after. A transaction of its own: whoever holds one source's books and waits for another
+/// source would deadlock with that one's batches.
 pub(crate) async fn retire(
     connection: &mut PgConnection,
     settings: &Settings,
@@ -187,30 +187,48 @@ pub(crate) async fn retire(
     at: DateTime<Utc>,
     because: &str,
 ) -> Result<bool, EngineError> {
-    let Some(row) = lock(connection, id).await? else {
+    let mut transaction = connection.begin().await?;
+    let Some(row) = lock(&mut transaction, id).await? else {
         return Ok(false);
     };
     if row.state != SourceState::Expected {
         return Ok(false);
     }
-    let watches = watches(connection, row.source_id).await?;
-    ledger::lock_services(connection, watches.iter().map(|watch| watch.service_id)).await?;
-    for watch in watches {
-        owe(connection, settings.slot, &watch, at).await?;
+    let watches = watches(&mut transaction, row.source_id).await?;
+    let patience = TimeDelta::from_std(settings.retire_after).unwrap_or(TimeDelta::MAX);
+    let until = |watch: &Watch| {
+        let last = watch.expected_to.checked_add_signed(patience);
+        last.map_or(at, |last| last.min(at))
+    };
+    // Days before services, as batches have it.
+    let mut days = BTreeSet::new();
+    for watch in &watches {
+        let first = day_of(slot_end(watch.expected_to, settings.slot)?);
+        let last = day_of(slot_end(until(watch), settings.slot)?);
+        days.extend(first.iter_days().take_while(|day| *day <= last));
+    }
+    for day in days {
+        maintain::add_day(&mut transaction, day).await?;
+    }
+    ledger::lock_services(&mut transaction, watches.iter().map(|watch| watch.service_id)).await?;
+    for watch in &watches {
+        owe(&mut transaction, settings.slot, watch, until(watch)).await?;
     }
     sqlx::query!(
-        "update watch set expected_to_at = greatest(expected_to_at, $2) where source_id = $1",
+        "update watch set expected_to_at = greatest(expected_to_at, least($2, expected_to_at + $3::interval))
+         where source_id = $1",
         row.source_id,
-        at
+        at,
+        interval(settings.retire_after)
     )
-    .execute(&mut *connection)
+    .execute(&mut *transaction)
     .await?;
     let host = sqlx::query_scalar!(
         "update source set state = 'retired', state_at = $2 where source_id = $1 returning host",
         row.source_id,
         at
     )
-    .fetch_one(&mut *connection)
+    .fetch_one(&mut *transaction)
     .await?;
     let event = Event {
         at,
@@ -220,7 +238,8 @@ pub(crate) async fn retire(
         data: json!({ "source": id.as_str() }),
         traceparent: None,
     };
-    event::record(connection, &event).await?;
+    event::record(&mut transaction, &event).await?;
+    transaction.commit().await?;
     Ok(true)
 }
 

@@ -1,7 +1,9 @@
 //! Housekeeping: thinning takes no count with it.
 
 use chrono::Days;
+use slo_engine::service::Discovered;
 use slo_engine::{Keep, Settings};
+use sqlx::{Postgres, Transaction};
 
 use crate::support::{DAY, World, at, batch, books, noon, reading, seconds, source, status};
 
@@ -109,5 +111,119 @@ async fn what_is_too_old_goes_and_the_budget_of_the_period_stays() {
     assert!(done.partitions_dropped > 2, "{done:?}");
     world.counted(in_days(43), 105, 11).await;
     assert_eq!(world.window(30 * DAY, in_days(43)).await, (4, 1));
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn events_go_with_the_ledger_of_their_time() {
+    let world = World::new(Settings::default()).await;
+    let count = async || {
+        slo_engine::read::events(&world.database.pool, None, None, 10)
+            .await
+            .unwrap()
+            .len()
+    };
+    let before = count().await;
+    assert!(before > 0);
+    world.engine.maintain(at(399 * 86_400)).await.unwrap();
+    assert!(count().await >= before);
+    let later = at(401 * 86_400);
+    world.engine.maintain(later).await.unwrap();
+    let left = slo_engine::read::events(&world.database.pool, None, None, 10)
+        .await
+        .unwrap();
+    assert!(left.iter().all(|event| event.at > at(86_400)), "{left:?}");
+    world.database.drop().await;
+}
+
+/// Another transaction that books a batch of this source, and takes its time.
+async fn busy(world: &World, host: &str) -> Transaction<'static, Postgres> {
+    let mut transaction = world.database.pool.begin().await.unwrap();
+    sqlx::query("select from source where name = $1 for no key update")
+        .bind(source(host).as_str())
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    transaction
+}
+
+/// Until somebody waits for a row that another transaction holds.
+async fn somebody_waits(world: &World) {
+    let waits = "select exists (select from pg_stat_activity
+                                where datname = current_database() and wait_event_type = 'Lock')";
+    for _ in 0..1000 {
+        if sqlx::query_scalar(waits)
+            .fetch_one(&world.database.pool)
+            .await
+            .unwrap()
+        {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("nobody waits");
+}
+
+#[tokio::test]
+async fn a_source_given_up_holds_no_books_while_the_next_is_waited_for() {
+    let world = World::new(Settings::default()).await;
+    for host in ["host2", "host3"] {
+        world.hello(host, noon()).await;
+    }
+    let of = |host: &str, second, value| {
+        batch(
+            &source(host),
+            at(second),
+            vec![reading(status("web", 200), noon(), value)],
+        )
+    };
+    for host in ["host1", "host2", "host3"] {
+        world.ingest(&of(host, 10, 1)).await;
+    }
+    world.ingest(&of("host3", 3700, 2)).await;
+    let held = busy(&world, "host2").await;
+    let maintaining = {
+        let engine = world.engine.clone();
+        tokio::spawn(async move { engine.maintain(at(3700)).await })
+    };
+    somebody_waits(&world).await;
+    // host1 is given up by now, host2 is waited for: batches for the same service go on.
+    let booked = tokio::time::timeout(seconds(5), world.ingest(&of("host3", 3710, 3))).await;
+    assert_eq!(booked.expect("the batch does not wait").applied, 1);
+    held.rollback().await.unwrap();
+    assert_eq!(maintaining.await.unwrap().unwrap().sources_retired, 2);
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn discovery_waits_for_a_source_before_it_names_a_service() {
+    let world = World::new(Settings::default()).await;
+    world.counted(at(10), 1, 0).await;
+    let held = busy(&world, "host1").await;
+    let found = Discovered {
+        service: "shop".parse().unwrap(),
+        source: world.source.clone(),
+        port: 8080,
+        cgroup: String::new(),
+        executable: None,
+        because: "found".to_owned(),
+    };
+    let finding = {
+        let engine = world.engine.clone();
+        tokio::spawn(async move { engine.discovered(&[found.clone(), found], at(11)).await })
+    };
+    somebody_waits(&world).await;
+    // The batch that holds the source may name the service, too.
+    let mut held = held;
+    sqlx::query("set local lock_timeout = '1s'")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    sqlx::query("insert into service (name, first_seen_at) values ('shop', now())")
+        .execute(&mut *held)
+        .await
+        .expect("the name is free");
+    held.commit().await.unwrap();
+    finding.await.unwrap().unwrap();
     world.database.drop().await;
 }
