@@ -1,7 +1,8 @@
 -- Windows of the ledger. An edge stands for the slot it falls in: every window is the difference of
 -- the same running total at two points, so that windows that meet add up to the window over both.
 
--- Time that silent sources owe: expected, not covered, in no row yet.
+-- Time that silent sources owe: expected, not covered, in no row yet. A greeting is a sign of life as
+-- a batch is: what is owed from before it comes with the first batch, or is owed once patience ends.
 create function ledger_silence(of_service bigint, of_role text, from_edge timestamptz, to_edge timestamptz)
     returns table (silent_ms bigint)
     language sql stable parallel safe
@@ -14,7 +15,7 @@ as $$
     where w.service_id = of_service
       and w.role = of_role
       and s.state = 'expected'
-      and w.expected_to_at < to_edge - (select e.patience from engine_state e)
+      and greatest(w.expected_to_at, s.state_at) < to_edge - (select e.patience from engine_state e)
 $$;
 
 create function ledger_window(
@@ -41,5 +42,6 @@ as $$
         of_objective, of_generation, from_edge + (select e.slot from engine_state e)
     ) l on true
     cross join lateral ledger_silence(g.service_id, g.role, from_edge, to_edge) s
-    where g.objective_id = of_objective and g.generation = of_generation
+    -- A window that ends before it begins holds nothing, and is no window.
+    where g.objective_id = of_objective and g.generation = of_generation and from_edge <= to_edge
 $$;

@@ -1,4 +1,4 @@
--- Every window of every tier that is defined, and every open alert whose tier no longer is.
+-- Every window of every tier that is defined (with $2, of this objective only), and every open alert whose tier no longer is.
 -- For each objective: one step back in the ledger for the right edge, and one for each left edge.
 select o.name as "objective!", s.name as "service!", d.target as "target!",
        t.tier as "tier!", t.severity as "severity!", t.long_window as "long_window!",
@@ -17,7 +17,10 @@ select o.name as "objective!", s.name as "service!", d.target as "target!",
        coalesce(r.lost, 0) - coalesce(c.lost, 0) as "short_lost!",
        least(coalesce(r.at, g.started_at), $1) as "to_at!",
        a.alert_id as "alert_id?", a.state as "state?", a.clear_since_at as "clear_since_at?",
-       f.since_at as "frozen_since_at?"
+       f.since_at as "frozen_since_at?",
+       (g.started_at > $1 - (select patience from engine_state) or exists (
+           select from source where state = 'expected' and state_at > $1 - (select patience from engine_state)
+       )) as "starting!"
 from objective o
 join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
 join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
@@ -30,13 +33,13 @@ cross join lateral ledger_silence(g.service_id, g.role, $1 - t.long_window, $1) 
 cross join lateral ledger_silence(g.service_id, g.role, $1 - t.short_window, $1) short_silence
 left join alert a on a.objective_id = o.objective_id and a.tier = t.tier and a.state <> 'resolved'
 left join tier_freeze f on f.objective_id = o.objective_id and f.tier = t.tier
-where o.withdrawn_at is null
+where o.withdrawn_at is null and ($2::text is null or o.name = $2)
 union all
 select o.name, s.name, d.target, a.tier, a.severity, interval '0', interval '0',
        (a.evidence ->> 'threshold')::numeric, null, true,
        0, 0, $1, 0, 0, 0,
        0, 0, $1, 0, 0, 0,
-       $1, a.alert_id, a.state, a.clear_since_at, f.since_at
+       $1, a.alert_id, a.state, a.clear_since_at, f.since_at, false
 from alert a
 join objective o on o.objective_id = a.objective_id
 join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
@@ -44,6 +47,7 @@ join objective_generation g on g.objective_id = a.objective_id and g.generation 
 join service s on s.service_id = g.service_id
 left join tier_freeze f on f.objective_id = a.objective_id and f.tier = a.tier
 where a.state <> 'resolved'
+  and ($2::text is null or o.name = $2)
   and (
       o.withdrawn_at is not null
       or not exists (

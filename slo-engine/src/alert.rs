@@ -57,9 +57,8 @@ pub struct Evidence {
     pub burn_rate_short: Decimal,
     pub threshold: BurnRate,
     /// Chance of at least this many bad events in the long window if it burned at the threshold
-    /// exactly. `None` when the tier asks for no evidence.
+    /// exactly. `None` when the tier asks for no evidence, or the decision needed none.
     pub chance: Option<f64>,
-    /// Bad events in the long window that would be evidence enough. `None` when the tier asks for
-    /// no evidence.
+    /// Bad events in the long window that would be evidence enough. `None` as above.
     pub bad_needed: Option<u64>,
 }

@@ -222,7 +222,7 @@ impl Engine {
     /// # Errors
     /// When the database fails.
     pub async fn evaluate(&self, now: DateTime<Utc>) -> Result<Vec<Evaluation>, EngineError> {
-        let inputs = store::evaluation::inputs(&self.pool, &self.settings.rules, micros(now)).await?;
+        let inputs = store::evaluation::inputs(&self.pool, &self.settings.rules, None, micros(now)).await?;
         Ok(inputs.iter().map(evaluate::evaluate).collect())
     }
 

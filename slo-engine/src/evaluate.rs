@@ -59,6 +59,8 @@ pub struct EvaluationInput {
     pub open: Option<OpenAlert>,
     /// Since when the tier has been frozen, if it is.
     pub frozen_since: Option<DateTime<Utc>>,
+    /// The objective, or a source, began so lately that no data is no news yet.
+    pub starting: bool,
     /// The objective or the tier is no longer defined.
     pub withdrawn: bool,
     pub rules: Rules,
@@ -114,20 +116,22 @@ fn decide(input: &EvaluationInput, evidence: &Evidence) -> Decision {
         };
     }
     let (Some(long), Some(short)) = (input.long.coverage(), input.short.coverage()) else {
-        return Decision::Freeze(Freeze::NoData);
+        return if input.starting && input.frozen_since.is_none() {
+            Decision::Quiet
+        } else {
+            Decision::Freeze(Freeze::NoData)
+        };
     };
     let coverage = long.min(short);
     if coverage < input.rules.coverage_min {
         return Decision::Freeze(Freeze::Coverage(coverage));
     }
-    let threshold = input.tier.burn_rate;
-    if input.long.burns_above(threshold, input.target) && input.short.burns_above(threshold, input.target) {
-        let fires_already = input.open.is_some_and(|open| open.state == AlertState::Firing);
+    if burns(input) {
         let is_enough = match (alpha(input), evidence.chance) {
             (Some(alpha), Some(chance)) => chance <= alpha,
             _ => true,
         };
-        return if fires_already || is_enough {
+        return if fires_already(input) || is_enough {
             Decision::Fire
         } else {
             Decision::Pend
@@ -145,12 +149,22 @@ fn decide(input: &EvaluationInput, evidence: &Evidence) -> Decision {
     }
 }
 
+fn burns(input: &EvaluationInput) -> bool {
+    let above = |window: &WindowCounts| window.burns_above(input.tier.burn_rate, input.target);
+    above(&input.long) && above(&input.short)
+}
+
+fn fires_already(input: &EvaluationInput) -> bool {
+    input.open.is_some_and(|open| open.state == AlertState::Firing)
+}
+
+/// The chance is computed only where it decides: thousands of calm tiers must cost nothing.
 fn weigh(input: &EvaluationInput) -> Evidence {
     let ratio = (input.tier.burn_rate.value() * input.target.budget())
         .to_f64()
         .unwrap_or(1.0);
     let total = input.long.total();
-    let alpha = alpha(input);
+    let alpha = alpha(input).filter(|_| burns(input) && !fires_already(input));
     Evidence {
         long: input.long.clone(),
         short: input.short.clone(),
@@ -181,7 +195,7 @@ pub enum Decision {
     Clearing(DateTime<Utc>),
     /// Was open and is over.
     Resolve,
-    /// Nothing is open and nothing burns.
+    /// Nothing is open and nothing burns, or nothing is known yet: what stands, stands.
     Quiet,
     /// Too little was watched to say anything: what stands, stands.
     Freeze(Freeze),

@@ -45,6 +45,7 @@ fn input(long: (u64, u64), short: (u64, u64)) -> EvaluationInput {
         short: window(short.0, short.1, 300),
         open: None,
         frozen_since: None,
+        starting: false,
         withdrawn: false,
         rules: Rules::default(),
     }
@@ -166,4 +167,35 @@ fn evidence_says_how_many_bad_events_would_do() {
     assert_eq!(weighed.decision, Decision::Pend);
     assert_eq!(weighed.evidence.bad_needed, Some(5));
     assert_eq!(evaluate(&input((55, 5), (5, 5))).decision, Decision::Fire);
+}
+
+#[test]
+fn no_data_at_the_start_is_no_news() {
+    let mut fresh = input((0, 0), (0, 0));
+    fresh.short.expected_ms = 0;
+    assert_eq!(evaluate(&fresh).decision, Decision::Freeze(Freeze::NoData));
+    fresh.starting = true;
+    fresh.open = open(AlertState::Firing, None);
+    assert_eq!(evaluate(&fresh).decision, Decision::Quiet);
+    // What froze before stays frozen.
+    fresh.frozen_since = Some(now());
+    assert_eq!(evaluate(&fresh).decision, Decision::Freeze(Freeze::NoData));
+}
+
+#[test]
+fn chances_are_computed_only_where_they_decide() {
+    for (counts, state, decides) in [
+        ((9_000, 1_000), None, true),
+        ((9_000, 1_000), open(AlertState::Pending, None), true),
+        ((9_000, 1_000), open(AlertState::Firing, None), false),
+        ((9_000, 0), None, false),
+    ] {
+        let mut input = input(counts, counts);
+        input.open = state;
+        assert_eq!(
+            evaluate(&input).evidence.chance.is_some(),
+            decides,
+            "{counts:?} {state:?}"
+        );
+    }
 }

@@ -82,7 +82,7 @@ async fn read(
     .fetch_all(&mut *look_up(pool).await?)
     .await?;
     let mut tiers: HashMap<ObjectiveName, Vec<EvaluationInput>> = HashMap::new();
-    for input in evaluation::inputs(pool, &Rules::default(), now).await? {
+    for input in evaluation::inputs(pool, &Rules::default(), name, now).await? {
         if !input.withdrawn {
             tiers.entry(input.objective.clone()).or_default().push(input);
         }

@@ -45,17 +45,24 @@ struct Row {
     state: Option<String>,
     clear_since_at: Option<DateTime<Utc>>,
     frozen_since_at: Option<DateTime<Utc>>,
+    starting: bool,
 }
 
-/// One input a tier, also for open alerts whose tier is no longer defined.
+/// One input a tier of every objective or of one, also for open alerts whose tier is no longer defined.
 pub(crate) async fn inputs(
     pool: &PgPool,
     rules: &Rules,
+    objective: Option<&ObjectiveName>,
     now: DateTime<Utc>,
 ) -> Result<Vec<EvaluationInput>, EngineError> {
-    let rows = sqlx::query_file_as!(Row, "queries/evaluation.sql", now)
-        .fetch_all(&mut *look_up(pool).await?)
-        .await?;
+    let rows = sqlx::query_file_as!(
+        Row,
+        "queries/evaluation.sql",
+        now,
+        objective.map(ObjectiveName::as_str)
+    )
+    .fetch_all(&mut *look_up(pool).await?)
+    .await?;
     rows.into_iter().map(|row| row.into_input(rules, now)).collect()
 }
 
@@ -104,6 +111,7 @@ impl Row {
             .try_into()?,
             open,
             frozen_since: self.frozen_since_at,
+            starting: self.starting,
             withdrawn: self.withdrawn,
             rules: rules.clone(),
         })

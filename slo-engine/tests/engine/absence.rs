@@ -234,3 +234,104 @@ async fn an_endpoint_is_watched_from_when_it_was_found() {
     assert_eq!(names, [("shop", Some("renamed")), ("web", None)]);
     world.database.drop().await;
 }
+
+/// What the event list says, oldest first.
+async fn told(world: &World, subject: &str) -> Vec<String> {
+    let events = slo_engine::read::events(&world.database.pool, None, Some(subject), 100)
+        .await
+        .unwrap();
+    events.into_iter().rev().map(|event| event.message).collect()
+}
+
+#[tokio::test]
+async fn a_fresh_start_is_calm() {
+    let world = World::new(Settings::default()).await;
+    // The loop judges before the first batch is there.
+    world.step(at(0)).await;
+    world.counted(at(2), 50, 0).await;
+    world.step(at(10)).await;
+    assert_eq!(
+        told(&world, "web-availability").await,
+        ["objective `web-availability` is kept from now on"]
+    );
+    assert_eq!(window(&world, 3600, 10).await.coverage(), Some(Decimal::ONE));
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn where_nobody_comes_to_watch_patience_ends() {
+    let world = World::new(Settings::default()).await;
+    world.step(at(29)).await;
+    assert_eq!(told(&world, "web-availability").await.len(), 1);
+    world.step(at(31)).await;
+    assert_eq!(told(&world, "web-availability").await.len(), 1 + 4);
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn a_start_after_a_pause_is_calm() {
+    let world = World::new(Settings::default()).await;
+    for second in (10..=600).step_by(10) {
+        world.counted(at(second), 100, 0).await;
+    }
+    // Stopped for two hours; the kernel went on counting.
+    let start = 600 + 7200;
+    world.hello("host1", at(start)).await;
+    world.engine.maintain(at(start)).await.unwrap();
+    world.step(at(start)).await;
+    assert_eq!(
+        window(&world, 3 * 3600, start).await.coverage(),
+        Some(Decimal::ONE)
+    );
+    world.counted(at(start + 1), 150, 0).await;
+    world.step(at(start + 10)).await;
+    assert_eq!(told(&world, "web-availability").await.len(), 1);
+    assert_eq!(
+        told(&world, "host1").await,
+        ["source on `host1` reported for the first time"]
+    );
+    let whole = window(&world, 3 * 3600, start + 1).await;
+    assert_eq!(
+        (whole.good, whole.expected_ms, whole.covered_ms),
+        (150, 7_801_000, 7_801_000)
+    );
+
+    // A greeting that no batch follows is a gap after all.
+    world.hello("host1", at(start + 600)).await;
+    assert_eq!(window(&world, 300, start + 629).await.expected_ms, 0);
+    assert_eq!(
+        window(&world, 300, start + 631).await.coverage(),
+        Some(Decimal::ZERO)
+    );
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn a_reboot_after_days_owes_the_hour_that_was_expected() {
+    let world = World::new(Settings::default()).await;
+    world.engine.maintain(at(0)).await.unwrap();
+    for second in (10..=600).step_by(10) {
+        world.counted(at(second), 100, 0).await;
+    }
+    // Five days later: no partition is there yet, and nobody was expected for all but an hour of it.
+    let back = 5 * 86_400;
+    let rebooted = SourceId::new("host1", "boot2", 1).unwrap();
+    let hello = Hello {
+        source: rebooted.clone(),
+        host: "host1".to_owned(),
+        at: at(back),
+    };
+    world.engine.hello(&hello).await.unwrap();
+    for second in (10..=60).step_by(10) {
+        let counted = vec![reading(status("web", 200), at(back), 40)];
+        world.ingest(&batch(&rebooted, at(back + second), counted)).await;
+    }
+    let now = back + 60;
+    assert_eq!(window(&world, 3600, now).await.coverage(), Some(Decimal::ONE));
+    let all = window(&world, 6 * 86_400, now).await;
+    assert_eq!(
+        (all.good, all.expected_ms, all.covered_ms),
+        (140, 4_260_000, 660_000)
+    );
+    world.database.drop().await;
+}

@@ -317,3 +317,27 @@ async fn psql_and_the_read_models_show_the_same_numbers() {
     assert_eq!(course.budget_remaining.last().unwrap(), &Some(remaining));
     world.database.drop().await;
 }
+
+#[tokio::test]
+async fn what_is_no_window_or_no_objective_has_no_row() {
+    let world = World::new(Settings::default()).await;
+    world.counted(at(10), 9, 1).await;
+    for (objective, window, rows) in [
+        ("web-availability", "1 hour", 1_i64),
+        ("web-availability", "0", 1),
+        ("web-availability", "10 years", 1),
+        ("web-availability", "-1 hour", 0),
+        ("nobody", "1 hour", 0),
+        ("'; drop table ledger; --", "1 hour", 0),
+    ] {
+        let found: i64 = sqlx::query_scalar("select count(*) from burn_rate($1, $2::text::interval, $3)")
+            .bind(objective)
+            .bind(window)
+            .bind(at(10))
+            .fetch_one(&world.database.pool)
+            .await
+            .unwrap();
+        assert_eq!(found, rows, "{objective} {window}");
+    }
+    world.database.drop().await;
+}

@@ -53,6 +53,7 @@ async fn explain(world: &World, query: &'static str) -> Value {
         "explain (analyze, timing off, format json) {query}"
     )))
     .bind(at(360 * 60))
+    .bind(None::<&str>)
     .fetch_one(&world.database.pool)
     .await
     .unwrap();
