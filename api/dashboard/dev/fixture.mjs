@@ -225,7 +225,7 @@ export function answer(path, query, scene) {
   if (parts[0] === "services") return serviceDetail(parts[1], query.get("window") ?? "15m", now);
   if (path === "/alerts") return items(empty || calm ? [] : alerts(now));
   if (parts[0] === "alerts") return alerts(now).find((a) => a.id === Number(parts[1])) ?? null;
-  if (path === "/runs") return items(empty || calm ? [] : runs(now));
+  if (path === "/runs") return items(empty || calm ? [] : runs(now).filter((run) => !query.has("open") || !run.finished_at));
   if (parts[0] === "runs") return runDetail(Number(parts[1]), now);
   if (path === "/limits") return items(empty || calm ? [] : limits(now));
   if (path === "/runbooks") return items([{ name: "shed-the-flood", description: "One source takes most of the requests: hold it back, tell a person, see whether it helped.", mode: "active", when: ["a page tier of a checkout objective fires"], guards: ["at most 3 runs an hour", "30 min of rest after a run"], verify: "within 2 min, every 5 s, on the same SLI", steps: [{ kind: "page", summary: "on-call and #shop-alerts" }, { kind: "xdp_limit", summary: "the heaviest source, 50/s, for 13 min at most" }] }]);

@@ -1,6 +1,6 @@
 /** One objective that alerts: what was seen, and what is being done about it. */
 
-import type { Alert, Limit, Run, RunDetail, SloSummary } from "../data/client";
+import type { Alert, Run, RunDetail, SloSummary } from "../data/client";
 import { useResource } from "../data/resource";
 import * as format from "../format";
 import { Link, to } from "../router";
@@ -8,14 +8,15 @@ import { Ago, Said, Trouble } from "../ui/bits";
 import { Evidence, LimitRow, StepStrip, Took } from "../ui/lists";
 import { Glyph, State } from "../ui/state";
 import { deliveryWord, isOver, stateWord } from "../words";
+import type { AtWork } from "./at-work";
 
-type Props = { alerts: Alert[]; slo: SloSummary | undefined; runs: Run[]; limits: Limit[]; onChange: () => void };
+type Props = { alerts: Alert[]; slo: SloSummary | undefined; work: AtWork; runsKnown: boolean; onChange: () => void };
 
-export function Incident({ alerts, slo, runs, limits, onChange }: Props) {
+export function Incident({ alerts, slo, work, runsKnown, onChange }: Props) {
   const worst = [...alerts].sort((a, b) => rank(a) - rank(b))[0]!;
   const firing = worst.state === "firing";
-  const mine = limits.filter((limit) => runs.some((run) => run.id === limit.run_id));
-  if (!firing && runs.length === 0) {
+  const { runs, besides, limits } = work;
+  if (!firing && runs.length === 0 && limits.length === 0) {
     return (
       <section className="incident pending" aria-label={`${worst.objective}: ${worst.state}`}>
         <header>
@@ -24,8 +25,9 @@ export function Incident({ alerts, slo, runs, limits, onChange }: Props) {
           <p>pending for <Took from={worst.opened_at} to={null} /> on <Link href={to.service(worst.service)}>{worst.service}</Link></p>
           <Chips alerts={alerts} />
           <p className="note num">
-            {format.burn(worst.evidence.burn_rate_short)} and {format.burn(worst.evidence.burn_rate_long)}, fires at {format.burn(worst.evidence.threshold)}
+            {format.burn(worst.evidence.burn_rate_short)} and {format.burn(worst.evidence.burn_rate_long)}, fires above {format.burn(worst.evidence.threshold)}
           </p>
+          {besides.map((run) => <Besides key={run.id} run={run} />)}
         </header>
       </section>
     );
@@ -53,11 +55,12 @@ export function Incident({ alerts, slo, runs, limits, onChange }: Props) {
         </div>
         <div>
           <h3>Done about it</h3>
-          {runs.length === 0 && <p className="note">No runbook answers to this alert. A person has to act.</p>}
-          {runs.slice(0, 3).map((run) => <RunLine key={run.id} run={run} />)}
+          {runs.slice(0, 3).map((run) => <RunLine key={run.id} run={run} answers={alerts.some((alert) => alert.id === run.alert_id)} />)}
+          {besides.map((run) => <Besides key={run.id} run={run} />)}
+          {runs.length + besides.length === 0 && <p className="note">{nobody(runsKnown, limits.length)}</p>}
         </div>
       </div>
-      {mine.map((limit) => <LimitRow key={limit.id} limit={limit} onChange={onChange} />)}
+      {limits.map((limit) => <LimitRow key={limit.id} limit={limit} onChange={onChange} />)}
     </section>
   );
 }
@@ -74,7 +77,22 @@ function Chips({ alerts }: { alerts: Alert[] }) {
   );
 }
 
-function RunLine({ run }: { run: Run }) {
+function nobody(known: boolean, limits: number): string {
+  if (!known) return "Not known yet.";
+  return limits > 0 ? "No run is at it, but this is in force on the service:" : "No runbook answers to this alert. A person has to act.";
+}
+
+function Besides({ run }: { run: Run }) {
+  return (
+    <p className="note">
+      <Link href={to.run(run.id)} className="strong">{run.runbook}</Link>, run #{run.id}, is at work on {run.service} for{" "}
+      <Link href={to.slo(run.objective)}>{run.objective}</Link> ({run.tier}): <State state={run.state} />
+    </p>
+  );
+}
+
+/** `answers`: the run is for an alert of the card, not for another tier of the same objective. */
+function RunLine({ run, answers }: { run: Run; answers: boolean }) {
   const detail = useResource<RunDetail>(`/runs/${run.id}`, { everyMs: isOver(run) ? 30_000 : 1_000 });
   return (
     <div className="run-line">
@@ -84,6 +102,7 @@ function RunLine({ run }: { run: Run }) {
         {run.mode === "shadow" && <span className="badge">shadow: nothing is done</span>}
         {run.verdict && <> <State state={run.verdict} /></>}
       </p>
+      {!answers && <p className="note">Run #{run.id} is at it, for <Link href={to.alert(run.alert_id)}>{run.tier}, alert #{run.alert_id}</Link>.</p>}
       {run.reason && <p className="note"><Said text={run.reason} /></p>}
       <Trouble of={detail} what="steps of the run" />
       {detail.data && <StepStrip run={detail.data} />}

@@ -11,12 +11,14 @@ import { Ago, Empty, Loading, Page, Said, Section, Trouble } from "../ui/bits";
 import { EventRow, LimitRow } from "../ui/lists";
 import { StateTag } from "../ui/state";
 import { byLoudness, sourceWord } from "../words";
+import { atWork } from "./at-work";
 import { Incident } from "./incident";
 import { SloTable } from "./slo-table";
 
 export function OverviewPage() {
   const overview = useResource<Overview>("/overview");
   const runs = useResource<Items<Run>>("/runs?limit=50", { everyMs: 2_000 });
+  const open = useResource<Items<Run>>("/runs?open=true", { everyMs: 2_000 });
   const { data } = overview;
   if (!data) {
     return (
@@ -28,15 +30,15 @@ export function OverviewPage() {
   }
   const slos = [...data.items].sort((a, b) => byLoudness(a.state, b.state) || left(a) - left(b) || a.name.localeCompare(b.name));
   const alerts = data.alerts.filter((alert) => alert.state !== "resolved");
-  const runOf = (alertId: number) => runs.data?.items.filter((run) => run.alert_id === alertId) ?? [];
-  const shownRuns = new Set(alerts.flatMap((alert) => runOf(alert.id).map((run) => run.id)));
-  const otherLimits = data.limits.filter((limit) => !(limit.run_id != null && shownRuns.has(limit.run_id)));
   const byObjective = groupBy(alerts, (alert) => alert.objective);
+  const work = atWork(byObjective, unique([...(runs.data?.items ?? []), ...(open.data?.items ?? [])]), data.limits);
+  const shownLimits = new Set([...work.values()].flatMap((of) => of.limits));
+  const otherLimits = data.limits.filter((limit) => !shownLimits.has(limit));
 
   return (
     <Page title={headline(data)} kicker={<Freshness overview={data} />}>
       <Trouble of={overview} what="overview" />
-      <Trouble of={runs} what="list of runs" />
+      <Trouble of={runs.error ? runs : open} what="list of runs" />
       {data.notes.length > 0 && (
         <div className="trouble" role="status">
           {data.notes.map((note) => <p key={note}><Said text={note} /></p>)}
@@ -50,8 +52,8 @@ export function OverviewPage() {
               key={objective}
               alerts={of}
               slo={data.items.find((slo) => slo.name === objective)}
-              runs={unique(of.flatMap((alert) => runOf(alert.id)))}
-              limits={data.limits}
+              work={work.get(objective)!}
+              runsKnown={runs.data !== null}
               onChange={overview.reload}
             />
           ))}
