@@ -263,12 +263,19 @@ impl Agent {
         } else {
             Ok(false)
         };
-        // Names that find no room are said and cost nothing else: what has a name is read on.
-        for error in [unnamed.err(), left.as_ref().err().map(chain)] {
-            // placeholder
-        }
-        if left.is_ok_and(|named| named) {
+        if matches!(left, Ok(true)) {
             totals = self.totals()?;
+        }
+        // What finds no name costs no reading: all that has one is told as before.
+        let nameless: Vec<String> = [unnamed.err(), left.err()]
+            .iter()
+            .flatten()
+            .map(|error| chain(error))
+            .collect();
+        for text in &nameless {
+            if self.warned.insert(text.clone()) {
+                tracing::warn!("some of what listens has no name: {text}");
+            }
         }
         let mut gauges = totals.open_connections();
         gauges.append(&mut totals.round_trips(&mut self.round_trips));
@@ -284,11 +291,11 @@ impl Agent {
             source: self.source.clone(),
             at: now,
             sent_at: now,
-            readings: totals.readings(&mut self.starts)?,
-            histograms: totals.histograms(&mut self.starts)?,
+            readings: totals.readings(&mut self.starts),
+            histograms: totals.histograms(&mut self.starts),
             gauges,
             losses: totals.losses(
-                self.degraded.len() + walk.failed.len(),
+                self.degraded.len() + walk.failed.len() + nameless.len(),
                 self.starts.at(self.attached_ns),
             ),
         })
@@ -337,16 +344,22 @@ impl Agent {
     fn name_what_is_left(&mut self, totals: &Totals) -> Result<bool, AgentError> {
         let boot_ns = generation::boot_ns();
         let mut named = false;
+        let mut full = None;
         for (endpoint, since) in &totals.unnamed {
             let age = Duration::from_nanos(boot_ns.saturating_sub(*since));
-            named |= self
-                .names
-                .name_endpoint(endpoint, age >= NAME_PATIENCE, &mut self.registry)?;
+            let is_late = age >= NAME_PATIENCE;
+            match self.names.name_endpoint(endpoint, is_late, &mut self.registry) {
+                Ok(is_new) => named |= is_new,
+                Err(error) => full = Some(error),
+            }
         }
         if named {
             self.registry.raise_generation()?;
         }
-        Ok(named)
+        match full {
+            Some(error) if !named => Err(error),
+            _ => Ok(named),
+        }
     }
 
     /// In flight, and overdue.

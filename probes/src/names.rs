@@ -66,8 +66,15 @@ impl Names {
         let mut wanted = HashMap::new();
         let mut ports: BTreeMap<u16, HashSet<u32>> = BTreeMap::new();
         let mut cgroups: BTreeMap<(u64, bool), HashSet<u32>> = BTreeMap::new();
+        let mut full = None;
         for (listener, named) in &self.listeners {
-            let id = registry.id(&definition(&named.service, watched))?;
+            let id = match id_of(&named.service, watched, registry) {
+                Ok(id) => id,
+                Err(error) => {
+                    full = Some(error);
+                    continue;
+                }
+            };
             wanted.insert(
                 endpoint(listener.netns, listener.cgroup_id, listener.port, role::SERVER),
                 id,
@@ -90,7 +97,8 @@ impl Names {
             .into_iter()
             .filter_map(|(port, ids)| Some((port, only(&ids)?)))
             .collect();
-        registry.apply(&wanted, &ports)
+        registry.apply(&wanted, &ports)?;
+        full.map_or(Ok(()), Err)
     }
 
     /// What is known before anybody listens: ports, and cgroups that exist.
@@ -169,7 +177,7 @@ impl Names {
         let Some(named) = known.or_else(by_port).or_else(last) else {
             return Ok(false);
         };
-        let id = registry.id(&definition(&named.service, watched))?;
+        let id = id_of(&named.service, watched, registry)?;
         registry.name(*endpoint, id)
     }
 
@@ -188,6 +196,19 @@ impl Names {
                 because: named.because.clone(),
             })
             .collect()
+    }
+}
+
+fn id_of(
+    service: &ServiceName,
+    watched: &[WatchedService],
+    registry: &mut Registry,
+) -> Result<u32, AgentError> {
+    let definition = definition(service, watched);
+    if watched.iter().any(|known| known.name == *service) {
+        registry.id(&definition)
+    } else {
+        registry.discovered_id(&definition)
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 };
 
 use probes::agent::{Agent, AgentError};
-use slo_engine::measurement::{Batch, Signal};
+use slo_engine::measurement::{Batch, LossReason, Signal};
 use support::{Client, Place, eventually, pause, read, value, watched};
 
 #[test]
@@ -227,4 +227,60 @@ fn the_heaviest_source_is_named() {
     heavy.join().unwrap();
     assert_eq!(sources[0].source.to_string(), "127.0.0.9");
     assert!(sources[0].per_second > 2.0 * sources[1].per_second, "{sources:?}");
+}
+
+#[test]
+fn an_address_that_never_shook_hands_is_no_source() {
+    let place = Place::new("forged");
+    let mut agent = place.agent();
+    agent.watch(&[watched("framed", 8141)]).unwrap();
+    let server = place.server(&["0.0.0.0:8141"]);
+    let stop = Arc::new(AtomicBool::new(false));
+    let forging = Arc::clone(&stop);
+    let forger = server.spawn_beside(move || {
+        let mut sent = 0_u32;
+        while !forging.load(Ordering::Relaxed) {
+            support::forge([127, 0, 0, 66], 8141, b"GET /forged HTTP/1.1\r\n\r\n");
+            sent += 1;
+            pause(Duration::from_millis(2));
+        }
+        sent
+    });
+    let asking = Arc::clone(&stop);
+    let honest = server.spawn_beside(move || {
+        let mut client = Client::connect("127.0.0.1:8141");
+        while !asking.load(Ordering::Relaxed) {
+            client.get("/");
+            pause(Duration::from_millis(5));
+        }
+    });
+    let service = "framed".parse().unwrap();
+    let sources = eventually("the honest source is seen", || {
+        let sources = agent.sources_of(&service).unwrap();
+        (!sources.is_empty()).then_some(sources)
+    });
+    stop.store(true, Ordering::Relaxed);
+    assert!(forger.join().unwrap() > 20);
+    honest.join().unwrap();
+    let named: Vec<_> = sources.iter().map(|found| found.source.to_string()).collect();
+    assert_eq!(named, ["127.0.0.1"]);
+}
+
+#[test]
+fn names_that_find_no_room_cost_no_reading() {
+    let place = Place::new("full");
+    let mut agent = place.agent();
+    let kept = watched("kept", 8150);
+    let mut services = vec![kept.clone()];
+    services.extend((1..4095).map(|number| watched(&format!("service-{number}"), 20_000 + number)));
+    agent.watch(&services).unwrap();
+    let error = agent.watch(&[kept, watched("one-too-many", 8151)]).unwrap_err();
+    assert!(matches!(error, AgentError::SettingsFull { .. }), "{error}");
+    let server = place.server(&["127.0.0.1:8150"]);
+    server.beside(|| assert_eq!(Client::connect("127.0.0.1:8150").get("/"), 200));
+    eventually("the listener has been looked for", || {
+        let batch = read(&mut agent);
+        assert_eq!(value(&batch, "kept", Signal::Status(200)), 1);
+        (support::lost(&batch, LossReason::ProbeAbsent) > 0).then_some(())
+    });
 }

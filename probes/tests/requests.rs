@@ -159,6 +159,25 @@ fn an_overdue_request_shows_while_it_hangs_and_is_one_event() {
 }
 
 #[test]
+fn the_rest_of_a_body_is_no_request() {
+    let place = Place::new("early");
+    let mut agent = place.agent();
+    agent.watch(&[watched("early", 8071)]).unwrap();
+    let server = place.server(&["127.0.0.1:8071"]);
+    server.beside(|| {
+        let mut client = Client::connect("127.0.0.1:8071");
+        client.send("POST /early HTTP/1.1\r\nContent-Length: 20\r\n\r\n");
+        assert_eq!(client.answer(), Some(200));
+        client.send("GET /no HTTP/1.1\r\n\r\n");
+        assert_eq!(client.get("/"), 200);
+    });
+    let batch = read(&mut agent);
+    assert_eq!(value(&batch, "early", Signal::Status(200)), 2);
+    assert_eq!(value(&batch, "early", Signal::ClientGaveUp), 0);
+    assert_eq!(lost(&batch, LossReason::Unparsable), 0);
+}
+
+#[test]
 fn a_request_past_its_timeout_is_final() {
     let place = Place::new("timeout");
     let mut agent = place.agent();

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fs, io,
+    fs,
+    io::{self, BufRead as _, BufReader},
     os::{
         fd::{AsRawFd as _, OwnedFd},
         unix::fs::MetadataExt as _,
@@ -40,6 +41,8 @@ pub(crate) struct Scanner {
     cookies: HashMap<u64, u64>,
     /// Owners by the socket's inode.
     owners: HashMap<u64, Owner>,
+    /// Sockets that no process holds, such as the kernel's own, and how often they were looked for.
+    ownerless: HashMap<u64, u32>,
     refused: BTreeSet<String>,
 }
 
@@ -50,6 +53,11 @@ struct Owner {
     cgroup_id: u64,
     executable: Option<PathBuf>,
 }
+
+/// Every descriptor of every process is looked at for a socket without an owner: a few times, as
+/// its process may be starting, then once in so many scans.
+const LOOKS: u32 = 3;
+const LOOK_AGAIN: u32 = 60;
 
 /// What one scan found.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +74,7 @@ impl Scanner {
             within,
             cookies: HashMap::new(),
             owners: HashMap::new(),
+            ownerless: HashMap::new(),
             refused: BTreeSet::new(),
         }
     }
@@ -85,13 +94,15 @@ impl Scanner {
         for (inode, pid) in &namespaces {
             for table in ["tcp", "tcp6"] {
                 // The process may have ended since it was listed.
-                let Ok(text) = fs::read_to_string(format!("/proc/{pid}/net/{table}")) else {
+                let Ok(file) = fs::File::open(format!("/proc/{pid}/net/{table}")) else {
                     continue;
                 };
+                // The kernel lists listeners first; the connections behind them may be very many.
                 open.extend(
-                    text.lines()
+                    BufReader::new(file)
+                        .lines()
                         .skip(1)
-                        .filter_map(parse_listener)
+                        .map_while(|line| parse_listener(&line.ok()?))
                         .map(|found| (*inode, *pid, found)),
                 );
             }
@@ -114,7 +125,7 @@ impl Scanner {
             };
             scan.namespaces
                 .entry(netns)
-                .or_insert_with(|| PathBuf::from(format!("/proc/{}/ns/net", owner.pid)));
+                .or_insert_with(|| PathBuf::from(format!("/proc/{pid}/ns/net")));
             scan.listeners.push(Listener {
                 netns,
                 port,
@@ -134,14 +145,22 @@ impl Scanner {
     fn find_owners(&mut self, processes: &BTreeSet<u32>, sockets: BTreeSet<u64>) {
         self.owners
             .retain(|socket, owner| sockets.contains(socket) && processes.contains(&owner.pid));
-        let mut missing: BTreeSet<u64> = sockets
-            .into_iter()
-            .filter(|socket| !self.owners.contains_key(socket))
-            .collect();
-        if missing.is_empty() {
-            return;
+        self.ownerless.retain(|socket, _| sockets.contains(socket));
+        let mut missing = BTreeSet::new();
+        for socket in sockets {
+            if self.owners.contains_key(&socket) {
+                continue;
+            }
+            let looks = self.ownerless.entry(socket).or_default();
+            *looks += 1;
+            if *looks <= LOOKS || looks.is_multiple_of(LOOK_AGAIN) {
+                missing.insert(socket);
+            }
         }
         for pid in processes {
+            if missing.is_empty() {
+                return;
+            }
             let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
                 continue;
             };
@@ -157,10 +176,8 @@ impl Scanner {
                     && let Some(owner) = self.owner(*pid)
                 {
                     self.owners.insert(socket, owner);
+                    self.ownerless.remove(&socket);
                 }
-            }
-            if missing.is_empty() {
-                return;
             }
         }
     }
@@ -315,6 +332,19 @@ mod tests {
         let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 28541 1 0000000000000000 100 0 0 10 0";
         assert_eq!(parse_listener(line), Some((8080, 28541)));
         assert_eq!(parse_listener(&line.replace(" 0A ", " 01 ")), None);
+    }
+
+    #[test]
+    fn a_socket_that_nobody_holds_is_not_looked_for_every_second() {
+        let mut scanner = Scanner::new(PathBuf::from("/nowhere"), String::new());
+        let processes = BTreeSet::from([std::process::id()]);
+        // Not an inode, but what the walk counts is how often it was wanted.
+        for _ in 0..10 {
+            scanner.find_owners(&processes, BTreeSet::from([u64::MAX]));
+        }
+        assert_eq!(scanner.ownerless.get(&u64::MAX), Some(&10));
+        scanner.find_owners(&processes, BTreeSet::new());
+        assert!(scanner.ownerless.is_empty());
     }
 
     #[test]

@@ -35,6 +35,8 @@ const NO_PREALLOC: u32 = 1;
 pub(crate) const STARTS: &str = "STARTS";
 pub(crate) const STARTS_MAX: u32 = 32_768;
 
+pub(crate) const SOURCES_MAX: u32 = 16_384;
+
 /// All latencies together may take this much memory, however many CPUs there are.
 const LATENCY_BYTES: usize = 64 << 20;
 
@@ -60,7 +62,7 @@ pub(crate) fn counter_maps(cpus: usize) -> [MapLayout; 10] {
     [
         map::<CountKey, Count>("COUNTS", PER_CPU_HASH, 16_384),
         map::<LatencyKey, Latency>("LATENCIES", PER_CPU_HASH, latencies_max(cpus)),
-        map::<SourceKey, u64>("SOURCES", LRU_PER_CPU_HASH, 16_384),
+        map::<SourceKey, u64>("SOURCES", LRU_PER_CPU_HASH, SOURCES_MAX),
         map::<Endpoint, Naming>("ENDPOINTS", HASH, 8192),
         map::<u32, Settings>("SETTINGS", ARRAY, SETTINGS_MAX),
         MapLayout {

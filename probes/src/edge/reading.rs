@@ -223,7 +223,7 @@ impl Totals {
         total.value += sum.value;
     }
 
-    pub fn readings(&self, starts: &mut StartTimes) -> Result<Vec<Reading>, AgentError> {
+    pub fn readings(&self, starts: &mut StartTimes) -> Vec<Reading> {
         self.series
             .iter()
             .map(|(series, sum)| {
@@ -234,29 +234,29 @@ impl Totals {
                     series.route.as_ref().map_or("", Route::as_str),
                     series.signal
                 );
-                Ok(Reading {
+                Reading {
                     series: series.clone(),
-                    start_time: starts.of(&name, sum.first_ns)?,
+                    start_time: starts.of(&name, sum.first_ns),
                     value: sum.value,
-                })
+                }
             })
             .collect()
     }
 
-    pub fn histograms(&self, starts: &mut StartTimes) -> Result<Vec<HistogramReading>, AgentError> {
+    pub fn histograms(&self, starts: &mut StartTimes) -> Vec<HistogramReading> {
         self.histograms
             .iter()
             .map(|((service, role, route), histogram)| {
                 let name = format!("{service}|{role}|{route}|histogram");
-                Ok(HistogramReading {
+                HistogramReading {
                     service: service.clone(),
                     role: *role,
                     route: Some(route.clone()),
                     clock: Clock::Turnaround,
-                    start_time: starts.of(&name, histogram.first_ns)?,
+                    start_time: starts.of(&name, histogram.first_ns),
                     buckets: histogram.buckets.iter().map(|(index, n)| (*index, *n)).collect(),
                     sum: Duration::from_nanos(histogram.sum_ns),
-                })
+                }
             })
             .collect()
     }
@@ -347,19 +347,20 @@ impl StartTimes {
         })
     }
 
-    fn of(&mut self, series: &str, first_ns: u64) -> Result<DateTime<Utc>, AgentError> {
+    fn of(&mut self, series: &str, first_ns: u64) -> DateTime<Utc> {
         let key = hash(series);
         let first_ns = match self.known.get(&key) {
             Some(known) => *known,
             None => {
-                self.map
-                    .insert(key, first_ns, 0)
-                    .map_err(AgentError::map("write", "STARTS"))?;
+                // Remembered here at least: what no restart moves is the oldest of its counters.
+                if let Err(error) = self.map.insert(key, first_ns, 0) {
+                    tracing::warn!(series, %error, "no room to remember when a series began");
+                }
                 self.known.insert(key, first_ns);
                 first_ns
             }
         };
-        Ok(self.at(first_ns))
+        self.at(first_ns)
     }
 
     /// Wall time of a moment counted from boot.

@@ -19,6 +19,9 @@ use super::{
 };
 use crate::agent::AgentError;
 
+/// Ids from here on are for services that somebody defined.
+const DISCOVERED_MAX: u32 = SETTINGS_MAX - 1024;
+
 /// Everything that counters of one id have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Definition {
@@ -144,11 +147,21 @@ impl Registry {
 
     /// The id of a definition: the one it had before, or a new one.
     pub fn id(&mut self, definition: &Definition) -> Result<u32, AgentError> {
+        self.id_below(SETTINGS_MAX, definition)
+    }
+
+    /// As [`Registry::id`], for what only discovery named: whoever listens on one port after
+    /// another must not use up the ids of definitions.
+    pub fn discovered_id(&mut self, definition: &Definition) -> Result<u32, AgentError> {
+        self.id_below(DISCOVERED_MAX, definition)
+    }
+
+    fn id_below(&mut self, most: u32, definition: &Definition) -> Result<u32, AgentError> {
         if let Some(id) = self.definitions.id_of(definition) {
             return Ok(id);
         }
         let id = self.last_id + 1;
-        if id >= SETTINGS_MAX {
+        if id >= most {
             return Err(AgentError::SettingsFull {
                 service: definition.service.clone(),
             });
@@ -193,8 +206,12 @@ impl Registry {
         ports: &HashMap<u16, u32>,
     ) -> Result<(), AgentError> {
         let mut changed = false;
+        let mut full = None;
         for (endpoint, id) in wanted {
-            changed |= self.name(*endpoint, *id)?;
+            match self.name(*endpoint, *id) {
+                Ok(is_new) => changed |= is_new,
+                Err(error) => full = Some(error),
+            }
         }
         let failed = AgentError::map("read", "ENDPOINTS");
         let known: Vec<_> = self.endpoints.keys().collect::<Result<_, _>>().map_err(failed)?;
@@ -210,7 +227,8 @@ impl Registry {
         if changed {
             self.raise_generation()?;
         }
-        self.apply_ports(ports)
+        self.apply_ports(ports)?;
+        full.map_or(Ok(()), Err)
     }
 
     /// Gives one endpoint a name; says whether that is new to the kernel.

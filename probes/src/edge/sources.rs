@@ -1,14 +1,14 @@
 //! Which remote addresses ask most.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{IpAddr, Ipv6Addr},
     time::{Duration, Instant},
 };
 
 use slo_engine::measurement::ServiceName;
 
-use super::{settings::Definitions, table::Sources};
+use super::{layout::SOURCES_MAX, settings::Definitions, table::Sources};
 use crate::agent::AgentError;
 
 /// One remote address of a service.
@@ -75,8 +75,14 @@ impl SourceTable {
 
     fn read(&self, definitions: &Definitions) -> Result<Totals, AgentError> {
         let mut totals = Totals::new();
-        for key in self.map.keys() {
+        // When the entry just read has been evicted, the kernel starts over: the walk would count
+        // twice, and under enough new sources never end.
+        let mut seen = HashSet::new();
+        for key in self.map.keys().take(2 * SOURCES_MAX as usize) {
             let key = key.map_err(AgentError::map("read", "SOURCES"))?;
+            if !seen.insert(key) {
+                continue;
+            }
             // Evicted between the two calls: as if it had not been seen.
             let Ok(values) = self.map.get(&key, 0) else {
                 continue;

@@ -232,7 +232,7 @@ pub fn watched(name: &str, port: u16) -> WatchedService {
 }
 
 /// A server that does what the path says: `/status/503`, `/sleep/120` (ms), `/close`, `/reset`,
-/// `/continue` (100 first), anything else 200. One thread a connection, keep-alive.
+/// `/continue` (100 first), `/early` (answer before the body), anything else 200. One thread a connection, keep-alive.
 fn serve(listener: TcpListener) {
     thread::spawn(move || {
         for stream in listener.incoming() {
@@ -274,6 +274,14 @@ fn converse(mut stream: TcpStream) {
             stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
         }
         let mut body = vec![0; length];
+        if path == "/early" {
+            // Too large, say: the answer leaves before the body is here.
+            stream
+                .write_all(b"HTTP/1.1 200 Word\r\nContent-Length: 2\r\n\r\nok")
+                .unwrap();
+            reader.read_exact(&mut body).unwrap();
+            continue;
+        }
         reader.read_exact(&mut body).unwrap();
         let number = |prefix: &str| {
             let rest = path.strip_prefix(prefix)?;
@@ -372,5 +380,59 @@ impl Client {
                 _ => return None,
             }
         }
+    }
+}
+
+/// Sends one TCP segment with data from an address that has no connection, to 127.0.0.1.
+pub fn forge(source: [u8; 4], port: u16, payload: &[u8]) {
+    let mut tcp = Vec::new();
+    tcp.extend_from_slice(&40_000_u16.to_be_bytes());
+    tcp.extend_from_slice(&port.to_be_bytes());
+    tcp.extend_from_slice(&1_u32.to_be_bytes());
+    tcp.extend_from_slice(&1_u32.to_be_bytes());
+    // Five words of header, PSH and ACK, a window, no checksum yet, nothing urgent.
+    tcp.extend_from_slice(&[0x50, 0x18, 0x10, 0, 0, 0, 0, 0]);
+    tcp.extend_from_slice(payload);
+    let length = u16::try_from(tcp.len()).unwrap();
+    let mut pseudo = [&source[..], &[127, 0, 0, 1, 0, 6]].concat();
+    pseudo.extend_from_slice(&length.to_be_bytes());
+    pseudo.extend_from_slice(&tcp);
+    let mut sum: u32 = pseudo
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)))
+        .sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    let checksum = !u16::try_from(sum).unwrap();
+    tcp[16..18].copy_from_slice(&checksum.to_be_bytes());
+    let mut packet = vec![0x45, 0];
+    packet.extend_from_slice(&(length + 20).to_be_bytes());
+    // The kernel fills the rest of what is zero.
+    packet.extend_from_slice(&[0, 0, 0, 0, 64, 6, 0, 0]);
+    packet.extend_from_slice(&source);
+    packet.extend_from_slice(&[127, 0, 0, 1]);
+    packet.extend_from_slice(&tcp);
+    // SAFETY: a plain socket, and a buffer and an address that outlive the call.
+    unsafe {
+        let raw = libc::socket(
+            libc::AF_INET,
+            libc::SOCK_RAW | libc::SOCK_CLOEXEC,
+            libc::IPPROTO_RAW,
+        );
+        assert!(raw >= 0);
+        let mut target: libc::sockaddr_in = std::mem::zeroed();
+        target.sin_family = libc::sa_family_t::try_from(libc::AF_INET).unwrap();
+        target.sin_addr.s_addr = u32::from_ne_bytes([127, 0, 0, 1]);
+        let sent = libc::sendto(
+            raw,
+            packet.as_ptr().cast(),
+            packet.len(),
+            0,
+            (&raw const target).cast(),
+            libc::socklen_t::try_from(size_of::<libc::sockaddr_in>()).unwrap(),
+        );
+        libc::close(raw);
+        assert_eq!(usize::try_from(sent).unwrap(), packet.len());
     }
 }

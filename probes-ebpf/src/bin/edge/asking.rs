@@ -37,6 +37,13 @@ pub fn request_begins(
     if connection.birth == opposite {
         return;
     }
+    // An answer that came early leaves the rest of a body behind it, which may begin like one too.
+    if connection.role == role
+        && connection.flags & flag::END_KNOWN != 0
+        && (segment.seq.wrapping_sub(connection.request_end) as i32) < 0
+    {
+        return;
+    }
     if method == Method::Http2 {
         connection.flags |= flag::FOREIGN;
         return;

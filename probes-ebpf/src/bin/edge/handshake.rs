@@ -7,11 +7,11 @@ use aya_ebpf::helpers::{
     bpf_ktime_get_ns,
     generated::{bpf_get_netns_cookie, bpf_sk_cgroup_id, bpf_skb_load_bytes},
 };
-use probes_ebpf::wire::{Connection, Handshake, Pending, PendingKey, SourceKey, loss, role};
+use probes_ebpf::wire::{Connection, Handshake, Pending, PendingKey, loss, role};
 
 use crate::{
     connection::refresh,
-    count::{lose, source},
+    count::lose,
     http::{Method, bounds, method, route},
     maps::{HANDSHAKE, PENDING, skb_netns},
     segment::{Segment, address},
@@ -89,12 +89,5 @@ pub fn before_birth(segment: &Segment, ip: *const u8, is_v4: bool) {
     };
     if PENDING.insert(&key, &pending, 0).is_err() {
         lose(loss::PENDING_FULL);
-    }
-    if connection.settings != 0 {
-        source(&SourceKey {
-            address: remote,
-            settings: connection.settings,
-            pad: 0,
-        });
     }
 }

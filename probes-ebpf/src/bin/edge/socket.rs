@@ -10,10 +10,11 @@ use aya_ebpf::{
     macros::sock_ops,
     programs::SockOpsContext,
 };
-use probes_ebpf::wire::{Connection, PendingKey, birth, flag, role, what};
+use probes_ebpf::wire::{Connection, PendingKey, SourceKey, birth, flag, role, what};
 
 use crate::{
     connection::{count_tcp, find, find_or_create, is_in_flight, refresh},
+    count::source,
     maps::{HANDSHAKE, PENDING, skb_netns},
     request::{begin, closed, end},
 };
@@ -116,6 +117,14 @@ fn accepted(context: &SockOpsContext, connection: &mut Connection) {
     connection.request_end = pending.request_end;
     connection.flags |= pending.flags;
     begin(connection, role::SERVER, pending.started_ns, pending.last_byte_ns);
+    // Not before: whoever sends a bare segment may write any address on it.
+    if connection.settings != 0 {
+        source(&SourceKey {
+            address: remote,
+            settings: connection.settings,
+            pad: 0,
+        });
+    }
 }
 
 /// Remote and local address, as IPv6. Word by word: the verifier allows nothing else here.
