@@ -209,17 +209,24 @@ pub fn panic_clear(bpffs: &Path, instance: &str) -> Result<bool, LimitError> {
 
     let ours = layout::directory(bpffs, instance)?;
     let directories = layout::every_directory(bpffs, instance)?;
-    for directory in &directories {
-        if *directory == ours {
-            continue;
+    let set = |directory: &Path| -> Result<(), LimitError> {
+        let pin = directory.join("CONTROL");
+        if !pin.exists() {
+            // A removal that was cut short: without its word, the program itself has to go.
+            return attach::pinned(directory)?
+                .iter()
+                .try_for_each(|(link, _)| unpin(link));
         }
         // The control words keep their places in every version.
         let failed = |source| LimitError::map("open", "CONTROL")(source);
-        let data = MapData::from_pin(directory.join("CONTROL")).map_err(failed)?;
+        let data = MapData::from_pin(pin).map_err(failed)?;
         let mut words: Array<MapData, u64> = Map::Array(data).try_into().map_err(failed)?;
-        words.set(control::PANIC, 1, 0).map_err(failed)?;
-    }
-    if directories.contains(&ours) {
+        words.set(control::PANIC, 1, 0).map_err(failed)
+    };
+    // Everywhere first: what is wrong with one directory must not keep another one dropping.
+    let all: Vec<Result<(), LimitError>> = directories.iter().map(|directory| set(directory)).collect();
+    all.into_iter().collect::<Result<(), _>>()?;
+    if directories.contains(&ours) && ours.join("CONTROL").exists() {
         RuleTable::open(bpffs, instance)?.panic_clear()?;
     }
     Ok(!directories.is_empty())

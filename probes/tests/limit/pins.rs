@@ -424,3 +424,16 @@ fn another_layout_is_panicked_taken_over_and_removed() {
     assert!(!limiter.is_panicked().unwrap());
     assert!(!older.exists());
 }
+
+#[test]
+fn the_panic_key_works_beside_a_removal_that_was_cut_short() {
+    if !is_root() {
+        return;
+    }
+    let network = Network::new();
+    let limiter = network.limiter();
+    let instance = bpffs::instance_path(root(), network.instance()).unwrap();
+    bpffs::create(&instance.join("limit-0123456789abcdef")).unwrap();
+    assert!(limit::panic_clear(root(), network.instance()).unwrap());
+    assert!(limiter.is_panicked().unwrap());
+}
