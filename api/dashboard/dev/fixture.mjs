@@ -106,10 +106,10 @@ function runDetail(id, now) {
   if (id === 12) {
     const limit = { source: "10.77.0.66/32", rate_per_second: 50, burst: 100 };
     return { ...run, steps: [
-      step(1, "page", "applied", t + 0.1, 0.1, { targets: ["on-call", "shop-alerts", "status-hook"], severity: "page" }, { queued: 3 }),
-      step(2, "xdp_limit", "applied", t + 0.2, 0.03, { limits: [{ ...limit, share: 0.913, per_second: 8_780.4 }], rate_because: "four times what the median source asks for", left_alone: [{ source: "10.77.0.2", share: 0.011, because: "allow list" }] }, { limits: [{ id: 7, ...limit, expires_at: iso(began + 14 * MIN), mode: "generic" }] }, { expires_at: iso(began + 14 * MIN) }),
+      step(1, "page", "applied", t + 0.1, 0.1, { target: "on-call", summary: "checkout-availability burns 231 times too fast" }, null),
+      step(2, "xdp_limit", "applied", t + 0.2, 0.03, { limits: [limit], rate_because: "4 times the median of the others, 12.5/s", left_alone: [{ source: "10.77.0.2", share: 0.011, because: "allow list" }, ...Array.from({ length: 8 }, (_, i) => ({ source: `fd73::${i}`, share: 0.042 - i / 1000, because: "share" }))] }, { limits: [{ id: 7, ...limit, expires_at: iso(began + 14 * MIN), mode: "generic" }] }, { expires_at: iso(began + 14 * MIN) }),
       now > began + 150
-        ? step(3, "verify", "applied", t + 5, 86, { window_seconds: 60, until: iso(t + 120) }, { verdict: "recovered", before: { burn_rate: 61.8, good: 22_110, bad: 1_456 }, after: { burn_rate: 2.9, good: 25_140, bad: 73, coverage: 1 } })
+        ? step(3, "verify", "applied", t + 5, 86, { window_seconds: 60, until: iso(t + 120) }, { verdict: "recovered", before: { burn_rate: "61.887406172", good: 22_110, bad: 1_456 }, after: { burn_rate: 2.9, good: 25_140, bad: 73, coverage: 1 } })
         : step(3, "verify", "applying", t + 5, null, { window_seconds: 60, until: iso(t + 120) }, { after: { burn_rate: 21.4, good: 11_020, bad: 236, coverage: 1 } }),
     ], deliveries: [
       told("on-call", "pagerduty", "delivered", 2, "503 from the receiver", 1.6), told("shop-alerts", "slack", "delivered", 1, null, 0.4), told("status-hook", "webhook", "pending", 5, "connection refused", null),
@@ -117,7 +117,7 @@ function runDetail(id, now) {
   }
   if (id === 11) return { ...run, steps: [step(1, "scale", "shadowed", t + 0.1, 0.01, { deployment: "checkout", namespace: "shop", from: 3, to: 5 }, null), step(2, "verify", "skipped", null, null, null, null)], deliveries: [] };
   return { ...run, steps: [
-    step(1, "xdp_limit", "released", t + 0.2, 100.03, { limits: [{ source: "10.77.0.14/32", rate_per_second: 50, burst: 100, share: 0.41 }] }, { undone: { released: [{ id: 5, source: "10.77.0.14/32", passed: 5_000, dropped: 81_220 }] } }),
+    step(1, "xdp_limit", "released", t + 0.2, 100.03, { limits: [{ source: "10.77.0.14/32", rate_per_second: 50, burst: 100, share: 0.41 }] }, { undone: { released: [{ id: 5, source: "10.77.0.14/32", passed: null, dropped: null }] } }),
     step(2, "scale", "failed", t + 1, 12, { command: ["scale-checkout", "--to", "5"] }, null, { attempt: 3, error: "`scale-checkout` ended with exit status 1: quota of 3 reached" }),
     step(3, "verify", "applied", t + 90, 0.1, { window_seconds: 60 }, { verdict: "no_effect", before: { burn_rate: 30.1 }, after: { burn_rate: 29.4 } }),
   ], deliveries: [told("on-call", "pagerduty", "delivered", 1, null, 1), told("on-call", "pagerduty", "delivered", 1, null, 104, "escalate")] };

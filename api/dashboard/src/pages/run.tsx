@@ -24,6 +24,7 @@ export function RunPage({ id }: { id: number }) {
   }
   const mine = limits.data?.items.filter((limit) => limit.run_id === id) ?? [];
   const over = isOver(run);
+  const limitEnds = mine.map((limit) => limit.expires_at).sort((a, b) => Date.parse(b) - Date.parse(a))[0];
   return (
     <Page
       title={run.runbook}
@@ -44,7 +45,7 @@ export function RunPage({ id }: { id: number }) {
         <Tile label="Verdict" value={run.verdict ? <State state={run.verdict} /> : format.UNKNOWN}>{run.verdict ? "on the same SLI that alerted" : over ? "never verified" : "not verified yet"}</Tile>
         <Tile label="Started" value={<Clock at={run.started_at} />}>{run.acted_at ? <>acted after <Took from={run.started_at} to={run.acted_at} /></> : <Ago at={run.started_at} />}</Tile>
         <Tile label={over ? "Took" : "Running for"} value={<Took from={run.started_at} to={run.finished_at} />}>
-          {!over && run.deadline_at ? <>ends by itself in <Countdown until={run.deadline_at} /></> : run.finished_at ? <>until <Clock at={run.finished_at} /></> : null}
+          {!over && limitEnds ? <>its limit ends by itself in <Countdown until={limitEnds} /></> : !over && run.deadline_at ? <>ends by itself in <Countdown until={run.deadline_at} /></> : run.finished_at ? <>until <Clock at={run.finished_at} /></> : null}
         </Tile>
       </dl>
       {mine.length > 0 && (
@@ -55,7 +56,7 @@ export function RunPage({ id }: { id: number }) {
       <Trouble of={limits} what="limits" />
       <Section id="steps" title="Steps">
         {run.steps.length === 0 ? <p className="note">None planned yet.</p> : (
-          <ol className="timeline">{run.steps.map((step) => <StepItem key={step.seq} step={step} began={run.started_at} over={over} />)}</ol>
+          <ol className="timeline">{run.steps.map((step) => <StepItem key={step.seq} step={step} began={run.started_at} over={over} told={toldBy(step, run.deliveries)} limitEnds={limitEnds} />)}</ol>
         )}
       </Section>
       <Section id="told" title="Who was told"><Deliveries deliveries={run.deliveries} /></Section>
@@ -64,7 +65,31 @@ export function RunPage({ id }: { id: number }) {
   );
 }
 
-function StepItem({ step, began, over }: { step: Step; began: string; over: boolean }) {
+/** The deliveries of a page step: those to the target it names. */
+function toldBy(step: Step, deliveries: Delivery[]): Delivery[] {
+  if (step.kind !== "page") return [];
+  const target = (step.intent as { target?: unknown } | null)?.target;
+  return deliveries.filter((delivery) => target === undefined || delivery.target === target);
+}
+
+function Told({ deliveries }: { deliveries: Delivery[] }) {
+  return (
+    <ul>
+      {deliveries.map((delivery, i) => (
+        <li key={i} className="told">
+          <strong>{delivery.target}</strong>{" "}
+          {delivery.delivered_at ? <>got the {format.words(delivery.action)} at <Clock at={delivery.delivered_at} />, after <Took from={delivery.created_at} to={delivery.delivered_at} /></> : <>has not got the {format.words(delivery.action)}: {deliveryWord(delivery).text.toLowerCase()}{delivery.last_error && `, ${delivery.last_error}`}</>}
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+type StepProps = { step: Step; began: string; over: boolean; told: Delivery[]; limitEnds: string | undefined };
+
+function StepItem({ step, began, over, told, limitEnds }: StepProps) {
+  // A limit's own deadline is what the kernel keeps to.
+  const ends = (step.kind === "xdp_limit" ? limitEnds : undefined) ?? step.expires_at;
   const word = stepWord(step);
   const after = step.started_at ? (Date.parse(step.started_at) - Date.parse(began)) / 1000 : null;
   return (
@@ -80,11 +105,11 @@ function StepItem({ step, began, over }: { step: Step; began: string; over: bool
         </span>
       </div>
       {step.error && <p className="trouble" role="note"><strong>Failed: </strong><Said text={step.error} /></p>}
-      {step.expires_at && !over && <p className="note">What it did ends by itself in <Countdown until={step.expires_at} done="no time: it is over" />.</p>}
-      {(step.intent != null || step.result != null) && (
+      {ends && !over && <p className="note">What it did ends by itself in <Countdown until={ends} done="no time: it is over" />.</p>}
+      {(step.intent != null || step.result != null || told.length > 0) && (
         <div className="step-facts">
           <div><h4>Meant</h4>{step.intent != null ? <Facts of={step.intent} /> : <p className="note">nothing written</p>}</div>
-          <div><h4>Came of it</h4>{step.result != null ? <Facts of={step.result} /> : <p className="note">{step.finished_at ? "nothing written" : "not known yet"}</p>}</div>
+          <div><h4>Came of it</h4>{told.length > 0 && <Told deliveries={told} />}{step.result == null && told.length > 0 ? null : step.result != null ? <Facts of={step.result} /> : <p className="note">{step.finished_at ? "nothing written" : "not known yet"}</p>}</div>
         </div>
       )}
     </li>

@@ -17,6 +17,22 @@ test("a list is told line by line, what lies deeper in one line", () => {
   ]);
 });
 
+test("what a limit meant and did is told in words", () => {
+  expect(plain({ limits: [{ source: "10.0.0.9/32", rate_per_second: 50, burst: 100, mode: "generic" }], rate_because: "as the runbook says", left_alone: [{ source: "fd73::1", share: 0.042, because: "share" }, { source: "fd73::2", share: 0.03, because: "share" }, { source: "10.0.0.2", share: 0.5, because: "allow list" }] })).toEqual([
+    ["limits", "`10.0.0.9/32` to 50/s, burst 100, generic XDP"], ["why this rate", "as the runbook says"],
+    ["left alone", "2 sources below the share, at most 4.2 % each", "1 source on the allow list, 50.0 %"],
+  ]);
+  expect(plain({ undone: { released: [{ id: 1, source: "10.0.0.9/32", passed: null, dropped: null }, { id: 2, source: "10.0.0.8/32", passed: 7, dropped: 1234 }] } })).toEqual([
+    ["released", "`10.0.0.9/32`: counts not known", "`10.0.0.8/32`: 1 234 packets dropped, 7 passed"],
+  ]);
+});
+
+test("a verification says how fast it burned, on which counts", () => {
+  expect(plain({ verdict: "no_effect", before: { burn_rate: "4.887406172", good: 90, bad: 10 }, after: { burn_rate: null, good: 0, bad: 0, coverage: "0.5" } })).toEqual([
+    ["verdict", "no effect"], ["before", "4.89×, 10 bad of 100"], ["after", "burn not known, 0 bad of 0, 50.0 % measured"],
+  ]);
+});
+
 test("nothing is nothing", () => {
   expect(facts(null)).toEqual([]);
   expect(facts({})).toEqual([]);
