@@ -130,8 +130,8 @@ async fn coverage(
 
 async fn read(pool: &PgPool, request: Request<'_>) -> Result<Vec<Service>, EngineError> {
     let now = request.to;
-    let names = sqlx::query_scalar!(
-        "select name from service where $1::text is null or name = $1 order by name",
+    let known = sqlx::query!(
+        "select name, first_seen_at from service where $1::text is null or name = $1 order by name",
         request.service.map(ServiceName::as_str)
     )
     .fetch_all(pool)
@@ -144,10 +144,12 @@ async fn read(pool: &PgPool, request: Request<'_>) -> Result<Vec<Service>, Engin
     for slo in slos(pool, now).await? {
         of_service.entry(slo.service.clone()).or_default().push(slo);
     }
-    names
+    known
         .into_iter()
-        .map(|name| {
-            let name: ServiceName = parse("service.name", &name)?;
+        .map(|row| {
+            let name: ServiceName = parse("service.name", &row.name)?;
+            // Time before anybody knew of the service dilutes no rate.
+            let since = row.first_seen_at.clamp(request.from, request.to);
             let role = counts.role(&name);
             let counted = counts.sum(&name, role, None);
             let slos = of_service.remove(&name).unwrap_or_default();
@@ -160,11 +162,11 @@ async fn read(pool: &PgPool, request: Request<'_>) -> Result<Vec<Service>, Engin
                 endpoints,
                 requests: counted.requests,
                 errors: counted.errors,
-                requests_per_second: per_second(counted.requests, request),
+                requests_per_second: per_second(counted.requests, since, now),
                 error_ratio: ratio(&counted),
                 p50_ms: latencies.quantile(&name, role, None, None, 0.5),
                 p99_ms: latencies.quantile(&name, role, None, None, 0.99),
-                retransmits_per_second: per_second(counted.retransmits, request),
+                retransmits_per_second: per_second(counted.retransmits, since, now),
                 rtt_ms: gauge(Gauge::RttMicros).map(|gauge| gauge.mean / 1000.0),
                 in_flight: gauge(Gauge::InFlight).map(|gauge| gauge.sum),
                 overdue: gauge(Gauge::Overdue).map(|gauge| gauge.sum),
@@ -186,8 +188,8 @@ fn newest_coverage(slos: &[Slo]) -> Option<Decimal> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-fn per_second(count: u64, request: Request<'_>) -> f64 {
-    let seconds = (request.to - request.from).num_milliseconds().max(1) as f64 / 1000.0;
+fn per_second(count: u64, from: DateTime<Utc>, to: DateTime<Utc>) -> f64 {
+    let seconds = (to - from).num_milliseconds().max(1) as f64 / 1000.0;
     count as f64 / seconds
 }
 
