@@ -13,9 +13,7 @@ import { RunTable } from "./runs";
 export function AlertsPage() {
   const [show, setShow] = useState<"all" | "open">("all");
   const alerts = useResource<Items<Alert>>("/alerts", { everyMs: 2_000 });
-  const items = [...(alerts.data?.items ?? [])]
-    .filter((alert) => show === "all" || alert.state !== "resolved")
-    .sort((a, b) => Number(a.state === "resolved") - Number(b.state === "resolved") || Date.parse(b.opened_at) - Date.parse(a.opened_at));
+  const items = newestFirst((alerts.data?.items ?? []).filter((alert) => show === "all" || alert.state !== "resolved"));
   return (
     <Page title="Alerts" aside={<Choice label="Which alerts" value={show} onChange={setShow} options={[["all", "all"], ["open", "open"]]} />}>
       <Trouble of={alerts} what="list of alerts" />
@@ -24,6 +22,10 @@ export function AlertsPage() {
       {items.length > 0 && <AlertTable alerts={items} />}
     </Page>
   );
+}
+
+export function newestFirst(alerts: Alert[]): Alert[] {
+  return [...alerts].sort((a, b) => Date.parse(b.opened_at) - Date.parse(a.opened_at) || b.id - a.id);
 }
 
 /** `short` leaves out what the page around it says already. */
@@ -48,7 +50,7 @@ export function AlertTable({ alerts, short }: { alerts: Alert[]; short?: boolean
               {!short && <td data-label="Objective"><Link href={to.slo(alert.objective)}>{alert.objective}</Link><span className="sub"><Link href={to.service(alert.service)}>{alert.service}</Link></span></td>}
               <td data-label="Burn" className="right num">
                 {format.burn(alert.evidence.burn_rate_short)} and {format.burn(alert.evidence.burn_rate_long)}
-                <span className="sub">fires at {format.burn(alert.evidence.threshold)}</span>
+                <span className="sub">fires above {format.burn(alert.evidence.threshold)}</span>
               </td>
               <td data-label="Opened"><Clock at={alert.opened_at} /><span className="sub"><Ago at={alert.opened_at} /></span></td>
               <td data-label="Lasted" className="right"><Took from={alert.opened_at} to={alert.resolved_at} /></td>

@@ -78,7 +78,7 @@ function Told({ deliveries }: { deliveries: Delivery[] }) {
       {deliveries.map((delivery, i) => (
         <li key={i} className="told">
           <strong>{delivery.target}</strong>{" "}
-          {delivery.delivered_at ? <>got the {format.words(delivery.action)} at <Clock at={delivery.delivered_at} />, after <Took from={delivery.created_at} to={delivery.delivered_at} /></> : <>has not got the {format.words(delivery.action)}: {deliveryWord(delivery).text.toLowerCase()}{delivery.last_error && `, ${delivery.last_error}`}</>}
+          {delivery.delivered_at ? <>was told ({format.words(delivery.action)}) at <Clock at={delivery.delivered_at} />, after <Took from={delivery.created_at} to={delivery.delivered_at} /></> : <>is not told yet ({format.words(delivery.action)}): {deliveryWord(delivery).text.toLowerCase()}{delivery.last_error && `, ${delivery.last_error}`}</>}
         </li>
       ))}
     </ul>

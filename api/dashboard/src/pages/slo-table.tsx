@@ -98,7 +98,11 @@ function useBurnHistory(slos: SloSummary[]): Map<string, (number | null)[] | "fa
         const to = Math.floor(serverNow() / 10_000) * 10;
         const query = `from=${iso(to - span)}&to=${iso(to)}&step=${step}s`;
         const found = await get<SloSeries>(`/slos/${encodeURIComponent(slo.name)}/series?${query}`, stop.signal).then(
-          (series) => measured(series.burn_rate, series.coverage),
+          (series) => {
+            const values = measured(series.burn_rate, series.coverage);
+            // A young objective has fewer steps than the span: what is missing lies before them.
+            return [...Array<null>(Math.max(0, Math.round(span / series.step_seconds) - values.length)).fill(null), ...values];
+          },
           () => "failed" as const,
         );
         if (stop.signal.aborted) return;

@@ -13,7 +13,7 @@ import { BudgetBar, budgetTone } from "../ui/budget";
 import { EventRow } from "../ui/lists";
 import { SloStateTag, StateTag } from "../ui/state";
 import { kindWord, tierWord } from "../words";
-import { AlertTable } from "./alerts";
+import { AlertTable, newestFirst } from "./alerts";
 import { burnNow, iso } from "./slo-table";
 
 export function SloPage({ name }: { name: string }) {
@@ -64,11 +64,18 @@ function Tiles({ slo }: { slo: SloDetail }) {
           ? "nothing was counted, so nothing is spent"
           : left >= 0
             ? <>{format.events(Math.floor(left))} of {format.events(Math.floor(slo.budget_total_events))} bad events may still happen</>
-            : <>{format.events(Math.ceil(-left))} bad events more than the {format.events(Math.floor(slo.budget_total_events))} allowed</>}
+            : slo.budget_total_events < 1
+              ? <>{format.count(slo.budget_spent_events)} bad, and no bad event is allowed before {format.count(firstAllowed(slo))} are counted</>
+              : <>{format.plural(Math.ceil(-left), "bad event")} more than the {format.events(Math.floor(slo.budget_total_events))} allowed</>}
         {slo.exhausts_at && <><br />at the rate of now it is gone <Ago at={slo.exhausts_at} /></>}
       </Tile>
     </dl>
   );
+}
+
+/** So many events have to be counted before the target allows the first bad one. */
+function firstAllowed(slo: SloDetail): number {
+  return Math.ceil(Number((1 / (1 - slo.target)).toFixed(6)));
 }
 
 const RANGES: [string, string, number][] = [["1m", "1 min", 60], ["5m", "5 min", 300], ["15m", "15 min", 900], ["1h", "1 h", 3600], ["6h", "6 h", 21_600], ["1d", "1 d", 86_400], ["7d", "7 d", 604_800]];
@@ -216,7 +223,7 @@ function NothingMeasured({ slo }: { slo: SloDetail }) {
 
 function Tiers({ slo }: { slo: SloDetail }) {
   return (
-    <Section id="tiers" title="Alert tiers" note="a tier fires when both of its windows burn at least this fast, and the counts are enough to say so">
+    <Section id="tiers" title="Alert tiers" note="a tier fires when both of its windows burn above its threshold, and the counts are enough to say so">
       <div className="scroll">
         <table className="rows">
           <thead>
@@ -244,13 +251,13 @@ function Tiers({ slo }: { slo: SloDetail }) {
 }
 
 function Burn({ slo, seconds, rate, threshold }: { slo: SloDetail; seconds: number; rate: number | null | undefined; threshold: number }) {
-  const over = rate != null && rate >= threshold;
+  const over = rate != null && rate > threshold;
   const counts = slo.burn.find((burn) => burn.window_seconds === seconds);
   return (
     <td data-label={`Over ${format.window(seconds)}`} className="right">
-      <span className={`num${over ? " strong tone-bad" : ""}`}>{format.burn(slo.state === "no_data" ? null : rate)}{over && <span className="sr-only"> at or over the threshold</span>}</span>
+      <span className={`num${over ? " strong tone-bad" : ""}`}>{format.burn(slo.state === "no_data" ? null : rate)}{over && <span className="sr-only"> above the threshold</span>}</span>
       <span className="sub num">
-        {rate == null || slo.state === "no_data" ? "no data" : counts ? `${format.count(counts.bad)} bad of ${format.count(counts.good + counts.bad)}` : over ? "at or over" : `${format.percent(rate / threshold)} of threshold`}
+        {rate == null || slo.state === "no_data" ? "no data" : counts ? `${format.count(counts.bad)} bad of ${format.count(counts.good + counts.bad)}` : over ? "above the threshold" : `${format.percent(rate / threshold)} of threshold`}
       </span>
     </td>
   );
@@ -259,7 +266,7 @@ function Burn({ slo, seconds, rate, threshold }: { slo: SloDetail; seconds: numb
 function History({ slo }: { slo: SloDetail }) {
   const alerts = useResource<Items<Alert>>("/alerts", { everyMs: 3_000 });
   const events = useResource<Items<EventView>>(`/events?subject=${encodeURIComponent(slo.name)}&limit=40`, { everyMs: 5_000 });
-  const mine = alerts.data?.items.filter((alert) => alert.objective === slo.name) ?? [];
+  const mine = newestFirst(alerts.data?.items.filter((alert) => alert.objective === slo.name) ?? []);
   return (
     <div className="columns">
       <Section id="alerts" title="Alerts">

@@ -77,7 +77,7 @@ export function Trace({ id }: { id: string | null | undefined }) {
   return <Copy text={id} what="trace id" />;
 }
 
-/** `1 204 bad of 8 400 in 5 min, 14.4× and above` for each of the tier's two windows. */
+/** `1 204 bad of 8 400 in 5 min, 14.4×` for each of the tier's two windows. */
 export function Evidence({ alert }: { alert: Alert }) {
   const { evidence } = alert;
   return (
@@ -93,7 +93,7 @@ export function Evidence({ alert }: { alert: Alert }) {
         );
       })}
       <li className="note">
-        fires when both reach {format.burn(evidence.threshold)}
+        fires when both burn above {format.burn(evidence.threshold)}
         {evidence.bad_needed != null && <> and the long one counts at least {format.count(evidence.bad_needed)} bad</>}
       </li>
       {evidence.long.lost > 0 && <li className="note">{format.count(evidence.long.lost)} events of the long window are known to be lost</li>}
