@@ -1,0 +1,76 @@
+//! Whether slowburn says that it cannot work, and whether nothing of it stays when it is told to stop.
+
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::eventually;
+use support::network::Network;
+use support::slowburn::Slowburn;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const SERVICE: &str = "
+apiVersion: slowburn/v1
+kind: Service
+metadata: {name: shop}
+spec:
+  match: {port: 8080}
+  objectives: [{availability: 99%}]
+";
+
+#[test]
+fn a_database_that_takes_nothing_turns_readiness_red() {
+    let network = Network::create();
+    let slowburn = Slowburn::start(&network, SERVICE);
+    slowburn.sql("alter table source rename to gone");
+    let reason = eventually("readiness to turn red", PATIENCE, || {
+        slowburn.try_get("/readyz").err()
+    });
+    assert!(reason.contains("does not exist"), "{reason}");
+    slowburn.sql("alter table gone rename to source");
+    eventually("readiness to turn green", PATIENCE, || {
+        slowburn.try_get("/readyz").ok()
+    });
+}
+
+#[test]
+fn a_stop_while_it_starts_leaves_no_postgres() {
+    let network = Network::create();
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o711)).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_slowburn"))
+        // A directory as people write it: from where they are.
+        .current_dir(directory.path())
+        .args(["run", "--listen=127.0.0.1:0", "--state-dir=state"])
+        .arg(format!("--cgroup={}", network.cgroup.display()))
+        .arg(format!("--instance={}", network.name))
+        .env_remove("DATABASE_URL")
+        .spawn()
+        .unwrap();
+    let lock = directory.path().join("state/postgres/data/postmaster.pid");
+    let postgres = eventually("Postgres", PATIENCE, || {
+        assert!(child.try_wait().unwrap().is_none(), "slowburn ended by itself");
+        let lock = fs::read_to_string(&lock).ok()?;
+        Some(Pid::from_raw(lock.lines().next()?.parse().ok()?))
+    });
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    let status = child.wait().unwrap();
+    let outlived = kill(postgres, None).is_ok();
+    if outlived {
+        kill(postgres, Signal::SIGQUIT).unwrap();
+    }
+    Command::new(env!("CARGO_BIN_EXE_slowburn"))
+        .args(["unload", "--instance", &network.name])
+        .output()
+        .unwrap();
+    assert!(status.success(), "{status}");
+    assert!(!outlived, "Postgres outlived the start");
+}
