@@ -1,3 +1,5 @@
+//! The OpenAPI document, as the views and routes state it.
+
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stderr, reason = "measured figures, and why a test was skipped")]
 
 mod frame;
+mod parser;
 mod pins;
 mod program;
 mod traffic;

@@ -6,7 +6,6 @@ use std::{
 };
 
 use aya::{
-    Pod,
     maps::{Array, Map, MapData},
     programs::Xdp,
 };
@@ -14,28 +13,27 @@ use probes::{
     bpffs,
     limit::{
         AllowList, LimitError, Rule,
-        testing::{self, Peers, Unpinned, declared_layout},
+        testing::{self, Unpinned, declared_layout},
     },
 };
 use probes_ebpf::{
-    limit::packet::{self, EXTENSIONS_MAX},
-    limit_wire::{ParsedRecord, RULES_MAX},
+    limit::packet::EXTENSIONS_MAX,
+    limit_wire::RULES_MAX,
 };
-use proptest::prelude::{ProptestConfig, any, proptest};
 
 use crate::{
     frame::{ACK, FIN_ACK, FrameBuilder, PSH_ACK, RST, SYN, Transport},
     is_root, rule,
 };
 
-const PASS: u32 = 2;
-const DROP: u32 = 1;
+pub const PASS: u32 = 2;
+pub const DROP: u32 = 1;
 
-fn run(program: &Xdp, frame: &[u8]) -> u32 {
+pub fn run(program: &Xdp, frame: &[u8]) -> u32 {
     testing::run(program, frame, 1).unwrap().1
 }
 
-struct Fixture {
+pub struct Fixture {
     unpinned: Unpinned,
     since: Instant,
 }
@@ -61,7 +59,7 @@ impl Fixture {
     }
 }
 
-fn limiter() -> Fixture {
+pub fn limiter() -> Fixture {
     let mut unpinned = Unpinned::load().unwrap();
     unpinned.table.renew_lease(Duration::from_secs(10)).unwrap();
     Fixture {
@@ -71,7 +69,7 @@ fn limiter() -> Fixture {
 }
 
 /// One packet a second, so that a test sees exactly the burst.
-fn slow(id: u32, port: u16, source: Option<&str>, burst: u32) -> Rule {
+pub fn slow(id: u32, port: u16, source: Option<&str>, burst: u32) -> Rule {
     rule(id, port, source, 1, burst)
 }
 
@@ -91,7 +89,7 @@ fn assert_passed(limiter: &mut Fixture, frame: &FrameBuilder, expected: u64) {
     );
 }
 
-fn udp(source: &str, port: u16) -> FrameBuilder {
+pub fn udp(source: &str, port: u16) -> FrameBuilder {
     let destination = if source.contains(':') {
         "2001:db8::2"
     } else {
@@ -100,7 +98,7 @@ fn udp(source: &str, port: u16) -> FrameBuilder {
     FrameBuilder::new(source, destination, port, Transport::Udp).payload(20)
 }
 
-fn tcp(source: &str, port: u16, flags: u8, payload: usize) -> FrameBuilder {
+pub fn tcp(source: &str, port: u16, flags: u8, payload: usize) -> FrameBuilder {
     let destination = if source.contains(':') {
         "2001:db8::2"
     } else {
@@ -407,158 +405,4 @@ fn a_table_that_is_full_says_so() {
     assert_eq!(error.to_string(), "there is room for 256 service ports");
     limiter.table.release(7).unwrap();
     limiter.apply(&slow(257, 257, None, 1)).unwrap();
-}
-
-/// The parser in the kernel, and the same source compiled for the host.
-struct Parsers {
-    peers: Peers,
-}
-
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct Words([u32; 8]);
-
-// SAFETY: eight words, the very size of the record.
-unsafe impl Pod for Words {}
-
-impl Parsers {
-    fn load() -> Self {
-        Self {
-            peers: Peers::load().unwrap(),
-        }
-    }
-
-    fn assert_agree(&self, frame: &[u8]) {
-        let program: &Xdp = self
-            .peers
-            .object
-            .program("parse_only")
-            .unwrap()
-            .try_into()
-            .unwrap();
-        assert_eq!(run(program, frame), PASS);
-        let parsed: Array<_, Words> = self.peers.object.map("PARSED").unwrap().try_into().unwrap();
-        let Words([outcome, charged, port, family, address @ ..]) = parsed.get(&0, 0).unwrap();
-        let kernel = ParsedRecord {
-            outcome,
-            charged,
-            port,
-            family,
-            address,
-        };
-        let host = ParsedRecord::from(packet::parse(&frame));
-        assert_eq!(kernel, host, "{frame:02x?}");
-    }
-}
-
-fn corpus() -> Vec<Vec<u8>> {
-    let mut frames = Vec::new();
-    for source in ["10.9.0.1", "2001:db8::1"] {
-        for base in [
-            udp(source, 8080),
-            tcp(source, 443, SYN, 0),
-            tcp(source, 443, ACK, 0),
-            tcp(source, 443, PSH_ACK, 100),
-            FrameBuilder {
-                transport: Transport::Other(58),
-                ..udp(source, 1)
-            },
-        ] {
-            frames.push(base.clone());
-            frames.push(base.clone().tagged(0x8100, 7));
-            frames.push(base.clone().tagged(0x88a8, 7).tagged(0x8100, 8));
-            frames.push(base.clone().tagged(0x8100, 7).tagged(0x8100, 8).tagged(0x8100, 9));
-            frames.push(FrameBuilder {
-                options: vec![1; 40],
-                fragment: 0x4000,
-                ..base.clone()
-            });
-            frames.push(FrameBuilder {
-                fragment: 0x2000,
-                ..base.clone()
-            });
-            frames.push(FrameBuilder {
-                fragment: 0x2001,
-                ..base.clone()
-            });
-            let hop_by_hop = base.clone().extension(0, vec![0; 7]);
-            frames.push(hop_by_hop.clone().extension(44, vec![0, 0, 1, 0, 0, 0, 9]));
-            frames.push(hop_by_hop.clone().extension(44, vec![0, 0, 0xf8, 0, 0, 0, 9]));
-            frames.push(
-                hop_by_hop
-                    .extension(43, [vec![2], vec![0; 22]].concat())
-                    .extension(51, vec![1; 11]),
-            );
-            for count in EXTENSIONS_MAX - 1..EXTENSIONS_MAX + 2 {
-                frames.push((0..count).fold(base.clone(), |frame, _| frame.extension(60, vec![0; 7])));
-            }
-        }
-    }
-    frames.iter().map(FrameBuilder::build).collect()
-}
-
-#[test]
-fn the_parser_in_the_kernel_is_the_parser_on_the_host() {
-    if !is_root() {
-        return;
-    }
-    let parsers = Parsers::load();
-    let mut frames = 0;
-    for frame in corpus() {
-        for length in 14..=frame.len() {
-            parsers.assert_agree(&frame[..length]);
-            frames += 1;
-        }
-        for at in 12..frame.len().min(80) {
-            for value in [0, 1, 0x0f, 0x44, 0x4f, 0x60, 0x81, 0xff] {
-                let mut frame = frame.clone();
-                frame[at] = value;
-                parsers.assert_agree(&frame);
-                frames += 1;
-            }
-        }
-    }
-    eprintln!("{frames} frames");
-}
-
-#[test]
-fn the_parsers_agree_on_noise() {
-    if !is_root() {
-        return;
-    }
-    let parsers = Parsers::load();
-    let corpus = corpus();
-    proptest!(ProptestConfig::with_cases(2000), |(
-        index in any::<proptest::sample::Index>(),
-        changes in proptest::collection::vec((12_usize..120, any::<u8>()), 0..6),
-        length in 14_usize..160,
-    )| {
-        let mut frame = index.get(&corpus).clone();
-        for (at, value) in changes {
-            if let Some(byte) = frame.get_mut(at) {
-                *byte = value;
-            }
-        }
-        frame.truncate(length);
-        parsers.assert_agree(&frame);
-    });
-}
-
-#[test]
-fn a_dropped_packet_never_was_an_answer() {
-    if !is_root() {
-        return;
-    }
-    // The strictest rule there is on every port the frames of the corpus go to.
-    let mut limiter = limiter();
-    for (id, port) in [(1, 8080), (2, 443), (3, 1)] {
-        limiter.apply(&slow(id, port, None, 1)).unwrap();
-    }
-    for frame in corpus() {
-        let parsed = packet::parse(&frame.as_slice());
-        let program = limiter.program().unwrap();
-        let verdicts = [run(program, &frame), run(program, &frame), run(program, &frame)];
-        let charged = parsed.is_ok_and(|segment| segment.charged);
-        assert_eq!(verdicts.contains(&DROP), charged, "{parsed:?}");
-    }
 }
