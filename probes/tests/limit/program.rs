@@ -16,10 +16,7 @@ use probes::{
         testing::{self, Unpinned, declared_layout},
     },
 };
-use probes_ebpf::{
-    limit::packet::EXTENSIONS_MAX,
-    limit_wire::RULES_MAX,
-};
+use probes_ebpf::{limit::packet::EXTENSIONS_MAX, limit_wire::RULES_MAX};
 
 use crate::{
     frame::{ACK, FIN_ACK, FrameBuilder, PSH_ACK, RST, SYN, Transport},
