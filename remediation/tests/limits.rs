@@ -8,7 +8,6 @@ use slo_engine::alert::AlertState;
 use sqlx::PgPool;
 use support::{at, bench, flood_runbook, happen, start, transition};
 
-
 #[sqlx::test(migrator = "slo_engine::MIGRATOR")]
 async fn a_daemon_that_comes_back_makes_live_only_what_still_stands(pool: PgPool) {
     let bench = bench(&pool);
