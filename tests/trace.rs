@@ -89,7 +89,7 @@ fn a_fired_alert_is_one_trace(protocol: &str, endpoint: impl Fn(&Receiver) -> St
             "evaluate",
             "run tell",
             "step scale",
-            "step page",
+            "step verify",
             "deliver oncall",
             "POST",
         ];
