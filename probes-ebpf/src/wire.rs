@@ -5,9 +5,9 @@
 //! must raise [`VERSION`], which names the directory of the pinned counters.
 
 /// Of the records in this file. [`Connection`] has a version of its own: it outlives upgrades.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Of [`Connection`].
-pub const CONNECTION_VERSION: u8 = 1;
+pub const CONNECTION_VERSION: u8 = 2;
 
 /// Where a connection ends, as the kernel knows it. Names are user space's business.
 #[repr(C)]
@@ -192,8 +192,19 @@ pub struct Connection {
     pub response_seq: u32,
     /// Of sockets older than the probe: retransmits already counted.
     pub retransmits: u32,
-    pub pad: u32,
+    /// [`protocol`].
+    pub protocol: u8,
+    pub pad: [u8; 3],
     pub spare: [u64; 6],
+}
+
+/// What a connection speaks, by its first bytes.
+pub mod protocol {
+    pub const UNDECIDED: u8 = 0;
+    pub const HTTP1: u8 = 1;
+    pub const HTTP2: u8 = 2;
+    pub const TLS: u8 = 3;
+    pub const OTHER: u8 = 4;
 }
 
 pub mod birth {
@@ -214,8 +225,6 @@ pub mod flag {
     pub const COMPLETE: u8 = 8;
     /// `retransmits` holds a first value.
     pub const RETRANSMITS_KNOWN: u8 = 16;
-    /// Not HTTP/1: left alone.
-    pub const FOREIGN: u8 = 32;
     /// We have sent FIN.
     pub const LOCAL_CLOSED: u8 = 64;
 }
@@ -301,7 +310,7 @@ pub mod loss {
     pub const PIPELINED: u32 = 5;
     /// In flight, answered with bytes that are no HTTP/1 status line.
     pub const UNPARSABLE: u32 = 6;
-    pub const WORDS: u32 = 16;
+    pub const WORDS: u32 = 32;
 }
 
 /// The index of the latency bucket for `ns`: `(2^(j/16), 2^((j+1)/16)]` with `j` of [`BUCKET_FIRST`] on.

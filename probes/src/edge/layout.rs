@@ -1,7 +1,7 @@
 //! What the pinned maps look like, and where they are pinned.
 //!
 //! `<bpffs>/slowburn/<instance>/`
-//! - `edge_connections_1/`: per-socket records and the anchor of start times; an ABI that outlives
+//! - `edge_connections_<version>/`: per-socket records and the anchor of start times; an ABI that outlives
 //!   every upgrade until its own version changes.
 //! - `edge_counters_<fingerprint>/`: everything counted and named under one layout. Directories of
 //!   other layouts are read on, for ever; the total is the sum.

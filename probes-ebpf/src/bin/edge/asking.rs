@@ -1,7 +1,7 @@
 //! Segments that ask: the one that begins a request, and those that go on with it.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use probes_ebpf::wire::{Connection, SourceKey, birth, flag, loss, role};
+use probes_ebpf::wire::{Connection, SourceKey, birth, flag, loss, protocol, role};
 
 use crate::{
     body,
@@ -45,9 +45,10 @@ pub fn request_begins(
         return;
     }
     if method == Method::Http2 {
-        connection.flags |= flag::FOREIGN;
+        connection.protocol = protocol::HTTP2;
         return;
     }
+    connection.protocol = protocol::HTTP1;
     let port = if role == role::SERVER {
         segment.local_port
     } else {

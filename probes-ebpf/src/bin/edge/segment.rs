@@ -12,7 +12,7 @@ use aya_ebpf::{
     macros::cgroup_skb,
     programs::SkBuffContext,
 };
-use probes_ebpf::wire::{birth, flag, role, what};
+use probes_ebpf::wire::{birth, flag, protocol, role, what};
 
 use crate::{
     answering::{answer, unexpected_answer},
@@ -177,7 +177,7 @@ fn data_segment(segment: &Segment, remote: &[u32; 4]) {
     if let Some(connection) = known {
         // SAFETY: a live map value.
         let connection = unsafe { &mut *connection };
-        if connection.flags & flag::FOREIGN != 0 {
+        if connection.protocol == protocol::HTTP2 {
             return;
         }
         if is_in_flight(connection) {
