@@ -5,7 +5,7 @@
 //! counters live in pinned maps, and what is attached stays attached when this process is gone.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     error::Error,
     fmt, fs, io,
     path::PathBuf,
@@ -15,7 +15,7 @@ use std::{
 use aya::maps::MapError;
 use chrono::{DateTime, Utc};
 use slo_engine::{
-    measurement::{Batch, Gauge, Role, ServiceName, SourceId},
+    measurement::{Batch, Gauge, GaugeReading, Role, ServiceName, Signal, SourceId},
     service::{Discovered, WatchedService},
 };
 
@@ -32,6 +32,7 @@ use crate::{
         sources::SourceTable,
         table::{Counters, Sources, open},
     },
+    listeners::{DropBook, Look, Looker},
     mounts::{self, MountError},
     names::Names,
     statistics::{self, ProgramStatistics},
@@ -109,6 +110,8 @@ pub struct Agent {
     starts: StartTimes,
     walker: Option<Walker>,
     watcher: Watcher,
+    looker: Option<Looker>,
+    drop_book: DropBook,
     names: Names,
     round_trips: HashMap<(ServiceName, Role), (u64, u64)>,
     attached_ns: u64,
@@ -212,6 +215,10 @@ impl Agent {
             earlier,
             sources: SourceTable::new(sources),
             starts: StartTimes::open(generation::starts(&directories)?, anchor_ns)?,
+            looker: Looker::start()
+                .map_err(|error| tracing::warn!(%error, "accept queues are not seen"))
+                .ok(),
+            drop_book: DropBook::open(&directories.connections)?,
             watcher: Watcher::start(root, within).map_err(|source| AgentError::Discovery { source })?,
             names: Names::default(),
             round_trips: HashMap::new(),
@@ -238,7 +245,10 @@ impl Agent {
             .scan_now()
             .map_err(|source| AgentError::Discovery { source })?;
         self.names.watch(services);
-        self.names.apply(&scan, &self.watcher, &mut self.registry)
+        self.names.apply(&scan, &self.watcher, &mut self.registry)?;
+        // From here on the kernel's counts of listeners are ours.
+        self.look_at_queues();
+        Ok(())
     }
 
     /// Everything counted so far. To be called each second: this is also when requests in flight
@@ -277,7 +287,12 @@ impl Agent {
                 tracing::warn!("some of what listens has no name: {text}");
             }
         }
+        let queues = self.look_at_queues();
+        for (service, (first_ns, drops)) in self.drop_book.totals() {
+            totals.add_service(service, Signal::ListenDrops, first_ns, drops);
+        }
         let mut gauges = totals.open_connections();
+        gauges.extend(queues.gauges);
         gauges.append(&mut totals.round_trips(&mut self.round_trips));
         if self.walker.is_some() {
             let waiting = self.by_service(&walk);
@@ -287,6 +302,9 @@ impl Agent {
                 gauges.push(gauge(key, Gauge::Overdue, to_f64(overdue)));
             }
         }
+        let attached_at = self.starts.at(self.attached_ns);
+        let absent = self.degraded.len() + walk.failed.len() + nameless.len() + queues.failed;
+        let losses = totals.losses(absent, attached_at);
         Ok(Batch {
             source: self.source.clone(),
             at: now,
@@ -294,11 +312,47 @@ impl Agent {
             readings: totals.readings(&mut self.starts),
             histograms: totals.histograms(&mut self.starts),
             gauges,
-            losses: totals.losses(
-                self.degraded.len() + walk.failed.len() + nameless.len(),
-                self.starts.at(self.attached_ns),
-            ),
+            losses,
         })
+    }
+
+    /// How full the accept queues are; books what they turned away.
+    fn look_at_queues(&mut self) -> Queues {
+        let look = match &self.looker {
+            Some(looker) => looker.look(self.watcher.namespaces_by_cookie()),
+            None => Look::default(),
+        };
+        for text in &look.failed {
+            if self.warned.insert(text.clone()) {
+                tracing::warn!("accept queues are not seen in {text}");
+            }
+        }
+        let named: Vec<_> = look
+            .sockets
+            .iter()
+            .map(|(netns, socket)| {
+                let service = self.names.of_listener(*netns, socket.port, socket.cgroup);
+                (*socket, service)
+            })
+            .collect();
+        let unbooked = self.drop_book.book(&named, generation::boot_ns());
+        let mut queues: BTreeMap<&ServiceName, (u64, u64)> = BTreeMap::new();
+        for (socket, service) in named {
+            if let Some(service) = service {
+                let (waiting, backlog) = queues.entry(service).or_default();
+                *waiting += u64::from(socket.waiting);
+                *backlog += u64::from(socket.backlog);
+            }
+        }
+        let gauges = queues.into_iter().flat_map(|(service, (waiting, backlog))| {
+            let key = (service.clone(), Role::Server);
+            [(Gauge::AcceptQueue, waiting), (Gauge::AcceptBacklog, backlog)]
+                .map(|(kind, value)| gauge(key.clone(), kind, to_f64(value)))
+        });
+        Queues {
+            gauges: gauges.collect(),
+            failed: look.failed.len() + usize::from(self.looker.is_none()) + unbooked,
+        }
     }
 
     /// Every listener found, with its service and why.
@@ -376,6 +430,13 @@ impl Agent {
         }
         found
     }
+}
+
+/// What a look at the accept queues gave.
+struct Queues {
+    gauges: Vec<GaugeReading>,
+    /// Namespaces that could not be looked into, and sockets whose drops found no room.
+    failed: usize,
 }
 
 /// An error and its causes in one line.

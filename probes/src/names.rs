@@ -181,6 +181,18 @@ impl Names {
         registry.name(*endpoint, id)
     }
 
+    /// The service of a socket that the kernel says listens there.
+    pub fn of_listener(&self, netns: u64, port: u16, cgroup: u64) -> Option<&ServiceName> {
+        let mut here = self
+            .listeners
+            .iter()
+            .filter(|(listener, _)| (listener.netns, listener.port) == (netns, port));
+        let exact = here.clone().find(|(listener, _)| listener.cgroup_id == cgroup);
+        // Its process may have moved to another cgroup since.
+        let (_, named) = exact.or_else(|| here.next())?;
+        Some(&named.service)
+    }
+
     pub fn discovered(&self, source: &SourceId) -> Vec<Discovered> {
         self.listeners
             .iter()

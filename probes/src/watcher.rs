@@ -2,6 +2,7 @@
 //! that reading counters must not wait for.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
@@ -68,6 +69,11 @@ impl Watcher {
     /// Files that lead into the network namespaces with a listener.
     pub fn namespaces(&self) -> Vec<PathBuf> {
         lock(&self.found).scan.namespaces.values().cloned().collect()
+    }
+
+    /// The same, each under the cookie of its namespace.
+    pub fn namespaces_by_cookie(&self) -> BTreeMap<u64, PathBuf> {
+        lock(&self.found).scan.namespaces.clone()
     }
 
     /// Every cgroup of ours, with its id.

@@ -121,6 +121,9 @@ pub enum Signal {
     Connected,
     ResetsSent,
     ResetsReceived,
+    /// SYNs and finished handshakes that a listener turned away, as its accept queue was full or for
+    /// another reason of the kernel's (`ListenDrops`).
+    ListenDrops,
 }
 
 impl Signal {
@@ -136,6 +139,7 @@ impl Signal {
                 | Self::Connected
                 | Self::ResetsSent
                 | Self::ResetsReceived
+                | Self::ListenDrops
         )
     }
 }
@@ -183,7 +187,7 @@ impl FromStr for Signal {
     }
 }
 
-const PLAIN_SIGNALS: [(Signal, &str); 12] = [
+const PLAIN_SIGNALS: [(Signal, &str); 13] = [
     (Signal::ResetByServer, "outcome:reset_by_server"),
     (Signal::ClosedUnanswered, "outcome:closed_unanswered"),
     (Signal::TimedOut, "outcome:timed_out"),
@@ -196,6 +200,7 @@ const PLAIN_SIGNALS: [(Signal, &str); 12] = [
     (Signal::Connected, "tcp:connected"),
     (Signal::ResetsSent, "tcp:resets_sent"),
     (Signal::ResetsReceived, "tcp:resets_received"),
+    (Signal::ListenDrops, "tcp:listen_drops"),
 ];
 
 /// A stored or configured word that names nothing we know.
@@ -268,6 +273,10 @@ words!(
         /// In flight past the service's smallest threshold.
         Overdue => "overdue",
         OpenConnections => "open_connections",
+        /// Connections established and not yet accepted, of all listeners together.
+        AcceptQueue => "accept_queue",
+        /// How many may wait so.
+        AcceptBacklog => "accept_backlog",
     }
 );
 

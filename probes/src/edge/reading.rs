@@ -223,6 +223,17 @@ impl Totals {
         total.value += sum.value;
     }
 
+    /// A counter that user space keeps: since when, and how many.
+    pub fn add_service(&mut self, service: ServiceName, signal: Signal, first_ns: u64, value: u64) {
+        let series = Series {
+            service,
+            role: Role::Server,
+            route: None,
+            signal,
+        };
+        self.add(series, Sum { first_ns, value });
+    }
+
     pub fn readings(&self, starts: &mut StartTimes) -> Vec<Reading> {
         self.series
             .iter()
@@ -371,7 +382,7 @@ impl StartTimes {
 }
 
 /// FNV-1a: stable between builds.
-fn hash(text: &str) -> u64 {
+pub(crate) fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })

@@ -93,6 +93,11 @@ pub fn serve_when_asked() {
         .unwrap();
     assert!(status.success());
     for address in addresses.split(',') {
+        if let Some(rest) = address.strip_prefix("backlog=") {
+            let (backlog, address) = rest.split_once(':').unwrap();
+            listen_only(address.parse().unwrap(), backlog.parse().unwrap());
+            continue;
+        }
         let (address, is_deferred) = match address.strip_prefix("defer:") {
             Some(address) => (address, true),
             None => (address, false),
@@ -120,6 +125,15 @@ pub fn serve_when_asked() {
     loop {
         thread::park();
     }
+}
+
+/// Listens and never accepts.
+fn listen_only(address: SocketAddr, backlog: libc::c_int) {
+    let listener = TcpListener::bind(address).unwrap();
+    // Listening again only changes how many may wait.
+    // SAFETY: a listening socket of ours.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), backlog) }, 0);
+    std::mem::forget(listener);
 }
 
 pub struct Server {
