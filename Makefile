@@ -1,7 +1,7 @@
 # Every command of the project; continuous integration runs the same ones. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint bench queries clean
+.PHONY: help setup build demo test test-kernels lint bench queries clean
 
 export PATH := $(HOME)/.cargo/bin:/usr/sbin:/sbin:$(PATH)
 sudo := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH)
@@ -28,6 +28,10 @@ test: setup lint ## every test, on this kernel, with a Postgres, servers and a b
 	npm --prefix api/dashboard test
 	SQLX_OFFLINE=true cargo build --workspace --tests --bins
 	SQLX_OFFLINE=true $(sudo) scripts/with-postgres cargo test --workspace --no-fail-fast
+
+test-kernels: ## the core of the probes' tests under Debian's kernels, emulated; writes README's table
+	@scripts/setup kernels
+	scripts/test-kernels
 
 bench: setup ## the measured claims, each beside its peer
 	SQLX_OFFLINE=true cargo build --release --benches --bin slowburn
