@@ -5,6 +5,20 @@
 
 #![cfg_attr(not(test), no_std)]
 
+/// Whether a binary is the build for kernels without atomic exchanges: the same source under another name.
+#[must_use]
+pub const fn is_plain(binary: &str) -> bool {
+    let (name, suffix) = (binary.as_bytes(), b"_plain");
+    let mut index = 0;
+    while index < suffix.len() {
+        if name.len() < suffix.len() || name[name.len() - suffix.len() + index] != suffix[index] {
+            return false;
+        }
+        index += 1;
+    }
+    true
+}
+
 pub mod limit;
 pub mod limit_wire;
 pub mod wire;

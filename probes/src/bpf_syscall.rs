@@ -14,6 +14,7 @@ use std::{
     path::Path,
 };
 
+const PROG_LOAD: libc::c_int = 5;
 const OBJ_PIN: libc::c_int = 6;
 const OBJ_GET: libc::c_int = 7;
 const PROG_GET_FD_BY_ID: libc::c_int = 13;
@@ -23,6 +24,7 @@ const LINK_UPDATE: libc::c_int = 29;
 const ITER_CREATE: libc::c_int = 33;
 const LINK_DETACH: libc::c_int = 34;
 
+const SOCKET_FILTER: u32 = 1;
 const F_REPLACE: u32 = 4;
 const ATTACH_XDP: u32 = 37;
 const ATTACH_ITER: u32 = 28;
@@ -45,6 +47,17 @@ pub struct LinkInfo {
 
 pub const LINK_KIND_CGROUP: u32 = 3;
 pub const LINK_KIND_XDP: u32 = 6;
+
+/// Loads instructions as a socket filter, the kind that may do least. For trying what they may be.
+pub fn program_load_socket_filter(instructions: &[u64]) -> io::Result<OwnedFd> {
+    let mut attributes = Attributes([0; 32]);
+    attributes.0[0] = SOCKET_FILTER;
+    attributes.0[1] = u32::try_from(instructions.len()).map_err(io::Error::other)?;
+    set_address(&mut attributes, 2, instructions.as_ptr() as u64);
+    set_address(&mut attributes, 4, c"GPL".as_ptr() as u64);
+    let fd = bpf(PROG_LOAD, &mut attributes)?;
+    Ok(own(fd))
+}
 
 /// Opens what is pinned at `path`.
 pub fn object_get(path: &Path) -> io::Result<OwnedFd> {

@@ -15,6 +15,7 @@ use crate::{
         layout::{latencies_max, map_bytes},
         object::{self, IN, IN_FLIGHT, OUT, SOCKET, TRACEPOINTS},
     },
+    features::Features,
     limit, mounts,
 };
 
@@ -143,51 +144,63 @@ fn bpf_file_system() -> Check {
 /// The programs themselves, each loaded and dropped.
 fn programs() -> Vec<Check> {
     let old_kernel =
-        "use Linux 5.17 or later with CONFIG_CGROUP_BPF, and allow bpf(2) in the container's seccomp profile";
+        "use Linux 5.10 or later with CONFIG_CGROUP_BPF, and allow bpf(2) in the container's seccomp profile";
     let cpus = aya::util::nr_cpus().unwrap_or(1);
-    let open = |skb_netns| object::open(None, latencies_max(cpus), skb_netns, 0);
-    let mut with_netns = match open(1) {
+    let features = Features::here();
+    let mut ebpf = match object::open(None, latencies_max(cpus), features, 0) {
         Ok(ebpf) => ebpf,
         Err(error) => {
             let refused = Err(object::brief(&error));
             return vec![required("bpf", "counting in the kernel", refused, old_kernel)];
         }
     };
-    let load =
-        |ebpf: &mut aya::Ebpf, name| object::load_program(ebpf, name).map_err(|error| object::brief(&error));
-    let cookie = load(&mut with_netns, IN);
-    let mut ebpf = match (&cookie, open(0)) {
-        (Err(_), Ok(without)) => without,
-        _ => with_netns,
+    let load = |ebpf: &mut aya::Ebpf, name| {
+        object::load_program(ebpf, name)
+            .map(|()| String::new())
+            .map_err(|error| object::brief(&error))
     };
-    let loaded = |found: Result<(), String>| found.map(|()| String::new());
-    let request = match &cookie {
-        Ok(()) => Ok(()),
-        Err(_) => load(&mut ebpf, IN),
+    let has = |there: bool| {
+        if there {
+            Ok(String::new())
+        } else {
+            Err(String::new())
+        }
     };
     let mut checks = vec![
         required(
             "requests",
             "status, latency and route of HTTP/1 requests (cgroup_skb)",
-            loaded(request.and_then(|()| load(&mut ebpf, OUT))),
+            load(&mut ebpf, IN).and_then(|_| load(&mut ebpf, OUT)),
             old_kernel,
         ),
         required(
             "connections",
             "retransmits, failed connects, requests without an answer (sock_ops)",
-            loaded(load(&mut ebpf, SOCKET)),
+            load(&mut ebpf, SOCKET),
             old_kernel,
         ),
         extra(
             "overdue requests",
             "a hung service burns budget while it hangs (iter/tcp)",
-            loaded(load(&mut ebpf, IN_FLIGHT)),
-            "boot a kernel with CONFIG_DEBUG_INFO_BTF, 5.8 or later; until then overdue requests count when they end",
+            load(&mut ebpf, IN_FLIGHT),
+            "boot a kernel with CONFIG_DEBUG_INFO_BTF, 5.11 or later; until then overdue requests count when they end",
         ),
         extra(
-            "namespace cookies",
+            "atomic exchange",
+            "one count where an answer and a reset meet, one price for packets that race for a limit",
+            has(features.exchange),
+            "use Linux 5.12 or later; until then what meets in the same nanoseconds may count twice, or pass a limit",
+        ),
+        extra(
+            "namespaces of sockets",
+            "telling network namespaces apart",
+            has(features.socket_netns),
+            "use Linux 5.15 or later; until then connections count by port and cgroup",
+        ),
+        extra(
+            "namespaces of packets",
             "telling network namespaces apart on connections older than slowburn",
-            loaded(cookie),
+            has(features.skb_netns),
             "use Linux 6.16 or later; until then such connections count by port and cgroup",
         ),
     ];

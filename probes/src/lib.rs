@@ -10,6 +10,7 @@ pub mod bpffs;
 pub mod capability;
 mod discovery;
 mod edge;
+mod features;
 pub mod limit;
 mod listeners;
 pub mod mounts;

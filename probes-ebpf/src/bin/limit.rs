@@ -22,6 +22,7 @@ mod program {
         programs::XdpContext,
     };
     use probes_ebpf::{
+        is_plain,
         limit::{
             frame::Packet,
             packet::{Segment, Source, Unread, parse},
@@ -71,8 +72,19 @@ mod program {
         Contended,
     }
 
+    /// Before Linux 5.18 no program may be asked for that takes packets in fragments.
+    #[xdp]
+    pub fn limit_linear(context: XdpContext) -> u32 {
+        limited(&context)
+    }
+
     #[xdp(frags)]
     pub fn limit(context: XdpContext) -> u32 {
+        limited(&context)
+    }
+
+    #[inline(always)]
+    fn limited(context: &XdpContext) -> u32 {
         if word(control::RULES) == 0 || word(control::PANIC) != 0 {
             return XDP_PASS;
         }
@@ -273,6 +285,17 @@ mod program {
     /// `core::sync::atomic` has no read-modify-write for BPF. Returns what the cell held.
     #[inline(always)]
     fn compare_exchange(cell: *mut u64, expected: u64, new: u64) -> u64 {
+        if is_plain(env!("CARGO_BIN_NAME")) {
+            // Linux before 5.12: packets that race for a bucket may pass for the price of one.
+            // SAFETY: as below.
+            return unsafe {
+                let held = ptr::read_volatile(cell);
+                if held == expected {
+                    ptr::write_volatile(cell, new);
+                }
+                held
+            };
+        }
         let mut held = expected;
         // SAFETY: an aligned element of an array map; the instruction compares with r0 and leaves
         // the old value there.

@@ -14,7 +14,8 @@ use anyhow::{Context as _, anyhow, bail};
 use aya::{
     Ebpf,
     programs::{
-        CgroupSkb, CgroupSkbAttachType, Program, SockOps, TracePoint, links::CgroupAttachMode, links::FdLink,
+        CgroupSkb, CgroupSkbAttachType, Program, SockOps, TracePoint,
+        links::{CgroupAttachMode, FdLink, LinkError},
     },
 };
 
@@ -121,9 +122,18 @@ fn trace(ebpf: &mut Ebpf, links: &Path, name: &str, tracepoint: &str) -> anyhow:
     }
     let program: &mut TracePoint = object::program(ebpf, name)?.try_into()?;
     let id = program.attach("tcp", tracepoint)?;
-    let link: FdLink = program.take_link(id)?.try_into()?;
-    link.pin(&pin)?;
-    Ok(())
+    match FdLink::try_from(program.take_link(id)?) {
+        Ok(link) => {
+            link.pin(&pin)?;
+            Ok(())
+        }
+        // Linux before 5.15 has no link to pin here: attached again, and left to the object.
+        Err(LinkError::InvalidLink) => {
+            program.attach("tcp", tracepoint)?;
+            bail!("this kernel cannot pin it, so it counts only while slowburn runs")
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub(crate) fn program_fd<'a>(ebpf: &'a Ebpf, name: &str) -> anyhow::Result<BorrowedFd<'a>> {

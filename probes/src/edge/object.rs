@@ -5,9 +5,11 @@ use std::{fs, io, path::Path};
 use aya::{Btf, Ebpf, EbpfLoader, programs::Program};
 
 use super::layout::{Directories, connection_maps, counter_maps, latencies_max};
-use crate::{agent::AgentError, bpffs};
+use crate::{agent::AgentError, bpffs, features::Features};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/edge"));
+/// The same source without atomic exchanges.
+static PLAIN: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/edge_plain"));
 
 pub(crate) const IN: &str = "edge_in";
 pub(crate) const OUT: &str = "edge_out";
@@ -37,40 +39,29 @@ pub(crate) fn load(directories: &Directories, tracefs: Option<&Path>) -> Result<
     let synack_sport = tracefs
         .and_then(|root| field_offset(root, "tcp_retransmit_synack", "sport"))
         .unwrap_or(0);
-    // The helper came to cgroup_skb with Linux 6.16; what refuses it is found by loading.
-    let mut refused = None;
-    for skb_netns in [1u32, 0] {
-        let loaded = open(Some(directories), latencies_max(cpus), skb_netns, synack_sport)
-            .and_then(|ebpf| load_programs(ebpf, synack_sport != 0));
-        match loaded {
-            Ok(mut object) => {
-                if let Some(error) = refused {
-                    object.absent.push(format!(
-                        "network namespaces are not told apart on sockets older than the probe ({})",
-                        brief(&error)
-                    ));
-                }
-                return Ok(object);
-            }
-            Err(error) if skb_netns == 1 => refused = Some(error),
-            Err(_) => break,
-        }
-    }
-    let reason = refused.map_or_else(String::new, |error| brief(&error));
-    Err(AgentError::Load { reason })
+    let features = Features::here();
+    let mut object = open(Some(directories), latencies_max(cpus), features, synack_sport)
+        .and_then(|ebpf| load_programs(ebpf, synack_sport != 0))
+        .map_err(|error| AgentError::Load {
+            reason: brief(&error),
+        })?;
+    object.absent.append(&mut features.absent());
+    Ok(object)
 }
 
 /// Creates the maps, or opens them where they are pinned. No program is loaded yet.
 pub(crate) fn open(
     directories: Option<&Directories>,
     latencies: u32,
-    skb_netns: u32,
+    features: Features,
     synack_sport: u32,
 ) -> anyhow::Result<Ebpf> {
+    let (skb_netns, socket_netns) = (u32::from(features.skb_netns), u32::from(features.socket_netns));
     let mut loader = EbpfLoader::new();
     loader
         .map_max_entries("LATENCIES", latencies)
         .override_global("SKB_NETNS", &skb_netns, true)
+        .override_global("SOCKET_NETNS", &socket_netns, true)
         .override_global("SYNACK_SPORT", &synack_sport, true);
     if let Some(directories) = directories {
         for map in connection_maps() {
@@ -80,7 +71,7 @@ pub(crate) fn open(
             loader.map_pin_path(map.name, directories.counters.join(map.name));
         }
     }
-    Ok(loader.load(OBJECT)?)
+    Ok(loader.load(if features.exchange { OBJECT } else { PLAIN })?)
 }
 
 fn load_programs(mut ebpf: Ebpf, port_is_known: bool) -> anyhow::Result<Object> {
@@ -172,6 +163,32 @@ pub(crate) fn brief(error: &anyhow::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_older_kernels_get_loads_here_too() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let oldest = Features {
+            exchange: false,
+            socket_netns: false,
+            skb_netns: false,
+        };
+        for features in [
+            oldest,
+            Features {
+                exchange: true,
+                ..oldest
+            },
+            Features {
+                socket_netns: true,
+                ..oldest
+            },
+        ] {
+            let loaded = open(None, 1, features, 0).and_then(|ebpf| load_programs(ebpf, true));
+            assert_eq!(loaded.unwrap().absent, [""; 0], "{features:?}");
+        }
+    }
 
     #[test]
     fn a_field_is_found_where_this_kernel_puts_it() {

@@ -261,10 +261,7 @@ fn unpin(pin: &Path) -> Result<(), LimitError> {
 
 fn program(object: &Ebpf) -> Result<BorrowedFd<'_>, LimitError> {
     let failed = |reason: String| LimitError::Load { reason };
-    let program = object
-        .program(object::PROGRAM)
-        .ok_or_else(|| failed(format!("the object has no program `{}`", object::PROGRAM)))?;
-    let fd = program
+    let fd = object::loaded(object)?
         .fd()
         .map_err(|error| failed(error.to_string()))?
         .as_fd()

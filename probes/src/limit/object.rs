@@ -2,13 +2,20 @@
 
 use std::{error::Error, path::Path};
 
-use aya::{Ebpf, EbpfLoader, programs::Xdp};
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{Program, Xdp},
+};
 
 use super::{LimitError, layout::MAPS};
+use crate::features::Features;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/limit"));
+/// The same source without atomic exchanges.
+static PLAIN: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/limit_plain"));
 
-pub(super) const PROGRAM: &str = "limit";
+/// The better one first: the other is for kernels that have no packets in fragments (Linux 5.18).
+const PROGRAMS: [&str; 2] = ["limit", "limit_linear"];
 
 /// Loads maps and program. With a directory, maps that are pinned there are reused (compare them
 /// first), and the others are pinned.
@@ -19,11 +26,29 @@ pub(super) fn load(pins: Option<&Path>) -> Result<Ebpf, LimitError> {
             loader.map_pin_path(map.name, directory.join(map.name));
         }
     }
-    let mut object = loader.load(OBJECT).map_err(|error| refused(&error))?;
-    program(&mut object, PROGRAM)?
-        .load()
+    let exchange = Features::here().exchange;
+    let mut object = loader
+        .load(if exchange { OBJECT } else { PLAIN })
         .map_err(|error| refused(&error))?;
-    Ok(object)
+    let mut first = Ok(());
+    for name in PROGRAMS {
+        match (program(&mut object, name)?.load(), &first) {
+            (Ok(()), _) => return Ok(object),
+            (Err(error), Ok(())) => first = Err(refused(&error)),
+            (Err(_), Err(_)) => {}
+        }
+    }
+    first.map(|()| object)
+}
+
+/// The program of [`PROGRAMS`] that the kernel took.
+pub(super) fn loaded(object: &Ebpf) -> Result<&Program, LimitError> {
+    let mut programs = PROGRAMS.iter().filter_map(|name| object.program(name));
+    programs
+        .find(|program| program.fd().is_ok())
+        .ok_or_else(|| LimitError::Load {
+            reason: "no program of the object is loaded".to_owned(),
+        })
 }
 
 pub(super) fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, LimitError> {
@@ -63,7 +88,7 @@ pub mod testing {
 
     use super::{
         super::{AllowList, LimitError, Rule, RuleTable, layout},
-        PROGRAM, load, program, refused,
+        PROGRAMS, load, program, refused,
     };
     use crate::bpffs::MapLayout;
 
@@ -116,7 +141,11 @@ pub mod testing {
         }
 
         pub fn program(&mut self) -> Result<&mut Xdp, LimitError> {
-            program(&mut self.object, PROGRAM)
+            let name = PROGRAMS.into_iter().find(|name| {
+                let program = self.object.program(name);
+                program.is_some_and(|program| program.fd().is_ok())
+            });
+            program(&mut self.object, name.unwrap_or(PROGRAMS[0]))
         }
     }
 

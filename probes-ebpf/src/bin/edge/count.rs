@@ -3,7 +3,10 @@
 use core::arch::asm;
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_boot_ns};
-use probes_ebpf::wire::{Count, CountKey, Endpoint, Latency, LatencyKey, SourceKey, loss};
+use probes_ebpf::{
+    is_plain,
+    wire::{Count, CountKey, Endpoint, Latency, LatencyKey, SourceKey, loss},
+};
 
 use crate::maps::{BLANK, COUNTS, LATENCIES, LOSSES, SOURCES};
 
@@ -15,9 +18,22 @@ pub fn add(cell: *mut u64, by: u64) {
     unsafe { asm!("lock *(u64 *)({cell} + 0) += {by}", cell = in(reg) cell, by = in(reg) by) }
 }
 
+/// Linux before 5.12 refuses atomic exchanges even where no path leads to them. So this source is
+/// compiled a second time, as `edge_plain`, whose exchanges are a read and a write: two CPUs that end
+/// one request in the same nanoseconds may both count it.
+const EXCHANGES: bool = !is_plain(env!("CARGO_BIN_NAME"));
+
 /// Puts `new` into `cell` and returns what was there.
 #[inline(always)]
 pub fn swap(cell: *mut u64, new: u64) -> u64 {
+    if !EXCHANGES {
+        // SAFETY: as in `add`.
+        return unsafe {
+            let held = cell.read_volatile();
+            cell.write_volatile(new);
+            held
+        };
+    }
     let mut value = new;
     // SAFETY: as in `add`.
     unsafe { asm!("{value} = xchg_64({cell} + 0, {value})", cell = in(reg) cell, value = inout(reg) value) }
@@ -27,6 +43,16 @@ pub fn swap(cell: *mut u64, new: u64) -> u64 {
 /// Puts `new` into `cell` if it holds `old`; returns what it held.
 #[inline(always)]
 pub fn compare_swap(cell: *mut u64, old: u64, new: u64) -> u64 {
+    if !EXCHANGES {
+        // SAFETY: as in `add`.
+        return unsafe {
+            let held = cell.read_volatile();
+            if held == old {
+                cell.write_volatile(new);
+            }
+            held
+        };
+    }
     let mut value = old;
     // SAFETY: as in `add`.
     unsafe {

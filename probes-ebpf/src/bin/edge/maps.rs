@@ -49,6 +49,9 @@ pub static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(loss::WORDS,
 /// Whether cgroup_skb programs may ask for the network namespace's cookie (Linux 6.16).
 #[unsafe(no_mangle)]
 static SKB_NETNS: u32 = 1;
+/// Whether sock_ops programs may (Linux 5.15).
+#[unsafe(no_mangle)]
+static SOCKET_NETNS: u32 = 1;
 /// Where `sport` stands in `tcp_retransmit_synack`; 0 when it does not.
 #[unsafe(no_mangle)]
 static SYNACK_SPORT: u32 = 0;
@@ -57,6 +60,12 @@ static SYNACK_SPORT: u32 = 0;
 pub fn skb_netns() -> bool {
     // SAFETY: the loader may have changed the value, so it must be read and not folded.
     unsafe { ptr::read_volatile(&raw const SKB_NETNS) != 0 }
+}
+
+#[inline(always)]
+pub fn socket_netns() -> bool {
+    // SAFETY: as above.
+    unsafe { ptr::read_volatile(&raw const SOCKET_NETNS) != 0 }
 }
 
 #[inline(always)]

@@ -15,7 +15,7 @@ use probes_ebpf::wire::{Connection, PendingKey, SourceKey, birth, flag, role, wh
 use crate::{
     connection::{count_tcp, find, find_or_create, is_in_flight, refresh},
     count::source,
-    maps::{HANDSHAKE, PENDING, skb_netns},
+    maps::{HANDSHAKE, PENDING, skb_netns, socket_netns},
     request::{begin, closed, end},
 };
 
@@ -47,8 +47,10 @@ pub fn edge_socket(context: SockOpsContext) -> u32 {
             // Not a full socket: its end will be seen as that of a socket older than the probe.
             return 1;
         }
-        // SAFETY: the program's own context.
-        connection.netns = unsafe { bpf_get_netns_cookie(ops.cast()) };
+        if socket_netns() {
+            // SAFETY: the program's own context.
+            connection.netns = unsafe { bpf_get_netns_cookie(ops.cast()) };
+        }
         if op == BPF_SOCK_OPS_TCP_CONNECT_CB {
             connection.birth = birth::OPENED;
             connection.port = u32::from_be(context.remote_port()) as u16;
