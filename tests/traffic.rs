@@ -208,7 +208,8 @@ fn loss_shows_as_retransmits_of_the_right_service_and_equals_the_kernels_counter
     );
     let slowburn = Slowburn::start(&network, &both);
     let _nginx = Nginx::start(&network);
-    let before = kernel_retransmits(&network);
+    let resent = || network.counter(Side::Server, "Tcp", "RetransSegs");
+    let before = resent();
     // SYN-ACKs that are sent again are RetransSegs to the kernel, and a signal of their own here.
     // Drops 1 % of what leaves towards the client, after TCP has counted it as sent.
     network.output(
@@ -237,9 +238,9 @@ fn loss_shows_as_retransmits_of_the_right_service_and_equals_the_kernels_counter
         &["-t1", "-c8", "-d5s", &format!("http://{SERVER}:8080/ok")],
     );
     let lost = eventually("retransmits to settle", PATIENCE, || {
-        let now = kernel_retransmits(&network);
+        let now = resent();
         pause(Duration::from_millis(700));
-        (now == kernel_retransmits(&network)).then_some(now - before)
+        (now == resent()).then_some(now - before)
     });
     assert!(lost > 20, "the loss did not bite: {lost} retransmits");
     let booked = |service: &str| {
@@ -255,18 +256,6 @@ fn loss_shows_as_retransmits_of_the_right_service_and_equals_the_kernels_counter
     });
     assert_eq!(booked("shop"), lost);
     assert_eq!(booked("quiet"), 0);
-}
-
-/// RetransSegs of the server's namespace.
-fn kernel_retransmits(network: &Network) -> u64 {
-    let text = network.output(Side::Server, "cat", &["/proc/net/snmp"]);
-    let mut rows = text
-        .lines()
-        .filter(|line| line.starts_with("Tcp:"))
-        .map(|line| line.split(' ').collect::<Vec<_>>());
-    let (names, values) = (rows.next().unwrap(), rows.next().unwrap());
-    let column = names.iter().position(|name| *name == "RetransSegs").unwrap();
-    values[column].parse().unwrap()
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 pub mod network;
 pub mod nginx;
+pub mod open_loop;
 pub mod slowburn;
 
 use std::time::{Duration, Instant};

@@ -107,6 +107,21 @@ impl Network {
         text.into_owned()
     }
 
+    /// A counter of the side's namespace, as the kernel keeps it: `("Tcp", "RetransSegs")`.
+    #[track_caller]
+    pub fn counter(&self, side: Side, protocol: &str, name: &str) -> u64 {
+        let text = self.output(side, "cat", &["/proc/net/snmp", "/proc/net/netstat"]);
+        // Rows come in pairs: the names, and below them the values.
+        let mut rows = text
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .filter(|(of, _)| *of == protocol)
+            .map(|(_, row)| row.split(' '));
+        let (names, values) = (rows.next().unwrap(), rows.next().unwrap());
+        let (_, value) = names.zip(values).find(|(found, _)| *found == name).unwrap();
+        value.parse().unwrap()
+    }
+
     pub fn spawn(&self, side: Side, program: &str, arguments: &[&str]) -> Running {
         let child = self
             .command(side, program, arguments)
