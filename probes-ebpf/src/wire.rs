@@ -79,6 +79,11 @@ pub struct RouteText {
 pub const ROUTE_OTHER: u16 = 0;
 /// For counters that know no request.
 pub const ROUTE_NONE: u16 = 0xffff;
+/// Under which [`Latency`] holds how long connections took to open.
+pub const ROUTE_CONNECT: u16 = 0xfffe;
+/// Under which [`Latency`] holds smoothed round trip times: of each connection once a second while
+/// it moves bytes, and once as it ends.
+pub const ROUTE_ROUND_TRIP: u16 = 0xfffd;
 
 /// Key of plain counters.
 #[repr(C)]
@@ -106,6 +111,27 @@ pub mod what {
     pub const RESETS_RECEIVED: u16 = 2007;
     /// Connections of [`ACCEPTED`] and [`CONNECTED`] that have ended.
     pub const CLOSED: u16 = 2008;
+    pub const BYTES_RECEIVED: u16 = 2009;
+    /// Acknowledged by the peer.
+    pub const BYTES_SENT: u16 = 2010;
+    /// Segments that said: no more room.
+    pub const ZERO_WINDOWS_SENT: u16 = 2011;
+    pub const ZERO_WINDOWS_RECEIVED: u16 = 2012;
+    /// Connections that TCP gave up on, as the peer acknowledged nothing any more.
+    pub const CONNECTION_TIMEOUTS: u16 = 2013;
+    /// [`RESETS_SENT`] by the kernel's own reason: this and 39 more.
+    pub const RESET_SENT_BECAUSE: u16 = 2020;
+    pub const RESET_REASONS: u16 = 40;
+    pub const RESET_REASONS_END: u16 = RESET_SENT_BECAUSE + RESET_REASONS;
+    /// [`CONNECT_FAILURES`] by error.
+    pub const CONNECT_REFUSED: u16 = 2060;
+    pub const CONNECT_TIMED_OUT: u16 = 2061;
+    pub const CONNECT_HOST_UNREACHABLE: u16 = 2062;
+    pub const CONNECT_NETWORK_UNREACHABLE: u16 = 2063;
+    pub const CONNECT_RESET: u16 = 2064;
+    /// Closed by whoever opened it, before there was an answer.
+    pub const CONNECT_CANCELED: u16 = 2065;
+    pub const CONNECT_OTHER: u16 = 2066;
 }
 
 /// One CPU's share of a plain counter. Exactly one CPU holds `first_ns`.
@@ -195,7 +221,18 @@ pub struct Connection {
     /// [`protocol`].
     pub protocol: u8,
     pub pad: [u8; 3],
+    /// [`spare`].
     pub spare: [u64; 6],
+}
+
+/// Words of [`Connection::spare`] that are taken.
+pub mod spare {
+    /// Bytes received that are counted, with [`BYTES_KNOWN`]; before the connection is open the
+    /// monotonic time at which it began to be.
+    pub const BYTES_RECEIVED: usize = 3;
+    /// Bytes acknowledged that are counted.
+    pub const BYTES_SENT: usize = 4;
+    pub const BYTES_KNOWN: u64 = 1 << 63;
 }
 
 /// What a connection speaks, by its first bytes.
@@ -297,6 +334,19 @@ pub mod control {
     /// Nanoseconds since boot when these pins were made.
     pub const MADE: u32 = 2;
     pub const WORDS: u32 = 8;
+}
+
+/// Indexes of `KERNEL`, which is fixed when the object is loaded: where the kernel's own types have a
+/// field, in bytes.
+pub mod kernel {
+    pub const SOCK_ERROR: usize = 0;
+    pub const TCP_BYTES_RECEIVED: usize = 1;
+    pub const TCP_BYTES_ACKED: usize = 2;
+    pub const TCP_ROUND_TRIP: usize = 3;
+    pub const TCP_TOTAL_RETRANSMITS: usize = 4;
+    /// Not a place: whether `tcp_send_reset` tells a reason (Linux 6.10).
+    pub const RESET_REASON: usize = 5;
+    pub const WORDS: usize = 6;
 }
 
 /// Indexes of `LOSSES`.

@@ -384,11 +384,13 @@ impl Agent {
         let now = Generation {
             counters: &self.counters,
             definitions: &self.registry.definitions,
+            reset_reasons: &self.object.reset_reasons,
         };
         let mut generations = vec![now];
         generations.extend(self.earlier.iter().map(|(counters, definitions)| Generation {
             counters,
             definitions,
+            reset_reasons: &self.object.reset_reasons,
         }));
         Totals::read(&generations)
     }

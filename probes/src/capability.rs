@@ -205,10 +205,8 @@ fn programs() -> Vec<Check> {
         ),
     ];
     let mut refused = Vec::new();
-    for (name, tracepoint) in TRACEPOINTS {
-        if let Err(error) = load(&mut ebpf, name) {
-            refused.push(format!("{tracepoint}: {error}"));
-        }
+    for tracepoint in TRACEPOINTS {
+        refused.extend(object::load_tracepoint(&mut ebpf, &tracepoint).err());
     }
     let found = if refused.is_empty() {
         Ok(String::new())
@@ -217,7 +215,7 @@ fn programs() -> Vec<Check> {
     };
     checks.push(extra(
         "tracepoints",
-        "resets and SYN-ACKs that have no socket",
+        "resets with their reason, and SYN-ACKs sent again",
         found,
         "allow perf events (CAP_PERFMON, kernel.perf_event_paranoid)",
     ));

@@ -11,6 +11,7 @@ pub mod capability;
 mod discovery;
 mod edge;
 mod features;
+mod kernel_types;
 pub mod limit;
 mod listeners;
 pub mod mounts;

@@ -124,6 +124,18 @@ pub enum Signal {
     /// SYNs and finished handshakes that a listener turned away, as its accept queue was full or for
     /// another reason of the kernel's (`ListenDrops`).
     ListenDrops,
+    BytesReceived,
+    /// Acknowledged by the peer.
+    BytesSent,
+    /// Segments that told the peer to stop sending.
+    ZeroWindowsSent,
+    ZeroWindowsReceived,
+    /// Connections that TCP gave up on, as the peer acknowledged nothing any more.
+    ConnectionTimeouts,
+    /// [`Self::ResetsSent`] by reason. The sum is the same where the kernel tells reasons.
+    ResetSent(ResetReason),
+    /// [`Self::ConnectFailures`] by error. The sum is the same.
+    ConnectFailed(ConnectError),
 }
 
 impl Signal {
@@ -140,6 +152,13 @@ impl Signal {
                 | Self::ResetsSent
                 | Self::ResetsReceived
                 | Self::ListenDrops
+                | Self::BytesReceived
+                | Self::BytesSent
+                | Self::ZeroWindowsSent
+                | Self::ZeroWindowsReceived
+                | Self::ConnectionTimeouts
+                | Self::ResetSent(_)
+                | Self::ConnectFailed(_)
         )
     }
 }
@@ -150,6 +169,8 @@ impl fmt::Display for Signal {
             Self::Status(code) => write!(f, "status:{code}"),
             Self::Within { clock, threshold } => write!(f, "within:{clock}:{}", duration::format(*threshold)),
             Self::Over { clock, threshold } => write!(f, "over:{clock}:{}", duration::format(*threshold)),
+            Self::ResetSent(reason) => write!(f, "reset_sent:{reason}"),
+            Self::ConnectFailed(error) => write!(f, "connect_failed:{error}"),
             plain => {
                 let (_, text) = PLAIN_SIGNALS
                     .iter()
@@ -176,6 +197,11 @@ impl FromStr for Signal {
         if kind == "status" {
             return rest.parse().map(Self::Status).map_err(|_| unknown());
         }
+        match kind {
+            "reset_sent" => return rest.parse().map(Self::ResetSent).map_err(|_| unknown()),
+            "connect_failed" => return rest.parse().map(Self::ConnectFailed).map_err(|_| unknown()),
+            _ => {}
+        }
         let (clock, threshold) = rest.split_once(':').ok_or_else(unknown)?;
         let clock = clock.parse().map_err(|_| unknown())?;
         let threshold = duration::parse(threshold).map_err(|_| unknown())?;
@@ -187,7 +213,7 @@ impl FromStr for Signal {
     }
 }
 
-const PLAIN_SIGNALS: [(Signal, &str); 13] = [
+const PLAIN_SIGNALS: [(Signal, &str); 18] = [
     (Signal::ResetByServer, "outcome:reset_by_server"),
     (Signal::ClosedUnanswered, "outcome:closed_unanswered"),
     (Signal::TimedOut, "outcome:timed_out"),
@@ -201,6 +227,11 @@ const PLAIN_SIGNALS: [(Signal, &str); 13] = [
     (Signal::ResetsSent, "tcp:resets_sent"),
     (Signal::ResetsReceived, "tcp:resets_received"),
     (Signal::ListenDrops, "tcp:listen_drops"),
+    (Signal::BytesReceived, "tcp:bytes_received"),
+    (Signal::BytesSent, "tcp:bytes_sent"),
+    (Signal::ZeroWindowsSent, "tcp:zero_windows_sent"),
+    (Signal::ZeroWindowsReceived, "tcp:zero_windows_received"),
+    (Signal::ConnectionTimeouts, "tcp:connection_timeouts"),
 ];
 
 /// A stored or configured word that names nothing we know.
@@ -262,6 +293,71 @@ words!(
         FirstByte => "first_byte",
         /// First request byte in to last response byte out.
         LastByte => "last_byte",
+        /// First SYN out to the connection being open. Of connections, not of requests.
+        Connect => "connect",
+        /// TCP's smoothed round trip time. Of connections, not of requests.
+        RoundTrip => "round_trip",
+    }
+);
+
+impl Clock {
+    /// Those that time requests, which objectives can be about.
+    pub const OF_REQUESTS: &'static [Self] = &[Self::Turnaround, Self::FirstByte, Self::LastByte];
+}
+
+words!(
+    /// Why the kernel sent a reset, in the words of its `sk_rst_reason`.
+    ResetReason, "reset reason", {
+        NotSpecified => "not_specified",
+        NoSocket => "no_socket",
+        InvalidAckSequence => "tcp_invalid_ack_sequence",
+        Paws => "tcp_rfc7323_paws",
+        TooOldAck => "tcp_too_old_ack",
+        AckUnsentData => "tcp_ack_unsent_data",
+        Flags => "tcp_flags",
+        OldAck => "tcp_old_ack",
+        /// Data came after the socket was closed.
+        AbortOnData => "tcp_abort_on_data",
+        TimewaitSocket => "tcp_timewait_socket",
+        InvalidSyn => "invalid_syn",
+        /// Closed with data unread.
+        AbortOnClose => "tcp_abort_on_close",
+        AbortOnLinger => "tcp_abort_on_linger",
+        AbortOnMemory => "tcp_abort_on_memory",
+        /// Disconnected, as by closing with `SO_LINGER` at 0.
+        State => "tcp_state",
+        KeepaliveTimeout => "tcp_keepalive_timeout",
+        DisconnectWithData => "tcp_disconnect_with_data",
+        Error => "error",
+        /// One that is not in this list.
+        Other => "other",
+    }
+);
+
+impl ResetReason {
+    /// The kernel's own spelling, such as `TCP_ABORT_ON_CLOSE`.
+    #[must_use]
+    pub fn of_kernel(name: &str) -> Self {
+        name.to_ascii_lowercase().parse().unwrap_or(Self::Other)
+    }
+}
+
+words!(
+    /// Why a connection could not be opened.
+    ConnectError, "connect error", {
+        /// `ECONNREFUSED`
+        Refused => "connection_refused",
+        /// `ETIMEDOUT`: no answer to any SYN.
+        TimedOut => "timed_out",
+        /// `EHOSTUNREACH`
+        HostUnreachable => "host_unreachable",
+        /// `ENETUNREACH`
+        NetworkUnreachable => "network_unreachable",
+        /// `ECONNRESET`
+        Reset => "connection_reset",
+        /// Closed by whoever opened it, before there was an answer.
+        Canceled => "canceled",
+        Other => "other",
     }
 );
 
@@ -310,6 +406,12 @@ mod tests {
     fn every_signal_reads_back_from_its_stored_spelling() {
         let mut signals: Vec<Signal> = PLAIN_SIGNALS.iter().map(|(signal, _)| *signal).collect();
         signals.extend([Signal::Status(200), Signal::Status(503)]);
+        signals.extend(ResetReason::ALL.iter().map(|reason| Signal::ResetSent(*reason)));
+        signals.extend(
+            ConnectError::ALL
+                .iter()
+                .map(|error| Signal::ConnectFailed(*error)),
+        );
         for clock in Clock::ALL {
             signals.push(Signal::Within {
                 clock: *clock,
@@ -343,6 +445,8 @@ mod tests {
             "within:noon:250ms",
             "over:turnaround:0ms",
             "tcp:",
+            "reset_sent:boredom",
+            "connect_failed:",
         ] {
             assert!(text.parse::<Signal>().is_err(), "{text}");
         }

@@ -14,12 +14,12 @@ use anyhow::{Context as _, anyhow, bail};
 use aya::{
     Ebpf,
     programs::{
-        CgroupSkb, CgroupSkbAttachType, Program, SockOps, TracePoint,
+        CgroupSkb, CgroupSkbAttachType, Program, SockOps,
         links::{CgroupAttachMode, FdLink, LinkError},
     },
 };
 
-use super::object::{self, IN, OUT, SOCKET, TRACEPOINTS};
+use super::object::{self, IN, OUT, SOCKET, TRACEPOINTS, Tracepoint};
 use crate::bpf_syscall::{self, LINK_KIND_CGROUP};
 
 /// `enum bpf_attach_type`.
@@ -103,10 +103,11 @@ fn create(ebpf: &mut Ebpf, name: &str, cgroup: &fs::File) -> anyhow::Result<FdLi
 /// old one goes first: what falls in between is not counted, and no objective stands on these.
 pub(crate) fn tracepoints(ebpf: &mut Ebpf, links: &Path) -> Vec<String> {
     let mut absent = Vec::new();
-    for (name, tracepoint) in TRACEPOINTS {
-        if let Err(error) = trace(ebpf, links, name, tracepoint) {
+    for tracepoint in TRACEPOINTS {
+        if let Err(error) = trace(ebpf, links, &tracepoint) {
             absent.push(format!(
-                "tracepoint {tracepoint} is not attached ({})",
+                "tracepoint {} is not attached ({})",
+                tracepoint.name,
                 object::brief(&error)
             ));
         }
@@ -114,26 +115,37 @@ pub(crate) fn tracepoints(ebpf: &mut Ebpf, links: &Path) -> Vec<String> {
     absent
 }
 
-fn trace(ebpf: &mut Ebpf, links: &Path, name: &str, tracepoint: &str) -> anyhow::Result<()> {
-    let pin = links.join(name);
-    match fs::remove_file(&pin) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
-    let program: &mut TracePoint = object::program(ebpf, name)?.try_into()?;
-    let id = program.attach("tcp", tracepoint)?;
-    match FdLink::try_from(program.take_link(id)?) {
-        Ok(link) => {
-            link.pin(&pin)?;
-            Ok(())
+fn trace(ebpf: &mut Ebpf, links: &Path, tracepoint: &Tracepoint) -> anyhow::Result<()> {
+    let programs = || tracepoint.typed.into_iter().chain([tracepoint.plain]);
+    for name in programs() {
+        match fs::remove_file(links.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
         }
-        // Linux before 5.15 has no link to pin here: attached again, and left to the object.
-        Err(LinkError::InvalidLink) => {
-            program.attach("tcp", tracepoint)?;
-            bail!("this kernel cannot pin it, so it counts only while slowburn runs")
-        }
-        Err(error) => Err(error.into()),
     }
+    let loaded = programs().find(|name| ebpf.program(name).is_some_and(|program| program.fd().is_ok()));
+    let name = loaded.context("no program for it is loaded")?;
+    let link = match object::program(ebpf, name)? {
+        Program::BtfTracePoint(program) => {
+            let id = program.attach()?;
+            program.take_link(id)?.into()
+        }
+        Program::TracePoint(program) => {
+            let id = program.attach("tcp", tracepoint.name)?;
+            match FdLink::try_from(program.take_link(id)?) {
+                Ok(link) => link,
+                // Linux before 5.15 has no link to pin here: attached again, and left to the object.
+                Err(LinkError::InvalidLink) => {
+                    program.attach("tcp", tracepoint.name)?;
+                    bail!("this kernel cannot pin it, so it counts only while slowburn runs")
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        _ => bail!("`{name}` is no tracepoint program"),
+    };
+    link.pin(links.join(name))?;
+    Ok(())
 }
 
 pub(crate) fn program_fd<'a>(ebpf: &'a Ebpf, name: &str) -> anyhow::Result<BorrowedFd<'a>> {

@@ -4,8 +4,11 @@ use std::{fs, io, path::Path};
 
 use aya::{Btf, Ebpf, EbpfLoader, programs::Program};
 
+use probes_ebpf::wire::kernel;
+use slo_engine::measurement::ResetReason;
+
 use super::layout::{Directories, connection_maps, counter_maps, latencies_max};
-use crate::{agent::AgentError, bpffs, features::Features};
+use crate::{agent::AgentError, bpffs, features::Features, kernel_types, mounts};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/edge"));
 /// The same source without atomic exchanges.
@@ -16,11 +19,38 @@ pub(crate) const OUT: &str = "edge_out";
 pub(crate) const SOCKET: &str = "edge_socket";
 pub(crate) const IN_FLIGHT: &str = "edge_in_flight";
 
-/// Program and tracepoint.
-pub(crate) const TRACEPOINTS: [(&str, &str); 3] = [
-    ("edge_synack", "tcp_retransmit_synack"),
-    ("edge_reset_sent", "tcp_send_reset"),
-    ("edge_reset_received", "tcp_receive_reset"),
+pub(crate) struct Tracepoint {
+    pub name: &'static str,
+    /// The program that is told the socket, with BTF; taken where the kernel lets it.
+    pub typed: Option<&'static str>,
+    pub plain: &'static str,
+}
+
+pub(crate) const TRACEPOINTS: [Tracepoint; 3] = [
+    Tracepoint {
+        name: "tcp_retransmit_synack",
+        typed: None,
+        plain: "edge_synack",
+    },
+    Tracepoint {
+        name: "tcp_send_reset",
+        typed: Some("edge_resets_sent"),
+        plain: "edge_reset_sent",
+    },
+    Tracepoint {
+        name: "tcp_receive_reset",
+        typed: Some("edge_resets_received"),
+        plain: "edge_reset_received",
+    },
+];
+
+/// Fields that programs read, with their word of `KERNEL`.
+const FIELDS: [(usize, &str, &str); 5] = [
+    (kernel::SOCK_ERROR, "sock", "sk_err"),
+    (kernel::TCP_BYTES_RECEIVED, "tcp_sock", "bytes_received"),
+    (kernel::TCP_BYTES_ACKED, "tcp_sock", "bytes_acked"),
+    (kernel::TCP_ROUND_TRIP, "tcp_sock", "srtt_us"),
+    (kernel::TCP_TOTAL_RETRANSMITS, "tcp_sock", "total_retrans"),
 ];
 
 /// The object in the kernel, its cgroup programs loaded.
@@ -29,6 +59,8 @@ pub(crate) struct Object {
     pub ebpf: Ebpf,
     /// What could not be loaded, and what is missing without it.
     pub absent: Vec<String>,
+    /// The meaning of each reason's number; empty where resets have none.
+    pub reset_reasons: Vec<ResetReason>,
 }
 
 /// Loads maps and programs. Pinned maps are compared before they are reused.
@@ -45,6 +77,7 @@ pub(crate) fn load(directories: &Directories, tracefs: Option<&Path>) -> Result<
         .map_err(|error| AgentError::Load {
             reason: brief(&error),
         })?;
+    object.reset_reasons = tracefs.map_or_else(Vec::new, reset_reasons);
     object.absent.append(&mut features.absent());
     Ok(object)
 }
@@ -57,8 +90,15 @@ pub(crate) fn open(
     synack_sport: u32,
 ) -> anyhow::Result<Ebpf> {
     let (skb_netns, socket_netns) = (u32::from(features.skb_netns), u32::from(features.socket_netns));
+    let mut of_kernel = [0_u32; kernel::WORDS];
+    for (word, structure, member) in FIELDS {
+        of_kernel[word] = kernel_types::offset(structure, member).unwrap_or(0);
+    }
+    let tells_reasons = mounts::tracefs().is_ok_and(|root| !reset_reasons(&root).is_empty());
+    of_kernel[kernel::RESET_REASON] = u32::from(tells_reasons);
     let mut loader = EbpfLoader::new();
     loader
+        .override_global("KERNEL", &of_kernel[..], true)
         .map_max_entries("LATENCIES", latencies)
         .override_global("SKB_NETNS", &skb_netns, true)
         .override_global("SOCKET_NETNS", &socket_netns, true)
@@ -85,17 +125,48 @@ fn load_programs(mut ebpf: Ebpf, port_is_known: bool) -> anyhow::Result<Object> 
             brief(&error)
         ));
     }
-    for (name, tracepoint) in TRACEPOINTS {
-        if let Err(error) = load_program(&mut ebpf, name) {
-            absent.push(format!("tracepoint {tracepoint} is refused ({})", brief(&error)));
-        }
+    for tracepoint in TRACEPOINTS {
+        absent.extend(load_tracepoint(&mut ebpf, &tracepoint).err());
     }
     if !port_is_known {
         absent.push(
             "tcp_retransmit_synack tells no port here, so SYN-ACKs sent again count for the host".to_owned(),
         );
     }
-    Ok(Object { ebpf, absent })
+    Ok(Object {
+        ebpf,
+        absent,
+        reset_reasons: Vec::new(),
+    })
+}
+
+/// Loads the program that is told the socket, else the one that is not.
+pub(crate) fn load_tracepoint(ebpf: &mut Ebpf, tracepoint: &Tracepoint) -> Result<(), String> {
+    let name = tracepoint.name;
+    let typed = tracepoint.typed.map(|program| load_program(ebpf, program));
+    if matches!(typed, Some(Ok(()))) {
+        return Ok(());
+    }
+    load_program(ebpf, tracepoint.plain)
+        .map_err(|error| format!("tracepoint {name} is refused ({})", brief(&error)))?;
+    match typed {
+        Some(Err(error)) => Err(format!(
+            "{name} does not tell the socket, so the host's count has what services have too ({})",
+            brief(&error)
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The words that this kernel has for the reasons of resets, by number.
+fn reset_reasons(tracefs: &Path) -> Vec<ResetReason> {
+    let Some(format) = format_of(tracefs, "tcp_send_reset") else {
+        return Vec::new();
+    };
+    parse_symbols(&format, "REC->reason")
+        .iter()
+        .map(|name| ResetReason::of_kernel(name))
+        .collect()
 }
 
 /// Loads one program, whatever its kind.
@@ -105,6 +176,13 @@ pub(crate) fn load_program(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<()> {
         Program::SockOps(program) => program.load()?,
         Program::TracePoint(program) => program.load()?,
         Program::Iter(program) => program.load("tcp", &Btf::from_sys_fs()?)?,
+        Program::BtfTracePoint(program) => {
+            let tracepoint = TRACEPOINTS
+                .iter()
+                .find(|tracepoint| tracepoint.typed == Some(name));
+            let tracepoint = tracepoint.ok_or_else(|| anyhow::anyhow!("`{name}` has no tracepoint"))?;
+            program.load(tracepoint.name, &Btf::from_sys_fs()?)?;
+        }
         _ => anyhow::bail!("`{name}` is of an unexpected kind"),
     }
     Ok(())
@@ -117,17 +195,38 @@ pub(crate) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a 
 
 /// Where a field stands in a tracepoint's record, as this kernel lays it out.
 fn field_offset(tracefs: &Path, tracepoint: &str, field: &str) -> Option<u32> {
+    parse_offset(&format_of(tracefs, tracepoint)?, field)
+}
+
+fn format_of(tracefs: &Path, tracepoint: &str) -> Option<String> {
     let path = tracefs.join("events/tcp").join(tracepoint).join("format");
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
+    match fs::read_to_string(&path) {
+        Ok(text) => Some(text),
         Err(error) => {
             if error.kind() != io::ErrorKind::NotFound {
                 tracing::debug!(path = %path.display(), %error, "cannot read a tracepoint's format");
             }
-            return None;
+            None
         }
-    };
-    parse_offset(&text, field)
+    }
+}
+
+/// The names of the values of a field, such as `{ 0, "NOT_SPECIFIED" }, { 1, "NO_SOCKET" }`.
+fn parse_symbols<'a>(format: &'a str, field: &str) -> Vec<&'a str> {
+    let list = format.split_once(&format!("__print_symbolic({field},"));
+    let list = list.map_or("", |(_, list)| list.split(')').next().unwrap_or(""));
+    let mut names = Vec::new();
+    for pair in list.split('{').skip(1) {
+        let Some((number, name)) = pair.split_once(',') else {
+            break;
+        };
+        // Numbers that are not told in their order are none that can be looked up.
+        if number.trim().parse() != Ok(names.len()) {
+            break;
+        }
+        names.extend(name.split('"').nth(1));
+    }
+    names
 }
 
 fn parse_offset(format: &str, field: &str) -> Option<u32> {
@@ -196,5 +295,15 @@ mod tests {
         assert_eq!(parse_offset(format, "sport"), Some(24));
         assert_eq!(parse_offset(format, "saddr"), Some(30));
         assert_eq!(parse_offset(format, "dport"), None);
+    }
+
+    #[test]
+    fn reasons_of_resets_are_numbered_as_this_kernel_does() {
+        let format = r#"print fmt: "state=%s reason=%s", __print_symbolic(REC->state, { 1, "TCP_ESTABLISHED" }), __print_symbolic(REC->reason, { 0, "NOT_SPECIFIED" }, { 1, "NO_SOCKET" }, { 2, "TCP_FLAGS" })"#;
+        assert_eq!(
+            parse_symbols(format, "REC->reason"),
+            ["NOT_SPECIFIED", "NO_SOCKET", "TCP_FLAGS"]
+        );
+        assert!(parse_symbols(format, "REC->other").is_empty());
     }
 }

@@ -10,10 +10,12 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use probes_ebpf::wire::{self, BUCKET_FIRST, CountKey, Endpoint, LatencyKey, loss, role, what};
+use probes_ebpf::wire::{
+    self, BUCKET_FIRST, CountKey, Endpoint, LatencyKey, ROUTE_CONNECT, ROUTE_ROUND_TRIP, loss, role, what,
+};
 use slo_engine::measurement::{
-    Clock, Gauge, GaugeReading, HistogramReading, Loss, LossReason, Reading, Role, Route, Series,
-    ServiceName, Signal,
+    Clock, ConnectError, Gauge, GaugeReading, HistogramReading, Loss, LossReason, Reading, ResetReason, Role,
+    Route, Series, ServiceName, Signal,
 };
 
 use super::{
@@ -29,13 +31,15 @@ pub const HOST: &str = "host";
 pub(crate) struct Generation<'a> {
     pub counters: &'a Counters,
     pub definitions: &'a Definitions,
+    /// Of the kernel that runs, by number.
+    pub reset_reasons: &'a [ResetReason],
 }
 
 /// Sums of all generations, by what they mean.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
     series: BTreeMap<Series, Sum>,
-    histograms: BTreeMap<(ServiceName, Role, Route), Histogram>,
+    histograms: BTreeMap<(ServiceName, Role, Clock, Option<Route>), Histogram>,
     /// Closed connections; the gauge is what was opened less these.
     closed: HashMap<(ServiceName, Role), u64>,
     rtt: HashMap<(ServiceName, Role), (u64, u64)>,
@@ -96,7 +100,9 @@ impl Totals {
             *self.closed.entry((service, role)).or_default() += sum.value;
             return;
         }
-        let Some(signal) = signal_of(key.what) else { return };
+        let Some(signal) = signal_of(key.what, generation.reset_reasons) else {
+            return;
+        };
         let route = (!signal.is_tcp()).then(|| route_of(generation, settings, key.settings, key.route));
         let series = Series {
             service,
@@ -135,10 +141,19 @@ impl Totals {
             return;
         };
         let role = role_of(&key.endpoint);
-        let route = route_of(generation, settings, key.settings, key.route);
         let total = |of: fn(&wire::Latency) -> u64| shares.iter().map(|share| of(&share.0)).sum::<u64>();
 
-        if let Some(definition) = generation.definitions.get(key.settings) {
+        let (route, clock) = match key.route {
+            ROUTE_CONNECT => (None, Clock::Connect),
+            ROUTE_ROUND_TRIP => (None, Clock::RoundTrip),
+            number => {
+                let route = route_of(generation, settings, key.settings, number);
+                (Some(route), Clock::Turnaround)
+            }
+        };
+        if let Some(definition) = generation.definitions.get(key.settings)
+            && route.is_some()
+        {
             for (index, (clock, ns)) in definition.thresholds.iter().enumerate() {
                 let threshold = Duration::from_nanos(*ns);
                 let clock = *clock;
@@ -151,7 +166,7 @@ impl Totals {
                     let series = Series {
                         service: service.clone(),
                         role,
-                        route: Some(route.clone()),
+                        route: route.clone(),
                         signal,
                     };
                     self.add(series, Sum { first_ns, value });
@@ -162,7 +177,7 @@ impl Totals {
         rtt.0 += total(|share| share.rtt_sum_us);
         rtt.1 += total(|share| share.rtt_count);
 
-        let histogram = self.histograms.entry((service, role, route)).or_default();
+        let histogram = self.histograms.entry((service, role, clock, route)).or_default();
         histogram.first_ns = earlier(histogram.first_ns, first_ns);
         histogram.sum_ns += total(|share| share.sum_ns);
         for Raw(share) in shares {
@@ -257,13 +272,16 @@ impl Totals {
     pub fn histograms(&self, starts: &mut StartTimes) -> Vec<HistogramReading> {
         self.histograms
             .iter()
-            .map(|((service, role, route), histogram)| {
-                let name = format!("{service}|{role}|{route}|histogram");
+            .map(|((service, role, clock, route), histogram)| {
+                let name = match route {
+                    Some(route) => format!("{service}|{role}|{route}|histogram"),
+                    None => format!("{service}|{role}||{clock}|histogram"),
+                };
                 HistogramReading {
                     service: service.clone(),
                     role: *role,
-                    route: Some(route.clone()),
-                    clock: Clock::Turnaround,
+                    route: route.clone(),
+                    clock: *clock,
                     start_time: starts.of(&name, histogram.first_ns),
                     buckets: histogram.buckets.iter().map(|(index, n)| (*index, *n)).collect(),
                     sum: Duration::from_nanos(histogram.sum_ns),
@@ -410,7 +428,7 @@ fn route_of(generation: &Generation<'_>, named: u32, settings: u32, route: u16) 
         .map_or_else(Route::other, |definition| definition.route(route))
 }
 
-fn signal_of(number: u16) -> Option<Signal> {
+fn signal_of(number: u16, reasons: &[ResetReason]) -> Option<Signal> {
     Some(match number {
         100..=999 => Signal::Status(number),
         what::RESET_BY_SERVER => Signal::ResetByServer,
@@ -425,6 +443,22 @@ fn signal_of(number: u16) -> Option<Signal> {
         what::CONNECTED => Signal::Connected,
         what::RESETS_SENT => Signal::ResetsSent,
         what::RESETS_RECEIVED => Signal::ResetsReceived,
+        what::BYTES_RECEIVED => Signal::BytesReceived,
+        what::BYTES_SENT => Signal::BytesSent,
+        what::ZERO_WINDOWS_SENT => Signal::ZeroWindowsSent,
+        what::ZERO_WINDOWS_RECEIVED => Signal::ZeroWindowsReceived,
+        what::CONNECTION_TIMEOUTS => Signal::ConnectionTimeouts,
+        what::CONNECT_REFUSED => Signal::ConnectFailed(ConnectError::Refused),
+        what::CONNECT_TIMED_OUT => Signal::ConnectFailed(ConnectError::TimedOut),
+        what::CONNECT_HOST_UNREACHABLE => Signal::ConnectFailed(ConnectError::HostUnreachable),
+        what::CONNECT_NETWORK_UNREACHABLE => Signal::ConnectFailed(ConnectError::NetworkUnreachable),
+        what::CONNECT_RESET => Signal::ConnectFailed(ConnectError::Reset),
+        what::CONNECT_CANCELED => Signal::ConnectFailed(ConnectError::Canceled),
+        what::CONNECT_OTHER => Signal::ConnectFailed(ConnectError::Other),
+        what::RESET_SENT_BECAUSE..what::RESET_REASONS_END => {
+            let reason = reasons.get(usize::from(number - what::RESET_SENT_BECAUSE));
+            Signal::ResetSent(reason.copied().unwrap_or(ResetReason::Other))
+        }
         _ => return None,
     })
 }

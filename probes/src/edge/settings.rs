@@ -301,7 +301,7 @@ fn record_of(definition: &Definition) -> Settings {
         record.threshold_ns[index] = *ns;
         record.clock[index] = match clock {
             Clock::FirstByte => clock::FIRST_BYTE,
-            Clock::Turnaround | Clock::LastByte => clock::TURNAROUND,
+            _ => clock::TURNAROUND,
         };
     }
     record

@@ -60,6 +60,25 @@ impl Place {
         }
     }
 
+    /// Runs a program to its end inside of the cgroup, and in the server's network namespace.
+    pub fn run(&self, server: &Server, program: &str, arguments: &[&str]) -> String {
+        let procs = self.cgroup.join("cgroup.procs");
+        let namespace = fs::File::open(format!("/proc/{}/ns/net", server.child.id())).unwrap();
+        let mut command = Command::new(program);
+        command.args(arguments);
+        // SAFETY: only system calls between fork and exec, on memory made before.
+        unsafe {
+            command.pre_exec(move || {
+                fs::write(&procs, "0")?;
+                setns(&namespace, CloneFlags::CLONE_NEWNET)?;
+                Ok(())
+            });
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{program}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Starts [`serve`] at these addresses, in a process of its own inside the cgroup and a fresh
     /// network namespace. The test binary must call [`serve_when_asked`] in a test of that name.
     pub fn server(&self, addresses: &[&str]) -> Server {
@@ -213,13 +232,22 @@ pub fn route_value(batch: &Batch, service: &str, route: &str, signal: Signal) ->
     of_routes(batch, service, Some(route), signal)
 }
 
+/// As its caller sees it.
+pub fn client_value(batch: &Batch, service: &str, signal: Signal) -> u64 {
+    of_role(batch, service, Role::Client, None, signal)
+}
+
 fn of_routes(batch: &Batch, service: &str, route: Option<&str>, signal: Signal) -> u64 {
+    of_role(batch, service, Role::Server, route, signal)
+}
+
+fn of_role(batch: &Batch, service: &str, role: Role, route: Option<&str>, signal: Signal) -> u64 {
     batch
         .readings
         .iter()
         .map(|reading| (&reading.series, reading.value))
         .filter(|(series, _)| series.service.as_str() == service && series.signal == signal)
-        .filter(|(series, _)| series.role == Role::Server)
+        .filter(|(series, _)| series.role == role)
         .filter(|(series, _)| route.is_none() || series.route.as_ref().map(Route::as_str) == route)
         .map(|(_, value)| value)
         .sum()
@@ -286,7 +314,8 @@ fn converse(mut stream: TcpStream) {
             reset_on_close(&stream);
             return;
         }
-        if path == "/close" {
+        // With a body unread, the kernel resets.
+        if path == "/close" || path == "/unread" {
             return;
         }
         if path.starts_with("/continue") {

@@ -61,7 +61,7 @@ impl Selection {
             .map(|n| status(n, report).map(|set| (set, n.at)));
         let clock = fields
             .optional("clock")
-            .map(|n| word(n, "clock", Clock::ALL, report).map(|c| (c, n.at)));
+            .map(|n| word(n, "clock", Clock::OF_REQUESTS, report).map(|c| (c, n.at)));
         let below = fields
             .optional("below")
             .map(|n| below(n, report).map(|d| (d, n.at)));

@@ -3,14 +3,15 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::{bpf_tcp_sock, generated::bpf_skb_load_bytes};
-use probes_ebpf::wire::{Connection, ROUTE_OTHER, birth, flag, loss, role, what};
+use probes_ebpf::wire::{Connection, ROUTE_OTHER, birth, loss, role, what};
 
 use crate::{
-    connection::{count_tcp, endpoint, identify},
+    connection::{endpoint, identify},
     count::{count, lose},
     http::status_of,
     request::end,
     segment::{Segment, is_repeated},
+    tcp::retransmitted,
 };
 
 #[inline(always)]
@@ -99,14 +100,7 @@ fn weather(segment: &Segment, connection: &mut Connection) -> u32 {
     }
     let (rtt, total) = unsafe { ((*tcp).srtt_us >> 3, (*tcp).total_retrans) };
     if connection.birth == birth::UNSEEN {
-        if connection.flags & flag::RETRANSMITS_KNOWN != 0 {
-            let fresh = total.wrapping_sub(connection.retransmits);
-            if fresh != 0 {
-                count_tcp(connection, what::RETRANSMITS, u64::from(fresh));
-            }
-        }
-        connection.flags |= flag::RETRANSMITS_KNOWN;
-        connection.retransmits = total;
+        retransmitted(connection, total);
     }
     rtt
 }

@@ -128,20 +128,19 @@ pub fn role_of(connection: &Connection) -> u8 {
     }
 }
 
-/// Counts segments and connections. Clients of services that nobody named are left alone.
+/// Clients of services that nobody named are left alone.
+#[inline(always)]
+pub fn is_counted(connection: &Connection) -> bool {
+    connection.settings != 0 || role_of(connection) != role::CLIENT
+}
+
+/// Counts segments and connections.
 #[inline(always)]
 pub fn count_tcp(connection: &Connection, what: u16, by: u64) {
-    let role = role_of(connection);
-    if role == role::CLIENT && connection.settings == 0 {
-        return;
+    if is_counted(connection) {
+        let endpoint = endpoint(connection, role_of(connection));
+        count(&endpoint, connection.settings, ROUTE_NONE, what, by);
     }
-    count(
-        &endpoint(connection, role),
-        connection.settings,
-        ROUTE_NONE,
-        what,
-        by,
-    );
 }
 
 #[inline(always)]

@@ -5,7 +5,7 @@ use core::arch::asm;
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_boot_ns};
 use probes_ebpf::{
     is_plain,
-    wire::{Count, CountKey, Endpoint, Latency, LatencyKey, SourceKey, loss},
+    wire::{Count, CountKey, Endpoint, Latency, LatencyKey, SourceKey, bucket, loss},
 };
 
 use crate::maps::{BLANK, COUNTS, LATENCIES, LOSSES, SOURCES};
@@ -119,6 +119,21 @@ pub fn latency(endpoint: &Endpoint, settings: u32, route: u16) -> Option<*mut La
         lose(loss::LATENCIES_FULL);
     }
     entry
+}
+
+/// Adds one to the histogram that `route` stands for.
+#[inline(always)]
+pub fn observe(endpoint: &Endpoint, settings: u32, route: u16, ns: u64) {
+    let Some(cells) = latency(endpoint, settings, route) else {
+        return;
+    };
+    // SAFETY: a live map value; the index is bounded.
+    let cells = unsafe { &mut *cells };
+    add(&raw mut cells.sum_ns, ns);
+    let index = bucket(ns);
+    if index < cells.buckets.len() {
+        add((&raw mut cells.buckets).cast::<u64>().wrapping_add(index), 1);
+    }
 }
 
 #[inline(always)]

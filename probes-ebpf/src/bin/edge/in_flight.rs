@@ -1,5 +1,5 @@
-//! Walks the sockets of the reader's network namespace: books what is overdue, and tells user
-//! space what is in flight. The kernel holds the socket's lock meanwhile.
+//! Walks the sockets of the reader's network namespace: books what is overdue and what TCP says of
+//! each, and tells user space what is in flight. The kernel holds the socket's lock meanwhile.
 
 use core::ffi::c_void;
 
@@ -9,6 +9,7 @@ use probes_ebpf::wire::InFlight;
 use crate::{
     connection::{endpoint, find, is_in_flight},
     request::book_overdue,
+    tcp::passed,
 };
 
 /// The context is `struct bpf_iter__tcp { meta, sk_common, uid }`, and `meta` begins with `seq`.
@@ -24,6 +25,7 @@ pub extern "C" fn edge_in_flight(context: *mut c_void) -> i32 {
         }
         let Some(connection) = find(sk) else { return 0 };
         let connection = &mut *connection;
+        passed(connection, sk);
         if !is_in_flight(connection) {
             return 0;
         }

@@ -8,8 +8,9 @@
 //! |---|---|---|
 //! | `edge_in`, `edge_out` | cgroup_skb | requests, statuses, latencies, resets on a socket |
 //! | `edge_socket` | sock_ops | connections: birth, end, retransmits |
-//! | `edge_in_flight` | iter/tcp | requests that are overdue before they end |
-//! | `edge_synack`, `edge_reset_sent`, `edge_reset_received` | tracepoints | what has no socket |
+//! | `edge_in_flight` | iter/tcp | requests that are overdue before they end; bytes, round trips |
+//! | `edge_synack` | tracepoint | SYN-ACKs sent again: they have no socket yet |
+//! | `edge_resets_*`, else `edge_reset_*` | tp_btf, else tracepoint | resets that no socket of ours knows; reasons |
 //!
 //! Cost: 1.8 to 2.2 us of CPU a request, half of it each way, by the kernel's own account in four
 //! runs of `cargo bench --bench probe-overhead 10 1` on a virtual machine with all mitigations and
@@ -46,6 +47,8 @@ mod request;
 mod segment;
 #[cfg(target_arch = "bpf")]
 mod socket;
+#[cfg(target_arch = "bpf")]
+mod tcp;
 #[cfg(target_arch = "bpf")]
 mod tracepoint;
 

@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use probes_ebpf::wire::{
     Connection, Count, CountKey, Endpoint, Handshake, Latency, LatencyKey, Naming, Pending, PendingKey,
-    RouteText, SETTINGS_MAX, Settings, SourceKey, control, loss,
+    RouteText, SETTINGS_MAX, Settings, SourceKey, control, kernel, loss,
 };
 
 #[btf_map]
@@ -72,4 +72,15 @@ pub fn socket_netns() -> bool {
 pub fn synack_sport() -> u32 {
     // SAFETY: as above.
     unsafe { ptr::read_volatile(&raw const SYNACK_SPORT) }
+}
+
+/// What this kernel says of itself, by [`kernel`]; 0 where it does not say. One array, because the
+/// linker makes one of globals that are alike.
+#[unsafe(no_mangle)]
+static KERNEL: [u32; kernel::WORDS] = [0; kernel::WORDS];
+
+#[inline(always)]
+pub fn of_kernel(word: usize) -> usize {
+    // SAFETY: as above; only called with words of `kernel`.
+    unsafe { ptr::read_volatile((&raw const KERNEL).cast::<u32>().add(word)) as usize }
 }

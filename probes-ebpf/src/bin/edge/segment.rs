@@ -21,6 +21,7 @@ use crate::{
     handshake::before_birth,
     http::{HTTP_1, Method, method},
     request::{closed, end},
+    tcp::closed_window,
 };
 
 const PASS: i32 = 1;
@@ -89,7 +90,9 @@ fn segment(context: &SkBuffContext, ingress: bool) -> i32 {
     let payload = length.saturating_sub(offset);
     let has_end = flags & (FIN | RST) != 0;
     let opens = !ingress && flags & (SYN | ACK) == SYN;
-    if payload == 0 && !has_end && !opens && !ingress {
+    // The peer is told to stop sending.
+    let has_no_window = unsafe { *tcp.add(14).cast::<u16>() } == 0 && flags & (SYN | RST) == 0;
+    if payload == 0 && !has_end && !opens && !ingress && !has_no_window {
         return PASS;
     }
     let sk = unsafe { (*skb).__bindgen_anon_2.sk };
@@ -97,7 +100,7 @@ fn segment(context: &SkBuffContext, ingress: bool) -> i32 {
         return PASS;
     }
     let is_listener = ingress && unsafe { (*sk).state } == LISTEN;
-    if payload == 0 && !has_end && !opens && !is_listener {
+    if payload == 0 && !has_end && !opens && !is_listener && !has_no_window {
         return PASS;
     }
     let (from, to) = unsafe {
@@ -120,6 +123,9 @@ fn segment(context: &SkBuffContext, ingress: bool) -> i32 {
     if is_listener {
         before_birth(&segment, ip, version >> 4 == 4);
         return PASS;
+    }
+    if has_no_window {
+        closed_window(sk.cast(), ingress);
     }
     let remote = if payload != 0 && ingress {
         address(ip, version >> 4 == 4, 12, 8)

@@ -10,13 +10,18 @@ use aya_ebpf::{
     macros::sock_ops,
     programs::SockOpsContext,
 };
-use probes_ebpf::wire::{Connection, PendingKey, SourceKey, birth, flag, role, what};
+use probes_ebpf::wire::{
+    Connection, PendingKey, SourceKey, birth, flag, role,
+    spare::{BYTES_KNOWN, BYTES_RECEIVED},
+    what,
+};
 
 use crate::{
     connection::{count_tcp, find, find_or_create, is_in_flight, refresh},
     count::source,
     maps::{HANDSHAKE, PENDING, skb_netns, socket_netns},
     request::{begin, closed, end},
+    tcp::{not_opened, opened, opening, over},
 };
 
 /// `TCP_SYN_SENT`, `TCP_CLOSE`, `TCP_CLOSE_WAIT`, `TCP_LAST_ACK`.
@@ -54,6 +59,7 @@ pub fn edge_socket(context: SockOpsContext) -> u32 {
         if op == BPF_SOCK_OPS_TCP_CONNECT_CB {
             connection.birth = birth::OPENED;
             connection.port = u32::from_be(context.remote_port()) as u16;
+            opening(connection);
         } else {
             accepted(&context, connection);
         }
@@ -65,7 +71,7 @@ pub fn edge_socket(context: SockOpsContext) -> u32 {
     // SAFETY: a live map value.
     let connection = unsafe { &mut *connection };
     if op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB {
-        count_tcp(connection, what::CONNECTED, 1);
+        opened(connection);
     } else if op == BPF_SOCK_OPS_RETRANS_CB {
         let is_syn = unsafe { (*ops).state } == SYN_SENT;
         let what = if is_syn {
@@ -75,7 +81,7 @@ pub fn edge_socket(context: SockOpsContext) -> u32 {
         };
         count_tcp(connection, what, u64::from(context.arg(1)));
     } else if op == BPF_SOCK_OPS_STATE_CB && context.arg(1) == CLOSE {
-        ended(connection, context.arg(0));
+        ended(connection, ops, context.arg(0));
     }
     1
 }
@@ -94,6 +100,7 @@ fn accepted(context: &SockOpsContext, connection: &mut Connection) {
         }
     }
     connection.generation = 0;
+    connection.spare[BYTES_RECEIVED] = BYTES_KNOWN;
     refresh(connection, role::SERVER);
     count_tcp(connection, what::ACCEPTED, 1);
 
@@ -163,15 +170,15 @@ fn addresses(ops: *mut bpf_sock_ops, is_v4: bool) -> ([u32; 4], [u32; 4]) {
 }
 
 #[inline(always)]
-fn ended(connection: &mut Connection, old: u32) {
+fn ended(connection: &mut Connection, ops: *mut bpf_sock_ops, old: u32) {
     if old == SYN_SENT {
-        count_tcp(connection, what::CONNECT_FAILURES, 1);
+        not_opened(connection, ops);
         return;
     }
     if connection.birth == birth::UNSEEN {
         return;
     }
-    count_tcp(connection, what::CLOSED, 1);
+    over(connection, ops);
     if is_in_flight(connection) {
         let peer_reset = connection.flags & flag::PEER_RESET != 0;
         let peer_closed = old == CLOSE_WAIT || old == LAST_ACK || connection.flags & flag::PEER_CLOSED != 0;

@@ -1,14 +1,78 @@
 //! What no socket of ours can tell: SYN-ACKs sent again, and resets that belong to no connection.
 //! Counted for the host, or for a service where its port is its own. No objective stands on these:
-//! their fields move between kernels.
+//! their fields move between kernels, and they cannot be replaced without a gap.
+//!
+//! A reset counts once: where the socket is known, `edge_in` and `edge_out` have counted it. Only
+//! what the kernel sends in answer to a segment leaves through a socket of its own, so that is
+//! counted here even of a known one.
 
-use aya_ebpf::{EbpfContext as _, macros::tracepoint, programs::TracePointContext};
-use probes_ebpf::wire::{Endpoint, ROUTE_NONE, role, what};
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    EbpfContext as _,
+    macros::{btf_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, TracePointContext},
+};
+use probes_ebpf::wire::{Endpoint, ROUTE_NONE, kernel, role, what};
 
 use crate::{
+    connection::{count_tcp, find, is_counted},
     count::count,
-    maps::{PORTS, synack_sport},
+    maps::{PORTS, of_kernel, synack_sport},
 };
+
+/// `tcp_send_reset(sk, skb, reason)`: without `skb` the socket sends it of its own accord.
+#[btf_tracepoint]
+pub fn edge_resets_sent(context: BtfTracePointContext) -> i32 {
+    let sk: *mut c_void = context.arg(0);
+    let answers: *mut c_void = context.arg(1);
+    let because = if of_kernel(kernel::RESET_REASON) != 0 {
+        let reason: u32 = context.arg(2);
+        let reason = if reason < u32::from(what::RESET_REASONS) {
+            reason as u16
+        } else {
+            0
+        };
+        what::RESET_SENT_BECAUSE + reason
+    } else {
+        0
+    };
+    if !sk.is_null()
+        && let Some(connection) = find(sk)
+    {
+        // SAFETY: a live map value.
+        let connection = unsafe { &*connection };
+        if is_counted(connection) {
+            if !answers.is_null() {
+                count_tcp(connection, what::RESETS_SENT, 1);
+            }
+            if because != 0 {
+                count_tcp(connection, because, 1);
+            }
+            return 0;
+        }
+    }
+    add(0, 0, what::RESETS_SENT);
+    if because != 0 {
+        add(0, 0, because);
+    }
+    0
+}
+
+/// `tcp_receive_reset(sk)`.
+#[btf_tracepoint]
+pub fn edge_resets_received(context: BtfTracePointContext) -> i32 {
+    let sk: *mut c_void = context.arg(0);
+    if !sk.is_null()
+        && let Some(connection) = find(sk)
+        // SAFETY: a live map value.
+        && is_counted(unsafe { &*connection })
+    {
+        return 0;
+    }
+    add(0, 0, what::RESETS_RECEIVED);
+    0
+}
 
 #[tracepoint]
 pub fn edge_synack(context: TracePointContext) -> u32 {
@@ -29,6 +93,7 @@ pub fn edge_synack(context: TracePointContext) -> u32 {
     0
 }
 
+/// Where the socket cannot be told: all of them.
 #[tracepoint]
 pub fn edge_reset_sent(_: TracePointContext) -> u32 {
     add(0, 0, what::RESETS_SENT);

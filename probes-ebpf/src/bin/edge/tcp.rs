@@ -1,0 +1,223 @@
+//! What TCP itself knows of a connection: bytes, round trips, why it ended.
+//!
+//! Nothing here runs per packet, but for those that close a window. Sockets are asked as they open and as they end, and once a second
+//! by the iterator while they live.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{bindings::bpf_sock_ops, helpers::bpf_ktime_get_ns, helpers::generated::bpf_skc_to_tcp_sock};
+use probes_ebpf::wire::{
+    Connection, ROUTE_CONNECT, ROUTE_ROUND_TRIP, birth, flag, kernel,
+    spare::{BYTES_KNOWN, BYTES_RECEIVED, BYTES_SENT},
+    what,
+};
+
+use crate::{
+    connection::{count_tcp, endpoint, find, is_counted, role_of},
+    count::observe,
+    maps::of_kernel,
+};
+
+const ENETUNREACH: u32 = 101;
+const ECONNRESET: u32 = 104;
+const ETIMEDOUT: u32 = 110;
+const ECONNREFUSED: u32 = 111;
+const EHOSTUNREACH: u32 = 113;
+
+/// The first SYN is about to leave.
+#[inline(always)]
+pub fn opening(connection: &mut Connection) {
+    // A socket may be connected again after it failed.
+    connection.flags = 0;
+    // SAFETY: takes nothing.
+    connection.spare[BYTES_RECEIVED] = unsafe { bpf_ktime_get_ns() };
+    connection.spare[BYTES_SENT] = 0;
+}
+
+#[inline(always)]
+pub fn opened(connection: &mut Connection) {
+    count_tcp(connection, what::CONNECTED, 1);
+    let began = connection.spare[BYTES_RECEIVED];
+    connection.spare[BYTES_RECEIVED] = BYTES_KNOWN;
+    if began & BYTES_KNOWN == 0 && began != 0 {
+        // SAFETY: takes nothing.
+        let now = unsafe { bpf_ktime_get_ns() };
+        observe_one(connection, ROUTE_CONNECT, now.saturating_sub(began));
+    }
+}
+
+/// The connection will not be opened.
+#[inline(always)]
+pub fn not_opened(connection: &Connection, ops: *mut bpf_sock_ops) {
+    count_tcp(connection, what::CONNECT_FAILURES, 1);
+    let because = match error_of(ops) {
+        Some(0) => what::CONNECT_CANCELED,
+        Some(ECONNREFUSED) => what::CONNECT_REFUSED,
+        Some(ETIMEDOUT) => what::CONNECT_TIMED_OUT,
+        Some(EHOSTUNREACH) => what::CONNECT_HOST_UNREACHABLE,
+        Some(ENETUNREACH) => what::CONNECT_NETWORK_UNREACHABLE,
+        Some(ECONNRESET) => what::CONNECT_RESET,
+        // A reset answers a SYN where nobody listens.
+        None if connection.flags & flag::PEER_RESET != 0 => what::CONNECT_REFUSED,
+        _ => what::CONNECT_OTHER,
+    };
+    count_tcp(connection, because, 1);
+}
+
+/// An open connection ends.
+#[inline(always)]
+pub fn over(connection: &mut Connection, ops: *mut bpf_sock_ops) {
+    count_tcp(connection, what::CLOSED, 1);
+    if error_of(ops) == Some(ETIMEDOUT) {
+        count_tcp(connection, what::CONNECTION_TIMEOUTS, 1);
+    }
+    // SAFETY: the context's own fields.
+    let (mut received, acked, srtt, una, next) = unsafe {
+        (
+            (*ops).bytes_received,
+            (*ops).bytes_acked,
+            (*ops).srtt_us,
+            (*ops).snd_una,
+            (*ops).snd_nxt,
+        )
+    };
+    // TCP counts FINs as bytes.
+    if connection.flags & flag::PEER_CLOSED != 0 {
+        received = received.saturating_sub(1);
+    }
+    let mut sent = payload_acked(connection, acked);
+    if connection.flags & flag::LOCAL_CLOSED != 0 && una == next {
+        sent = sent.saturating_sub(1);
+    }
+    count_bytes(connection, received, sent);
+    round_trip(connection, srtt);
+}
+
+/// A segment says that its sender has no room for more.
+#[inline(always)]
+pub fn closed_window(sk: *mut c_void, ingress: bool) {
+    let what = if ingress {
+        what::ZERO_WINDOWS_RECEIVED
+    } else {
+        what::ZERO_WINDOWS_SENT
+    };
+    if let Some(connection) = find(sk) {
+        // SAFETY: a live map value.
+        count_tcp(unsafe { &*connection }, what, 1);
+    }
+}
+
+/// A connection that the iterator passes, with its socket locked.
+#[inline(always)]
+pub fn passed(connection: &mut Connection, sk: *mut c_void) {
+    if of_kernel(kernel::TCP_BYTES_RECEIVED) == 0
+        || of_kernel(kernel::TCP_BYTES_ACKED) == 0
+        || of_kernel(kernel::TCP_ROUND_TRIP) == 0
+    {
+        return;
+    }
+    let is_known = connection.spare[BYTES_RECEIVED] & BYTES_KNOWN != 0;
+    let is_opening = connection.birth == birth::OPENED && !is_known;
+    // What is about to end is asked then.
+    if is_opening || connection.flags & (flag::PEER_CLOSED | flag::LOCAL_CLOSED) != 0 {
+        return;
+    }
+    // SAFETY: the verifier knows `sk` is a socket; null for one that is no full TCP socket.
+    let tcp = unsafe { bpf_skc_to_tcp_sock(sk) }.cast::<u8>();
+    if tcp.is_null() {
+        return;
+    }
+    // SAFETY: fields of the kernel's own type, where it says they are; the verifier checks each.
+    let (received, acked, srtt) = unsafe {
+        (
+            *tcp.add(of_kernel(kernel::TCP_BYTES_RECEIVED)).cast::<u64>(),
+            *tcp.add(of_kernel(kernel::TCP_BYTES_ACKED)).cast::<u64>(),
+            *tcp.add(of_kernel(kernel::TCP_ROUND_TRIP)).cast::<u32>(),
+        )
+    };
+    if connection.birth == birth::UNSEEN && of_kernel(kernel::TCP_TOTAL_RETRANSMITS) != 0 {
+        // SAFETY: as above.
+        retransmitted(connection, unsafe {
+            *tcp.add(of_kernel(kernel::TCP_TOTAL_RETRANSMITS)).cast::<u32>()
+        });
+    }
+    let sent = payload_acked(connection, acked);
+    if !is_known {
+        // Older than the probe: from here on.
+        connection.spare[BYTES_RECEIVED] = received | BYTES_KNOWN;
+        connection.spare[BYTES_SENT] = sent;
+    } else if count_bytes(connection, received, sent) {
+        round_trip(connection, srtt);
+    }
+}
+
+/// Counts what a socket older than the probe has sent again since it was last asked.
+#[inline(always)]
+pub fn retransmitted(connection: &mut Connection, total: u32) {
+    if connection.flags & flag::RETRANSMITS_KNOWN != 0 {
+        let fresh = total.wrapping_sub(connection.retransmits);
+        if fresh != 0 {
+            count_tcp(connection, what::RETRANSMITS, u64::from(fresh));
+        }
+    }
+    connection.flags |= flag::RETRANSMITS_KNOWN;
+    connection.retransmits = total;
+}
+
+/// TCP counts the SYN of who opened the connection as a byte.
+#[inline(always)]
+fn payload_acked(connection: &Connection, acked: u64) -> u64 {
+    acked.saturating_sub(u64::from(connection.birth == birth::OPENED))
+}
+
+/// Whether there were any.
+#[inline(always)]
+fn count_bytes(connection: &mut Connection, received: u64, sent: u64) -> bool {
+    let fresh_in = received.saturating_sub(connection.spare[BYTES_RECEIVED] & !BYTES_KNOWN);
+    let fresh_out = sent.saturating_sub(connection.spare[BYTES_SENT]);
+    if fresh_in != 0 {
+        connection.spare[BYTES_RECEIVED] = received | BYTES_KNOWN;
+        count_tcp(connection, what::BYTES_RECEIVED, fresh_in);
+    }
+    if fresh_out != 0 {
+        connection.spare[BYTES_SENT] = sent;
+        count_tcp(connection, what::BYTES_SENT, fresh_out);
+    }
+    fresh_in | fresh_out != 0
+}
+
+#[inline(always)]
+fn round_trip(connection: &Connection, srtt: u32) {
+    // In eighths of a microsecond; 0 before the first.
+    if srtt != 0 {
+        observe_one(connection, ROUTE_ROUND_TRIP, u64::from(srtt) * 125);
+    }
+}
+
+#[inline(always)]
+fn observe_one(connection: &Connection, route: u16, ns: u64) {
+    if is_counted(connection) {
+        let endpoint = endpoint(connection, role_of(connection));
+        observe(&endpoint, connection.settings, route, ns);
+    }
+}
+
+/// The error that the socket's owner will be told; `None` where the kernel does not say.
+#[inline(always)]
+fn error_of(ops: *mut bpf_sock_ops) -> Option<u32> {
+    if of_kernel(kernel::SOCK_ERROR) == 0 {
+        return None;
+    }
+    // SAFETY: the context's own field, checked; then as in `passed`.
+    unsafe {
+        let sk = (*ops).__bindgen_anon_2.sk;
+        if sk.is_null() {
+            return None;
+        }
+        let tcp = bpf_skc_to_tcp_sock(sk.cast()).cast::<u8>();
+        if tcp.is_null() {
+            return None;
+        }
+        Some(*tcp.add(of_kernel(kernel::SOCK_ERROR)).cast::<u32>())
+    }
+}
