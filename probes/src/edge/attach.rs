@@ -104,18 +104,23 @@ fn create(ebpf: &mut Ebpf, name: &str, cgroup: &fs::File) -> anyhow::Result<FdLi
 pub(crate) fn tracepoints(ebpf: &mut Ebpf, links: &Path) -> Vec<String> {
     let mut absent = Vec::new();
     for tracepoint in TRACEPOINTS {
-        if let Err(error) = trace(ebpf, links, &tracepoint) {
-            absent.push(format!(
-                "tracepoint {} is not attached ({})",
-                tracepoint.name,
+        let name = tracepoint.name;
+        match trace(ebpf, links, &tracepoint) {
+            Ok(true) => {}
+            Ok(false) => absent.push(format!(
+                "tracepoint {name} counts only while slowburn runs: this kernel cannot pin it"
+            )),
+            Err(error) => absent.push(format!(
+                "tracepoint {name} is not attached ({})",
                 object::brief(&error)
-            ));
+            )),
         }
     }
     absent
 }
 
-fn trace(ebpf: &mut Ebpf, links: &Path, tracepoint: &Tracepoint) -> anyhow::Result<()> {
+/// Whether it could be pinned, too.
+fn trace(ebpf: &mut Ebpf, links: &Path, tracepoint: &Tracepoint) -> anyhow::Result<bool> {
     let programs = || tracepoint.typed.into_iter().chain([tracepoint.plain]);
     for name in programs() {
         match fs::remove_file(links.join(name)) {
@@ -137,7 +142,7 @@ fn trace(ebpf: &mut Ebpf, links: &Path, tracepoint: &Tracepoint) -> anyhow::Resu
                 // Linux before 5.15 has no link to pin here: attached again, and left to the object.
                 Err(LinkError::InvalidLink) => {
                     program.attach("tcp", tracepoint.name)?;
-                    bail!("this kernel cannot pin it, so it counts only while slowburn runs")
+                    return Ok(false);
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -145,7 +150,7 @@ fn trace(ebpf: &mut Ebpf, links: &Path, tracepoint: &Tracepoint) -> anyhow::Resu
         _ => bail!("`{name}` is no tracepoint program"),
     };
     link.pin(links.join(name))?;
-    Ok(())
+    Ok(true)
 }
 
 pub(crate) fn program_fd<'a>(ebpf: &'a Ebpf, name: &str) -> anyhow::Result<BorrowedFd<'a>> {

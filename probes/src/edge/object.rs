@@ -244,19 +244,27 @@ fn parse_offset(format: &str, field: &str) -> Option<u32> {
     None
 }
 
-/// An error chain in one line; of a verifier's log, its end.
+/// An error chain in one line; of a verifier's log, what it stopped at.
 pub(crate) fn brief(error: &anyhow::Error) -> String {
     const MOST: usize = 600;
-    let text = format!("{error:#}")
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ");
-    let characters = text.chars().count();
-    if characters <= MOST {
-        return text;
-    }
-    let end: String = text.chars().skip(characters - MOST).collect();
-    format!("… {end}")
+    let chain = format!("{error:#}");
+    let text = match chain.split_once("Verifier output:") {
+        Some((head, log)) => format!("{head} {}", verdict(log)),
+        None => chain,
+    };
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").chars().take(MOST).collect()
+}
+
+/// The last line of a verifier's log before its figures, which come last.
+fn verdict(log: &str) -> &str {
+    let is_figure = |line: &&str| {
+        ["verification time", "stack depth", "processed "]
+            .iter()
+            .any(|start| line.starts_with(start))
+    };
+    let lines = log.lines().map(str::trim).take_while(|line| !is_figure(line));
+    lines.filter(|line| !line.is_empty()).last().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -287,6 +295,17 @@ mod tests {
             let loaded = open(None, 1, features, 0).and_then(|ebpf| load_programs(ebpf, true));
             assert_eq!(loaded.unwrap().absent, [""; 0], "{features:?}");
         }
+    }
+
+    #[test]
+    fn of_a_refused_program_the_reason_is_told() {
+        let error = anyhow::anyhow!(
+            "the BPF_PROG_LOAD syscall returned EINVAL. Verifier output: 6: (b7) r4 = 0\n7: (85) call x#107\nunknown func x#107\nverification time 365 usec\nstack depth 0\nprocessed 7 insns\n\n: Invalid argument"
+        );
+        assert_eq!(
+            brief(&error),
+            "the BPF_PROG_LOAD syscall returned EINVAL. unknown func x#107"
+        );
     }
 
     #[test]
