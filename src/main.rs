@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 mod limiter;
 mod limits;
+mod maps;
 mod run;
 mod schedule;
 mod state;

@@ -173,6 +173,7 @@ async fn assemble(
     let agent = Agent::start(AgentConfig {
         cgroup: options.cgroup,
         instance: options.instance.clone(),
+        sizes: options.maps,
     })
     .map_err(|error| match error {
         AgentError::CgroupInUse { .. } => anyhow::Error::new(error)

@@ -21,7 +21,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use nix::sched::{CloneFlags, setns, unshare};
-use probes::agent::{Agent, AgentConfig};
+use probes::agent::{Agent, AgentConfig, MapSizes};
 use slo_engine::service::{DEFAULT_TIMEOUT, WatchedService};
 
 const PORT: u16 = 8080;
@@ -153,6 +153,7 @@ impl Bench {
         let mut agent = Agent::start(AgentConfig {
             cgroup: Some(self.cgroup.clone()),
             instance: self.instance.clone(),
+            sizes: MapSizes::default(),
         })?;
         agent.watch(&[WatchedService {
             name: "nginx".parse()?,

@@ -19,15 +19,17 @@ use slo_engine::{
     service::{Discovered, WatchedService},
 };
 
-pub use crate::edge::{reading::HOST, sources::Source};
+pub use crate::edge::{layout::MapSizes, reading::HOST, room::MapUse, sources::Source};
 use crate::{
     bpffs::{self, BpffsError, DirectoryLock},
+    discovery::cgroup::Hierarchy,
     edge::{
         attach, generation,
         layout::Directories,
         object,
         overdue::{Walk, Walker},
         reading::{Generation, StartTimes, Totals, gauge, role_of, to_f64},
+        room::Room,
         settings::{Definitions, Registry},
         sources::SourceTable,
         table::{Counters, Sources, open},
@@ -46,6 +48,7 @@ pub struct AgentConfig {
     pub cgroup: Option<PathBuf>,
     /// 1 to 63 lower-case letters, digits and dashes.
     pub instance: String,
+    pub sizes: MapSizes,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +109,8 @@ pub struct Agent {
     /// Counters of other layouts, frozen.
     earlier: Vec<(Counters, Definitions)>,
     registry: Registry,
+    room: Room,
+    cgroups: Hierarchy,
     sources: SourceTable,
     starts: StartTimes,
     walker: Option<Walker>,
@@ -161,7 +166,8 @@ impl Agent {
         let bpffs_root = PathBuf::from(bpffs::DEFAULT_ROOT);
         bpffs::ensure(&bpffs_root)?;
         let cpus = aya::util::nr_cpus().map_err(|(_, source)| AgentError::Cpus { source })?;
-        let directories = Directories::new(&bpffs_root, &config.instance, cpus)?;
+        let sizes = config.sizes;
+        let directories = Directories::new(&bpffs_root, &config.instance, &sizes, cpus)?;
         for directory in [
             &directories.connections,
             &directories.counters,
@@ -175,7 +181,7 @@ impl Agent {
             .map_err(|error| degraded.push(chain(&error)))
             .ok();
 
-        let mut object = object::load(&directories, tracefs.as_deref())?;
+        let mut object = object::load(&directories, &sizes, tracefs.as_deref())?;
         degraded.append(&mut object.absent);
         let (anchor_ns, attached_ns) = generation::anchor(&directories)?;
         let earlier = generation::earlier(&directories, &mut degraded)?;
@@ -210,10 +216,17 @@ impl Agent {
         let source = generation::source_id(anchor_ns.wrapping_add(attached_ns))?;
         let sources: Sources = open!(directories.counters, "SOURCES", PerCpuLruHashMap)?;
         tracing::info!(source = %source, cgroup = %path.display(), "attached");
+        let mut counters = Counters::open(&directories.counters)?;
+        let room = Room::open(&directories.counters, &mut counters, &sizes)?;
         Ok(Self {
-            counters: Counters::open(&directories.counters)?,
+            counters,
             earlier,
-            sources: SourceTable::new(sources),
+            room,
+            cgroups: Hierarchy::open(&root).map_err(|source| AgentError::Cgroup {
+                path: root.clone(),
+                source,
+            })?,
+            sources: SourceTable::new(sources, sizes.sources),
             starts: StartTimes::open(generation::starts(&directories)?, anchor_ns)?,
             looker: Looker::start()
                 .map_err(|error| tracing::warn!(%error, "accept queues are not seen"))
@@ -305,6 +318,20 @@ impl Agent {
         let attached_at = self.starts.at(self.attached_ns);
         let absent = self.degraded.len() + walk.failed.len() + nameless.len() + queues.failed;
         let losses = totals.losses(absent, attached_at);
+        if self.names.is_set()
+            && let Err(error) = self.room.make(
+                &totals.activities,
+                &mut self.counters,
+                &mut self.registry,
+                &self.names,
+                &self.cgroups,
+            )
+        {
+            let text = chain(&error);
+            if self.warned.insert(text.clone()) {
+                tracing::warn!("counters of endpoints that are gone stay where they are: {text}");
+            }
+        }
         Ok(Batch {
             source: self.source.clone(),
             at: now,
@@ -365,6 +392,11 @@ impl Agent {
         self.sources.heaviest(service, &self.registry.definitions)
     }
 
+    /// How full the maps were at the last read.
+    pub fn map_use(&self) -> &[MapUse] {
+        self.room.in_use()
+    }
+
     /// What is missing here, in plain words. Empty when everything works.
     pub fn degraded(&self) -> &[String] {
         &self.degraded
@@ -385,12 +417,14 @@ impl Agent {
             counters: &self.counters,
             definitions: &self.registry.definitions,
             reset_reasons: &self.object.reset_reasons,
+            is_current: true,
         };
         let mut generations = vec![now];
         generations.extend(self.earlier.iter().map(|(counters, definitions)| Generation {
             counters,
             definitions,
             reset_reasons: &self.object.reset_reasons,
+            is_current: false,
         }));
         Totals::read(&generations)
     }
@@ -404,7 +438,8 @@ impl Agent {
         for (endpoint, since) in &totals.unnamed {
             let age = Duration::from_nanos(boot_ns.saturating_sub(*since));
             let is_late = age >= NAME_PATIENCE;
-            match self.names.name_endpoint(endpoint, is_late, &mut self.registry) {
+            let cgroups = is_late.then_some(&self.cgroups);
+            match self.names.name_endpoint(endpoint, cgroups, &mut self.registry) {
                 Ok(is_new) => named |= is_new,
                 Err(error) => full = Some(error),
             }

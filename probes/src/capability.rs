@@ -12,7 +12,7 @@ use crate::{
     agent::chain,
     bpffs,
     edge::{
-        layout::{latencies_max, map_bytes},
+        layout::{MapSizes, counter_maps},
         object::{self, IN, IN_FLIGHT, OUT, SOCKET, TRACEPOINTS},
     },
     features::Features,
@@ -147,7 +147,7 @@ fn programs() -> Vec<Check> {
         "use Linux 5.10 or later with CONFIG_CGROUP_BPF, and allow bpf(2) in the container's seccomp profile";
     let cpus = aya::util::nr_cpus().unwrap_or(1);
     let features = Features::here();
-    let mut ebpf = match object::open(None, latencies_max(cpus), features, 0) {
+    let mut ebpf = match object::open(None, &counter_maps(&MapSizes::default(), cpus), features, 0) {
         Ok(ebpf) => ebpf,
         Err(error) => {
             let refused = Err(object::brief(&error));
@@ -277,7 +277,7 @@ fn compiler() -> Check {
 }
 
 fn memory() -> Check {
-    let maps = map_bytes();
+    let maps = MapSizes::default().bytes();
     let total: u64 = maps.iter().map(|(_, bytes)| bytes).sum();
     let largest = maps.iter().max_by_key(|(_, bytes)| *bytes);
     let detail = largest.map_or_else(String::new, |(name, bytes)| {

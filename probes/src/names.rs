@@ -14,6 +14,7 @@ use slo_engine::{
 use crate::{
     agent::AgentError,
     discovery::{
+        cgroup::Hierarchy,
         listener::{Listener, Scan},
         naming::{self, Named, matches_glob},
     },
@@ -25,6 +26,10 @@ use crate::{
 pub(crate) struct Names {
     watched: Option<Vec<WatchedService>>,
     listeners: Vec<(Listener, Named)>,
+    /// Where somebody listens: namespace and port.
+    listening: HashSet<(u64, u16)>,
+    /// Endpoints that have a name because somebody may ask there.
+    wanted: HashSet<Endpoint>,
 }
 
 impl Names {
@@ -97,6 +102,12 @@ impl Names {
             .into_iter()
             .filter_map(|(port, ids)| Some((port, only(&ids)?)))
             .collect();
+        self.listening = scan
+            .listeners
+            .iter()
+            .map(|found| (found.netns, found.port))
+            .collect();
+        self.wanted = wanted.keys().copied().collect();
         registry.apply(&wanted, &ports)?;
         full.map_or(Ok(()), Err)
     }
@@ -144,10 +155,11 @@ impl Names {
     }
 
     /// Names an endpoint that was counted under an identity no listener has. Says whether it did.
+    /// `cgroups` are given once nobody can be expected to listen there any more.
     pub fn name_endpoint(
         &self,
         endpoint: &Endpoint,
-        is_late: bool,
+        cgroups: Option<&Hierarchy>,
         registry: &mut Registry,
     ) -> Result<bool, AgentError> {
         let watched = self.watched.as_deref().unwrap_or_default();
@@ -167,13 +179,7 @@ impl Names {
                 because: String::new(),
             })
         };
-        let last = || {
-            if is_late {
-                naming::by_number(endpoint.port)
-            } else {
-                None
-            }
-        };
+        let last = || naming::without_listener(endpoint.port, cgroups?.path(endpoint.cgroup).as_deref());
         let Some(named) = known.or_else(by_port).or_else(last) else {
             return Ok(false);
         };
@@ -191,6 +197,20 @@ impl Names {
         // Its process may have moved to another cgroup since.
         let (_, named) = exact.or_else(|| here.next())?;
         Some(&named.service)
+    }
+
+    /// Whether somebody listens at an endpoint's port. A namespace that is not known may be any.
+    pub fn is_listening(&self, endpoint: &Endpoint) -> bool {
+        if endpoint.netns == 0 {
+            return self.listening.iter().any(|(_, port)| *port == endpoint.port);
+        }
+        [endpoint.netns, 0]
+            .iter()
+            .any(|netns| self.listening.contains(&(*netns, endpoint.port)))
+    }
+
+    pub fn is_wanted(&self, endpoint: &Endpoint) -> bool {
+        self.wanted.contains(endpoint)
     }
 
     pub fn discovered(&self, source: &SourceId) -> Vec<Discovered> {

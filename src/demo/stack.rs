@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use chrono::Utc;
+use probes::agent::MapSizes;
 use probes::limit::Interface;
 use remediation::read::{Run, RunDetail, RunFilter};
 use remediation::{Limits as _, LiveLimit};
@@ -75,6 +76,7 @@ impl Stack {
             )]),
             allow: Vec::new(),
             report_schedule: crate::schedule::parse(REPORT_SCHEDULE).map_err(anyhow::Error::msg)?,
+            maps: MapSizes::default(),
         };
         let objective = OBJECTIVE.parse().context("name the objective")?;
         let running = crate::run::start_with(options, interrupt).await?;

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use cron::Schedule;
+use probes::agent::MapSizes;
 use probes::limit::{Interface, Prefix};
 
+use crate::maps::MapArgs;
 use crate::{schedule, state};
 
 const DEFAULT_CONFIG: &str = "/etc/slowburn";
@@ -64,6 +66,8 @@ pub struct RunArgs {
     #[arg(long, env = "SLOWBURN_REPORT_SCHEDULE", value_name = "CRON", default_value = "0 0 9 * * Mon",
           value_parser = schedule::parse)]
     report_schedule: Schedule,
+    #[command(flatten)]
+    maps: MapArgs,
 }
 
 /// The same, checked, and what only the demo and tests say.
@@ -81,6 +85,7 @@ pub struct Options {
     pub limit_interfaces: Option<Vec<Interface>>,
     pub allow: Vec<Prefix>,
     pub report_schedule: Schedule,
+    pub maps: MapSizes,
 }
 
 impl TryFrom<RunArgs> for Options {
@@ -107,6 +112,7 @@ impl TryFrom<RunArgs> for Options {
             limit_interfaces: (!named.is_empty()).then_some(named),
             allow: args.allow,
             report_schedule: args.report_schedule,
+            maps: args.maps.into(),
         })
     }
 }

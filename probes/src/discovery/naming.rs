@@ -68,14 +68,8 @@ fn is_executable(wanted: &str, executable: &Path) -> bool {
 
 /// A name nobody configured.
 fn found(listener: &Listener) -> Option<Named> {
-    let parts = || listener.cgroup.rsplit('/');
-    if let Some(unit) = parts().find_map(|part| part.strip_suffix(".service"))
-        && let Some(service) = label(unit.rsplit("\\x2d").next().unwrap_or(unit))
-    {
-        return Some(Named {
-            service,
-            because: format!("it runs in the unit `{unit}.service`"),
-        });
+    if let Some(named) = by_unit(&listener.cgroup) {
+        return Some(named);
     }
     let executable = listener.executable.as_deref().and_then(Path::file_name);
     if let Some(service) = executable.and_then(|name| label(&name.to_string_lossy())) {
@@ -90,8 +84,36 @@ fn found(listener: &Listener) -> Option<Named> {
     by_number(listener.port)
 }
 
+fn by_unit(cgroup: &str) -> Option<Named> {
+    let unit = cgroup
+        .rsplit('/')
+        .find_map(|part| part.strip_suffix(".service"))?;
+    Some(Named {
+        service: label(unit.rsplit("\\x2d").next().unwrap_or(unit))?,
+        because: format!("it runs in the unit `{unit}.service`"),
+    })
+}
+
+/// From here on Linux gives out ports to whoever asks for any (`ip_local_port_range`).
+const EPHEMERAL: u16 = 32_768;
+
+/// Who listened has gone before anybody could look: of its process nothing is left to ask.
+pub(crate) fn without_listener(port: u16, cgroup: Option<&str>) -> Option<Named> {
+    if let Some(named) = cgroup.and_then(by_unit) {
+        return Some(named);
+    }
+    if port >= EPHEMERAL {
+        // A name for each would be thousands on a host that runs tests all day.
+        return Some(Named {
+            service: label("short-lived")?,
+            because: format!("port {port} was given out by the kernel, and was gone before it was named"),
+        });
+    }
+    by_number(port)
+}
+
 /// The last resort: a port is at least true.
-pub(crate) fn by_number(port: u16) -> Option<Named> {
+fn by_number(port: u16) -> Option<Named> {
     Some(Named {
         service: label(&format!("port-{port}"))?,
         because: format!("all that is known is its port, {port}"),
@@ -189,6 +211,18 @@ mod tests {
         assert_eq!(named.service.as_str(), "my-app-2");
         let named = name(&listener("", None), &[]).unwrap();
         assert_eq!(named.service.as_str(), "port-8080");
+    }
+
+    #[test]
+    fn who_was_gone_before_it_was_named_shares_a_name_unless_its_cgroup_or_port_tells_more() {
+        for (port, cgroup, name) in [
+            (40_000, Some("system.slice/db.service"), "db"),
+            (40_000, Some("user/1"), "short-lived"),
+            (40_001, None, "short-lived"),
+            (8080, None, "port-8080"),
+        ] {
+            assert_eq!(without_listener(port, cgroup).unwrap().service.as_str(), name);
+        }
     }
 
     #[test]

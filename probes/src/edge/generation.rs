@@ -8,9 +8,10 @@ use probes_ebpf::wire::control;
 use slo_engine::measurement::SourceId;
 
 use super::{
+    fold::Folder,
     layout::{COUNTERS, Directories, STARTS, STARTS_MAX},
     settings::Definitions,
-    table::{Control, Counters, Starts, open},
+    table::{Control, Counters, Starts, open, open_or_create},
 };
 use crate::agent::{AgentError, chain};
 
@@ -32,7 +33,8 @@ pub(crate) fn earlier(
         if !is_counters || path == directories.counters {
             continue;
         }
-        let read = Counters::open(&path).and_then(|counters| {
+        let read = Counters::open(&path).and_then(|mut counters| {
+            Folder::open(&path, &mut counters)?;
             let definitions = Definitions::read(&counters.settings, &counters.routes)?;
             Ok((counters, definitions))
         });
@@ -67,14 +69,12 @@ pub(crate) fn anchor(directories: &Directories) -> Result<(u64, u64), AgentError
 }
 
 pub(crate) fn starts(directories: &Directories) -> Result<Starts, AgentError> {
-    let path = directories.connections.join(STARTS);
-    if !path.exists() {
-        let map = Starts::create(STARTS_MAX, 0).map_err(AgentError::map("create", STARTS))?;
-        map.pin(&path).map_err(|error| AgentError::Attach {
-            reason: format!("cannot pin the map {STARTS}: {}", chain(&error)),
-        })?;
-    }
-    open!(directories.connections, STARTS, HashMap)
+    open_or_create!(
+        directories.connections,
+        STARTS,
+        HashMap,
+        Starts::create(STARTS_MAX, 0)
+    )
 }
 
 pub(crate) fn source_id(made_ns: u64) -> Result<SourceId, AgentError> {

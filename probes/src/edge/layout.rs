@@ -7,13 +7,17 @@
 //!   other layouts are read on, for ever; the total is the sum.
 //! - `edge_links/`: what is attached.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
 
 use probes_ebpf::wire::{
     CONNECTION_VERSION, Connection, Count, CountKey, Endpoint, Handshake, Latency, LatencyKey, Naming,
     Pending, PendingKey, RouteText, SETTINGS_MAX, Settings, SourceKey, VERSION, control, loss,
 };
 
+use super::table::{GONE_COUNTS, GONE_LATENCIES};
 use crate::bpffs::{self, BpffsError, MapLayout};
 
 pub(crate) const COUNTERS: &str = "edge_counters_";
@@ -28,23 +32,80 @@ const LRU_PER_CPU_HASH: u32 = 10;
 const LPM_TRIE: u32 = 11;
 const SK_STORAGE: u32 = 24;
 /// `BPF_F_NO_PREALLOC`, which tries and socket storage must have.
-const NO_PREALLOC: u32 = 1;
+pub(crate) const NO_PREALLOC: u32 = 1;
 
 /// Where the start of every reported series is remembered, made by user space in the object's
 /// stead: a start that moved would make the engine count twice.
 pub(crate) const STARTS: &str = "STARTS";
 pub(crate) const STARTS_MAX: u32 = 32_768;
 
-pub(crate) const SOURCES_MAX: u32 = 16_384;
+/// Series of endpoints that are gone, made by user space too: memory is taken as they appear.
+pub(crate) const GONE_COUNTS_MAX: u32 = 32_768;
+pub(crate) const GONE_LATENCIES_MAX: u32 = 4096;
 
-/// All latencies together may take this much memory, however many CPUs there are.
-const LATENCY_BYTES: usize = 64 << 20;
-
-/// How many route latencies fit.
-pub(crate) fn latencies_max(cpus: usize) -> u32 {
-    let entry = size_of::<Latency>() * cpus.max(1);
-    u32::try_from((LATENCY_BYTES / entry).clamp(256, 4096)).unwrap_or(256)
+/// How much the maps that grow with the host may hold. The kernel sets the memory aside when they are
+/// made: this is the bound, whatever happens on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapSizes {
+    /// Plain counters: one a status code of each endpoint and route.
+    pub counts: u32,
+    /// Memory of all latencies together, however many CPUs there are: one a route of each endpoint.
+    pub latency_mib: u32,
+    /// Remote addresses; the ones that ask least make room for others.
+    pub sources: u32,
+    /// Listening sockets with a name.
+    pub endpoints: u32,
 }
+
+impl Default for MapSizes {
+    fn default() -> Self {
+        Self {
+            counts: 16_384,
+            latency_mib: 64,
+            sources: 16_384,
+            endpoints: 8192,
+        }
+    }
+}
+
+impl MapSizes {
+    /// What each size may be. The least is what a host with a handful of services needs.
+    pub const COUNTS: RangeInclusive<u32> = 512..=1_048_576;
+    pub const LATENCY_MIB: RangeInclusive<u32> = 1..=4096;
+    pub const SOURCES: RangeInclusive<u32> = 256..=1_048_576;
+    pub const ENDPOINTS: RangeInclusive<u32> = 256..=262_144;
+
+    /// How many route latencies fit.
+    pub(crate) fn latencies(&self, cpus: usize) -> u32 {
+        let entry = (size_of::<Latency>() + size_of::<LatencyKey>()) * cpus.max(1);
+        let bytes = (self.latency_mib as usize) << 20;
+        // Fewer would not hold the routes of one service; what more CPUs take then is stated by `doctor`.
+        u32::try_from(bytes / entry).unwrap_or(u32::MAX).max(64)
+    }
+
+    /// Every map that is made, and how many bytes it may take.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<(&'static str, u64)> {
+        let cpus = aya::util::nr_cpus().unwrap_or(1);
+        let maps = connection_maps()
+            .into_iter()
+            .chain(counter_maps(self, cpus))
+            .chain(own_maps());
+        maps.map(|map| (map.name, bytes_of(&map, cpus))).collect()
+    }
+}
+
+fn bytes_of(map: &MapLayout, cpus: usize) -> u64 {
+    let per_cpu = matches!(map.kind, PER_CPU_HASH | PER_CPU_ARRAY | LRU_PER_CPU_HASH);
+    let copies = if per_cpu { cpus as u64 } else { 1 };
+    let is_hash = matches!(map.kind, HASH | PER_CPU_HASH | LRU_HASH | LRU_PER_CPU_HASH);
+    let head = if is_hash { HASH_HEAD } else { 0 };
+    let entry = u64::from(map.key_size) + u64::from(map.value_size).next_multiple_of(8) * copies + head;
+    entry * u64::from(map.max_entries)
+}
+
+/// `struct htab_elem` and a bucket, which each entry of a hash takes beside key and value.
+const HASH_HEAD: u64 = 48 + 16;
 
 /// Maps pinned beside the connections.
 pub(crate) fn connection_maps() -> [MapLayout; 2] {
@@ -58,12 +119,12 @@ pub(crate) fn connection_maps() -> [MapLayout; 2] {
 }
 
 /// Maps pinned under the fingerprint.
-pub(crate) fn counter_maps(cpus: usize) -> [MapLayout; 10] {
+pub(crate) fn counter_maps(sizes: &MapSizes, cpus: usize) -> [MapLayout; 10] {
     [
-        map::<CountKey, Count>("COUNTS", PER_CPU_HASH, 16_384),
-        map::<LatencyKey, Latency>("LATENCIES", PER_CPU_HASH, latencies_max(cpus)),
-        map::<SourceKey, u64>("SOURCES", LRU_PER_CPU_HASH, SOURCES_MAX),
-        map::<Endpoint, Naming>("ENDPOINTS", HASH, 8192),
+        map::<CountKey, Count>("COUNTS", PER_CPU_HASH, sizes.counts),
+        map::<LatencyKey, Latency>("LATENCIES", PER_CPU_HASH, sizes.latencies(cpus)),
+        map::<SourceKey, u64>("SOURCES", LRU_PER_CPU_HASH, sizes.sources),
+        map::<Endpoint, Naming>("ENDPOINTS", HASH, sizes.endpoints),
         map::<u32, Settings>("SETTINGS", ARRAY, SETTINGS_MAX),
         MapLayout {
             key_size: number(size_of::<RouteText>() + 4),
@@ -77,6 +138,15 @@ pub(crate) fn counter_maps(cpus: usize) -> [MapLayout; 10] {
     ]
 }
 
+/// Maps that user space makes for itself.
+fn own_maps() -> [MapLayout; 3] {
+    [
+        map::<u64, u64>(STARTS, HASH, STARTS_MAX),
+        map::<CountKey, Count>(GONE_COUNTS, HASH, GONE_COUNTS_MAX),
+        map::<LatencyKey, Latency>(GONE_LATENCIES, HASH, GONE_LATENCIES_MAX),
+    ]
+}
+
 /// The directories of one instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Directories {
@@ -87,9 +157,9 @@ pub(crate) struct Directories {
 }
 
 impl Directories {
-    pub fn new(bpffs: &Path, instance: &str, cpus: usize) -> Result<Self, BpffsError> {
+    pub fn new(bpffs: &Path, instance: &str, sizes: &MapSizes, cpus: usize) -> Result<Self, BpffsError> {
         let instance = bpffs::instance_path(bpffs, instance)?;
-        let fingerprint = bpffs::fingerprint(VERSION, &counter_maps(cpus));
+        let fingerprint = bpffs::fingerprint(VERSION, &counter_maps(sizes, cpus));
         Ok(Self {
             connections: instance.join(format!("edge_connections_{CONNECTION_VERSION}")),
             counters: instance.join(format!("{COUNTERS}{fingerprint}")),
@@ -97,19 +167,6 @@ impl Directories {
             instance,
         })
     }
-}
-
-/// Every map this build would pin, for `doctor`: name and bytes at most.
-pub(crate) fn map_bytes() -> Vec<(&'static str, u64)> {
-    let cpus = aya::util::nr_cpus().unwrap_or(1);
-    let maps = connection_maps().into_iter().chain(counter_maps(cpus));
-    maps.map(|map| {
-        let per_cpu = matches!(map.kind, PER_CPU_HASH | PER_CPU_ARRAY | LRU_PER_CPU_HASH);
-        let copies = if per_cpu { cpus as u64 } else { 1 };
-        let entry = u64::from(map.key_size) + u64::from(map.value_size) * copies;
-        (map.name, entry * u64::from(map.max_entries))
-    })
-    .collect()
 }
 
 const fn map<K, V>(name: &'static str, kind: u32, max_entries: u32) -> MapLayout {

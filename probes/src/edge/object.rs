@@ -7,8 +7,13 @@ use aya::{Btf, Ebpf, EbpfLoader, programs::Program};
 use probes_ebpf::wire::kernel;
 use slo_engine::measurement::ResetReason;
 
-use super::layout::{Directories, connection_maps, counter_maps, latencies_max};
-use crate::{agent::AgentError, bpffs, features::Features, kernel_types, mounts};
+use super::layout::{Directories, MapSizes, connection_maps, counter_maps};
+use crate::{
+    agent::AgentError,
+    bpffs::{self, MapLayout},
+    features::Features,
+    kernel_types, mounts,
+};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/edge"));
 /// The same source without atomic exchanges.
@@ -64,19 +69,28 @@ pub(crate) struct Object {
 }
 
 /// Loads maps and programs. Pinned maps are compared before they are reused.
-pub(crate) fn load(directories: &Directories, tracefs: Option<&Path>) -> Result<Object, AgentError> {
+pub(crate) fn load(
+    directories: &Directories,
+    sizes: &MapSizes,
+    tracefs: Option<&Path>,
+) -> Result<Object, AgentError> {
     let cpus = aya::util::nr_cpus().map_err(|(_, source)| AgentError::Cpus { source })?;
     bpffs::check(&directories.connections, &connection_maps())?;
-    bpffs::check(&directories.counters, &counter_maps(cpus))?;
+    bpffs::check(&directories.counters, &counter_maps(sizes, cpus))?;
     let synack_sport = tracefs
         .and_then(|root| field_offset(root, "tcp_retransmit_synack", "sport"))
         .unwrap_or(0);
     let features = Features::here();
-    let mut object = open(Some(directories), latencies_max(cpus), features, synack_sport)
-        .and_then(|ebpf| load_programs(ebpf, synack_sport != 0))
-        .map_err(|error| AgentError::Load {
-            reason: brief(&error),
-        })?;
+    let mut object = open(
+        Some(directories),
+        &counter_maps(sizes, cpus),
+        features,
+        synack_sport,
+    )
+    .and_then(|ebpf| load_programs(ebpf, synack_sport != 0))
+    .map_err(|error| AgentError::Load {
+        reason: brief(&error),
+    })?;
     object.reset_reasons = tracefs.map_or_else(Vec::new, reset_reasons);
     object.absent.append(&mut features.absent());
     Ok(object)
@@ -85,7 +99,7 @@ pub(crate) fn load(directories: &Directories, tracefs: Option<&Path>) -> Result<
 /// Creates the maps, or opens them where they are pinned. No program is loaded yet.
 pub(crate) fn open(
     directories: Option<&Directories>,
-    latencies: u32,
+    counters: &[MapLayout],
     features: Features,
     synack_sport: u32,
 ) -> anyhow::Result<Ebpf> {
@@ -97,9 +111,11 @@ pub(crate) fn open(
     let tells_reasons = mounts::tracefs().is_ok_and(|root| !reset_reasons(&root).is_empty());
     of_kernel[kernel::RESET_REASON] = u32::from(tells_reasons);
     let mut loader = EbpfLoader::new();
+    for map in counters {
+        loader.map_max_entries(map.name, map.max_entries);
+    }
     loader
         .override_global("KERNEL", &of_kernel[..], true)
-        .map_max_entries("LATENCIES", latencies)
         .override_global("SKB_NETNS", &skb_netns, true)
         .override_global("SOCKET_NETNS", &socket_netns, true)
         .override_global("SYNACK_SPORT", &synack_sport, true);
@@ -107,7 +123,7 @@ pub(crate) fn open(
         for map in connection_maps() {
             loader.map_pin_path(map.name, directories.connections.join(map.name));
         }
-        for map in counter_maps(1) {
+        for map in counters {
             loader.map_pin_path(map.name, directories.counters.join(map.name));
         }
     }
@@ -292,7 +308,8 @@ mod tests {
                 ..oldest
             },
         ] {
-            let loaded = open(None, 1, features, 0).and_then(|ebpf| load_programs(ebpf, true));
+            let loaded = open(None, &counter_maps(&MapSizes::default(), 1), features, 0)
+                .and_then(|ebpf| load_programs(ebpf, true));
             assert_eq!(loaded.unwrap().absent, [""; 0], "{features:?}");
         }
     }

@@ -19,8 +19,9 @@ use slo_engine::measurement::{
 };
 
 use super::{
+    quiet::Activities,
     settings::Definitions,
-    table::{Counters, Raw, Starts},
+    table::{Counters, GONE_COUNTS, GONE_LATENCIES, Raw, Starts},
 };
 use crate::agent::AgentError;
 
@@ -33,6 +34,8 @@ pub(crate) struct Generation<'a> {
     pub definitions: &'a Definitions,
     /// Of the kernel that runs, by number.
     pub reset_reasons: &'a [ResetReason],
+    /// The kernel counts here; others are what other builds left.
+    pub is_current: bool,
 }
 
 /// Sums of all generations, by what they mean.
@@ -46,6 +49,7 @@ pub(crate) struct Totals {
     losses: BTreeMap<LossReason, u64>,
     /// Endpoints counted without a name, and since when.
     pub unnamed: HashMap<Endpoint, u64>,
+    pub activities: Activities,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -85,7 +89,16 @@ impl Totals {
                 sum.first_ns = sum.first_ns.max(share.first_ns);
                 sum.value += share.value;
             }
+            self.activities.count(&key.0, sum.value, generation.is_current);
             self.add_count(generation, &key.0, sum);
+        }
+        for entry in generation.counters.gone_counts.iter() {
+            let (Raw(key), Raw(share)) = entry.map_err(AgentError::map("read", GONE_COUNTS))?;
+            let sum = Sum {
+                first_ns: share.first_ns,
+                value: share.value,
+            };
+            self.add_count(generation, &key, sum);
         }
         Ok(())
     }
@@ -125,7 +138,13 @@ impl Totals {
             if first_ns == 0 {
                 continue;
             }
+            self.activities
+                .latency(&key.0.endpoint, &shares, generation.is_current);
             self.add_latency(generation, &key.0, first_ns, &shares);
+        }
+        for entry in generation.counters.gone_latencies.iter() {
+            let (Raw(key), share) = entry.map_err(AgentError::map("read", GONE_LATENCIES))?;
+            self.add_latency(generation, &key, share.0.first_ns, &[share]);
         }
         Ok(())
     }

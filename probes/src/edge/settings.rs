@@ -231,6 +231,24 @@ impl Registry {
         full.map_or(Ok(()), Err)
     }
 
+    /// Drops the names of endpoints unless `keep` says otherwise; connections that know theirs keep it.
+    /// Says how many are left.
+    pub fn forget(&mut self, keep: impl Fn(&Endpoint) -> bool) -> Result<u64, AgentError> {
+        let failed = AgentError::map("read", "ENDPOINTS");
+        let known: Vec<_> = self.endpoints.keys().collect::<Result<_, _>>().map_err(failed)?;
+        let mut left = 0;
+        for key in known {
+            if keep(&key.0) {
+                left += 1;
+                continue;
+            }
+            self.endpoints
+                .remove(&key)
+                .map_err(AgentError::map("write", "ENDPOINTS"))?;
+        }
+        Ok(left)
+    }
+
     /// Gives one endpoint a name; says whether that is new to the kernel.
     pub fn name(&mut self, endpoint: Endpoint, id: u32) -> Result<bool, AgentError> {
         let naming = match self.endpoints.get(&Raw(endpoint), 0) {

@@ -8,7 +8,7 @@ use std::{
 
 use slo_engine::measurement::ServiceName;
 
-use super::{layout::SOURCES_MAX, settings::Definitions, table::Sources};
+use super::{settings::Definitions, table::Sources};
 use crate::agent::AgentError;
 
 /// One remote address of a service.
@@ -28,12 +28,17 @@ type Totals = HashMap<(ServiceName, IpAddr), u64>;
 
 pub(crate) struct SourceTable {
     map: Sources,
+    capacity: usize,
     last: Option<(Instant, Totals)>,
 }
 
 impl SourceTable {
-    pub fn new(map: Sources) -> Self {
-        Self { map, last: None }
+    pub fn new(map: Sources, capacity: u32) -> Self {
+        Self {
+            map,
+            capacity: capacity as usize,
+            last: None,
+        }
     }
 
     /// The heaviest first. Takes two readings, so it may take [`SPAN`].
@@ -78,7 +83,7 @@ impl SourceTable {
         // When the entry just read has been evicted, the kernel starts over: the walk would count
         // twice, and under enough new sources never end.
         let mut seen = HashSet::new();
-        for key in self.map.keys().take(2 * SOURCES_MAX as usize) {
+        for key in self.map.keys().take(2 * self.capacity) {
             let key = key.map_err(AgentError::map("read", "SOURCES"))?;
             if !seen.insert(key) {
                 continue;

@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(clippy::unwrap_used, reason = "tests panic")]
 
+pub mod process;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -18,7 +20,7 @@ use std::{
 
 use chrono::Utc;
 use nix::sched::{CloneFlags, setns, unshare};
-use probes::agent::{Agent, AgentConfig};
+use probes::agent::{Agent, AgentConfig, MapSizes};
 use slo_engine::{
     measurement::{Batch, Gauge, LossReason, Role, Route, Signal},
     service::WatchedService,
@@ -57,6 +59,7 @@ impl Place {
         AgentConfig {
             cgroup: Some(self.cgroup.clone()),
             instance: self.name.clone(),
+            sizes: MapSizes::default(),
         }
     }
 
@@ -208,8 +211,13 @@ pub fn pause(time: Duration) {
 }
 
 /// Polls `probe` until it gives something.
-pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub fn eventually<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    within_patience(PATIENCE, what, probe)
+}
+
+/// As [`eventually`], for what takes many reads.
+pub fn within_patience<T>(patience: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(found) = probe() {
             return found;
