@@ -219,6 +219,7 @@ async fn assemble(
     let (playbook_sender, playbook) = watch::channel(Arc::new(set.playbook));
     let (readiness_sender, readiness) = watch::channel(Readiness::ready());
     let wake = Arc::new(Notify::new());
+    let booked = Arc::new(Notify::new());
     let http = remediation::outgoing::client().context("set up outgoing calls")?;
     let host = host_name();
     let worker = Arc::new(Worker::new(
@@ -245,6 +246,7 @@ async fn assemble(
         engine.clone(),
         agent.clone(),
         Arc::clone(&counters),
+        Arc::clone(&booked),
         readiness_sender.clone(),
     );
     parts.tend("intake", intake.run(cancel.clone()));
@@ -253,6 +255,7 @@ async fn assemble(
         pool: pool.clone(),
         playbook: playbook.clone(),
         wake: Arc::clone(&wake),
+        booked,
         readiness: readiness_sender.clone(),
     };
     parts.tend("evaluation", judge.run(options.slot, cancel.clone()));

@@ -1,4 +1,5 @@
--- Every window of every tier that is defined (with $2, of this objective only), and every open alert whose tier no longer is.
+-- Every window of every tier that is defined (with $2, of this objective only), and every open alert whose
+-- tier no longer is; fast pages are judged by themselves (`fast_page.sql`).
 -- For each objective: one step back in the ledger for the right edge, and one for each left edge.
 select o.name as "objective!", s.name as "service!", d.target as "target!",
        t.tier as "tier!", t.severity as "severity!", t.long_window as "long_window!",
@@ -47,6 +48,7 @@ join objective_generation g on g.objective_id = a.objective_id and g.generation 
 join service s on s.service_id = g.service_id
 left join tier_freeze f on f.objective_id = a.objective_id and f.tier = a.tier
 where a.state <> 'resolved'
+  and a.evidence ->> 'test' is distinct from 'sequential'
   and ($2::text is null or o.name = $2)
   and (
       o.withdrawn_at is not null

@@ -48,9 +48,20 @@ pub struct Transition {
     pub traceparent: Option<String>,
 }
 
+words!(
+    /// How an alert's counts were weighed.
+    Test, "test", {
+        /// The burn rates of two windows.
+        Windows => "windows",
+        /// Every count as it came in, since errors began: both windows are that span.
+        Sequential => "sequential",
+    }
+);
+
 /// The numbers that a decision rests on, kept with the alert.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
+    pub test: Test,
     pub long: WindowCounts,
     pub short: WindowCounts,
     pub burn_rate_long: Decimal,

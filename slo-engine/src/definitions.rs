@@ -14,6 +14,7 @@ mod diagnostic;
 mod document;
 mod draft;
 mod expand;
+mod fast_page;
 mod files;
 mod indicator;
 mod metric_source;

@@ -226,6 +226,16 @@ impl Engine {
         Ok(inputs.iter().map(evaluate::evaluate).collect())
     }
 
+    /// What the fast page of every objective should be, where that is to change. Reads only; to be
+    /// called after each intake, and cheap on a calm day.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn evaluate_fast_pages(&self, now: DateTime<Utc>) -> Result<Vec<Evaluation>, EngineError> {
+        let inputs = store::excursion::inputs(&self.pool, &self.settings.rules, micros(now)).await?;
+        Ok(inputs.iter().filter_map(evaluate::evaluate_fast_page).collect())
+    }
+
     /// Records what changes in the caller's transaction, and returns it. An evaluation whose alert
     /// has moved on since, through another engine, changes nothing.
     ///

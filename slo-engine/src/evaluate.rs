@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
-use crate::alert::{AlertId, AlertState, Evidence};
+use crate::alert::{AlertId, AlertState, Evidence, Test};
 use crate::evidence;
 use crate::measurement::ServiceName;
 use crate::objective::{ObjectiveName, Severity, Target, Tier, TierName};
@@ -166,6 +166,7 @@ fn weigh(input: &EvaluationInput) -> Evidence {
     let total = input.long.total();
     let alpha = alpha(input).filter(|_| burns(input) && !fires_already(input));
     Evidence {
+        test: Test::Windows,
         long: input.long.clone(),
         short: input.short.clone(),
         burn_rate_long: input.long.burn_rate(input.target),
@@ -225,5 +226,8 @@ impl std::fmt::Display for Freeze {
     }
 }
 
+mod fast_page;
 #[cfg(test)]
 mod tests;
+
+pub use fast_page::{Excursion, FastPageInput, evaluate_fast_page};

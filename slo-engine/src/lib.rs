@@ -17,6 +17,7 @@ pub mod objective;
 pub mod read;
 pub mod report;
 mod route;
+pub mod sequential;
 pub mod service;
 mod status;
 mod store;

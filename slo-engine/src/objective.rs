@@ -12,6 +12,7 @@ use rust_decimal::Decimal;
 use crate::duration;
 use crate::measurement::{Clock, Role, Route, Series, ServiceName, Signal, UnknownWord, words};
 use crate::name::{LABEL, checked_text, is_label};
+use crate::sequential::{FAST_PAGE, FastPage};
 
 pub use crate::status::{Outcome, StatusSet};
 pub use crate::target::{BurnRate, RatioError, Target};
@@ -29,6 +30,7 @@ pub struct Objective {
     pub sli: Sli,
     /// Pages before tickets, short before long.
     pub tiers: Vec<Tier>,
+    pub fast_page: Option<FastPage>,
     /// What became of default tiers that do not suit this target and period.
     pub tier_notes: Vec<TierNote>,
 }
@@ -42,6 +44,14 @@ checked_text!(
     /// What people call an alert tier, such as `page-1h`; unique in its objective.
     TierName, "tier name", is_label, LABEL
 );
+
+impl TierName {
+    /// The fast page's.
+    #[must_use]
+    pub fn fast_page() -> Self {
+        Self(FAST_PAGE.to_owned())
+    }
+}
 
 /// Which events an objective counts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -12,6 +12,7 @@ use crate::alert::{AlertId, AlertState, Evidence};
 use crate::event::EventKind;
 use crate::measurement::{Route, ServiceName, SourceId};
 use crate::objective::{BurnRate, ObjectiveName, Severity, Target, TierName};
+use crate::sequential::FastPage;
 use crate::window::WindowCounts;
 
 mod alert;
@@ -142,6 +143,7 @@ pub struct Slo {
     /// within a period.
     pub exhausts_at: Option<DateTime<Utc>>,
     pub tiers: Vec<TierState>,
+    pub fast_page: Option<FastPageState>,
 }
 
 crate::measurement::words!(
@@ -184,6 +186,17 @@ pub struct TierState {
     /// The open alert's; `None` when none is open.
     pub state: Option<AlertState>,
     pub frozen_since: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct FastPageState {
+    pub page: FastPage,
+    /// The fewest bad events that page.
+    pub bad_needed: u64,
+    /// How far the statistic is on its way to a page: 0 on a calm day, 1 pages.
+    pub evidence: f64,
+    /// The open alert's; `None` when none is open.
+    pub state: Option<AlertState>,
 }
 
 /// Columns of equal length; `at` is the end of each step.

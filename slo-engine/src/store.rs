@@ -18,6 +18,7 @@ pub(crate) mod booking;
 pub(crate) mod definition;
 pub(crate) mod endpoint;
 pub(crate) mod evaluation;
+pub(crate) mod excursion;
 pub(crate) mod histogram;
 pub(crate) mod ingest;
 pub(crate) mod ledger;

@@ -28,11 +28,17 @@ impl WindowCounts {
     /// A window without rows.
     #[must_use]
     pub fn empty(at: DateTime<Utc>) -> Self {
+        Self::empty_between(at, at)
+    }
+
+    /// A span in which nothing was counted, and of whose coverage nothing is known.
+    #[must_use]
+    pub fn empty_between(from: DateTime<Utc>, to: DateTime<Utc>) -> Self {
         Self {
             good: 0,
             bad: 0,
-            from: at,
-            to: at,
+            from,
+            to,
             expected_ms: 0,
             covered_ms: 0,
             lost: 0,

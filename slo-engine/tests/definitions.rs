@@ -54,6 +54,33 @@ fn every_bad_file_is_refused_with_a_place_and_a_way_out() {
 }
 
 #[test]
+fn a_fast_page_is_there_unless_tiers_are_stated_or_it_is_turned_off() {
+    let pages: Vec<_> = good("fast_pages.yaml")
+        .objectives
+        .iter()
+        .map(|objective| {
+            let page = objective
+                .fast_page
+                .as_ref()
+                .map(|page| format!("{} {} {}", page.burn_rate, page.false_pages_a_year, page.rate_min));
+            (objective.service.to_string(), page)
+        })
+        .collect();
+    let is = |service: &str, page: Option<&str>| (service.to_owned(), page.map(str::to_owned));
+    let mut expected = vec![
+        is("default", Some("14.4 1 1")),
+        is("calm", None),
+        is("tuned", Some("100 0.1 5")),
+        is("both", Some("14.4 1 1")),
+        is("tiers-only", None),
+    ];
+    let mut found = pages;
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn every_good_file_is_read_and_survives_being_expanded() {
     for path in testdata("good") {
         let read = read_file(&path).unwrap_or_else(|found| panic!("{}", found));

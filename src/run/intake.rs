@@ -13,7 +13,7 @@ use chrono::Utc;
 use slo_engine::measurement::Batch;
 use slo_engine::service::Discovered;
 use slo_engine::{Engine, IngestError};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +32,8 @@ pub struct Intake {
     agent: SharedAgent,
     waiting: VecDeque<Batch>,
     counters: Arc<IngestCounters>,
+    /// Rung after a booking.
+    booked: Arc<Notify>,
     readiness: watch::Sender<Readiness>,
 }
 
@@ -40,6 +42,7 @@ impl Intake {
         engine: Engine,
         agent: SharedAgent,
         counters: Arc<IngestCounters>,
+        booked: Arc<Notify>,
         readiness: watch::Sender<Readiness>,
     ) -> Intake {
         Intake {
@@ -47,6 +50,7 @@ impl Intake {
             agent,
             waiting: VecDeque::new(),
             counters,
+            booked,
             readiness,
         }
     }
@@ -129,6 +133,7 @@ impl Intake {
             }
             self.waiting.pop_front();
         }
+        self.booked.notify_one();
         Ok(())
     }
 }

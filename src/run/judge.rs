@@ -1,4 +1,5 @@
-//! Judgement: evaluate every objective once a slot; alert, run and notification are one transaction.
+//! Judgement: evaluate every objective once a slot, and its fast page after every intake; alert, run and
+//! notification are one transaction.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +9,12 @@ use api::Readiness;
 use chrono::{DateTime, Utc};
 use remediation::Playbook;
 use slo_engine::Engine;
+use slo_engine::evaluate::Evaluation;
 use sqlx::PgPool;
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::readiness::report;
 use crate::telemetry;
@@ -27,6 +29,8 @@ pub struct Judge {
     pub playbook: watch::Receiver<Arc<Playbook>>,
     /// Wakes the worker; losing a wake-up costs it a second.
     pub wake: Arc<Notify>,
+    /// Rung after each intake. Losing one costs a fast page a second.
+    pub booked: Arc<Notify>,
     pub readiness: watch::Sender<Readiness>,
 }
 
@@ -37,8 +41,9 @@ impl Judge {
         let mut maintain = tokio::time::interval(MAINTENANCE_EVERY);
         maintain.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
-            let now = tokio::select! {
-                _ = tick.tick() => Utc::now(),
+            let outcome = tokio::select! {
+                _ = tick.tick() => self.everything(Utc::now()).await,
+                () = self.booked.notified() => self.fast_pages(Utc::now()).await,
                 _ = maintain.tick() => {
                     if let Err(error) = self.engine.maintain(Utc::now()).await.context("maintain") {
                         tracing::warn!(error = format!("{error:#}"), "maintenance failed, the next one tries again");
@@ -47,27 +52,50 @@ impl Judge {
                 }
                 () = cancel.cancelled() => return,
             };
-            let span =
-                tracing::info_span!("evaluate", otel.kind = "internal", window.end = %now.to_rfc3339());
-            let outcome = self.step(now).instrument(span).await;
             if let Err(error) = &outcome {
                 tracing::warn!(
                     error = format!("{error:#}"),
-                    "could not evaluate, the next slot tries again"
+                    "could not evaluate, the next time tries again"
                 );
             }
             report(&self.readiness, |readiness| &mut readiness.evaluation, &outcome);
         }
     }
 
-    async fn step(&self, now: DateTime<Utc>) -> Result<()> {
-        let evaluations = self.engine.evaluate(now).await.context("evaluate")?;
+    async fn everything(&self, now: DateTime<Utc>) -> Result<()> {
+        let work = async {
+            let mut evaluations = self.engine.evaluate(now).await.context("evaluate")?;
+            evaluations.extend(
+                self.engine
+                    .evaluate_fast_pages(now)
+                    .await
+                    .context("evaluate fast pages")?,
+            );
+            self.record(&evaluations, now).await
+        };
+        work.instrument(span(now)).await
+    }
+
+    /// Traced only when there is something to record: this runs every second.
+    async fn fast_pages(&self, now: DateTime<Utc>) -> Result<()> {
+        let evaluations = self
+            .engine
+            .evaluate_fast_pages(now)
+            .await
+            .context("evaluate fast pages")?;
+        if evaluations.is_empty() {
+            return Ok(());
+        }
+        self.record(&evaluations, now).instrument(span(now)).await
+    }
+
+    async fn record(&self, evaluations: &[Evaluation], now: DateTime<Utc>) -> Result<()> {
         let playbook = Arc::clone(&self.playbook.borrow());
         let mut transaction = self.pool.begin().await.context("begin")?;
         let traceparent = telemetry::traceparent();
         let transitions = self
             .engine
-            .record(&mut transaction, &evaluations, traceparent.as_deref(), now)
+            .record(&mut transaction, evaluations, traceparent.as_deref(), now)
             .await
             .context("record alerts")?;
         let runs = remediation::enqueue(&mut transaction, &transitions, &playbook, now)
@@ -88,4 +116,8 @@ impl Judge {
         }
         Ok(())
     }
+}
+
+fn span(now: DateTime<Utc>) -> Span {
+    tracing::info_span!("evaluate", otel.kind = "internal", window.end = %now.to_rfc3339())
 }

@@ -73,7 +73,7 @@ function summary([name, display_name, service, kind, target, threshold_ms], now)
 const view = (name, from, to) => { const { coverage, ...counts } = span(name, from, to); return { ...counts, from: iso(from), to: iso(to), coverage, lost: 0 }; };
 function evidence(name, target, long, short, threshold, now) {
   const l = view(name, now - long, now), s = view(name, now - short, now);
-  return { long: l, short: s, burn_rate_long: burnOf(l, target), burn_rate_short: burnOf(s, target), threshold, bad_needed: Math.round(threshold * (1 - target) * (l.good + l.bad)), chance: 0.00004 };
+  return { test: "windows", long: l, short: s, burn_rate_long: burnOf(l, target), burn_rate_short: burnOf(s, target), threshold, bad_needed: Math.round(threshold * (1 - target) * (l.good + l.bad)), chance: 0.00004 };
 }
 function alerts(now) {
   const base = { objective: "checkout-availability", service: "checkout", severity: "page", trace_id: TRACE };
@@ -216,7 +216,8 @@ export function answer(path, query, scene) {
     if (!found) return null;
     if (parts[2] === "series") return series(found[0], Date.parse(query.get("from")) / 1000, Date.parse(query.get("to")) / 1000, { s: 1, m: 60, h: 3600 }[query.get("step").at(-1)] * parseInt(query.get("step")));
     const state = (name) => alerts(now).find((a) => a.objective === found[0] && a.tier === name && a.state !== "resolved")?.state ?? "ok";
-    return { ...summary(found, now), description: found[6], tiers: (found[0] === "fresh" ? CLOSE : TIERS).map(([name, severity, long_seconds, short_seconds, burn_rate_threshold]) => {
+    const fast_page = { burn_rate: 14.4, false_pages_a_year: 1, rate_min: 1, bad_needed: 7, evidence: 0.12, state: "ok" };
+    return { ...summary(found, now), description: found[6], fast_page, tiers: (found[0] === "fresh" ? CLOSE : TIERS).map(([name, severity, long_seconds, short_seconds, burn_rate_threshold]) => {
       const e = evidence(found[0], found[4], long_seconds, short_seconds, burn_rate_threshold, now);
       return { name, severity, long_seconds, short_seconds, burn_rate_threshold, burn_rate_long: e.burn_rate_long, burn_rate_short: e.burn_rate_short, frozen_since: null, state: state(name) };
     }) };

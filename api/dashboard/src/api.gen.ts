@@ -386,7 +386,7 @@ export interface components {
         EvidenceView: {
             /**
              * Format: int64
-             * @description Bad events in the long window that would be evidence enough.
+             * @description Bad events in the long window that would be evidence enough; of a sequential test, the fewest.
              */
             bad_needed?: number | null;
             /** Format: double */
@@ -395,13 +395,46 @@ export interface components {
             burn_rate_short?: number | null;
             /**
              * Format: double
-             * @description Chance of at least this many bad events if it burned at the threshold exactly.
+             * @description `windows`: the chance of at least this many bad events if it burned at the threshold exactly.
+             *     `sequential`: the most that the chance of such counts can be while the objective is met.
              */
             chance?: number | null;
             long: components["schemas"]["WindowCountsView"];
             short: components["schemas"]["WindowCountsView"];
+            /** @description `windows`, or `sequential`: both windows are then the span since errors began. */
+            test: string;
             /** Format: double */
             threshold: number;
+        };
+        /** @description A sequential test on every count as it comes in. */
+        FastPageView: {
+            /**
+             * Format: int64
+             * @description The fewest bad events that page.
+             */
+            bad_needed: number;
+            /**
+             * Format: double
+             * @description Of the outage that it looks for.
+             */
+            burn_rate: number;
+            /**
+             * Format: double
+             * @description From 0, nothing speaks for an outage, to 1, which pages.
+             */
+            evidence: number;
+            /**
+             * Format: double
+             * @description At most so many a year while the objective is just met and errors are independent.
+             */
+            false_pages_a_year: number;
+            /**
+             * Format: double
+             * @description Events a second, over the hour before, below which it keeps quiet.
+             */
+            rate_min: number;
+            /** @description `firing` or `ok`. */
+            state: string;
         };
         /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
         Items_AlertView: {
@@ -778,6 +811,7 @@ export interface components {
         };
         SloDetail: components["schemas"]["SloSummary"] & {
             description: string;
+            fast_page?: components["schemas"]["FastPageView"] | null;
             tiers: components["schemas"]["TierView"][];
         };
         /** @enum {string} */

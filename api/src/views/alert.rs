@@ -29,14 +29,17 @@ pub struct AlertView {
 /// What the last transition was decided on.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct EvidenceView {
+    /// `windows`, or `sequential`: both windows are then the span since errors began.
+    pub test: String,
     pub long: WindowCountsView,
     pub short: WindowCountsView,
     pub burn_rate_long: Option<f64>,
     pub burn_rate_short: Option<f64>,
     pub threshold: f64,
-    /// Chance of at least this many bad events if it burned at the threshold exactly.
+    /// `windows`: the chance of at least this many bad events if it burned at the threshold exactly.
+    /// `sequential`: the most that the chance of such counts can be while the objective is met.
     pub chance: Option<f64>,
-    /// Bad events in the long window that would be evidence enough.
+    /// Bad events in the long window that would be evidence enough; of a sequential test, the fewest.
     pub bad_needed: Option<u64>,
 }
 
@@ -74,6 +77,7 @@ impl From<Evidence> for EvidenceView {
     fn from(evidence: Evidence) -> Self {
         let rate = |counts: &WindowCounts, rate| (counts.total() > 0).then(|| number(rate));
         Self {
+            test: evidence.test.to_string(),
             burn_rate_long: rate(&evidence.long, evidence.burn_rate_long),
             burn_rate_short: rate(&evidence.short, evidence.burn_rate_short),
             long: evidence.long.into(),

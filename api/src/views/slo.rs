@@ -72,6 +72,25 @@ pub struct SloDetail {
     pub summary: SloSummary,
     pub description: String,
     pub tiers: Vec<TierView>,
+    /// Null: turned off.
+    pub fast_page: Option<FastPageView>,
+}
+
+/// A sequential test on every count as it comes in.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct FastPageView {
+    /// Of the outage that it looks for.
+    pub burn_rate: f64,
+    /// At most so many a year while the objective is just met and errors are independent.
+    pub false_pages_a_year: f64,
+    /// Events a second, over the hour before, below which it keeps quiet.
+    pub rate_min: f64,
+    /// The fewest bad events that page.
+    pub bad_needed: u64,
+    /// From 0, nothing speaks for an outage, to 1, which pages.
+    pub evidence: f64,
+    /// `firing` or `ok`.
+    pub state: String,
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -136,10 +155,12 @@ impl From<read::Slo> for SloDetail {
             .into_iter()
             .map(TierView::from)
             .collect();
+        let fast_page = slo.fast_page.take().map(FastPageView::from);
         Self {
             summary: slo.into(),
             description,
             tiers,
+            fast_page,
         }
     }
 }
@@ -173,6 +194,19 @@ impl From<read::TierState> for TierView {
             burn_rate_short: Some(number(tier.burn_rate_short)),
             state: state.to_owned(),
             frozen_since: tier.frozen_since,
+        }
+    }
+}
+
+impl From<read::FastPageState> for FastPageView {
+    fn from(state: read::FastPageState) -> Self {
+        Self {
+            burn_rate: number(state.page.burn_rate.value()),
+            false_pages_a_year: number(state.page.false_pages_a_year),
+            rate_min: number(state.page.rate_min),
+            bad_needed: state.bad_needed,
+            evidence: state.evidence,
+            state: state.state.map_or("ok", |state| state.as_str()).to_owned(),
         }
     }
 }

@@ -204,6 +204,7 @@ pub fn transition(alert: i64, to: AlertState, at: DateTime<Utc>) -> Transition {
         to,
         at,
         evidence: Evidence {
+            test: slo_engine::alert::Test::Windows,
             long: counts(900, 300),
             short: counts(600, 400),
             burn_rate_long: Decimal::from(25),

@@ -6,7 +6,7 @@ use super::document::Place;
 use super::draft::{IndicatorDraft, ObjectiveDraft, ServiceDraft};
 use super::indicator::{Counts, Indicator};
 use super::node::{Position, Report, nearest, quoted};
-use super::{default_tiers::default_tiers, tiers};
+use super::{default_tiers::default_tiers, fast_page, tiers};
 use crate::duration;
 use crate::measurement::{Route, ServiceName};
 use crate::objective::{Objective, SliKind};
@@ -187,6 +187,7 @@ pub(super) fn objective(
             add_threshold(service, (clock, threshold), at, report);
         }
     }
+    let fast_page = fast_page::build(draft.fast_page, draft.tiers.is_some(), draft.period);
     known_service.then_some(Objective {
         name: draft.name,
         service: draft.service,
@@ -196,6 +197,7 @@ pub(super) fn objective(
         period: draft.period,
         sli,
         tiers,
+        fast_page,
         tier_notes,
     })
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::document::Place;
+use super::fast_page::FastPageDraft;
 use super::indicator::Indicator;
 use super::node::{Node, Position, Report, shorten};
 use super::tiers::TierDraft;
@@ -38,6 +39,7 @@ pub(super) struct ObjectiveDraft {
     /// The threshold in seconds of an objective over a threshold metric.
     pub value: Option<Value>,
     pub tiers: Option<Vec<TierDraft>>,
+    pub fast_page: Option<FastPageDraft>,
 }
 
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Definitions;
 use super::default_tiers::{default_name, default_tiers};
+use super::fast_page;
 use crate::duration;
 use crate::objective::{Objective, Sli, SliKind, StatusSet, Tier};
 use crate::service::{DEFAULT_TIMEOUT, WatchedService};
@@ -54,10 +55,19 @@ fn objective(out: &mut String, objective: &Objective) -> fmt::Result {
         quote(objective.name.as_str())
     )?;
     writeln!(out, "  displayName: {}", quote(&objective.display_name))?;
-    if objective.tiers != default_tiers(objective.target, objective.period).0 {
+    let mut annotations = Vec::new();
+    let has_own_tiers = objective.tiers != default_tiers(objective.target, objective.period).0;
+    if has_own_tiers {
         let tiers = objective.tiers.iter().map(tier).collect::<Vec<_>>().join(", ");
-        write_annotations(out, &[("slowburn/tiers", tiers)])?;
+        annotations.push(("slowburn/tiers", tiers));
     }
+    if objective.fast_page != fast_page::build(None, has_own_tiers, objective.period) {
+        annotations.push((
+            "slowburn/fast-page",
+            fast_page::spell(objective.fast_page.as_ref()),
+        ));
+    }
+    write_annotations(out, &annotations)?;
     writeln!(out, "spec:\n  service: {}", quote(objective.service.as_str()))?;
     if !objective.description.is_empty() {
         writeln!(out, "  description: {}", quote(&objective.description))?;

@@ -12,7 +12,7 @@ use super::draft::{
 use super::indicator::{self, Indicator};
 use super::metric_source::seconds;
 use super::node::{Fields, Node, Position, Report, shorten};
-use super::{ratio, tiers};
+use super::{fast_page, ratio, tiers};
 use crate::duration;
 use crate::objective::{ObjectiveName, Target};
 use crate::service::EndpointMatch;
@@ -79,7 +79,8 @@ pub(super) fn sli(envelope: &Envelope<'_>, sources: &[&str], report: &mut Report
 
 /// Reads an SLO. All of it is read before the first mistake ends it.
 pub(super) fn slo(envelope: &Envelope<'_>, sources: &[&str], report: &mut Report) -> Option<ObjectiveDraft> {
-    let [tiers] = own_annotations(envelope.annotations, ["slowburn/tiers"], report);
+    let known = ["slowburn/tiers", "slowburn/fast-page"];
+    let [tiers, fast_page] = own_annotations(envelope.annotations, known, report);
     let mut fields = envelope.spec(report)?;
     let about = description(fields.optional("description"), report);
     let service = fields
@@ -121,6 +122,9 @@ pub(super) fn slo(envelope: &Envelope<'_>, sources: &[&str], report: &mut Report
     let tiers = tiers.map_or(Some(None), |(text, at)| {
         tiers::read_annotation(text, at, report).map(Some)
     });
+    let fast_page = fast_page.map_or(Some(None), |(text, at)| {
+        fast_page::read_annotation(text, at, report).map(Some)
+    });
 
     let (service, service_at) = service?;
     method?;
@@ -137,6 +141,7 @@ pub(super) fn slo(envelope: &Envelope<'_>, sources: &[&str], report: &mut Report
         indicator: indicator?,
         value,
         tiers: tiers?,
+        fast_page: fast_page?,
     })
 }
 

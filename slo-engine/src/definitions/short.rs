@@ -10,6 +10,7 @@ use super::draft::{
     DEFAULT_PERIOD, IndicatorDraft, ObjectiveDraft, ServiceDraft, check_match, check_period, check_timeout,
     description,
 };
+use super::fast_page::{self, FastPageDraft};
 use super::indicator::{Counts, Indicator};
 use super::metric_source::{below, word};
 use super::node::{Fields, Node, Position, Report, Value};
@@ -52,9 +53,9 @@ pub(super) fn read(
             .and_then(|period| check_period(period, "window", node.at, report)),
         None => Some(DEFAULT_PERIOD),
     };
-    let tiers = match alerts {
-        Some(node) => alert_tiers(node, report).map(Some),
-        None => Some(None),
+    let alerts = match alerts {
+        Some(node) => read_alerts(node, report),
+        None => Some(Alerts::default()),
     };
     let Ok(name) = envelope.name.parse::<ServiceName>() else {
         return (None, Vec::new());
@@ -68,10 +69,10 @@ pub(super) fn read(
         .map(|node| read_objectives(node, &context, report))
         .unwrap_or_default();
     let place = envelope.place();
-    let drafts = match (period, tiers) {
-        (Some(period), Some(tiers)) => stated
+    let drafts = match (period, alerts) {
+        (Some(period), Some(alerts)) => stated
             .into_iter()
-            .map(|o| o.draft(&context, period, tiers.clone()))
+            .map(|o| o.draft(&context, period, alerts.clone()))
             .collect(),
         _ => Vec::new(),
     };
@@ -104,7 +105,7 @@ struct Stated {
 }
 
 impl Stated {
-    fn draft(self, context: &Context<'_>, period: Duration, tiers: Option<Vec<TierDraft>>) -> ObjectiveDraft {
+    fn draft(self, context: &Context<'_>, period: Duration, alerts: Alerts) -> ObjectiveDraft {
         let Sli { role, route, kind } = self.sli;
         let title = context.envelope.display_name.unwrap_or(context.envelope.name);
         ObjectiveDraft {
@@ -127,7 +128,8 @@ impl Stated {
                 at: self.at,
             }),
             value: None,
-            tiers,
+            tiers: alerts.tiers,
+            fast_page: alerts.fast_page,
         }
     }
 }
@@ -186,11 +188,30 @@ fn routes(node: &Node, report: &mut Report) -> Vec<Route> {
         .collect()
 }
 
-fn alert_tiers(node: &Node, report: &mut Report) -> Option<Vec<TierDraft>> {
+/// What `alerts` states for every objective of the document.
+#[derive(Debug, Clone, Default)]
+struct Alerts {
+    tiers: Option<Vec<TierDraft>>,
+    fast_page: Option<FastPageDraft>,
+}
+
+fn read_alerts(node: &Node, report: &mut Report) -> Option<Alerts> {
     let mut fields = node.fields("alerts", report)?;
-    let tiers = fields.required("tiers", report);
-    fields.finish(report);
-    tiers::read_list(tiers?, report)
+    let tiers = fields
+        .optional("tiers")
+        .map_or(Some(None), |node| tiers::read_list(node, report).map(Some));
+    let fast_page = fields
+        .optional("fastPage")
+        .map_or(Some(None), |node| fast_page::read(node, report).map(Some));
+    let at = fields.at();
+    if fields.finish(report) && matches!((&tiers, &fast_page), (Some(None), Some(None))) {
+        let hint = "remove it for the defaults, or state `tiers` or `fastPage`".to_owned();
+        report.error(at, "`alerts` states nothing", Some(hint));
+    }
+    Some(Alerts {
+        tiers: tiers?,
+        fast_page: fast_page?,
+    })
 }
 
 /// Reads a mapping of `availability` and `latency`, each one or a list, or a list of such mappings.

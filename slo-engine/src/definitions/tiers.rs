@@ -10,6 +10,7 @@ use super::node::{Node, Position, Report, parse_decimal, quoted, shorten};
 use super::ratio::{percentage, share};
 use crate::duration;
 use crate::objective::{BurnRate, Severity, Target, Tier, TierName};
+use crate::sequential::FAST_PAGE;
 
 /// Tiers that one objective may have.
 pub const TIERS_MAX: usize = 8;
@@ -214,6 +215,10 @@ fn check_list(drafts: Vec<Option<TierDraft>>, at: Position, report: &mut Report)
     }
     let drafts: Vec<TierDraft> = drafts.into_iter().collect::<Option<_>>()?;
     for (index, draft) in drafts.iter().enumerate() {
+        if draft.name.as_str() == FAST_PAGE {
+            let hint = "`fastPage` states the fast page; give this tier another name".to_owned();
+            report.error(draft.at, format!("`{FAST_PAGE}` is no tier's name"), Some(hint));
+        }
         if drafts[..index].iter().any(|earlier| earlier.name == draft.name) {
             let hint = "give one of them a name of its own".to_owned();
             report.error(

@@ -8,12 +8,13 @@ use rust_decimal::Decimal;
 use sqlx::PgPool;
 use sqlx::postgres::types::PgInterval;
 
-use super::{Burn, Slo, SloCourse, SloKind, SloState, TierState};
+use super::{Burn, FastPageState, Slo, SloCourse, SloKind, SloState, TierState};
 use crate::alert::AlertState;
 use crate::budget::Budget;
 use crate::engine::EngineError;
 use crate::evaluate::{EvaluationInput, Rules};
 use crate::objective::{ObjectiveName, Sli, SliKind, Target};
+use crate::sequential::{FAST_PAGE, FastPage, Sequential};
 use crate::store::{WindowRow, convert, count, evaluation, interval, look_up, micros, parse, span};
 use crate::window::WindowCounts;
 
@@ -36,6 +37,11 @@ struct Row {
     expected_ms: i64,
     covered_ms: i64,
     lost: i64,
+    fast_burn_rate: Option<Decimal>,
+    false_pages_a_year: Option<Decimal>,
+    rate_min: Option<Decimal>,
+    statistic: Option<f64>,
+    fast_state: Option<String>,
 }
 
 /// Every objective that is defined, by name.
@@ -68,16 +74,22 @@ async fn read(
         Row,
         r#"select o.name, d.display_name, d.description, s.name as service, g.sli, d.target, d.period,
                   w.good as "good!", w.bad as "bad!", w.from_at as "from_at!", w.to_at as "to_at!",
-                  w.expected_ms as "expected_ms!", w.covered_ms as "covered_ms!", w.lost as "lost!"
+                  w.expected_ms as "expected_ms!", w.covered_ms as "covered_ms!", w.lost as "lost!",
+                  p.burn_rate as "fast_burn_rate?", p.false_pages_a_year as "false_pages_a_year?",
+                  p.rate_min as "rate_min?", e.statistic as "statistic?", a.state as "fast_state?"
            from objective o
            join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
            join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
            join service s using (service_id)
+           left join objective_fast_page p on p.objective_id = o.objective_id and p.from_at = o.defined_at
+           left join excursion e on e.objective_id = o.objective_id and e.generation = o.generation
+           left join alert a on a.objective_id = o.objective_id and a.tier = $3 and a.state <> 'resolved'
            cross join lateral ledger_window(o.objective_id, o.generation, $1::timestamptz - d.period, $1) w
            where o.withdrawn_at is null and ($2::text is null or o.name = $2)
            order by o.name"#,
         now,
-        name.map(ObjectiveName::as_str)
+        name.map(ObjectiveName::as_str),
+        FAST_PAGE
     )
     .fetch_all(&mut *look_up(pool).await?)
     .await?;
@@ -121,6 +133,12 @@ impl Row {
             counts: counts.clone(),
         };
         let remaining = budget.remaining();
+        let fast_page = fast_page(
+            target,
+            (self.fast_burn_rate, self.false_pages_a_year, self.rate_min),
+            self.statistic,
+            self.fast_state.as_deref(),
+        )?;
         let fastest = inputs
             .first()
             .map_or(Decimal::ZERO, |input| input.long.burn_rate(target));
@@ -147,7 +165,8 @@ impl Row {
             budget_spent_events: counts.bad,
             budget_total_events: budget.allowed().normalize(),
             burn: burn(target, inputs),
-            state: state(&counts, remaining, fastest, inputs),
+            state: state(&counts, remaining, fastest, inputs, fast_page.as_ref()),
+            fast_page,
             exhausts_at,
             tiers: inputs.iter().map(|input| tier(target, input)).collect(),
             counts,
@@ -194,14 +213,38 @@ fn tier(target: Target, input: &EvaluationInput) -> TierState {
     }
 }
 
+fn fast_page(
+    target: Target,
+    numbers: (Option<Decimal>, Option<Decimal>, Option<Decimal>),
+    statistic: Option<f64>,
+    state: Option<&str>,
+) -> Result<Option<FastPageState>, EngineError> {
+    let (Some(burn_rate), Some(false_pages_a_year), Some(rate_min)) = numbers else {
+        return Ok(None);
+    };
+    let page = FastPage {
+        burn_rate: convert("objective_fast_page.burn_rate", burn_rate)?,
+        false_pages_a_year,
+        rate_min,
+    };
+    let test = Sequential::new(target, &page);
+    Ok(Some(FastPageState {
+        bad_needed: test.bad_needed(),
+        evidence: statistic.unwrap_or(0.0) / test.limit,
+        state: state.map(|state| parse("alert.state", state)).transpose()?,
+        page,
+    }))
+}
+
 fn state(
     counts: &WindowCounts,
     remaining: Decimal,
     fastest: Decimal,
     inputs: &[EvaluationInput],
+    fast_page: Option<&FastPageState>,
 ) -> SloState {
     let fires = |input: &EvaluationInput| input.open.is_some_and(|open| open.state == AlertState::Firing);
-    if inputs.iter().any(fires) {
+    if inputs.iter().any(fires) || fast_page.is_some_and(|page| page.state == Some(AlertState::Firing)) {
         SloState::Firing
     } else if counts.coverage().is_none() || inputs.iter().any(|input| input.short.coverage().is_none()) {
         SloState::NoData

@@ -10,8 +10,8 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::PgConnection;
 
-use super::{lock, parse};
-use crate::alert::{AlertId, AlertState, Evidence, Transition};
+use super::{excursion, lock, parse};
+use crate::alert::{AlertId, AlertState, Evidence, Test, Transition};
 use crate::engine::EngineError;
 use crate::evaluate::{Decision, Evaluation, OpenAlert};
 use crate::event::{self, Event, EventKind};
@@ -109,6 +109,10 @@ pub(crate) async fn record(
             }
             Change::State(to) => {
                 let transition = move_to(connection, evaluation, &stands, to, traceparent, now).await?;
+                if to == AlertState::Resolved && transition.evidence.test == Test::Sequential {
+                    // What was evidence for this alert is none for the next.
+                    excursion::forget(connection, stands.objective_id).await?;
+                }
                 tell(connection, &transition).await?;
                 transitions.push(transition);
             }
@@ -262,6 +266,7 @@ async fn move_to(
 
 async fn tell(connection: &mut PgConnection, transition: &Transition) -> Result<(), EngineError> {
     let Evidence {
+        test,
         long,
         burn_rate_long,
         burn_rate_short,
@@ -270,11 +275,19 @@ async fn tell(connection: &mut PgConnection, transition: &Transition) -> Result<
         ..
     } = &transition.evidence;
     let (objective, tier) = (&transition.objective, &transition.tier);
-    let rates = format!(
-        "burn rate {} over the long window and {} over the short one, threshold {threshold}",
+    let (over_long, over_short) = (
         burn_rate_long.round_dp(2).normalize(),
-        burn_rate_short.round_dp(2).normalize()
+        burn_rate_short.round_dp(2).normalize(),
     );
+    let rates = match test {
+        Test::Windows => format!(
+            "burn rate {over_long} over the long window and {over_short} over the short one, threshold {threshold}"
+        ),
+        Test::Sequential => format!(
+            "burn rate {over_long} over {} s, looking for {threshold}",
+            long.length().num_seconds()
+        ),
+    };
     let (kind, message) = match transition.to {
         AlertState::Pending => {
             let needed = bad_needed.map_or_else(String::new, |needed| {

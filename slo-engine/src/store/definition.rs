@@ -10,12 +10,13 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use super::series::{map_series, services};
-use super::{interval, lock, micros};
+use super::{excursion, interval, lock, micros};
 use crate::definitions::Definitions;
 use crate::engine::{EngineError, Settings};
 use crate::event::{self, Event, EventKind};
 use crate::measurement::{Role, Series};
 use crate::objective::Objective;
+use crate::sequential::{FAST_PAGE, Sequential};
 
 /// What stands for a name.
 struct Standing {
@@ -104,6 +105,12 @@ fn asks_text(objective: &Objective) -> String {
             tier.budget_share
                 .map(|share| share.normalize().to_string())
                 .unwrap_or_default()
+        ));
+    }
+    if let Some(page) = &objective.fast_page {
+        lines.push(format!(
+            "{FAST_PAGE} {} {} {}",
+            page.burn_rate, page.false_pages_a_year, page.rate_min
         ));
     }
     lines.join("\u{1f}")
@@ -256,6 +263,7 @@ async fn begin_generation(
     )
     .execute(&mut *connection)
     .await?;
+    excursion::forget(connection, objective_id).await?;
     let mut mapping = Vec::new();
     for (series_id, series) in series_of(connection, service_id, objective).await? {
         if let Some(side) = objective.sli.side(&series) {
@@ -336,6 +344,26 @@ async fn store_definition(
         .execute(&mut *connection)
         .await?;
     }
+    if let Some(page) = &objective.fast_page {
+        let test = Sequential::new(objective.target, page);
+        sqlx::query!(
+            "insert into objective_fast_page
+                 (objective_id, from_at, burn_rate, false_pages_a_year, rate_min,
+                  bad_adds, good_takes, intake_most, pages_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            objective_id,
+            from_at,
+            page.burn_rate.value(),
+            page.false_pages_a_year,
+            page.rate_min,
+            test.bad,
+            test.good,
+            test.most(),
+            test.limit
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
     // What froze under a tier that is gone thaws with it.
     sqlx::query!(
         "delete from tier_freeze where objective_id = $1 and tier <> all ($2)",
@@ -379,6 +407,7 @@ async fn withdraw(
     )
     .execute(&mut *connection)
     .await?;
+    excursion::forget(connection, gone.objective_id).await?;
     sqlx::query!(
         "delete from tier_freeze where objective_id = $1",
         gone.objective_id

@@ -13,7 +13,7 @@ use super::ledger::{self, Deltas, day_of};
 use super::memory::Generation;
 use super::series::{Known, Named};
 use super::source::{self, SourceRow, Watch};
-use super::{histogram, lock, maintain, micros, slot_end};
+use super::{excursion, histogram, lock, maintain, micros, slot_end};
 use crate::engine::{Engine, EngineError, IngestError, Ingested, Settings};
 use crate::event::{self, Event, EventKind};
 use crate::measurement::{Batch, Role};
@@ -69,6 +69,7 @@ pub(crate) async fn ingest(
     ingest.cover(&mut transaction).await?;
     ingest.gauges(&mut transaction, &batch.gauges).await?;
     ledger::book(&mut transaction, moment.slot_end, &ingest.deltas).await?;
+    ingest.fast_pages(&mut transaction, engine.settings()).await?;
     ingest.source(&mut transaction, batch).await?;
     transaction.commit().await?;
 
@@ -241,6 +242,27 @@ impl Ingest {
             }
         }
         source::move_watches(connection, self.source.source_id, &self.watches).await
+    }
+
+    /// What comes late, or from an absence, belongs into the books; nobody is woken for it.
+    async fn fast_pages(
+        &self,
+        connection: &mut PgConnection,
+        settings: &Settings,
+    ) -> Result<(), EngineError> {
+        let Moment {
+            booked_at,
+            received_at,
+            shift_ms,
+            ..
+        } = self.moment;
+        let patience = TimeDelta::from_std(settings.patience).unwrap_or(TimeDelta::MAX);
+        let since =
+            self.source.last_at.unwrap_or(self.source.first_contact_at) + TimeDelta::milliseconds(shift_ms);
+        if booked_at - since > patience || received_at - booked_at > patience {
+            return Ok(());
+        }
+        excursion::book(connection, since.min(booked_at), booked_at, &self.deltas).await
     }
 
     /// The source was heard of; one that was given up is expected again.

@@ -6,6 +6,7 @@ mod absence;
 mod alert;
 mod budget;
 mod definition;
+mod fast_page;
 mod ingest;
 mod maintain;
 mod order;

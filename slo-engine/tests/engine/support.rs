@@ -226,6 +226,7 @@ pub fn availability(name: &str, service_name: &str) -> Objective {
         period: seconds(30 * DAY),
         sli: Sli::availability(),
         tiers: workbook_tiers(),
+        fast_page: None,
         tier_notes: Vec::new(),
     }
 }

@@ -6,7 +6,7 @@ import { useResource } from "../data/resource";
 import * as format from "../format";
 import { Link, to } from "../router";
 import { Ago, Choice, Clock, Empty, Loading, Page, Section, Tile, Trouble } from "../ui/bits";
-import { Evidence, Took, Trace } from "../ui/lists";
+import { burnWords, Evidence, Took, Trace } from "../ui/lists";
 import { State } from "../ui/state";
 import { RunTable } from "./runs";
 
@@ -49,8 +49,8 @@ export function AlertTable({ alerts, short }: { alerts: Alert[]; short?: boolean
               <td data-label="State"><State state={alert.state} /></td>
               {!short && <td data-label="Objective"><Link href={to.slo(alert.objective)}>{alert.objective}</Link><span className="sub"><Link href={to.service(alert.service)}>{alert.service}</Link></span></td>}
               <td data-label="Burn" className="right num">
-                {format.burn(alert.evidence.burn_rate_short)} and {format.burn(alert.evidence.burn_rate_long)}
-                <span className="sub">fires above {format.burn(alert.evidence.threshold)}</span>
+                {burnWords(alert).rates}
+                <span className="sub">{burnWords(alert).rule}</span>
               </td>
               <td data-label="Opened"><Clock at={alert.opened_at} /><span className="sub"><Ago at={alert.opened_at} /></span></td>
               <td data-label="Lasted" className="right"><Took from={alert.opened_at} to={alert.resolved_at} /></td>

@@ -2,10 +2,9 @@
 
 import type { Alert, Run, RunDetail, SloSummary } from "../data/client";
 import { useResource } from "../data/resource";
-import * as format from "../format";
 import { Link, to } from "../router";
 import { Ago, Said, Trouble } from "../ui/bits";
-import { Evidence, LimitRow, StepStrip, Took } from "../ui/lists";
+import { burnWords, Evidence, LimitRow, StepStrip, Took } from "../ui/lists";
 import { Glyph, State } from "../ui/state";
 import { deliveryWord, isOver, stateWord } from "../words";
 import type { AtWork } from "./at-work";
@@ -25,7 +24,7 @@ export function Incident({ alerts, slo, work, runsKnown, onChange }: Props) {
           <p>pending for <Took from={worst.opened_at} to={null} /> on <Link href={to.service(worst.service)}>{worst.service}</Link></p>
           <Chips alerts={alerts} />
           <p className="note num">
-            {format.burn(worst.evidence.burn_rate_short)} and {format.burn(worst.evidence.burn_rate_long)}, fires above {format.burn(worst.evidence.threshold)}
+            {burnWords(worst).rates}, {burnWords(worst).rule}
           </p>
           {besides.map((run) => <Besides key={run.id} run={run} />)}
         </header>

@@ -243,10 +243,26 @@ function Tiers({ slo }: { slo: SloDetail }) {
                 <Burn slo={slo} seconds={tier.short_seconds} rate={tier.burn_rate_short} threshold={tier.burn_rate_threshold} />
               </tr>
             ))}
+            {slo.fast_page && <FastPage slo={slo} page={slo.fast_page} />}
           </tbody>
         </table>
       </div>
     </Section>
+  );
+}
+
+function FastPage({ slo, page }: { slo: SloDetail; page: NonNullable<SloDetail["fast_page"]> }) {
+  return (
+    <tr>
+      <th scope="row" data-label="Tier">page-fast<span className="sub">page</span></th>
+      <td data-label="State"><StateTag word={tierWord(page, slo.state !== "no_data")} /></td>
+      <td data-label="Windows">every count as it comes in<span className="sub">at least {format.count(page.bad_needed)} bad, and {format.perSecond(page.rate_min)} in the hour before</span></td>
+      <td data-label="Looks for" className="right num">{format.burn(page.burn_rate)}<span className="sub">at most {format.count(page.false_pages_a_year)} false a year</span></td>
+      <td data-label="Evidence" className="right" colSpan={2}>
+        <span className={`num${page.evidence >= 1 ? " strong tone-bad" : ""}`}>{format.percent(page.evidence)}</span>
+        <span className="sub">of the evidence that pages</span>
+      </td>
+    </tr>
   );
 }
 

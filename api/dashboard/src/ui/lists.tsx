@@ -82,7 +82,7 @@ export function Evidence({ alert }: { alert: Alert }) {
   const { evidence } = alert;
   return (
     <ul className="evidence">
-      {([["short", evidence.short, evidence.burn_rate_short], ["long", evidence.long, evidence.burn_rate_long]] as const).map(([name, counts, rate]) => {
+      {spans(evidence).map(([name, counts, rate]) => {
         const span = (Date.parse(counts.to) - Date.parse(counts.from)) / 1000;
         return (
           <li key={name}>
@@ -92,13 +92,33 @@ export function Evidence({ alert }: { alert: Alert }) {
           </li>
         );
       })}
-      <li className="note">
-        fires when both burn above {format.burn(evidence.threshold)}
-        {evidence.bad_needed != null && <> and the long one counts at least {format.count(evidence.bad_needed)} bad</>}
-      </li>
+      {evidence.test === "sequential" ? (
+        <li className="note">
+          tested as it was counted: looks for an outage that burns at {format.burn(evidence.threshold)} or faster
+          {evidence.bad_needed != null && <>, and needs at least {format.count(evidence.bad_needed)} bad</>}
+        </li>
+      ) : (
+        <li className="note">
+          fires when both burn above {format.burn(evidence.threshold)}
+          {evidence.bad_needed != null && <> and the long one counts at least {format.count(evidence.bad_needed)} bad</>}
+        </li>
+      )}
       {evidence.long.lost > 0 && <li className="note">{format.count(evidence.long.lost)} events of the long window are known to be lost</li>}
     </ul>
   );
+}
+
+/** The spans that an alert stands on: a sequential test has one. */
+function spans(evidence: Alert["evidence"]) {
+  const short = ["short", evidence.short, evidence.burn_rate_short] as const;
+  const long = ["long", evidence.long, evidence.burn_rate_long] as const;
+  return evidence.test === "sequential" ? [long] : [short, long];
+}
+
+/** The burn rates of an alert in a few words. */
+export function burnWords({ evidence }: Alert) {
+  const rates = spans(evidence).map(([, , rate]) => format.burn(rate)).join(" and ");
+  return { rates, rule: `${evidence.test === "sequential" ? "looks for" : "fires above"} ${format.burn(evidence.threshold)}` };
 }
 
 /** The run in one line of steps, for who only wants to know what is being done. */

@@ -4,13 +4,16 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::alert::Evidence;
+use crate::alert::{Evidence, Test};
 use crate::engine::EngineError;
 use crate::objective::BurnRate;
 use crate::window::WindowCounts;
 
 #[derive(Serialize, Deserialize)]
 struct StoredEvidence {
+    /// Not in what was stored before there were others.
+    #[serde(default)]
+    test: Option<String>,
     long: StoredWindow,
     short: StoredWindow,
     burn_rate_long: Decimal,
@@ -61,6 +64,7 @@ impl From<StoredWindow> for WindowCounts {
 
 pub(crate) fn evidence_to_json(evidence: &Evidence) -> serde_json::Value {
     let stored = StoredEvidence {
+        test: Some(evidence.test.to_string()),
         long: (&evidence.long).into(),
         short: (&evidence.short).into(),
         burn_rate_long: evidence.burn_rate_long,
@@ -81,6 +85,10 @@ pub(crate) fn evidence_from_json(value: serde_json::Value) -> Result<Evidence, E
     let text = value.to_string();
     let stored: StoredEvidence = serde_json::from_value(value).map_err(|_| unreadable(text.clone()))?;
     Ok(Evidence {
+        test: match stored.test {
+            Some(test) => test.parse().map_err(|_| unreadable(text.clone()))?,
+            None => Test::Windows,
+        },
         long: stored.long.into(),
         short: stored.short.into(),
         burn_rate_long: stored.burn_rate_long,

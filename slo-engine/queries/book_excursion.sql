@@ -1,0 +1,35 @@
+-- Moves the statistics of the fast pages by what one intake counted, $5 being the intake before and $6
+-- this one: `Sequential::step` in SQL. What is back at zero goes.
+with counted as (
+    select t.*, p.bad_adds, p.good_takes, p.intake_most, p.pages_at
+    from unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[]) as t (objective_id, generation, good, bad)
+    join objective o using (objective_id, generation)
+    join objective_fast_page p on p.objective_id = o.objective_id and p.from_at = o.defined_at
+    where o.withdrawn_at is null
+),
+moved as (
+    select c.objective_id, c.generation,
+           least(
+               c.pages_at,
+               greatest(
+                   0,
+                   coalesce(e.statistic, 0) + least(c.bad * c.bad_adds - c.good * c.good_takes, c.intake_most)
+               )
+           ) as statistic,
+           coalesce(e.since_at, $5) as since_at,
+           coalesce(e.good, 0) + c.good as good,
+           coalesce(e.bad, 0) + c.bad as bad
+    from counted c
+    left join excursion e using (objective_id, generation)
+    where c.bad > 0 or e.objective_id is not null
+),
+ended as (
+    delete from excursion e using moved m
+    where e.objective_id = m.objective_id and e.generation = m.generation and m.statistic = 0
+)
+insert into excursion (objective_id, generation, statistic, since_at, at, good, bad)
+select objective_id, generation, statistic, since_at, $6, good, bad
+from moved
+where statistic > 0
+on conflict on constraint excursion_pkey do update
+set statistic = excluded.statistic, at = excluded.at, good = excluded.good, bad = excluded.bad

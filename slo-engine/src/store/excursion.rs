@@ -1,0 +1,134 @@
+//! Moves the statistics of fast pages, and reads what is decided on them.
+//!
+//! In: what each intake adds to the ledger. Out: the inputs of [`crate::evaluate::evaluate_fast_page`].
+//! On a calm day there is nothing to write and nothing to read.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use sqlx::{PgConnection, PgPool};
+
+use super::alert::evidence_from_json;
+use super::ledger::Deltas;
+use super::{WindowRow, convert, count, interval, look_up, parse};
+use crate::alert::AlertId;
+use crate::engine::EngineError;
+use crate::evaluate::{Excursion, FastPageInput, OpenAlert, Rules};
+use crate::sequential::{FAST_PAGE, FastPage};
+use crate::window::WindowCounts;
+
+/// Errors that have stopped for so long are over.
+const RECENT: Duration = Duration::from_secs(300);
+
+/// Takes in what was counted between `since` and `at`. The caller holds the services' locks.
+pub(crate) async fn book(
+    connection: &mut PgConnection,
+    since: DateTime<Utc>,
+    at: DateTime<Utc>,
+    deltas: &Deltas,
+) -> Result<(), EngineError> {
+    let counted: Vec<_> = deltas
+        .iter()
+        .filter(|(_, delta)| delta.good != 0 || delta.bad != 0)
+        .collect();
+    if counted.is_empty() {
+        return Ok(());
+    }
+    sqlx::query_file!(
+        "queries/book_excursion.sql",
+        &counted.iter().map(|((id, _), _)| *id).collect::<Vec<_>>(),
+        &counted
+            .iter()
+            .map(|((_, generation), _)| *generation)
+            .collect::<Vec<_>>(),
+        &counted.iter().map(|(_, delta)| delta.good).collect::<Vec<_>>(),
+        &counted.iter().map(|(_, delta)| delta.bad).collect::<Vec<_>>(),
+        since,
+        at
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Forgets what was counted for an alert that is over, under another SLI, or for an objective that
+/// is no longer kept.
+pub(crate) async fn forget(connection: &mut PgConnection, objective_id: i64) -> Result<(), EngineError> {
+    sqlx::query!("delete from excursion where objective_id = $1", objective_id)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// One input for each objective that may have to page, or whose page is open.
+pub(crate) async fn inputs(
+    pool: &PgPool,
+    rules: &Rules,
+    now: DateTime<Utc>,
+) -> Result<Vec<FastPageInput>, EngineError> {
+    let rows = sqlx::query_file!("queries/fast_page.sql", now, interval(RECENT), FAST_PAGE)
+        .fetch_all(&mut *look_up(pool).await?)
+        .await?;
+    rows.into_iter()
+        .map(|row| {
+            let page = match (row.burn_rate, row.false_pages_a_year, row.rate_min) {
+                (Some(burn_rate), Some(false_pages_a_year), Some(rate_min)) if !row.withdrawn => {
+                    Some(FastPage {
+                        burn_rate: convert("objective_fast_page.burn_rate", burn_rate)?,
+                        false_pages_a_year,
+                        rate_min,
+                    })
+                }
+                _ => None,
+            };
+            let excursion = match (
+                row.statistic,
+                row.since_at,
+                row.excursion_at,
+                row.excursion_good,
+                row.excursion_bad,
+            ) {
+                (Some(statistic), Some(since_at), Some(at), Some(good), Some(bad)) => Some(Excursion {
+                    statistic,
+                    counts: WindowCounts {
+                        good: count("excursion.good", good)?,
+                        bad: count("excursion.bad", bad)?,
+                        ..WindowCounts::empty_between(since_at, at)
+                    },
+                }),
+                _ => None,
+            };
+            let open = match (row.alert_id, row.state) {
+                (Some(id), Some(state)) => Some(OpenAlert {
+                    id: AlertId(id),
+                    state: parse("alert.state", &state)?,
+                    clear_since: None,
+                }),
+                _ => None,
+            };
+            Ok(FastPageInput {
+                now,
+                objective: parse("objective.name", &row.objective)?,
+                service: parse("service.name", &row.service)?,
+                target: convert("target", row.target)?,
+                page,
+                excursion,
+                recent: WindowRow {
+                    good: row.recent_good,
+                    bad: row.recent_bad,
+                    from_at: row.recent_from_at,
+                    to_at: row.recent_to_at,
+                    expected_ms: row.recent_expected_ms,
+                    covered_ms: row.recent_covered_ms,
+                    lost: row.recent_lost,
+                }
+                .try_into()?,
+                rate: Decimal::from(row.hour_total) / row.hour_seconds.max(Decimal::ONE),
+                open,
+                evidence: row.evidence.map(evidence_from_json).transpose()?,
+                coverage_min: rules.coverage_min,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,173 @@
+//! The fast page: within seconds, once, and not for what is late.
+
+use slo_engine::alert::{AlertState, Test, Transition};
+use slo_engine::objective::{Objective, TierName};
+use slo_engine::sequential::{FastPage, Sequential};
+use slo_engine::{Engine, Settings};
+
+use crate::support::{DAY, World, at, availability, definitions, seconds, step};
+
+/// Without tiers, so that whatever happens is the fast page's doing.
+fn objective() -> Objective {
+    Objective {
+        tiers: Vec::new(),
+        fast_page: Some(FastPage::for_period(seconds(30 * DAY)).unwrap()),
+        ..availability("web-availability", "web")
+    }
+}
+
+async fn judge(engine: &Engine, second: i64) -> Vec<Transition> {
+    let evaluations = engine.evaluate_fast_pages(at(second)).await.unwrap();
+    let mut transaction = engine.pool().begin().await.unwrap();
+    let transitions = engine
+        .record(&mut transaction, &evaluations, None, at(second))
+        .await
+        .unwrap();
+    transaction.commit().await.unwrap();
+    transitions
+}
+
+/// A minute at 20 requests a second, all good.
+async fn calm() -> World {
+    let world = World::with(Settings::default(), vec![objective()]).await;
+    for second in 1..=60 {
+        let good = 20 * u64::try_from(second).unwrap();
+        world.counted(at(second), good, 0).await;
+        assert_eq!(judge(&world.engine, second).await, []);
+    }
+    world
+}
+
+async fn statistic(world: &World) -> Option<f64> {
+    sqlx::query_scalar("select statistic from excursion")
+        .fetch_optional(&world.database.pool)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_total_outage_at_20_a_second_pages_within_5_seconds_and_its_end_resolves() {
+    let world = calm().await;
+    let mut life = Vec::new();
+    let (mut good, mut bad) = (1200, 0);
+    for second in 61_i64..=300 {
+        if second <= 90 {
+            bad += 20;
+        } else {
+            good += 20;
+        }
+        world.counted(at(second), good, bad).await;
+        for one in judge(&world.engine, second).await {
+            assert_eq!(one.tier, TierName::fast_page());
+            assert_eq!(one.evidence.test, Test::Sequential);
+            life.push((second, one.from, one.to, one.evidence.long.bad));
+        }
+    }
+    let [fired, resolved] = life[..] else {
+        panic!("{life:?}")
+    };
+    assert_eq!(fired, (64, None, AlertState::Firing, 80));
+    // 17.27 / 0.0135 good events: 64 s at 20 a second.
+    assert_eq!((resolved.0, resolved.2), (154, AlertState::Resolved));
+    assert_eq!(statistic(&world).await, None, "a calm day leaves no row");
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn sql_and_the_engine_move_the_statistic_alike() {
+    let world = calm().await;
+    let test = Sequential::new("0.999".parse().unwrap(), &objective().fast_page.unwrap());
+    let (mut good, mut bad, mut expected) = (1200, 0, 0.0);
+    for (second, more_good, more_bad) in [
+        (61, 20, 1),
+        (62, 19, 0),
+        (63, 0, 2),
+        (64, 400, 1),
+        (65, 10, 90),
+        (66, 0, 50),
+        (67, 700, 0),
+        (68, 3, 1),
+    ] {
+        good += more_good;
+        bad += more_bad;
+        world.counted(at(second), good, bad).await;
+        expected = test.step(expected, more_good, more_bad);
+        let found = statistic(&world).await.unwrap_or(0.0);
+        assert!(
+            (found - expected).abs() < 1e-9,
+            "at {second}: {found}, not {expected}"
+        );
+    }
+    assert!(expected > 0.0);
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn a_page_is_sent_once_over_a_restart_and_ends_when_its_objective_does() {
+    let world = calm().await;
+    for second in 61_i64..=64 {
+        let bad = 20 * u64::try_from(second - 60).unwrap();
+        world.counted(at(second), 1200, bad).await;
+    }
+    assert_eq!(judge(&world.engine, 64).await.len(), 1);
+    let restarted = Engine::new(world.database.pool.clone(), world.engine.settings().clone());
+    restarted
+        .apply(&definitions(vec![objective()]), at(65))
+        .await
+        .unwrap();
+    world.counted(at(65), 1200, 100).await;
+    assert_eq!(judge(&restarted, 65).await, []);
+    // The tiers' evaluation knows nothing of it, and leaves it alone.
+    assert_eq!(step(&restarted, at(65), None).await, []);
+
+    restarted.apply(&definitions(Vec::new()), at(66)).await.unwrap();
+    let ended = judge(&restarted, 66).await;
+    assert_eq!(ended.len(), 1);
+    assert_eq!(ended[0].to, AlertState::Resolved);
+    assert_eq!(statistic(&world).await, None);
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn errors_of_an_absence_are_booked_and_page_nobody() {
+    let world = calm().await;
+    // Ten minutes without a word, then everything at once.
+    world.counted(at(660), 1200, 10_000).await;
+    assert_eq!(judge(&world.engine, 660).await, []);
+    assert_eq!(statistic(&world).await, None);
+    assert_eq!(world.window(DAY, at(660)).await, (1200, 10_000));
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn an_outage_without_traffic_after_it_is_over_when_errors_have_stopped_for_five_minutes() {
+    let world = calm().await;
+    for second in 61_i64..=64 {
+        let bad = 20 * u64::try_from(second - 60).unwrap();
+        world.counted(at(second), 1200, bad).await;
+    }
+    assert_eq!(judge(&world.engine, 64).await.len(), 1);
+    let mut resolved = Vec::new();
+    for second in (70_i64..=400).step_by(10) {
+        world.counted(at(second), 1200, 80).await;
+        if !judge(&world.engine, second).await.is_empty() {
+            resolved.push(second);
+        }
+    }
+    // The last errors lie in the slot that ends at 70.
+    assert_eq!(resolved, [370]);
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn a_service_below_the_least_rate_is_left_to_the_tiers() {
+    let mut quiet = objective();
+    quiet.fast_page.as_mut().unwrap().rate_min = 50.into();
+    let world = World::with(Settings::default(), vec![quiet]).await;
+    for second in 1_i64..=30 {
+        let bad = 20 * u64::try_from(second).unwrap();
+        world.counted(at(second), 0, bad).await;
+        assert_eq!(judge(&world.engine, second).await, []);
+    }
+    world.database.drop().await;
+}
