@@ -13,6 +13,7 @@ mod run;
 mod runbook;
 mod service;
 mod slo;
+mod tcp;
 
 pub use alert::{AlertView, EvidenceView, WindowCountsView};
 pub use event::{EventView, TickView};
@@ -22,6 +23,7 @@ pub use run::{DeliveryView, RunDetail, RunSummary, StepView};
 pub use runbook::{RunbookStepView, RunbookView};
 pub use service::{EndpointView, RouteView, ServiceDetail, ServiceSeriesView, ServiceSummary};
 pub use slo::{BurnView, SloDetail, SloKind, SloSeriesView, SloState, SloSummary, TierView};
+pub use tcp::{ConnectionsView, TcpView};
 
 pub(crate) use number::{measured, number};
 

@@ -3,6 +3,7 @@
 //! In: a pool and the time to look from. Out: plain values, without JSON: the face decides on that.
 //! Numbers come from the same SQL functions that `psql` has.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,7 +11,7 @@ use rust_decimal::Decimal;
 
 use crate::alert::{AlertId, AlertState, Evidence};
 use crate::event::EventKind;
-use crate::measurement::{Route, ServiceName, SourceId};
+use crate::measurement::{Role, Route, ServiceName, SourceId};
 use crate::objective::{BurnRate, ObjectiveName, Severity, Target, TierName};
 use crate::sequential::FastPage;
 use crate::window::WindowCounts;
@@ -20,11 +21,13 @@ mod event;
 mod service;
 mod service_counts;
 mod slo;
+mod tcp;
 
 pub use alert::{alert, alerts};
 pub use event::events;
 pub use service::{service, services, sources};
 pub use slo::{COURSE_MAX, slo, slo_series, slos};
+pub use tcp::{Tcp, TcpTotals, tcp_totals};
 
 /// Who counts, and how far behind it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +93,8 @@ pub struct ServiceDetail {
     pub service: Service,
     pub course: ServiceCourse,
     pub routes: Vec<RouteCounts>,
+    /// Its connections: as a server those it accepts, as a client those it opens to others.
+    pub tcp: BTreeMap<Role, Tcp>,
 }
 
 /// Columns of equal length; `at` is the end of each step.

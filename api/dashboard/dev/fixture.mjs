@@ -157,8 +157,13 @@ function serviceDetail(name, window, now) {
     { route: "POST /api/pay", requests: 98_112, errors: 1_602, p50_ms: 38.4, p99_ms: 941, statuses: { 200: 92_114, 201: 2_210, 402: 2_012, 422: 174, 500: 41, 503: 1_561 } },
     { route: "GET /healthz", requests: 900, errors: 0, p50_ms: 0.11, p99_ms: 0.31, statuses: { 200: 900 } },
     { route: "other", requests: 44, errors: 0, p50_ms: 0.4, p99_ms: 1.3, statuses: { 404: 44 } },
-  ] };
+  ], connections: { server: !rps ? null : tcp({ accept_queue: hot(now) ? 129 : 2, accept_backlog: 128, listen_drops: hot(now) ? 311 : 0 }), client: name !== "checkout" ? null : tcp({ connect_failures: { connection_refused: 3, timed_out: 1 }, connect_p50_ms: 0.31, connect_p99_ms: 1003 }) } };
 }
+const tcp = (more) => ({
+  opened: 1_204, open: 31, bytes_received: 48_211_090, bytes_sent: 1_311_874_002, retransmits: 14, syn_retransmits: 2, zero_windows_sent: 0, zero_windows_received: 3,
+  resets_sent: 5, resets_received: 2, resets_sent_because: { tcp_abort_on_close: 4, tcp_state: 1 }, timeouts: 0, rtt_p50_ms: 0.084, rtt_p99_ms: 2.1,
+  accept_queue: null, accept_backlog: null, listen_drops: 0, connect_failures: {}, connect_p50_ms: null, connect_p99_ms: null, ...more,
+});
 function series(name, from, to, step) {
   const [, , , , target] = OBJECTIVES.find((o) => o[0] === name);
   const out = { step_seconds: step, at: [], budget_remaining: [], burn_rate: [], good: [], bad: [], coverage: [] };

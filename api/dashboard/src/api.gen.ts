@@ -335,6 +335,11 @@ export interface components {
             /** Format: int64 */
             runs_cancelled: number;
         };
+        /** @description Null in the role that nothing was counted for. */
+        ConnectionsView: {
+            client?: components["schemas"]["TcpView"] | null;
+            server?: components["schemas"]["TcpView"] | null;
+        };
         DeliveryView: {
             /** @description What the target is told: `trigger` or `resolve`. */
             action: string;
@@ -758,6 +763,7 @@ export interface components {
             verdict?: string | null;
         };
         ServiceDetail: components["schemas"]["ServiceSummary"] & {
+            connections: components["schemas"]["ConnectionsView"];
             routes: components["schemas"]["RouteView"][];
             series: components["schemas"]["ServiceSeriesView"];
         };
@@ -927,6 +933,77 @@ export interface components {
             /** Format: date-time */
             started_at?: string | null;
             state: string;
+        };
+        /** @description Counts are those of the window; `open`, `accept_queue` and `accept_backlog` are of now. */
+        TcpView: {
+            /**
+             * Format: int64
+             * @description How many may wait.
+             */
+            accept_backlog?: number | null;
+            /**
+             * Format: int64
+             * @description Connections that wait to be accepted.
+             */
+            accept_queue?: number | null;
+            /** Format: int64 */
+            bytes_received: number;
+            /**
+             * Format: int64
+             * @description Acknowledged by the peer.
+             */
+            bytes_sent: number;
+            /** @description By error. */
+            connect_failures: {
+                [key: string]: number;
+            };
+            /**
+             * Format: double
+             * @description From the first SYN to the connection being open.
+             */
+            connect_p50_ms?: number | null;
+            /** Format: double */
+            connect_p99_ms?: number | null;
+            /**
+             * Format: int64
+             * @description SYNs and finished handshakes that a listener turned away.
+             */
+            listen_drops: number;
+            /** Format: int64 */
+            open?: number | null;
+            /**
+             * Format: int64
+             * @description Accepted by a server, opened by a client.
+             */
+            opened: number;
+            /** Format: int64 */
+            resets_received: number;
+            /** Format: int64 */
+            resets_sent: number;
+            /** @description Part of `resets_sent`, by the kernel's own reason. */
+            resets_sent_because: {
+                [key: string]: number;
+            };
+            /** Format: int64 */
+            retransmits: number;
+            /** Format: double */
+            rtt_p50_ms?: number | null;
+            /** Format: double */
+            rtt_p99_ms?: number | null;
+            /** Format: int64 */
+            syn_retransmits: number;
+            /**
+             * Format: int64
+             * @description Given up by TCP, as the peer acknowledged nothing any more.
+             */
+            timeouts: number;
+            /** Format: int64 */
+            zero_windows_received: number;
+            /**
+             * Format: int64
+             * @description Segments that told the peer to stop sending.
+             */
+            zero_windows_sent: number;
         };
         /** @description Sent on the stream each second so that pages know when to refresh. */
         TickView: {

@@ -66,3 +66,9 @@ test("plural and words", () => {
   expect(plain(format.plural(1200, "query", "queries"))).toBe("1 200 queries");
   expect(format.words("xdp_limit")).toBe("xdp limit");
 });
+
+test("bytes change their unit before they have four digits", () => {
+  expect([0, 999, 1_000, 99_940, 99_960, 999_400, 999_600, 5_300_000, null].map(format.bytes)).toEqual(
+    ["0 B", "999 B", "1.0 kB", "99.9 kB", "100 kB", "999 kB", "1.0 MB", "5.3 MB", "–"].map((text) => text.replace(" ", format.THIN)),
+  );
+});

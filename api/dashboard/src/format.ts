@@ -74,6 +74,16 @@ export function burn(rate: Maybe<number>): string {
   return (digits === 2 ? trimmed(text) : digits === 1 ? text.replace(/\.0$/, "") : text) + "×";
 }
 
+/** `2.0 kB`, `5.3 MB`: powers of ten, as networks count. */
+export function bytes(value: Maybe<number>): string {
+  if (!known(value)) return UNKNOWN;
+  const units = ["B", "kB", "MB", "GB", "TB", "PB"];
+  let power = 0;
+  while (power < units.length - 1 && Math.round(value / 1000 ** power) >= 1000) power += 1;
+  const scaled = value / 1000 ** power;
+  return grouped(scaled, power === 0 || scaled >= 99.95 ? 0 : 1) + THIN + units[power];
+}
+
 /** `1 204/s`, `0.31/s` */
 export function perSecond(rate: Maybe<number>): string {
   if (!known(rate)) return UNKNOWN;

@@ -16,6 +16,8 @@ use crate::exposition::{self, Exposition, Kind, Labels};
 use crate::state::AppState;
 use crate::views::{ReadinessView, measured, number};
 
+mod connections;
+
 pub async fn show(State(state): State<AppState>) -> Response {
     let now = Utc::now();
     let open_runs = RunFilter {
@@ -23,9 +25,10 @@ pub async fn show(State(state): State<AppState>) -> Response {
         limit: Some(500),
         ..RunFilter::default()
     };
-    let (slos, sources, limits, open, outbox) = tokio::join!(
+    let (slos, sources, connections, limits, open, outbox) = tokio::join!(
         read::slos(&state.pool, now),
         read::sources(&state.pool, now),
+        read::tcp_totals(&state.pool, now),
         state.limits.list(),
         remediation::read::runs(&state.pool, &open_runs),
         remediation::read::outbox_depth(&state.pool),
@@ -39,6 +42,15 @@ pub async fn show(State(state): State<AppState>) -> Response {
     write(&mut page, &mut parts, "sources", sources, |page, found| {
         self::sources(page, &found);
     });
+    write(
+        &mut page,
+        &mut parts,
+        "connections",
+        connections,
+        |page, totals| {
+            connections::write(page, &totals);
+        },
+    );
     write(&mut page, &mut parts, "limits", limits, |page, live| {
         self::limits(page, &live);
     });

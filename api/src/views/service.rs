@@ -6,8 +6,8 @@ use serde::Serialize;
 use slo_engine::read;
 use utoipa::ToSchema;
 
-use super::SloState;
 use super::number::{epoch_seconds, number, whole};
+use super::{ConnectionsView, SloState};
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ServiceSummary {
@@ -46,6 +46,7 @@ pub struct ServiceDetail {
     pub summary: ServiceSummary,
     pub series: ServiceSeriesView,
     pub routes: Vec<RouteView>,
+    pub connections: ConnectionsView,
 }
 
 /// Columns of equal length: one value a step, null where nothing was measured. `at` is a step's end.
@@ -115,6 +116,7 @@ impl From<read::ServiceDetail> for ServiceDetail {
             summary: detail.service.into(),
             series: detail.course.into(),
             routes: detail.routes.into_iter().map(RouteView::from).collect(),
+            connections: detail.tcp.into(),
         }
     }
 }

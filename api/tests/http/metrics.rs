@@ -61,7 +61,34 @@ async fn metrics_parse_and_say_what_was_measured(pool: PgPool) {
     );
     assert_eq!(value("slowburn_runs_open", &[("state", "planned")]), 1.0);
     assert!(value("slowburn_outbox_rows", &[("state", "pending")]) >= 0.0);
-    for part in ["objectives", "sources", "limits", "runs", "outbox"] {
+    let checkout = ("service", "checkout");
+    let server = ("role", "server");
+    assert_eq!(
+        value("slowburn_tcp_connections_opened_total", &[checkout, server]),
+        600.0
+    );
+    let received = ("direction", "receive");
+    assert_eq!(
+        value("slowburn_tcp_io_bytes_total", &[checkout, received]),
+        1_200_000.0
+    );
+    let closed = ("reason", "tcp_abort_on_close");
+    assert_eq!(
+        value("slowburn_tcp_resets_sent_by_reason_total", &[checkout, closed]),
+        12.0
+    );
+    let refused = ("error", "connection_refused");
+    assert_eq!(
+        value(
+            "slowburn_tcp_connect_failures_total",
+            &[checkout, refused, ("role", "client")]
+        ),
+        2.0
+    );
+    assert_eq!(value("slowburn_tcp_listen_drops_total", &[checkout]), 7.0);
+    assert_eq!(value("slowburn_tcp_accept_queue_connections", &[checkout]), 1.0);
+    assert_eq!(value("slowburn_tcp_rtt_seconds", &[checkout]), 0.00012);
+    for part in ["objectives", "sources", "connections", "limits", "runs", "outbox"] {
         assert_eq!(value("slowburn_scrape_ok", &[("part", part)]), 1.0);
     }
 }

@@ -13,8 +13,8 @@ use remediation::{Applied, Limit, LimitId, LimitMode, Limits, LimitsError, LiveL
 use serde_json::Value;
 use slo_engine::definitions::{self, Definitions};
 use slo_engine::measurement::{
-    Batch, Clock, Gauge, GaugeReading, Hello, HistogramReading, Reading, Role, Route, Series, ServiceName,
-    Signal, SourceId,
+    Batch, Clock, ConnectError, Gauge, GaugeReading, Hello, HistogramReading, Reading, ResetReason, Role,
+    Route, Series, ServiceName, Signal, SourceId,
 };
 use slo_engine::service::Discovered;
 use slo_engine::{Engine, Settings};
@@ -207,21 +207,46 @@ fn batch(start_time: DateTime<Utc>, at: DateTime<Utc>, good: u64, bad: u64) -> B
             reading(Signal::Within { clock, threshold }, good),
             reading(Signal::Over { clock, threshold }, 0),
             reading(Signal::Retransmits, good / 100),
+            reading(Signal::Accepted, good / 10),
+            reading(Signal::BytesReceived, 200 * good),
+            reading(Signal::BytesSent, 1000 * good),
+            reading(Signal::ResetsSent, bad / 10),
+            reading(Signal::ResetSent(ResetReason::AbortOnClose), bad / 10),
+            reading(Signal::ListenDrops, 7),
+            Reading {
+                series: Series {
+                    service: service.clone(),
+                    role: Role::Client,
+                    route: None,
+                    signal: Signal::ConnectFailed(ConnectError::Refused),
+                },
+                start_time,
+                value: 2,
+            },
         ],
         // Bucket 318: 0.96 to 1.005 ms.
-        histograms: vec![HistogramReading {
+        histograms: [
+            (Role::Server, Some(route.clone()), clock),
+            (Role::Server, None, Clock::RoundTrip),
+            (Role::Client, None, Clock::Connect),
+        ]
+        .map(|(role, route, clock)| HistogramReading {
             service: service.clone(),
-            role: Role::Server,
-            route: Some(route.clone()),
+            role,
+            route,
             clock,
             start_time,
             buckets: vec![(318, good + bad)],
             sum: Duration::from_millis(good + bad),
-        }],
+        })
+        .to_vec(),
         gauges: vec![
             gauge(Gauge::RttMicros, 120.0),
             gauge(Gauge::InFlight, 3.0),
             gauge(Gauge::Overdue, 0.0),
+            gauge(Gauge::OpenConnections, 4.0),
+            gauge(Gauge::AcceptQueue, 1.0),
+            gauge(Gauge::AcceptBacklog, 128.0),
         ],
         losses: vec![],
     }

@@ -139,6 +139,29 @@ async fn services_say_how_they_do_and_why_they_are_called_so(pool: PgPool) {
     for (name, column) in series.iter().filter(|(name, _)| *name != "step_seconds") {
         assert_eq!(column.as_array().unwrap().len(), points, "{name}");
     }
+    let server = &json["connections"]["server"];
+    for (field, expected) in [("accept_queue", 1), ("accept_backlog", 128), ("open", 4)] {
+        assert_eq!(server[field], expected, "{field} in {server}");
+    }
+    let opened = server["opened"].as_u64().unwrap();
+    assert!((580..=600).contains(&opened), "{server}");
+    assert_eq!(server["bytes_sent"], opened * 10_000);
+    assert_eq!(server["bytes_received"], opened * 2_000);
+    assert_eq!(
+        server["resets_sent_because"]["tcp_abort_on_close"],
+        server["resets_sent"]
+    );
+    assert!(
+        (0.9..1.1).contains(&server["rtt_p50_ms"].as_f64().unwrap()),
+        "{server}"
+    );
+    assert_eq!(server["connect_p50_ms"], Value::Null, "a server opens none");
+    let client = &json["connections"]["client"];
+    assert!(
+        (0.9..1.1).contains(&client["connect_p99_ms"].as_f64().unwrap()),
+        "{client}"
+    );
+    assert_eq!(client["resets_sent"], 0);
 }
 
 #[sqlx::test(migrator = "slo_engine::MIGRATOR")]

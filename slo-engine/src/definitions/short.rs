@@ -280,9 +280,9 @@ fn latency_objective(node: &Node, context: &Context<'_>, report: &mut Report) ->
     let target = fields
         .required("target", report)
         .and_then(|n| ratio::target(n, "target", report));
-    let clock = fields
-        .optional("clock")
-        .map_or(Some(Clock::Turnaround), |n| word(n, "clock", Clock::ALL, report));
+    let clock = fields.optional("clock").map_or(Some(Clock::Turnaround), |n| {
+        word(n, "clock", Clock::OF_REQUESTS, report)
+    });
     let common = Common::read(&mut fields, report);
     fields.finish(report);
     let (threshold, target, clock) = (threshold?, target?, clock?);

@@ -10,9 +10,10 @@ use sqlx::PgPool;
 
 use super::service_counts::{Counted, Counts, Latencies, Request};
 use super::slo::{COURSE_MAX, slo_series, slos};
+use super::tcp;
 use super::{Endpoint, RouteCounts, Service, ServiceCourse, ServiceDetail, Slo, SloState, Source};
 use crate::engine::EngineError;
-use crate::measurement::{Gauge, Role, ServiceName};
+use crate::measurement::{Clock, Gauge, Role, ServiceName};
 use crate::store::{interval, micros, parse};
 
 /// Every service over the window that ends now.
@@ -48,7 +49,7 @@ pub async fn service(
         ..Request::whole(Some(name), window, now)
     };
     let counts = Counts::read(pool, stepped).await?;
-    let latencies = Latencies::read(pool, stepped).await?;
+    let latencies = Latencies::read(pool, stepped, Clock::Turnaround).await?;
     let role = counts.role(name);
     let mut course = course(&counts, &latencies, name, role, stepped);
     course.coverage = coverage(pool, &service, &course, stepped).await?;
@@ -64,10 +65,12 @@ pub async fn service(
             route,
         })
         .collect();
+    let tcp = tcp::of_service(pool, name, &counts, stepped).await?;
     Ok(Some(ServiceDetail {
         service,
         course,
         routes,
+        tcp,
     }))
 }
 
@@ -137,7 +140,7 @@ async fn read(pool: &PgPool, request: Request<'_>) -> Result<Vec<Service>, Engin
     .fetch_all(pool)
     .await?;
     let counts = Counts::read(pool, request).await?;
-    let latencies = Latencies::read(pool, request).await?;
+    let latencies = Latencies::read(pool, request, Clock::Turnaround).await?;
     let gauges = gauges(pool, now).await?;
     let mut endpoints = endpoints(pool, request.service).await?;
     let mut of_service: HashMap<ServiceName, Vec<Slo>> = HashMap::new();
@@ -199,13 +202,13 @@ fn ratio(counted: &Counted) -> Option<f64> {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct GaugeValue {
-    sum: f64,
-    mean: f64,
+pub(super) struct GaugeValue {
+    pub sum: f64,
+    pub mean: f64,
 }
 
 /// The latest values of sources that are not silent.
-async fn gauges(
+pub(super) async fn gauges(
     pool: &PgPool,
     now: DateTime<Utc>,
 ) -> Result<HashMap<(ServiceName, Role, Gauge), GaugeValue>, EngineError> {

@@ -124,6 +124,14 @@ impl Counts {
         counted
     }
 
+    /// Of all steps and routes, by signal.
+    pub fn signals(&self, service: &ServiceName, role: Role) -> impl Iterator<Item = (Signal, u64)> {
+        self.0
+            .iter()
+            .filter(move |row| row.service == *service && row.role == role)
+            .map(|row| (row.signal, row.events))
+    }
+
     /// Of all steps, by route.
     pub fn routes(&self, service: &ServiceName, role: Role) -> BTreeMap<Route, Counted> {
         let mut routes: BTreeMap<Route, Counted> = BTreeMap::new();
@@ -142,7 +150,7 @@ impl Counts {
     }
 }
 
-/// Turnaround latencies.
+/// Latencies on one clock.
 #[derive(Debug)]
 pub(super) struct Latencies(HashMap<(ServiceName, Role), Vec<LatencyRow>>);
 
@@ -155,7 +163,7 @@ struct LatencyRow {
 }
 
 impl Latencies {
-    pub async fn read(pool: &PgPool, request: Request<'_>) -> Result<Self, EngineError> {
+    pub async fn read(pool: &PgPool, request: Request<'_>, clock: Clock) -> Result<Self, EngineError> {
         let rows = sqlx::query!(
             r#"select s.name as service, h.role, h.route, b.bucket,
                       floor(extract(epoch from b.at - interval '1 microsecond' - $2::timestamptz)
@@ -170,7 +178,7 @@ impl Latencies {
             request.from,
             request.to,
             request.step_interval(),
-            Clock::Turnaround.as_str()
+            clock.as_str()
         )
         .fetch_all(&mut *look_up(pool).await?)
         .await?;

@@ -10,6 +10,7 @@ import * as format from "../format";
 import { usePlace } from "../router";
 import { Choice, Loading, Page, Said, Section, Tile, Trouble } from "../ui/bits";
 import { SloStateTag } from "../ui/state";
+import { Connections } from "./connections";
 import { SloTable } from "./slo-table";
 
 const WINDOWS: [string, string, number][] = [["5m", "5 min", 300], ["15m", "15 min", 900], ["1h", "1 h", 3600], ["6h", "6 h", 21_600], ["1d", "1 d", 86_400]];
@@ -54,6 +55,7 @@ export function ServicePage({ name }: { name: string }) {
       {mine.length > 0 && <Section id="objectives" title="Objectives"><SloTable slos={mine} of={name} /></Section>}
       <Trouble of={slos} what="objectives" />
       <Routes service={service} />
+      <Connections service={service} />
       <Endpoints service={service} />
     </Page>
   );

@@ -1,0 +1,24 @@
+import { expect, test } from "vitest";
+import { connectionRows } from "./connections";
+
+const quiet = {
+  opened: 12, open: 3, bytes_received: 2_048, bytes_sent: 5_300_000, retransmits: 0, syn_retransmits: 0, zero_windows_sent: 0, zero_windows_received: 0,
+  resets_sent: 0, resets_received: 0, resets_sent_because: {}, timeouts: 0, rtt_p50_ms: 0.12, rtt_p99_ms: null, accept_queue: 0, accept_backlog: 128,
+  listen_drops: 0, connect_failures: {}, connect_p50_ms: null, connect_p99_ms: null,
+};
+const row = (name: string, of = quiet, role: "server" | "client" = "server") => connectionRows(of, role).find((each) => each.name === name);
+
+test("a queue that is full is loud, one that is not is calm", () => {
+  expect(row("Accept queue")).toEqual({ name: "Accept queue", value: "0", note: "of 128" });
+  expect(row("Accept queue", { ...quiet, accept_queue: 129 })?.tone).toBe("bad");
+});
+
+test("errors of connecting are said by their number, the most frequent first", () => {
+  const failed = { ...quiet, connect_failures: { timed_out: 1, connection_refused: 4 } };
+  expect(row("Not opened", failed, "client")).toEqual({ name: "Not opened", value: "5", note: "connection refused: 4, timed out: 1", tone: "bad" });
+  expect(row("Not opened", failed)).toBeUndefined();
+});
+
+test("what did not happen is a quiet zero", () => {
+  expect(row("Turned away")).toEqual({ name: "Turned away", value: "0" });
+});
