@@ -9,13 +9,12 @@
 
 mod support;
 
-use std::io::{BufRead as _, BufReader};
 use std::time::Duration;
 
-use support::eventually;
 use support::network::{Network, Running, SERVER, Side};
 use support::open_loop::{self, Answer, Load};
 use support::slowburn::{Slowburn, lines};
+use support::{delays, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -52,6 +51,7 @@ struct Figures {
 
 struct Saturation {
     network: Network,
+    slowburn: Slowburn,
     answers: Vec<Answer>,
     seen: serde_json::Value,
     own: Vec<f64>,
@@ -78,6 +78,7 @@ impl Saturation {
         let own = lines(&log).iter().map(|line| line.parse().unwrap()).collect();
         Saturation {
             network,
+            slowburn,
             answers,
             seen,
             own,
@@ -92,9 +93,15 @@ impl Saturation {
         }
     }
 
-    /// Of the server's side: connections that found the accept queue full.
+    /// Connections that found the accept queue full, by the server's kernel.
     fn overflows(&self) -> u64 {
         self.network.counter(Side::Server, "TcpExt", "ListenOverflows")
+    }
+
+    fn booked(&self, signal: &str) -> u64 {
+        let total = "select coalesce(sum(value), 0) from series_head join series using (series_id)";
+        let booked = self.slowburn.sql(&format!("{total} where signal = '{signal}'"));
+        booked.parse().unwrap()
     }
 }
 
@@ -108,11 +115,7 @@ fn single(network: &Network, backlog: &str, log: &str) -> Running {
         log,
     ];
     let mut server = network.spawn(Side::Server, "python3", &arguments);
-    let mut said = String::new();
-    BufReader::new(server.0.stdout.take().unwrap())
-        .read_line(&mut said)
-        .unwrap();
-    assert_eq!(said, "listening\n");
+    delays::wait_until_it_listens(&mut server);
     server
 }
 
@@ -121,6 +124,7 @@ fn a_saturated_server_is_as_slow_to_slowburn_as_to_its_clients() {
     // Longer than the burst: nobody waits outside of the queue.
     let saturation = Saturation::run("512");
     assert_eq!(saturation.overflows(), 0);
+    assert_eq!(saturation.booked("tcp:listen_drops"), 0);
     let (p50, p99) = (saturation.at(0.50, "p50_ms"), saturation.at(0.99, "p99_ms"));
     println!(
         "{} requests, one every {:.1} ms, to a single-threaded server that takes {SERVICE_MS} ms each; accept-queue overflows: 0",
@@ -137,7 +141,40 @@ fn a_saturated_server_is_as_slow_to_slowburn_as_to_its_clients() {
     }
     agrees(p99);
     // Otherwise nothing was saturated, and the figures show nothing.
-    assert!(p99.client > 10.0 * p99.server, "{p99:?}");
+    assert!(p50.client > 10.0 * p50.server, "{p50:?}");
+}
+
+#[test]
+fn a_full_accept_queue_shows_as_what_was_turned_away_and_sent_again() {
+    let saturation = Saturation::run("16");
+    let overflows = saturation.overflows();
+    let drops = saturation.network.counter(Side::Server, "TcpExt", "ListenDrops");
+    let resent = saturation
+        .network
+        .counter(Side::Client, "TcpExt", "TCPSynRetrans");
+    let p99 = saturation.at(0.99, "p99_ms");
+    let since_due = quantile(saturation.answers.iter().map(|answer| answer.since_due), 0.99);
+    println!("the same load, with an accept queue of 16: p99 in ms");
+    for (who, tail) in [
+        ("the client waited, connecting included", since_due),
+        ("the client waited, from its first byte", p99.client),
+        ("slowburn measured", p99.slowburn),
+        ("the server logged", p99.server),
+    ] {
+        println!("{who:<40} {tail:>9.0}");
+    }
+    println!("accept-queue overflows: {overflows}; SYNs sent again: {resent}");
+    assert!(overflows > 0, "the queue did not overflow");
+    eventually("what was turned away to be booked", PATIENCE, || {
+        (saturation.booked("tcp:listen_drops") >= drops).then_some(())
+    });
+    // Who was let in and kept waiting is measured all the same: from the request's first arrival.
+    agrees(p99);
+    // Who waited to connect waited for a SYN to be sent again, a second later at the earliest.
+    let kept_out = saturation.answers.iter();
+    let kept_out = kept_out.filter(|answer| answer.since_due - answer.since_first_byte > 900.0);
+    let kept_out = kept_out.count() as u64;
+    assert!(kept_out > 0 && kept_out <= resent, "{kept_out} of {resent}");
 }
 
 fn agrees(figures: Figures) {

@@ -6,13 +6,12 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::time::Duration;
 
-use support::network::{Network, Running, SERVER, SERVER_V6, Side};
+use support::network::{Network, SERVER, SERVER_V6, Side};
 use support::nginx::{Nginx, booked_and_logged};
 use support::slowburn::Slowburn;
-use support::{eventually, pause};
+use support::{delays, eventually, pause};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -77,26 +76,11 @@ spec:
   window: 30d
 ";
 
-/// The server of known delays, listening.
-fn delays(network: &Network) -> Running {
-    let mut server = network.spawn(
-        Side::Server,
-        "python3",
-        &["tests/programs/delays.py", SERVER, "8081"],
-    );
-    let mut said = String::new();
-    BufReader::new(server.0.stdout.take().unwrap())
-        .read_line(&mut said)
-        .unwrap();
-    assert_eq!(said, "listening\n");
-    server
-}
-
 #[test]
 fn quantiles_agree_with_a_capture_at_the_servers_side() {
     let network = Network::create();
     let slowburn = Slowburn::start(&network, DELAYS);
-    let _server = delays(&network);
+    let _server = delays::start(&network, "8081");
     let scratch = tempfile::tempdir().unwrap();
     let capture = scratch.path().join("capture.pcap");
     let capture = capture.to_str().unwrap();
@@ -262,7 +246,7 @@ fn loss_shows_as_retransmits_of_the_right_service_and_equals_the_kernels_counter
 fn a_hung_server_burns_budget_before_it_answers() {
     let network = Network::create();
     let slowburn = Slowburn::start(&network, DELAYS);
-    let _server = delays(&network);
+    let _server = delays::start(&network, "8081");
     let hanging = network.spawn(
         Side::Client,
         "curl",

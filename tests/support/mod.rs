@@ -4,6 +4,7 @@
 //! when it ends, so tests run beside each other and beside a slowburn that runs on the machine.
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+pub mod delays;
 pub mod network;
 pub mod nginx;
 pub mod open_loop;
