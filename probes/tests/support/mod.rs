@@ -65,6 +65,24 @@ impl Place {
 
     /// Runs a program to its end inside of the cgroup, and in the server's network namespace.
     pub fn run(&self, server: &Server, program: &str, arguments: &[&str]) -> String {
+        let output = self.command(server, program, arguments).output().unwrap();
+        assert!(output.status.success(), "{program}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same, not to its end.
+    pub fn spawn(&self, server: &Server, program: &str, arguments: &[&str]) -> Inside {
+        let mut command = self.command(server, program, arguments);
+        Inside(
+            command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap(),
+        )
+    }
+
+    fn command(&self, server: &Server, program: &str, arguments: &[&str]) -> Command {
         let procs = self.cgroup.join("cgroup.procs");
         let namespace = fs::File::open(format!("/proc/{}/ns/net", server.child.id())).unwrap();
         let mut command = Command::new(program);
@@ -77,9 +95,7 @@ impl Place {
                 Ok(())
             });
         }
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{program}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
+        command
     }
 
     /// Starts [`serve`] at these addresses, in a process of its own inside the cgroup and a fresh
@@ -182,6 +198,30 @@ impl Server {
 
     pub fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         self.spawn_beside(work).join().unwrap()
+    }
+}
+
+/// A program that ends when its input does.
+pub struct Inside(Child);
+
+impl Inside {
+    /// The rest of the line that begins so.
+    pub fn said(&mut self, beginning: &str) -> String {
+        let lines = BufReader::new(self.0.stdout.as_mut().unwrap()).lines();
+        let mut found = lines.filter_map(|line| Some(line.unwrap().strip_prefix(beginning)?.to_owned()));
+        found.next().unwrap()
+    }
+
+    pub fn end(mut self) {
+        drop(self.0.stdin.take());
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
