@@ -16,7 +16,7 @@ use crate::{
     discovery::{
         cgroup::Hierarchy,
         listener::{Listener, Scan},
-        naming::{self, Named, matches_glob},
+        naming::{self, Named},
     },
     edge::settings::{Definition, Registry},
     watcher::Watcher,
@@ -30,6 +30,8 @@ pub(crate) struct Names {
     listening: HashSet<(u64, u16)>,
     /// Endpoints that have a name because somebody may ask there.
     wanted: HashSet<Endpoint>,
+    /// Pods that were said to tell no labels.
+    silent: HashSet<String>,
 }
 
 impl Names {
@@ -68,6 +70,23 @@ impl Names {
             .iter()
             .filter_map(|listener| Some((listener.clone(), naming::name(listener, watched)?)))
             .collect();
+        for (listener, _) in &self.listeners {
+            if let Some(pod) = listener
+                .home
+                .container
+                .as_ref()
+                .and_then(|found| found.pod.as_ref())
+                && pod.labels.is_none()
+                && wants_labels(watched)
+                && self.silent.insert(pod.uid.clone())
+            {
+                tracing::warn!(
+                    pod = pod.name,
+                    pod.uid,
+                    "the pod tells no labels, so no match by labels takes it: mount them by the downward API at `/etc/podinfo/labels`, or match by `namespace` and `pod`"
+                );
+            }
+        }
         let mut wanted = HashMap::new();
         let mut ports: BTreeMap<u16, HashSet<u32>> = BTreeMap::new();
         let mut cgroups: BTreeMap<(u64, bool), HashSet<u32>> = BTreeMap::new();
@@ -85,9 +104,9 @@ impl Names {
                 id,
             );
             ports.entry(listener.port).or_default().insert(id);
-            let is_root = listener.cgroup.is_empty();
+            let is_root = listener.home.cgroup.is_empty();
             cgroups
-                .entry((listener.cgroup_id, is_root))
+                .entry((listener.home.cgroup_id, is_root))
                 .or_default()
                 .insert(id);
         }
@@ -120,10 +139,12 @@ impl Names {
         registry: &mut Registry,
         wanted: &mut HashMap<Endpoint, u32>,
     ) -> Result<(), AgentError> {
-        let wants_cgroups = watched
-            .iter()
-            .flat_map(|service| &service.matches)
-            .any(|wanted| matches!(wanted, EndpointMatch::Cgroup(_)));
+        let wants_cgroups = watched.iter().flat_map(|service| &service.matches).any(|wish| {
+            matches!(
+                wish,
+                EndpointMatch::Cgroup(_) | EndpointMatch::Unit(_) | EndpointMatch::Container(_)
+            )
+        });
         let cgroups = if wants_cgroups {
             watcher.cgroups()
         } else {
@@ -140,14 +161,16 @@ impl Names {
                     EndpointMatch::Port(port) => {
                         wanted.insert(endpoint(0, 0, *port, role::SERVER), id);
                     }
-                    EndpointMatch::Cgroup(glob) => {
-                        for (path, cgroup) in cgroups.iter().filter(|(path, _)| matches_glob(glob, path)) {
+                    _ => {
+                        for (path, cgroup) in cgroups.iter().filter(|(path, _)| naming::covers(wish, path)) {
+                            // What is in no cgroup of its own is everybody's.
                             if !path.is_empty() {
                                 wanted.insert(endpoint(0, *cgroup, 0, role::SERVER), id);
+                                // Who calls need not listen.
+                                wanted.insert(endpoint(0, *cgroup, 0, role::CLIENT), id);
                             }
                         }
                     }
-                    EndpointMatch::Executable(_) => {}
                 }
             }
         }
@@ -220,8 +243,9 @@ impl Names {
                 service: named.service.clone(),
                 source: source.clone(),
                 port: listener.port,
-                cgroup: listener.cgroup.clone(),
+                cgroup: listener.home.cgroup.clone(),
                 executable: listener
+                    .home
                     .executable
                     .as_ref()
                     .map(|path| path.to_string_lossy().into_owned()),
@@ -229,6 +253,11 @@ impl Names {
             })
             .collect()
     }
+}
+
+fn wants_labels(watched: &[WatchedService]) -> bool {
+    let mut wishes = watched.iter().flat_map(|service| &service.matches);
+    wishes.any(|wish| matches!(wish, EndpointMatch::Kubernetes(pod) if !pod.labels.is_empty()))
 }
 
 fn id_of(

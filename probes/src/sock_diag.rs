@@ -12,6 +12,7 @@ pub(crate) struct ListenSocket {
     pub port: u16,
     /// Unique until the machine restarts.
     pub cookie: u64,
+    pub inode: u64,
     /// The cgroup it was created in; 0 before Linux 5.9.
     pub cgroup: u64,
     /// Established connections that nobody has accepted yet.
@@ -108,6 +109,7 @@ fn parse(body: &[u8]) -> Option<ListenSocket> {
     let mut socket = ListenSocket {
         port: u16::from_be_bytes(*body.get(4..)?.first_chunk()?),
         cookie: u64::from(word(body, 44)?) | u64::from(word(body, 48)?) << 32,
+        inode: u64::from(word(body, 68)?),
         cgroup: 0,
         waiting: word(body, 56)?,
         backlog: word(body, 60)?,

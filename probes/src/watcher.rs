@@ -30,7 +30,7 @@ struct Found {
 
 impl Watcher {
     pub fn start(cgroup_root: PathBuf, within: String) -> io::Result<Self> {
-        let scanner = Arc::new(Mutex::new(Scanner::new(cgroup_root, within)));
+        let scanner = Arc::new(Mutex::new(Scanner::new(cgroup_root, within)?));
         let found = Arc::new(Mutex::new(Found::default()));
         let (stop, stopped) = mpsc::channel();
         let watcher = Self {

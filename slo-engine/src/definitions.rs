@@ -17,6 +17,7 @@ mod expand;
 mod fast_page;
 mod files;
 mod indicator;
+mod matching;
 mod metric_source;
 pub mod node;
 mod openslo;

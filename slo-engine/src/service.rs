@@ -7,6 +7,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+mod pod;
+
+pub use pod::PodMatch;
+
 use crate::measurement::{Clock, Route, ServiceName, SourceId, UnknownWord};
 
 /// Thresholds a service may have: each is one pair of exact counters in the kernel.
@@ -37,6 +41,11 @@ pub enum EndpointMatch {
     Port(u16),
     /// A glob over the cgroup's path under the cgroup v2 root, without a leading `/`.
     Cgroup(String),
+    /// A glob over the systemd unit's name; `.service` may be left out.
+    Unit(String),
+    /// Twelve or more digits of the container's id, or a glob over its name.
+    Container(String),
+    Kubernetes(PodMatch),
     /// The executable's path, or its base name when there is no `/` in it.
     Executable(String),
 }
@@ -46,6 +55,9 @@ impl fmt::Display for EndpointMatch {
         match self {
             Self::Port(port) => write!(f, "port:{port}"),
             Self::Cgroup(glob) => write!(f, "cgroup:{glob}"),
+            Self::Unit(name) => write!(f, "unit:{name}"),
+            Self::Container(name) => write!(f, "container:{name}"),
+            Self::Kubernetes(pod) => write!(f, "kubernetes:{pod}"),
             Self::Executable(path) => write!(f, "executable:{path}"),
         }
     }
@@ -67,6 +79,9 @@ impl FromStr for EndpointMatch {
                 .map(Self::Port)
                 .ok_or_else(unknown),
             Some(("cgroup", glob)) if !glob.is_empty() => Ok(Self::Cgroup(glob.to_owned())),
+            Some(("unit", name)) if !name.is_empty() => Ok(Self::Unit(name.to_owned())),
+            Some(("container", name)) if !name.is_empty() => Ok(Self::Container(name.to_owned())),
+            Some(("kubernetes", pod)) => pod.parse().map(Self::Kubernetes).map_err(|()| unknown()),
             Some(("executable", path)) if !path.is_empty() => Ok(Self::Executable(path.to_owned())),
             _ => Err(unknown()),
         }
@@ -95,10 +110,28 @@ mod tests {
             EndpointMatch::Port(8080),
             EndpointMatch::Cgroup("system.slice/nginx*".to_owned()),
             EndpointMatch::Executable("/usr/bin/a:b".to_owned()),
+            EndpointMatch::Unit("nginx@*".to_owned()),
+            EndpointMatch::Container("0123456789ab".to_owned()),
+            EndpointMatch::Kubernetes(PodMatch {
+                namespace: Some("shop".to_owned()),
+                pod: Some("web-*".to_owned()),
+                labels: [("app.kubernetes.io/name", "web"), ("tier", "")]
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                    .into(),
+            }),
         ] {
             assert_eq!(found.to_string().parse(), Ok(found));
         }
-        for bad in ["", "port:0", "port:70000", "cgroup:", "unit:x"] {
+        for bad in [
+            "",
+            "port:0",
+            "port:70000",
+            "cgroup:",
+            "unit:",
+            "kubernetes:",
+            "kubernetes:node=x",
+            "host:x",
+        ] {
             assert!(bad.parse::<EndpointMatch>().is_err(), "{bad}");
         }
     }

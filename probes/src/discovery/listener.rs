@@ -17,17 +17,21 @@ use nix::{
     sys::socket::{AddressFamily, SockFlag, SockType, socket},
 };
 
-use crate::mounts::cgroup_id;
+use super::{
+    cgroup::Hierarchy,
+    owner::{Home, Owners},
+};
+use crate::{mounts::cgroup_id, sock_diag};
 
 /// One port that somebody listens on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Listener {
     pub netns: u64,
     pub port: u16,
+    /// Which the kernel counts under: of the socket, fixed when it was created.
     pub cgroup_id: u64,
-    /// Under the root of the hierarchy, without a leading `/`.
-    pub cgroup: String,
-    pub executable: Option<PathBuf>,
+    /// Where whoever serves it lives now.
+    pub home: Home,
     pub pid: u32,
 }
 
@@ -35,29 +39,16 @@ pub(crate) struct Listener {
 #[derive(Debug)]
 pub(crate) struct Scanner {
     cgroup_root: PathBuf,
+    hierarchy: Hierarchy,
     /// Listeners outside of this cgroup are somebody else's.
     within: String,
     /// Cookies by the namespace's inode.
     cookies: HashMap<u64, u64>,
-    /// Owners by the socket's inode.
-    owners: HashMap<u64, Owner>,
-    /// Sockets that no process holds, such as the kernel's own, and how often they were looked for.
-    ownerless: HashMap<u64, u32>,
+    owners: Owners,
+    /// The cgroup each socket was created in, by its inode; 0 where the kernel does not tell.
+    births: HashMap<u64, u64>,
     refused: BTreeSet<String>,
 }
-
-#[derive(Clone, Debug)]
-struct Owner {
-    pid: u32,
-    cgroup: String,
-    cgroup_id: u64,
-    executable: Option<PathBuf>,
-}
-
-/// Every descriptor of every process is looked at for a socket without an owner: a few times, as
-/// its process may be starting, then once in so many scans.
-const LOOKS: u32 = 3;
-const LOOK_AGAIN: u32 = 60;
 
 /// What one scan found.
 #[derive(Clone, Debug, Default)]
@@ -68,15 +59,16 @@ pub(crate) struct Scan {
 }
 
 impl Scanner {
-    pub fn new(cgroup_root: PathBuf, within: String) -> Self {
-        Self {
+    pub fn new(cgroup_root: PathBuf, within: String) -> io::Result<Self> {
+        Ok(Self {
+            hierarchy: Hierarchy::open(&cgroup_root)?,
+            owners: Owners::new(cgroup_root.clone()),
             cgroup_root,
             within,
             cookies: HashMap::new(),
-            owners: HashMap::new(),
-            ownerless: HashMap::new(),
+            births: HashMap::new(),
             refused: BTreeSet::new(),
-        }
+        })
     }
 
     pub fn scan(&mut self) -> io::Result<Scan> {
@@ -107,17 +99,18 @@ impl Scanner {
                 );
             }
         }
-        self.find_owners(
-            &processes,
-            open.iter().map(|(_, _, (_, socket))| *socket).collect(),
-        );
+        let sockets = open.iter().map(|(_, _, (_, socket))| *socket).collect();
+        self.owners.find(&processes, &sockets);
+        self.births.retain(|socket, _| sockets.contains(socket));
 
         let mut scan = Scan::default();
         for (namespace, pid, (port, socket)) in open {
-            let Some(owner) = self.owners.get(&socket).cloned() else {
+            let Some(owner) = self.owners.get(socket).cloned() else {
                 continue;
             };
-            if !is_within(&owner.cgroup, &self.within) {
+            let birth = self.birth(socket, namespace, pid);
+            let cgroup_id = if birth == 0 { owner.home.cgroup_id } else { birth };
+            if !self.is_ours(&owner.home.cgroup, cgroup_id) {
                 continue;
             }
             let Some(netns) = self.cookie(namespace, pid) else {
@@ -129,9 +122,8 @@ impl Scanner {
             scan.listeners.push(Listener {
                 netns,
                 port,
-                cgroup_id: owner.cgroup_id,
-                cgroup: owner.cgroup,
-                executable: owner.executable,
+                cgroup_id,
+                home: owner.home,
                 pid: owner.pid,
             });
         }
@@ -141,62 +133,34 @@ impl Scanner {
         Ok(scan)
     }
 
-    /// Looks through descriptors only when a socket is new, or its owner has ended.
-    fn find_owners(&mut self, processes: &BTreeSet<u32>, sockets: BTreeSet<u64>) {
-        self.owners
-            .retain(|socket, owner| sockets.contains(socket) && processes.contains(&owner.pid));
-        self.ownerless.retain(|socket, _| sockets.contains(socket));
-        let mut missing = BTreeSet::new();
-        for socket in sockets {
-            if self.owners.contains_key(&socket) {
-                continue;
-            }
-            let looks = self.ownerless.entry(socket).or_default();
-            *looks += 1;
-            if *looks <= LOOKS || looks.is_multiple_of(LOOK_AGAIN) {
-                missing.insert(socket);
-            }
-        }
-        for pid in processes {
-            if missing.is_empty() {
-                return;
-            }
-            let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-                continue;
-            };
-            for descriptor in descriptors.flatten() {
-                let Some(socket) = fs::read_link(descriptor.path())
-                    .ok()
-                    .as_deref()
-                    .and_then(parse_socket)
-                else {
-                    continue;
-                };
-                if missing.remove(&socket)
-                    && let Some(owner) = self.owner(*pid)
-                {
-                    self.owners.insert(socket, owner);
-                    self.ownerless.remove(&socket);
-                }
-            }
-        }
+    /// Whether its packets pass our programs, or its owner is ours.
+    fn is_ours(&self, home: &str, born_in: u64) -> bool {
+        is_within(home, &self.within)
+            || self
+                .hierarchy
+                .path(born_in)
+                .is_some_and(|path| is_within(&path, &self.within))
     }
 
-    fn owner(&self, pid: u32) -> Option<Owner> {
-        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
-        let cgroup = path.trim_start_matches('/').to_owned();
-        let executable = fs::read_link(format!("/proc/{pid}/exe")).ok().map(|path| {
-            let text = path.to_string_lossy();
-            text.strip_suffix(" (deleted)")
-                .map_or_else(|| path.clone(), PathBuf::from)
-        });
-        Some(Owner {
-            pid,
-            cgroup_id: cgroup_id(&self.cgroup_root.join(&cgroup)).unwrap_or(0),
-            cgroup,
-            executable,
-        })
+    /// The cgroup a socket was created in. One question tells it of all sockets of a namespace.
+    fn birth(&mut self, socket: u64, namespace: u64, pid: u32) -> u64 {
+        if !self.births.contains_key(&socket) {
+            let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+            match inside(&path, sock_diag::listeners) {
+                Ok(found) => self
+                    .births
+                    .extend(found.iter().map(|found| (found.inode, found.cgroup))),
+                Err(error) => self.refuse(format!("network namespace {namespace}: {error}")),
+            }
+        }
+        // Asked for once: what is not told now will not be.
+        *self.births.entry(socket).or_default()
+    }
+
+    fn refuse(&mut self, text: String) {
+        if self.refused.insert(text.clone()) {
+            tracing::warn!("cannot enter {text}");
+        }
     }
 
     /// The kernel's own name for a namespace, asked inside of it. 0 where the kernel has none.
@@ -211,10 +175,7 @@ impl Scanner {
                 Some(cookie)
             }
             Err(error) => {
-                let text = format!("network namespace {inode}: {error}");
-                if self.refused.insert(text.clone()) {
-                    tracing::warn!("cannot enter {text}");
-                }
+                self.refuse(format!("network namespace {inode}: {error}"));
                 None
             }
         }
@@ -270,31 +231,29 @@ fn parse_listener(line: &str) -> Option<(u16, u64)> {
     Some((port, inode))
 }
 
-fn parse_socket(link: &Path) -> Option<u64> {
-    link.to_str()?
-        .strip_prefix("socket:[")?
-        .strip_suffix(']')?
-        .parse()
-        .ok()
-}
-
-/// In a thread of its own: a thread that has entered a namespace stays there.
-fn cookie_of(path: &Path) -> io::Result<u64> {
+/// Runs `work` inside of a network namespace, in a thread of its own: one that has entered stays there.
+fn inside<T: Send>(path: &Path, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     let namespace = fs::File::open(path)?;
     thread::scope(|scope| {
         scope
             .spawn(move || {
                 setns(&namespace, CloneFlags::CLONE_NEWNET)?;
-                let probe = socket(
-                    AddressFamily::Unix,
-                    SockType::Datagram,
-                    SockFlag::SOCK_CLOEXEC,
-                    None,
-                )?;
-                cookie_of_socket(&probe)
+                work()
             })
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("the thread ended")))
+    })
+}
+
+fn cookie_of(path: &Path) -> io::Result<u64> {
+    inside(path, || {
+        let probe = socket(
+            AddressFamily::Unix,
+            SockType::Datagram,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )?;
+        cookie_of_socket(&probe)
     })
 }
 
@@ -332,19 +291,6 @@ mod tests {
         let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 28541 1 0000000000000000 100 0 0 10 0";
         assert_eq!(parse_listener(line), Some((8080, 28541)));
         assert_eq!(parse_listener(&line.replace(" 0A ", " 01 ")), None);
-    }
-
-    #[test]
-    fn a_socket_that_nobody_holds_is_not_looked_for_every_second() {
-        let mut scanner = Scanner::new(PathBuf::from("/nowhere"), String::new());
-        let processes = BTreeSet::from([std::process::id()]);
-        // Not an inode, but what the walk counts is how often it was wanted.
-        for _ in 0..10 {
-            scanner.find_owners(&processes, BTreeSet::from([u64::MAX]));
-        }
-        assert_eq!(scanner.ownerless.get(&u64::MAX), Some(&10));
-        scanner.find_owners(&processes, BTreeSet::new());
-        assert!(scanner.ownerless.is_empty());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "tests panic")]
 
 pub mod process;
+pub mod worker;
 
 use std::{
     fs,
@@ -289,7 +290,7 @@ fn of_routes(batch: &Batch, service: &str, route: Option<&str>, signal: Signal) 
     of_role(batch, service, Role::Server, route, signal)
 }
 
-fn of_role(batch: &Batch, service: &str, role: Role, route: Option<&str>, signal: Signal) -> u64 {
+pub fn of_role(batch: &Batch, service: &str, role: Role, route: Option<&str>, signal: Signal) -> u64 {
     batch
         .readings
         .iter()
@@ -328,7 +329,7 @@ pub fn watched(name: &str, port: u16) -> WatchedService {
 
 /// A server that does what the path says: `/status/503`, `/sleep/120` (ms), `/close`, `/reset`,
 /// `/continue` (100 first), `/early` (answer before the body), anything else 200. One thread a connection, keep-alive.
-fn serve(listener: TcpListener) {
+pub fn serve(listener: TcpListener) {
     thread::spawn(move || {
         for stream in listener.incoming() {
             thread::spawn(move || converse(stream.unwrap()));

@@ -10,7 +10,7 @@ use super::tiers::TierDraft;
 use crate::duration;
 use crate::measurement::{Route, ServiceName};
 use crate::objective::{ObjectiveName, Target};
-use crate::service::EndpointMatch;
+use crate::service::{EndpointMatch, PodMatch};
 
 /// What one Service document says. Two may speak of one service: an OpenSLO Service and a short form.
 #[derive(Debug)]
@@ -99,12 +99,21 @@ pub(super) fn check_match(found: EndpointMatch, at: Position, report: &mut Repor
         |text: &str| text.len() <= 1024 && !text.trim().is_empty() && !text.chars().any(char::is_control);
     let (what, text) = match &found {
         EndpointMatch::Port(_) => return Some(found),
+        EndpointMatch::Kubernetes(pod) => return check_pod(pod, at, report).then_some(found),
         EndpointMatch::Cgroup(glob) => ("cgroup", glob.trim_matches('/')),
         EndpointMatch::Executable(path) => ("executable", path.as_str()),
+        EndpointMatch::Unit(name) => ("unit", name.as_str()),
+        EndpointMatch::Container(name) => ("container", name.as_str()),
     };
-    if !plain(text) || text.split('/').any(|part| part == "..") {
+    let is_path = matches!(found, EndpointMatch::Cgroup(_) | EndpointMatch::Executable(_));
+    if !plain(text) || text.split('/').any(|part| part == "..") || (!is_path && text.contains('/')) {
+        let expected = if is_path {
+            "a path without `..`"
+        } else {
+            "a name or a glob without `/`"
+        };
         let message = format!(
-            "`{what}` is `{}`, expected a path without `..` of at most 1024 bytes",
+            "`{what}` is `{}`, expected {expected} of at most 1024 bytes",
             shorten(text)
         );
         report.error(at, message, None);
@@ -114,6 +123,24 @@ pub(super) fn check_match(found: EndpointMatch, at: Position, report: &mut Repor
         EndpointMatch::Cgroup(_) => EndpointMatch::Cgroup(text.to_owned()),
         other => other,
     })
+}
+
+fn check_pod(pod: &PodMatch, at: Position, report: &mut Report) -> bool {
+    // What separates the parts of the stored spelling occurs in no name, value or key of Kubernetes'.
+    let plain = |text: &String| {
+        text.len() <= 253
+            && !text.contains([';', '=', ','])
+            && !text.chars().any(|c| c.is_control() || c == ' ')
+    };
+    let names = [&pod.namespace, &pod.pod].into_iter().flatten();
+    let is_plain = names.clone().all(|name| plain(name) && !name.is_empty());
+    if pod.is_empty() || !is_plain || !pod.labels.iter().all(|(key, value)| plain(key) && plain(value)) {
+        let hint = "such as `kubernetes: {namespace: shop, pod: web-*, labels: {app: web}}`".to_owned();
+        let message = "`kubernetes` needs names, globs or labels as Kubernetes spells them";
+        report.error(at, message, Some(hint));
+        return false;
+    }
+    true
 }
 
 /// Longest description, as in OpenSLO.

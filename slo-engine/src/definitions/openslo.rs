@@ -31,7 +31,7 @@ pub(super) fn service(envelope: &Envelope<'_>, report: &mut Report) -> Option<Se
         match item.parse::<EndpointMatch>() {
             Ok(found) => matches.extend(check_match(found, at, report).map(|found| (found, at))),
             Err(error) => {
-                let hint = "expected `port:8080`, `cgroup:system.slice/web.service` or `executable:nginx`, separated by commas";
+                let hint = "expected `port:8080`, `cgroup:system.slice/web.service`, `unit:web`, `container:web`, `kubernetes:namespace=shop;label.app=web` or `executable:nginx`, separated by commas";
                 report.error(at, format!("`slowburn/match`: {error}"), Some(hint.to_owned()));
             }
         }

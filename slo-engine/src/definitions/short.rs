@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use super::document::{Envelope, SLOWBURN, own_annotations};
 use super::draft::{
-    DEFAULT_PERIOD, IndicatorDraft, ObjectiveDraft, ServiceDraft, check_match, check_period, check_timeout,
-    description,
+    DEFAULT_PERIOD, IndicatorDraft, ObjectiveDraft, ServiceDraft, check_period, check_timeout, description,
 };
 use super::fast_page::{self, FastPageDraft};
 use super::indicator::{Counts, Indicator};
+use super::matching::endpoint_matches;
 use super::metric_source::{below, word};
 use super::node::{Fields, Node, Position, Report, Value};
 use super::tiers::{self, TierDraft};
@@ -19,7 +19,6 @@ use super::{document::Place, ratio};
 use crate::duration;
 use crate::measurement::{Clock, Role, Route, ServiceName};
 use crate::objective::{ObjectiveName, Sli, SliKind, Target};
-use crate::service::EndpointMatch;
 
 /// Reads one short-form Service.
 pub(super) fn read(
@@ -133,53 +132,6 @@ impl Stated {
         }
     }
 }
-
-/// Reads `{port: 8080}`, `{cgroup: ..}`, `{executable: ..}`, each one or a list, or a list of such mappings.
-fn endpoint_matches(node: &Node, report: &mut Report) -> Vec<(EndpointMatch, Position)> {
-    let mut found = Vec::new();
-    for item in node.one_or_many() {
-        let Some(mut fields) = item.fields("match", report) else {
-            continue;
-        };
-        let before = found.len();
-        let mut keys = 0;
-        for (key, make) in MATCHES {
-            let Some(values) = fields.optional(key) else {
-                continue;
-            };
-            keys += 1;
-            for value in values.one_or_many() {
-                if let Some(matched) = make(value, report).and_then(|m| check_match(m, value.at, report)) {
-                    found.push((matched, value.at));
-                }
-            }
-        }
-        let at = fields.at();
-        fields.finish(report);
-        if keys == 0 && found.len() == before {
-            let hint = "expected `port`, `cgroup` or `executable`, such as `match: {port: 8080}`".to_owned();
-            report.error(at, "`match` matches nothing", Some(hint));
-        }
-    }
-    found
-}
-
-type MakeMatch = fn(&Node, &mut Report) -> Option<EndpointMatch>;
-
-const MATCHES: [(&str, MakeMatch); 3] = [
-    ("port", |n, report| {
-        let port = n.integer("port", 1, 65_535, report)?;
-        u16::try_from(port).ok().map(EndpointMatch::Port)
-    }),
-    ("cgroup", |n, report| {
-        n.text("cgroup", report)
-            .map(|text| EndpointMatch::Cgroup(text.to_owned()))
-    }),
-    ("executable", |n, report| {
-        n.text("executable", report)
-            .map(|text| EndpointMatch::Executable(text.to_owned()))
-    }),
-];
 
 fn routes(node: &Node, report: &mut Report) -> Vec<Route> {
     node.one_or_many()
