@@ -21,4 +21,5 @@ pub const fn is_plain(binary: &str) -> bool {
 
 pub mod limit;
 pub mod limit_wire;
+pub mod opening;
 pub mod wire;

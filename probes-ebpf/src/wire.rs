@@ -102,6 +102,8 @@ pub mod what {
     pub const TIMED_OUT: u16 = 1003;
     pub const CLIENT_GAVE_UP: u16 = 1004;
     pub const UNKNOWN: u16 = 1005;
+    /// Answered, in a protocol whose status nobody reads.
+    pub const ANSWERED: u16 = 1200;
     pub const RETRANSMITS: u16 = 2001;
     pub const SYN_RETRANSMITS: u16 = 2002;
     pub const CONNECT_FAILURES: u16 = 2003;
@@ -242,6 +244,20 @@ pub mod protocol {
     pub const HTTP2: u8 = 2;
     pub const TLS: u8 = 3;
     pub const OTHER: u8 = 4;
+}
+
+/// Of connections that are counted by turns: bits of one word of [`Connection::spare`].
+///
+/// Such a connection has `request_end` at the end of what the client has said, and `response_seq` at the end of
+/// what the server has.
+pub mod turn {
+    pub const WORD: usize = 2;
+    /// `request_end` holds.
+    pub const ASKED: u64 = 1;
+    /// `response_seq` holds.
+    pub const ANSWERED: u64 = 2;
+    /// The turn in flight may ask for nothing: it counts only if it is answered.
+    pub const DOUBTFUL: u64 = 4;
 }
 
 pub mod birth {

@@ -104,6 +104,8 @@ pub enum Signal {
     ClientGaveUp,
     /// Ended in a way the probe could not tell. In no ratio by default.
     Unknown,
+    /// Answered in a protocol whose status cannot be read, TLS among them: good by default.
+    Answered,
     /// Answered within the threshold, and not with 5xx.
     Within {
         clock: Clock,
@@ -213,12 +215,13 @@ impl FromStr for Signal {
     }
 }
 
-const PLAIN_SIGNALS: [(Signal, &str); 18] = [
+const PLAIN_SIGNALS: &[(Signal, &str)] = &[
     (Signal::ResetByServer, "outcome:reset_by_server"),
     (Signal::ClosedUnanswered, "outcome:closed_unanswered"),
     (Signal::TimedOut, "outcome:timed_out"),
     (Signal::ClientGaveUp, "outcome:client_gave_up"),
     (Signal::Unknown, "outcome:unknown"),
+    (Signal::Answered, "outcome:answered"),
     (Signal::Retransmits, "tcp:retransmits"),
     (Signal::SynRetransmits, "tcp:syn_retransmits"),
     (Signal::ConnectFailures, "tcp:connect_failures"),

@@ -310,6 +310,27 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_whose_status_cannot_be_read_is_bad_only_when_somebody_says_so() {
+        let explicit: StatusSet = "1xx,2xx,3xx,4xx".parse().unwrap();
+        let ratio = |good: StatusSet, total| Sli {
+            kind: SliKind::Ratio { good, total },
+            ..Sli::availability()
+        };
+        assert_eq!(side(&Sli::availability(), Signal::Answered), Some(Side::Good));
+        let unwritten = ratio(explicit, StatusSet::all_beside(&explicit, true));
+        assert_eq!(side(&unwritten, Signal::Answered), None);
+        assert_eq!(side(&unwritten, Signal::TimedOut), Some(Side::Bad));
+        let written = ratio(explicit, StatusSet::all_by_default());
+        assert_eq!(side(&written, Signal::Answered), Some(Side::Bad));
+        let bad: StatusSet = "5xx,unanswered".parse().unwrap();
+        let total = StatusSet::all_beside(&bad, false);
+        assert_eq!(
+            side(&ratio(total.without(&bad), total), Signal::Answered),
+            Some(Side::Good)
+        );
+    }
+
+    #[test]
     fn a_latency_counts_its_own_threshold_and_clock_only() {
         let threshold = Duration::from_millis(250);
         let clock = Clock::Turnaround;
@@ -378,7 +399,7 @@ mod tests {
         for (sli, text) in [
             (
                 Sli::availability(),
-                "server ratio:1xx,2xx,3xx,4xx/1xx,2xx,3xx,4xx,5xx,unanswered route:*",
+                "server ratio:1xx,2xx,3xx,4xx,answered/1xx,2xx,3xx,4xx,5xx,unanswered,answered route:*",
             ),
             (
                 Sli {
@@ -394,7 +415,7 @@ mod tests {
                     route: Some(Route::other()),
                     kind: ratio,
                 },
-                "server ratio:2xx,404,timed_out/1xx,2xx,3xx,4xx,5xx,unanswered route:other",
+                "server ratio:2xx,404,timed_out/1xx,2xx,3xx,4xx,5xx,unanswered,answered route:other",
             ),
         ] {
             assert_eq!(sli.to_string(), text);

@@ -6,13 +6,14 @@ use std::str::FromStr;
 use crate::measurement::{Signal, UnknownWord, words};
 
 words!(
-    /// An end without an answer.
+    /// An end without a status code.
     Outcome, "outcome", {
         ResetByServer => "reset_by_server",
         ClosedUnanswered => "closed_unanswered",
         TimedOut => "timed_out",
         ClientGaveUp => "client_gave_up",
         Unknown => "unknown",
+        Answered => "answered",
     }
 );
 
@@ -29,6 +30,7 @@ impl Outcome {
             Signal::TimedOut => Some(Self::TimedOut),
             Signal::ClientGaveUp => Some(Self::ClientGaveUp),
             Signal::Unknown => Some(Self::Unknown),
+            Signal::Answered => Some(Self::Answered),
             _ => None,
         }
     }
@@ -44,11 +46,13 @@ pub struct StatusSet {
 }
 
 impl StatusSet {
-    /// 1xx to 4xx.
+    /// 1xx to 4xx, and answers that have no status to read: a ratio without them would hold nothing but
+    /// failures for a service that speaks TLS, and be at zero with the first.
     #[must_use]
     pub fn good_by_default() -> Self {
         let mut set = Self::default();
         (1..=4).for_each(|class| set.add_class(class));
+        set.add_outcome(Outcome::Answered);
         set
     }
 
@@ -62,6 +66,17 @@ impl StatusSet {
             .into_iter()
             .for_each(|outcome| set.add_outcome(outcome));
         set
+    }
+
+    /// What a total is that nobody wrote, beside a `good` or a `bad` that somebody did. An answer whose
+    /// status cannot be read is not bad for not being among the good.
+    #[must_use]
+    pub fn all_beside(part: &Self, is_good: bool) -> Self {
+        let mut all = Self::all_by_default();
+        if is_good && !part.has_outcome(Outcome::Answered) {
+            all.outcomes &= !Self::outcome_bit(Outcome::Answered);
+        }
+        all
     }
 
     #[must_use]
@@ -180,6 +195,7 @@ impl StatusSet {
             Outcome::TimedOut => 4,
             Outcome::ClientGaveUp => 8,
             Outcome::Unknown => 16,
+            Outcome::Answered => 32,
         }
     }
 }

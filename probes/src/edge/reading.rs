@@ -455,6 +455,7 @@ fn signal_of(number: u16, reasons: &[ResetReason]) -> Option<Signal> {
         what::TIMED_OUT => Signal::TimedOut,
         what::CLIENT_GAVE_UP => Signal::ClientGaveUp,
         what::UNKNOWN => Signal::Unknown,
+        what::ANSWERED => Signal::Answered,
         what::RETRANSMITS => Signal::Retransmits,
         what::SYN_RETRANSMITS => Signal::SynRetransmits,
         what::CONNECT_FAILURES => Signal::ConnectFailures,

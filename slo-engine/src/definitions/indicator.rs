@@ -233,7 +233,7 @@ fn ratio(
         return None;
     };
     let everything = total.is_none();
-    let total = total.map_or_else(StatusSet::all_by_default, |(total, _)| total);
+    let total = total.map_or_else(|| StatusSet::all_beside(&part, is_good), |(total, _)| total);
     let extra = part.without(&total);
     if !extra.is_empty() {
         let hint = "what is counted good or bad must be counted at all: add it to the `status` of `total`"

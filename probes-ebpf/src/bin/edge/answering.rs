@@ -92,7 +92,7 @@ pub fn unexpected_answer(segment: &Segment, connection: &mut Connection, head: &
 /// Round trip time in microseconds as an answer leaves; 0 when TCP has none. Counts retransmits of
 /// sockets whose birth nobody saw.
 #[inline(always)]
-fn weather(segment: &Segment, connection: &mut Connection) -> u32 {
+pub fn weather(segment: &Segment, connection: &mut Connection) -> u32 {
     // SAFETY: the verifier knows `sk` is a socket.
     let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
     if tcp.is_null() {

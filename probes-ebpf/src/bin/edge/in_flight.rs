@@ -10,6 +10,7 @@ use crate::{
     connection::{endpoint, find, is_in_flight},
     request::book_overdue,
     tcp::passed,
+    turns::is_doubtful,
 };
 
 /// The context is `struct bpf_iter__tcp { meta, sk_common, uid }`, and `meta` begins with `seq`.
@@ -26,7 +27,7 @@ pub extern "C" fn edge_in_flight(context: *mut c_void) -> i32 {
         let Some(connection) = find(sk) else { return 0 };
         let connection = &mut *connection;
         passed(connection, sk);
-        if !is_in_flight(connection) {
+        if !is_in_flight(connection) || is_doubtful(connection) {
             return 0;
         }
         let record = InFlight {

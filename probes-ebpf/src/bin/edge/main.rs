@@ -51,6 +51,8 @@ mod socket;
 mod tcp;
 #[cfg(target_arch = "bpf")]
 mod tracepoint;
+#[cfg(target_arch = "bpf")]
+mod turns;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

@@ -7,6 +7,7 @@ use crate::{
     connection::endpoint,
     count::{add, compare_swap, count, latency, swap},
     maps::SETTINGS,
+    turns::{is_opaque, judge},
 };
 
 /// Starts the clocks. The caller has filled the rest of the record.
@@ -34,15 +35,23 @@ pub fn end(connection: &mut Connection, outcome: u16, rtt_us: u32) {
     let now = unsafe { bpf_ktime_get_ns() };
     let turnaround = now.saturating_sub(connection.last_byte_ns);
     let first_byte = now.saturating_sub(connection.started_ns);
+    let outcome = if is_opaque(connection) {
+        match judge(connection, outcome) {
+            Some(outcome) => outcome,
+            None => return,
+        }
+    } else {
+        outcome
+    };
     let Some(settings) = SETTINGS.get_ptr(connection.request_settings) else {
         return;
     };
     // SAFETY: a live map value; settings never change under an id.
     let settings = unsafe { &*settings };
     let endpoint = endpoint(connection, connection.role);
-    let is_answer = outcome < 1000;
+    let answered = is_answer(outcome);
     // A client that stops halfway through its request leaves no time to hold against the server.
-    let is_timed = is_answer || arrived(connection);
+    let is_timed = answered || arrived(connection);
     let timed_out = is_timed && turnaround >= timeout(settings);
     let outcome = if timed_out { what::TIMED_OUT } else { outcome };
     count(
@@ -71,7 +80,7 @@ pub fn end(connection: &mut Connection, outcome: u16, rtt_us: u32) {
                 if is_timed {
                     add(&raw mut cells.over[index], 1);
                 }
-            } else if outcome < 500 {
+            } else if outcome < 500 || outcome == what::ANSWERED {
                 add(&raw mut cells.within[index], 1);
             }
         }
@@ -81,7 +90,7 @@ pub fn end(connection: &mut Connection, outcome: u16, rtt_us: u32) {
         add(&raw mut cells.rtt_sum_us, u64::from(rtt_us));
         add(&raw mut cells.rtt_count, 1);
     }
-    if outcome < 1000 {
+    if is_answer(outcome) {
         add(&raw mut cells.sum_ns, turnaround);
         let index = bucket(turnaround);
         if index < cells.buckets.len() {
@@ -154,6 +163,12 @@ pub fn book_overdue(connection: &mut Connection) -> bool {
         index += 1;
     }
     is_overdue
+}
+
+/// Answered with a status, or with something that has none to read.
+#[inline(always)]
+fn is_answer(outcome: u16) -> bool {
+    outcome < 1000 || outcome == what::ANSWERED
 }
 
 /// How a request ended that was not answered. Whoever closed first decides.

@@ -22,6 +22,7 @@ use crate::{
     http::{HTTP_1, Method, method},
     request::{closed, end},
     tcp::closed_window,
+    turns,
 };
 
 const PASS: i32 = 1;
@@ -53,6 +54,7 @@ pub struct Segment {
     pub offset: u32,
     pub payload: u32,
     pub seq: u32,
+    pub ack: u32,
     pub flags: u8,
     pub local_port: u16,
     pub remote_port: u16,
@@ -116,6 +118,7 @@ fn segment(context: &SkBuffContext, ingress: bool) -> i32 {
         offset,
         payload,
         seq: unsafe { u32::from_be(*tcp.add(4).cast::<u32>()) },
+        ack: unsafe { u32::from_be(*tcp.add(8).cast::<u32>()) },
         flags,
         local_port: if ingress { to } else { from },
         remote_port: if ingress { from } else { to },
@@ -157,6 +160,13 @@ pub fn address(ip: *const u8, is_v4: bool, v4: usize, v6: usize) -> [u32; 4] {
 
 #[inline(always)]
 fn data_segment(segment: &Segment, remote: &[u32; 4]) {
+    let known = find(segment.sk);
+    if let Some(connection) = known {
+        // SAFETY: a live map value.
+        if turns::takes(segment, unsafe { &mut *connection }, remote) {
+            return;
+        }
+    }
     let mut head = MaybeUninit::<[u8; 12]>::uninit();
     let mut word = 0u64;
     let is_long = segment.payload > 12;
@@ -179,12 +189,19 @@ fn data_segment(segment: &Segment, remote: &[u32; 4]) {
         (role::CLIENT, role::SERVER)
     };
     let is_status_line = is_long && word >> 8 == HTTP_1;
-    let known = find(segment.sk);
     if let Some(connection) = known {
         // SAFETY: a live map value.
         let connection = unsafe { &mut *connection };
         if connection.protocol == protocol::HTTP2 {
             return;
+        }
+        if turns::is_opaque(connection) {
+            if is_status_line && answers == role::SERVER {
+                turns::is_http_after_all(segment, connection);
+            } else if is_in_flight(connection) {
+                turns::take(segment, connection, remote);
+                return;
+            }
         }
         if is_in_flight(connection) {
             if connection.role == asks {
@@ -205,12 +222,11 @@ fn data_segment(segment: &Segment, remote: &[u32; 4]) {
         }
         return;
     }
-    if !is_long {
-        return;
-    }
-    let method = method(word);
+    let method = if is_long { method(word) } else { Method::None };
     if method != Method::None {
         request_begins(segment, known, asks, method, remote);
+    } else {
+        turns::join(segment, known, remote);
     }
 }
 
@@ -264,6 +280,7 @@ fn control_segment(segment: &Segment, opens: bool) {
             }
         } else {
             connection.flags |= flag::PEER_CLOSED;
+            turns::closes(segment, connection, role::SERVER);
             // A client may close its half and still wait for the answer; a server that closes is gone.
             if connection.role == role::SERVER {
                 return;
@@ -278,6 +295,7 @@ fn control_segment(segment: &Segment, opens: bool) {
         count_tcp(connection, what::RESETS_SENT, 1);
     } else {
         connection.flags |= flag::LOCAL_CLOSED;
+        turns::closes(segment, connection, role::CLIENT);
     }
     if is_in_flight(connection) {
         end(connection, closed(connection.role, peer_ended, resets), 0);

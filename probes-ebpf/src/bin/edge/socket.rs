@@ -11,7 +11,7 @@ use aya_ebpf::{
     programs::SockOpsContext,
 };
 use probes_ebpf::wire::{
-    Connection, PendingKey, SourceKey, birth, flag, role,
+    Connection, PendingKey, SourceKey, birth, flag, protocol, role,
     spare::{BYTES_KNOWN, BYTES_RECEIVED},
     what,
 };
@@ -124,6 +124,8 @@ fn accepted(context: &SockOpsContext, connection: &mut Connection) {
     connection.settings = pending.settings;
     connection.request_seq = pending.request_seq;
     connection.request_end = pending.request_end;
+    // Nothing else is kept for connections to come.
+    connection.protocol = protocol::HTTP1;
     connection.flags |= pending.flags;
     begin(connection, role::SERVER, pending.started_ns, pending.last_byte_ns);
     // Not before: whoever sends a bare segment may write any address on it.

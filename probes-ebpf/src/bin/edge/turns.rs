@@ -1,0 +1,280 @@
+//! Connections whose protocol nobody here reads: a turn is what the client says until the server
+//! speaks. Its time is from the client's last byte to the server's first, its status is not known.
+//!
+//! A turn is no more than what TCP shows of a request. Several requests sent at once are one turn;
+//! bytes that the client sends while an answer is still under way to it begin none, which keeps
+//! acknowledgements of multiplexed protocols out. What a server says unasked answers nothing.
+//!
+//! Some protocols only ever speak one way, so a turn is held against a server once its endpoint has
+//! answered one, not before. A client that closes sooner than an answer could have reached it wanted none.
+
+use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_tcp_sock, generated::bpf_skb_load_bytes};
+use probes_ebpf::{
+    opening::{OPENING, protocol_of},
+    wire::{Connection, CountKey, ROUTE_OTHER, SourceKey, birth, flag, flight, protocol, role, turn, what},
+};
+
+use crate::{
+    answering::weather,
+    connection::{endpoint, find_or_create, identify, is_in_flight},
+    count::source,
+    maps::{COUNTS, ENDPOINTS},
+    request::{begin, end},
+    segment::Segment,
+};
+
+/// Added to the round trip time: a process takes a moment from its last word to its close.
+const GOODBYE_NS: u64 = 1_000_000;
+
+/// Whether `connection` is counted by turns.
+#[inline(always)]
+pub fn is_opaque(connection: &Connection) -> bool {
+    connection.protocol == protocol::TLS || connection.protocol == protocol::OTHER
+}
+
+/// Deals with a segment of a connection that is known to be counted by turns, and says whether it was one.
+/// Those older than the probe are only thought to be: they are asked about once it is seen that no HTTP begins.
+#[inline(always)]
+pub fn takes(segment: &Segment, connection: &mut Connection, remote: &[u32; 4]) -> bool {
+    if connection.birth == birth::UNSEEN {
+        return false;
+    }
+    if connection.protocol == protocol::UNDECIDED && !is_in_flight(connection) {
+        decide(segment, connection);
+    }
+    if !is_opaque(connection) {
+        return false;
+    }
+    take(segment, connection, remote);
+    true
+}
+
+/// What a connection speaks that was seen from birth, by its first bytes.
+#[inline(always)]
+fn decide(segment: &Segment, connection: &mut Connection) {
+    let is_asked = segment.ingress == (connection.birth == birth::ACCEPTED);
+    let mut bytes = [0u32; OPENING / 4];
+    let length = if segment.payload < OPENING as u32 {
+        segment.payload
+    } else {
+        OPENING as u32
+    };
+    // Keeps the bounds 1 and 12 visible to the verifier.
+    let length = (length.wrapping_sub(1) & 15) + 1;
+    if length > OPENING as u32 {
+        return;
+    }
+    // SAFETY: at most twelve bytes into twelve.
+    let rc = unsafe {
+        bpf_skb_load_bytes(
+            segment.skb.cast(),
+            segment.offset,
+            bytes.as_mut_ptr().cast(),
+            length,
+        )
+    };
+    if rc != 0 {
+        return;
+    }
+    // SAFETY: as many bytes of a type that any bytes are.
+    let bytes: [u8; OPENING] = unsafe { core::mem::transmute(bytes) };
+    if is_asked {
+        let found = protocol_of(&bytes, length);
+        // Who reads HTTP/2 decides that by itself.
+        if found != protocol::HTTP2 {
+            connection.protocol = found;
+        }
+    } else if !(bytes[0] == b'H' && bytes[1] == b'T' && bytes[2] == b'T' && bytes[3] == b'P') {
+        connection.protocol = if bytes[0] == 0x16 && bytes[1] == 3 {
+            protocol::TLS
+        } else {
+            protocol::OTHER
+        };
+    }
+}
+
+/// A segment that begins nothing HTTP, of a connection older than the probe: turns are taken if it is a
+/// server's. The decision is tentative, HTTP shows sooner or later.
+#[inline(always)]
+pub fn join(segment: &Segment, known: Option<*mut Connection>, remote: &[u32; 4]) {
+    let Some(connection) = known.or_else(|| find_or_create(segment.sk)) else {
+        return;
+    };
+    // SAFETY: a live map value.
+    let connection = unsafe { &mut *connection };
+    if connection.birth != birth::UNSEEN {
+        return;
+    }
+    if connection.protocol == protocol::UNDECIDED {
+        identify(
+            connection,
+            segment.skb.cast(),
+            segment.sk,
+            segment.local_port,
+            role::SERVER,
+        );
+        if connection.settings == 0 || !listens(connection) {
+            return;
+        }
+        connection.role = role::SERVER;
+        connection.protocol = protocol::OTHER;
+    }
+    if is_opaque(connection) {
+        take(segment, connection, remote);
+    }
+}
+
+/// Whether the local port is one that somebody listens on, and not a client's own.
+#[inline(always)]
+fn listens(connection: &Connection) -> bool {
+    let mut key = endpoint(connection, role::SERVER);
+    if ENDPOINTS.get_ptr(&key).is_some() {
+        return true;
+    }
+    key.netns = 0;
+    key.cgroup = 0;
+    ENDPOINTS.get_ptr(&key).is_some()
+}
+
+/// The server answers in HTTP after all. The turn in flight is the rest of a request that began before the
+/// probe did, so it is dropped, and the answer counts as one to such a request.
+#[inline(always)]
+pub fn is_http_after_all(segment: &Segment, connection: &mut Connection) {
+    connection.flight &= !((1 << flight::ORDINAL_SHIFT) - 1);
+    connection.protocol = protocol::HTTP1;
+    connection.response_seq = segment.seq.wrapping_sub(1);
+}
+
+/// Takes a segment with payload of a connection that is counted by turns.
+#[inline(always)]
+pub fn take(segment: &Segment, connection: &mut Connection, remote: &[u32; 4]) {
+    let role = match connection.birth {
+        birth::ACCEPTED => role::SERVER,
+        birth::OPENED => role::CLIENT,
+        _ => connection.role,
+    };
+    let last = segment.seq.wrapping_add(segment.payload);
+    if segment.ingress == (role == role::SERVER) {
+        asks(segment, connection, role, last, remote);
+    } else {
+        answers(segment, connection, last);
+    }
+}
+
+#[inline(always)]
+fn asks(segment: &Segment, connection: &mut Connection, role: u8, last: u32, remote: &[u32; 4]) {
+    let state = connection.spare[turn::WORD];
+    if state & turn::ASKED != 0 && is_up_to(last, connection.request_end) {
+        return;
+    }
+    connection.request_end = last;
+    connection.spare[turn::WORD] = state | turn::ASKED;
+    // SAFETY: takes nothing.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if is_in_flight(connection) {
+        connection.last_byte_ns = now;
+        return;
+    }
+    // Only the server's side knows what has reached the client.
+    let is_mid_answer = state & turn::ANSWERED != 0
+        && role == role::SERVER
+        && segment.ack != connection.response_seq
+        && is_up_to(segment.ack, connection.response_seq);
+    if is_mid_answer {
+        return;
+    }
+    let port = if role == role::SERVER {
+        segment.local_port
+    } else {
+        segment.remote_port
+    };
+    identify(connection, segment.skb.cast(), segment.sk, port, role);
+    if role == role::CLIENT && connection.settings == 0 {
+        return;
+    }
+    connection.route = ROUTE_OTHER;
+    connection.request_seq = segment.seq;
+    connection.flags = (connection.flags & !flag::END_KNOWN) | flag::COMPLETE;
+    connection.spare[turn::WORD] &= !turn::DOUBTFUL;
+    begin(connection, role, now, now);
+    if role == role::SERVER && connection.settings != 0 {
+        source(&SourceKey {
+            address: *remote,
+            settings: connection.settings,
+            pad: 0,
+        });
+    }
+}
+
+#[inline(always)]
+fn answers(segment: &Segment, connection: &mut Connection, last: u32) {
+    let state = connection.spare[turn::WORD];
+    if state & turn::ANSWERED != 0 && is_up_to(last, connection.response_seq) {
+        return;
+    }
+    connection.response_seq = last;
+    connection.spare[turn::WORD] = state | turn::ANSWERED;
+    if is_in_flight(connection) {
+        let rtt = weather(segment, connection);
+        end(connection, what::ANSWERED, rtt);
+    }
+}
+
+/// One side has sent FIN: the peer of a socket in `role`s of [`role::SERVER`], the socket's own of clients.
+#[inline(always)]
+pub fn closes(segment: &Segment, connection: &mut Connection, role: u8) {
+    if connection.role != role || !is_opaque(connection) || !is_in_flight(connection) {
+        return;
+    }
+    // SAFETY: the verifier knows `sk` is a socket.
+    let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
+    if tcp.is_null() {
+        return;
+    }
+    // SAFETY: not null; and the clock takes nothing.
+    let (rtt_ns, now) = unsafe { (u64::from((*tcp).srtt_us >> 3) * 1000, bpf_ktime_get_ns()) };
+    if now.saturating_sub(connection.last_byte_ns) < rtt_ns + GOODBYE_NS {
+        connection.spare[turn::WORD] |= turn::DOUBTFUL;
+    }
+}
+
+/// What an end without an answer is worth; `None` when it counts as nothing.
+#[inline(always)]
+pub fn judge(connection: &mut Connection, outcome: u16) -> Option<u16> {
+    if outcome == what::ANSWERED {
+        return Some(outcome);
+    }
+    if connection.spare[turn::WORD] & turn::DOUBTFUL != 0 {
+        return None;
+    }
+    if outcome != what::RESET_BY_SERVER && !has_answered(connection) {
+        // No time of it is held against anyone.
+        connection.flags &= !flag::COMPLETE;
+        return Some(what::UNKNOWN);
+    }
+    Some(outcome)
+}
+
+/// Whether nobody can say that the turn in flight waits for an answer.
+#[inline(always)]
+pub fn is_doubtful(connection: &Connection) -> bool {
+    is_opaque(connection) && (connection.spare[turn::WORD] & turn::DOUBTFUL != 0 || !has_answered(connection))
+}
+
+/// Whether the endpoint has ever answered a turn, under the settings of this one.
+#[inline(always)]
+fn has_answered(connection: &Connection) -> bool {
+    let key = CountKey {
+        endpoint: endpoint(connection, connection.role),
+        settings: connection.request_settings,
+        route: ROUTE_OTHER,
+        what: what::ANSWERED,
+    };
+    COUNTS.get_ptr(&key).is_some()
+}
+
+/// In sequence numbers.
+#[inline(always)]
+fn is_up_to(seq: u32, end: u32) -> bool {
+    seq.wrapping_sub(end) as i32 <= 0
+}
