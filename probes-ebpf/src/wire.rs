@@ -84,6 +84,8 @@ pub const ROUTE_CONNECT: u16 = 0xfffe;
 /// Under which [`Latency`] holds smoothed round trip times: of each connection once a second while
 /// it moves bytes, and once as it ends.
 pub const ROUTE_ROUND_TRIP: u16 = 0xfffd;
+/// Under which [`Latency`] holds how long requests waited until the server read.
+pub const ROUTE_QUEUE: u16 = 0xfffc;
 
 /// Key of plain counters.
 #[repr(C)]
@@ -287,6 +289,8 @@ pub mod flag {
 pub mod flight {
     /// Bits 0 to 3: booked as over this threshold.
     pub const OVER: u64 = 0x0f;
+    /// The server has read since all of the request was there.
+    pub const READ: u64 = 0x10;
     /// Booked as timed out: nothing more is counted of it.
     pub const TIMED_OUT: u64 = 0x40;
     pub const IN_FLIGHT: u64 = 0x80;

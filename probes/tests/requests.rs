@@ -298,3 +298,61 @@ fn a_slow_upload_is_not_held_against_the_server() {
     assert_eq!(value(&batch, "up", within(100)), 1);
     assert_eq!(value(&batch, "up", Signal::Status(200)), 1);
 }
+
+/// Count and sum of the service's histogram on one clock.
+fn timed_on(batch: &slo_engine::measurement::Batch, service: &str, clock: Clock) -> (u64, Duration) {
+    let of_clock = batch
+        .histograms
+        .iter()
+        .filter(|histogram| histogram.service.as_str() == service && histogram.clock == clock);
+    of_clock.fold((0, Duration::ZERO), |(count, sum), histogram| {
+        let more: u64 = histogram.buckets.iter().map(|(_, n)| n).sum();
+        (count + more, sum + histogram.sum)
+    })
+}
+
+#[test]
+fn what_a_request_waits_to_be_read_is_told_apart_from_what_it_takes() {
+    use nix::{sys::signal, unistd::Pid};
+    const STOPPED: Duration = Duration::from_millis(300);
+    const WORK: Duration = Duration::from_millis(150);
+    let place = Place::new("queue");
+    let mut agent = place.agent();
+    agent
+        .watch(&[watched("waits", 8090), watched("works", 8091)])
+        .unwrap();
+    let server = place.server(&["127.0.0.1:8090", "127.0.0.1:8091"]);
+    server.beside(|| {
+        for _ in 0..3 {
+            assert_eq!(Client::connect("127.0.0.1:8091").get("/sleep/150"), 200);
+        }
+    });
+    // A server that is stopped reads nothing, and knows nothing of it.
+    let stopped = Pid::from_raw(i32::try_from(server.child.id()).unwrap());
+    signal::kill(stopped, signal::Signal::SIGSTOP).unwrap();
+    let clients: Vec<_> = (0..3)
+        .map(|_| server.spawn_beside(|| Client::connect("127.0.0.1:8090").get("/")))
+        .collect();
+    eventually("all requests wait", || {
+        (gauge(&read(&mut agent), "waits", Gauge::InFlight) == Some(3.0)).then_some(())
+    });
+    pause(STOPPED);
+    signal::kill(stopped, signal::Signal::SIGCONT).unwrap();
+    for client in clients {
+        assert_eq!(client.join().unwrap(), 200);
+    }
+    let batch = read(&mut agent);
+    let (waited, works) = (
+        |clock| timed_on(&batch, "waits", clock),
+        |clock| timed_on(&batch, "works", clock),
+    );
+    assert_eq!(waited(Clock::Queue).0, 3);
+    assert!(
+        waited(Clock::Queue).1 >= 3 * STOPPED,
+        "{:?}",
+        waited(Clock::Queue)
+    );
+    assert!(waited(Clock::Queue).1 <= waited(Clock::Turnaround).1);
+    assert_eq!(works(Clock::Queue).0, 3);
+    assert!(works(Clock::Queue).1 + 3 * WORK <= works(Clock::Turnaround).1);
+}

@@ -298,6 +298,9 @@ words!(
         LastByte => "last_byte",
         /// First SYN out to the connection being open. Of connections, not of requests.
         Connect => "connect",
+        /// Last request byte in to the server's first read after it: the part of the turnaround
+        /// that a request spends waiting. Of all routes together.
+        Queue => "queue",
         /// TCP's smoothed round trip time. Of connections, not of requests.
         RoundTrip => "round_trip",
     }

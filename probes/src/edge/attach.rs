@@ -121,7 +121,7 @@ pub(crate) fn tracepoints(ebpf: &mut Ebpf, links: &Path) -> Vec<String> {
 
 /// Whether it could be pinned, too.
 fn trace(ebpf: &mut Ebpf, links: &Path, tracepoint: &Tracepoint) -> anyhow::Result<bool> {
-    let programs = || tracepoint.typed.into_iter().chain([tracepoint.plain]);
+    let programs = || tracepoint.typed.into_iter().chain(tracepoint.plain);
     for name in programs() {
         match fs::remove_file(links.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),

@@ -28,24 +28,30 @@ pub(crate) struct Tracepoint {
     pub name: &'static str,
     /// The program that is told the socket, with BTF; taken where the kernel lets it.
     pub typed: Option<&'static str>,
-    pub plain: &'static str,
+    /// The program for where it does not.
+    pub plain: Option<&'static str>,
 }
 
-pub(crate) const TRACEPOINTS: [Tracepoint; 3] = [
+pub(crate) const TRACEPOINTS: [Tracepoint; 4] = [
+    Tracepoint {
+        name: "tcp_rcv_space_adjust",
+        typed: Some("edge_read"),
+        plain: None,
+    },
     Tracepoint {
         name: "tcp_retransmit_synack",
         typed: None,
-        plain: "edge_synack",
+        plain: Some("edge_synack"),
     },
     Tracepoint {
         name: "tcp_send_reset",
         typed: Some("edge_resets_sent"),
-        plain: "edge_reset_sent",
+        plain: Some("edge_reset_sent"),
     },
     Tracepoint {
         name: "tcp_receive_reset",
         typed: Some("edge_resets_received"),
-        plain: "edge_reset_received",
+        plain: Some("edge_reset_received"),
     },
 ];
 
@@ -163,8 +169,14 @@ pub(crate) fn load_tracepoint(ebpf: &mut Ebpf, tracepoint: &Tracepoint) -> Resul
     if matches!(typed, Some(Ok(()))) {
         return Ok(());
     }
-    load_program(ebpf, tracepoint.plain)
-        .map_err(|error| format!("tracepoint {name} is refused ({})", brief(&error)))?;
+    let Some(plain) = tracepoint.plain else {
+        let refused = typed.and_then(Result::err);
+        return Err(format!(
+            "tracepoint {name} is refused, so nobody tells what it would count ({})",
+            refused.as_ref().map(brief).unwrap_or_default()
+        ));
+    };
+    load_program(ebpf, plain).map_err(|error| format!("tracepoint {name} is refused ({})", brief(&error)))?;
     match typed {
         Some(Err(error)) => Err(format!(
             "{name} does not tell the socket, so the host's count has what services have too ({})",

@@ -11,7 +11,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use probes_ebpf::wire::{
-    self, BUCKET_FIRST, CountKey, Endpoint, LatencyKey, ROUTE_CONNECT, ROUTE_ROUND_TRIP, loss, role, what,
+    self, BUCKET_FIRST, CountKey, Endpoint, LatencyKey, ROUTE_CONNECT, ROUTE_QUEUE, ROUTE_ROUND_TRIP, loss,
+    role, what,
 };
 use slo_engine::measurement::{
     Clock, ConnectError, Gauge, GaugeReading, HistogramReading, Loss, LossReason, Reading, ResetReason, Role,
@@ -165,6 +166,7 @@ impl Totals {
         let (route, clock) = match key.route {
             ROUTE_CONNECT => (None, Clock::Connect),
             ROUTE_ROUND_TRIP => (None, Clock::RoundTrip),
+            ROUTE_QUEUE => (None, Clock::Queue),
             number => {
                 let route = route_of(generation, settings, key.settings, number);
                 (Some(route), Clock::Turnaround)

@@ -9,6 +9,7 @@
 //! | `edge_in`, `edge_out` | cgroup_skb | requests, statuses, latencies, resets on a socket |
 //! | `edge_socket` | sock_ops | connections: birth, end, retransmits |
 //! | `edge_in_flight` | iter/tcp | requests that are overdue before they end; bytes, round trips |
+//! | `edge_read` | tp_btf | how long requests waited until they were read |
 //! | `edge_synack` | tracepoint | SYN-ACKs sent again: they have no socket yet |
 //! | `edge_resets_*`, else `edge_reset_*` | tp_btf, else tracepoint | resets that no socket of ours knows; reasons |
 //!
@@ -41,6 +42,8 @@ mod http;
 mod in_flight;
 #[cfg(target_arch = "bpf")]
 mod maps;
+#[cfg(target_arch = "bpf")]
+mod queue;
 #[cfg(target_arch = "bpf")]
 mod request;
 #[cfg(target_arch = "bpf")]
