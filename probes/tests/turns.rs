@@ -10,7 +10,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Shutdown, TcpStream},
     process::{Command, Output},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use slo_engine::{
@@ -45,7 +45,10 @@ fn over(ms: u64) -> Signal {
 
 /// How many answers the histogram holds.
 fn timed_answers(batch: &Batch, service: &str) -> u64 {
-    let histograms = batch.histograms.iter().filter(|h| h.service.as_str() == service);
+    let histograms = batch
+        .histograms
+        .iter()
+        .filter(|h| h.service.as_str() == service && h.clock == Clock::Turnaround);
     histograms.flat_map(|h| &h.buckets).map(|(_, count)| count).sum()
 }
 
@@ -53,6 +56,9 @@ fn timed_answers(batch: &Batch, service: &str) -> u64 {
 struct Talk {
     stream: TcpStream,
     lines: BufReader<TcpStream>,
+    sent: Option<Instant>,
+    /// From the last byte sent to the first line back, of each turn.
+    turns: Vec<Duration>,
 }
 
 impl Talk {
@@ -60,10 +66,16 @@ impl Talk {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_nodelay(true).unwrap();
         let lines = BufReader::new(stream.try_clone().unwrap());
-        Self { stream, lines }
+        Self {
+            stream,
+            lines,
+            sent: None,
+            turns: Vec::new(),
+        }
     }
 
     fn send(&mut self, text: &str) {
+        self.sent = Some(Instant::now());
         self.stream.write_all(text.as_bytes()).unwrap();
     }
 
@@ -80,6 +92,7 @@ impl Talk {
     fn line(&mut self) -> String {
         let mut line = String::new();
         self.lines.read_line(&mut line).unwrap_or(0);
+        self.turns.extend(self.sent.take().map(|sent| sent.elapsed()));
         line.trim_end().to_owned()
     }
 
@@ -95,7 +108,8 @@ fn every_turn_is_counted_once_and_timed() {
     let mut agent = place.agent();
     agent.watch(&[timed("lines", 8301, &[50, 1000])]).unwrap();
     let server = place.peer(8301, &[]);
-    server.beside(|| {
+    let turns = server.beside(|| {
+        let mut turns = Vec::new();
         for _ in 0..3 {
             let mut talk = Talk::connect(8301);
             for _ in 0..20 {
@@ -115,13 +129,29 @@ fn every_turn_is_counted_once_and_timed() {
             talk.send("send 3000000\n");
             let mut bytes = vec![0; 3_000_000];
             talk.lines.read_exact(&mut bytes).unwrap();
+            turns.append(&mut talk.turns);
         }
+        turns
     });
     let batch = read(&mut agent);
     assert_eq!(value(&batch, "lines", Signal::Answered), 72, "{batch:#?}");
     assert_eq!(timed_answers(&batch, "lines"), 72);
-    assert_eq!(value(&batch, "lines", within(1000)), 72);
-    assert_eq!(value(&batch, "lines", over(50)), 3);
+    for ms in [50, 1000] {
+        assert_eq!(
+            value(&batch, "lines", within(ms)) + value(&batch, "lines", over(ms)),
+            72
+        );
+    }
+    // No less than was injected, and no more than the client felt; what it downloads is not in its list.
+    let slow = turns
+        .iter()
+        .filter(|turn| **turn > Duration::from_millis(50))
+        .count();
+    let over = value(&batch, "lines", over(50));
+    assert!(
+        (3..=u64::try_from(slow + 3).unwrap()).contains(&over),
+        "{over}, {turns:?}"
+    );
     assert_eq!(value(&batch, "lines", Signal::Unknown), 0);
 }
 
