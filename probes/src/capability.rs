@@ -219,6 +219,13 @@ fn programs() -> Vec<Check> {
         found,
         "allow perf events (CAP_PERFMON, kernel.perf_event_paranoid)",
     ));
+    let reasons = mounts::tracefs().is_ok_and(|root| !object::reset_reasons(&root).is_empty());
+    checks.push(extra(
+        "reasons of resets",
+        "why a connection was reset",
+        has(reasons),
+        "use Linux 6.10 or later; until then resets are counted without a reason",
+    ));
     checks
 }
 

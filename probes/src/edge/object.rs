@@ -98,6 +98,10 @@ pub(crate) fn load(
         reason: brief(&error),
     })?;
     object.reset_reasons = tracefs.map_or_else(Vec::new, reset_reasons);
+    if tracefs.is_some() && object.reset_reasons.is_empty() {
+        let text = "resets are counted without a reason: this kernel's tcp_send_reset tells none";
+        object.absent.push(text.to_owned());
+    }
     object.absent.append(&mut features.absent());
     Ok(object)
 }
@@ -187,7 +191,7 @@ pub(crate) fn load_tracepoint(ebpf: &mut Ebpf, tracepoint: &Tracepoint) -> Resul
 }
 
 /// The words that this kernel has for the reasons of resets, by number.
-fn reset_reasons(tracefs: &Path) -> Vec<ResetReason> {
+pub(crate) fn reset_reasons(tracefs: &Path) -> Vec<ResetReason> {
     let Some(format) = format_of(tracefs, "tcp_send_reset") else {
         return Vec::new();
     };

@@ -27,7 +27,7 @@ use slo_engine::{
     service::WatchedService,
 };
 
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A child cgroup and an instance name; both are gone when it is dropped.
 pub struct Place {
