@@ -62,6 +62,34 @@ pub struct MapLayout {
     pub flags: u32,
 }
 
+impl MapLayout {
+    /// Memory that the kernel sets aside for the map, or will have when it is full.
+    pub fn bytes(&self, cpus: usize) -> u64 {
+        const HASH: u32 = 1;
+        const PER_CPU_HASH: u32 = 5;
+        const PER_CPU_ARRAY: u32 = 6;
+        const LRU_HASH: u32 = 9;
+        const LRU_PER_CPU_HASH: u32 = 10;
+        const LPM_TRIE: u32 = 11;
+        let value = u64::from(self.value_size).next_multiple_of(8);
+        let value = match self.kind {
+            PER_CPU_HASH | PER_CPU_ARRAY | LRU_PER_CPU_HASH => value * cpus as u64,
+            _ => value,
+        };
+        let entries = u64::from(self.max_entries);
+        // The element's own fields, and its share of the table that finds it.
+        let (key, head) = match self.kind {
+            HASH | PER_CPU_HASH | LRU_HASH | LRU_PER_CPU_HASH => {
+                let buckets = entries.next_power_of_two() * 16;
+                return entries * (u64::from(self.key_size).next_multiple_of(8) + value + 48) + buckets;
+            }
+            LPM_TRIE => (u64::from(self.key_size), 48),
+            _ => (0, 0),
+        };
+        entries * (key + value + head)
+    }
+}
+
 /// Held by the one process that may change an instance; freed by the kernel when it dies.
 #[derive(Debug)]
 pub struct DirectoryLock {

@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::{
     agent::chain,
-    bpffs,
+    bpf_syscall, bpffs,
     edge::{
         layout::{MapSizes, counter_maps},
         object::{self, IN, IN_FLIGHT, OUT, SOCKET, TRACEPOINTS},
@@ -69,15 +69,38 @@ fn effective(status: &str) -> u64 {
         .unwrap_or(0)
 }
 
+/// Memory of one map in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapMemory {
+    /// Whose it is: `edge` counts, `limit` drops.
+    pub object: &'static str,
+    pub map: &'static str,
+    pub bytes: u64,
+}
+
+/// Every map that is made with these sizes, the largest first. Beside them each socket takes its
+/// record of 128 bytes for as long as it lives.
+pub fn memory_of(sizes: &MapSizes) -> Vec<MapMemory> {
+    let edge = sizes.bytes().into_iter().map(|(map, bytes)| ("edge", map, bytes));
+    let limit = limit::map_bytes().map(|(map, bytes)| ("limit", map, bytes));
+    let mut found: Vec<_> = edge
+        .chain(limit)
+        .map(|(object, map, bytes)| MapMemory { object, map, bytes })
+        .collect();
+    found.sort_by_key(|map| (std::cmp::Reverse(map.bytes), map.object, map.map));
+    found
+}
+
 /// Every check, what is required first. Never fails: what cannot be tried is not ok.
-pub fn check() -> Vec<Check> {
+pub fn check(sizes: &MapSizes) -> Vec<Check> {
     let mut checks = vec![privileges(), cgroup(), bpf_file_system()];
-    checks.append(&mut programs());
+    checks.append(&mut programs(sizes));
     checks.push(tracefs());
     checks.push(namespaces());
     checks.push(limiter());
     checks.push(compiler());
-    checks.push(memory());
+    checks.push(statistics());
+    checks.push(memory(sizes));
     checks
 }
 
@@ -142,12 +165,12 @@ fn bpf_file_system() -> Check {
 }
 
 /// The programs themselves, each loaded and dropped.
-fn programs() -> Vec<Check> {
+fn programs(sizes: &MapSizes) -> Vec<Check> {
     let old_kernel =
         "use Linux 5.10 or later with CONFIG_CGROUP_BPF, and allow bpf(2) in the container's seccomp profile";
     let cpus = aya::util::nr_cpus().unwrap_or(1);
     let features = Features::here();
-    let mut ebpf = match object::open(None, &counter_maps(&MapSizes::default(), cpus), features, 0) {
+    let mut ebpf = match object::open(None, &counter_maps(sizes, cpus), features, 0) {
         Ok(ebpf) => ebpf,
         Err(error) => {
             let refused = Err(object::brief(&error));
@@ -283,18 +306,34 @@ fn compiler() -> Check {
     )
 }
 
-fn memory() -> Check {
-    let maps = MapSizes::default().bytes();
-    let total: u64 = maps.iter().map(|(_, bytes)| bytes).sum();
-    let largest = maps.iter().max_by_key(|(_, bytes)| *bytes);
-    let detail = largest.map_or_else(String::new, |(name, bytes)| {
-        format!(
-            "at most {} MiB, {} MiB of it latencies ({name})",
-            total >> 20,
-            bytes >> 20
-        )
-    });
+fn statistics() -> Check {
+    extra(
+        "run-time statistics",
+        "what the programs cost, measured all the time (BPF_ENABLE_STATS)",
+        bpf_syscall::enable_statistics()
+            .map(|_| String::new())
+            .map_err(|error| error.to_string()),
+        "use Linux 5.8 or later, or sysctl kernel.bpf_stats_enabled=1",
+    )
+}
+
+/// The maps of the programs were made a moment ago, so this much can be had.
+fn memory(sizes: &MapSizes) -> Check {
+    let maps = memory_of(sizes);
+    let total = |object| -> u64 {
+        let found = maps.iter().filter(|map| map.object == object);
+        found.map(|map| map.bytes).sum()
+    };
+    let detail = format!(
+        "at most {} for counting, and {} once a runbook limits traffic",
+        mebibytes(total("edge")),
+        mebibytes(total("limit"))
+    );
     extra("kernel memory", "what all maps take together", Ok(detail), "")
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{}.{} MiB", bytes >> 20, ((bytes % (1 << 20)) * 10) >> 20)
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod table;
 
 pub use attach::{Attachment, Interface, InterfaceName, Mode};
 pub use error::LimitError;
+pub(crate) use layout::map_bytes;
 pub use limiter::{Config, Existing, Limiter, attachments, panic_clear, unload};
 #[doc(hidden)]
 pub use object::testing;

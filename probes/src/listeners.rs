@@ -119,8 +119,8 @@ unsafe impl Pod for Raw<BookEntry> {}
 
 type Map = aya::maps::HashMap<aya::maps::MapData, Raw<BookKey>, Raw<BookEntry>>;
 
-const LISTENERS: &str = "LISTENERS";
-const LISTENERS_MAX: u32 = 8192;
+pub(crate) const LISTENERS: &str = "LISTENERS";
+pub(crate) const LISTENERS_MAX: u32 = 8192;
 /// A socket that is not seen for so long is gone, and not only hidden for a moment.
 const GONE_NS: u64 = 600_000_000_000;
 

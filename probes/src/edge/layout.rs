@@ -19,6 +19,7 @@ use probes_ebpf::wire::{
 
 use super::table::{GONE_COUNTS, GONE_LATENCIES};
 use crate::bpffs::{self, BpffsError, MapLayout};
+use crate::listeners::{BookEntry, BookKey, LISTENERS, LISTENERS_MAX};
 
 pub(crate) const COUNTERS: &str = "edge_counters_";
 pub(crate) const LINKS: &str = "edge_links";
@@ -91,21 +92,9 @@ impl MapSizes {
             .into_iter()
             .chain(counter_maps(self, cpus))
             .chain(own_maps());
-        maps.map(|map| (map.name, bytes_of(&map, cpus))).collect()
+        maps.map(|map| (map.name, map.bytes(cpus))).collect()
     }
 }
-
-fn bytes_of(map: &MapLayout, cpus: usize) -> u64 {
-    let per_cpu = matches!(map.kind, PER_CPU_HASH | PER_CPU_ARRAY | LRU_PER_CPU_HASH);
-    let copies = if per_cpu { cpus as u64 } else { 1 };
-    let is_hash = matches!(map.kind, HASH | PER_CPU_HASH | LRU_HASH | LRU_PER_CPU_HASH);
-    let head = if is_hash { HASH_HEAD } else { 0 };
-    let entry = u64::from(map.key_size) + u64::from(map.value_size).next_multiple_of(8) * copies + head;
-    entry * u64::from(map.max_entries)
-}
-
-/// `struct htab_elem` and a bucket, which each entry of a hash takes beside key and value.
-const HASH_HEAD: u64 = 48 + 16;
 
 /// Maps pinned beside the connections.
 pub(crate) fn connection_maps() -> [MapLayout; 2] {
@@ -139,8 +128,9 @@ pub(crate) fn counter_maps(sizes: &MapSizes, cpus: usize) -> [MapLayout; 10] {
 }
 
 /// Maps that user space makes for itself.
-fn own_maps() -> [MapLayout; 3] {
+fn own_maps() -> [MapLayout; 4] {
     [
+        map::<BookKey, BookEntry>(LISTENERS, HASH, LISTENERS_MAX),
         map::<u64, u64>(STARTS, HASH, STARTS_MAX),
         map::<CountKey, Count>(GONE_COUNTS, HASH, GONE_COUNTS_MAX),
         map::<LatencyKey, Latency>(GONE_LATENCIES, HASH, GONE_LATENCIES_MAX),
@@ -186,4 +176,59 @@ const fn map<K, V>(name: &'static str, kind: u32, max_entries: u32) -> MapLayout
 )]
 const fn number(size: usize) -> u32 {
     size as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::fd::{AsFd as _, AsRawFd as _},
+    };
+
+    use super::*;
+    use crate::{edge::object, features::Features};
+
+    #[test]
+    fn the_kernel_sets_aside_what_is_stated() {
+        let sizes = MapSizes {
+            counts: 3000,
+            latency_mib: 5,
+            sources: 1000,
+            endpoints: 600,
+        };
+        let cpus = aya::util::nr_cpus().unwrap();
+        let stated = counter_maps(&sizes, cpus);
+        let ebpf = object::open(None, &stated, Features::here(), 0).unwrap();
+        for map in stated {
+            let (_, made) = ebpf.maps().find(|(name, _)| *name == map.name).unwrap();
+            let data = match made {
+                aya::maps::Map::Array(data)
+                | aya::maps::Map::HashMap(data)
+                | aya::maps::Map::LpmTrie(data)
+                | aya::maps::Map::LruHashMap(data)
+                | aya::maps::Map::PerCpuArray(data)
+                | aya::maps::Map::PerCpuHashMap(data)
+                | aya::maps::Map::PerCpuLruHashMap(data) => data,
+                other => panic!("{}: {other:?}", map.name),
+            };
+            let path = format!("/proc/self/fdinfo/{}", data.fd().as_fd().as_raw_fd());
+            let text = fs::read_to_string(path).unwrap();
+            let line = text.lines().find_map(|line| line.strip_prefix("memlock:"));
+            let taken: u64 = line.unwrap().trim().parse().unwrap();
+            // Pages are whole, and a few elements more than asked for are made for each CPU.
+            let bound = map.bytes(cpus) * 11 / 10 + (64 << 10);
+            assert!(
+                taken <= bound,
+                "{}: {taken} bytes, stated {}",
+                map.name,
+                map.bytes(cpus)
+            );
+            let is_made_full = map.flags & NO_PREALLOC == 0;
+            assert!(
+                !is_made_full || taken * 2 >= map.bytes(cpus),
+                "{}: {taken} bytes only",
+                map.name
+            );
+        }
+    }
 }

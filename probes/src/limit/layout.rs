@@ -30,6 +30,12 @@ pub(super) const MAPS: [MapLayout; 11] = [
     map::<u64>("COUNTS", PER_CPU_ARRAY, count::KINDS),
 ];
 
+/// Memory of each.
+pub(crate) fn map_bytes() -> impl Iterator<Item = (&'static str, u64)> {
+    let cpus = aya::util::nr_cpus().unwrap_or(1);
+    MAPS.iter().map(move |map| (map.name, map.bytes(cpus)))
+}
+
 /// Every layout of one instance starts with this.
 pub(super) const DIRECTORY: &str = "limit-";
 /// Locked by the process that may attach and sweep; the same for every layout.

@@ -1,0 +1,98 @@
+//! What `slowburn doctor` says: on this machine, and where something is refused.
+
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn doctor(wrapper: &[&str], arguments: &[&str]) -> Output {
+    let mut words = wrapper.to_vec();
+    words.push(env!("CARGO_BIN_EXE_slowburn"));
+    words.push("doctor");
+    words.extend(arguments);
+    Command::new(words[0]).args(&words[1..]).output().unwrap()
+}
+
+/// Numbers and places differ between machines.
+fn plain(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let line = if let Some((_, map)) = line.split_once(" KiB  ") {
+            assert!(
+                map.contains(" of `edge`") || map.contains(" of `limit`"),
+                "{line}"
+            );
+            "(a map)".to_owned()
+        } else {
+            line.split(' ')
+                .map(|word| if word.starts_with("/sys/") { "(path)" } else { word })
+                .map(|word| if word.parse::<f64>().is_ok() { "(n)" } else { word })
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        out.push_str(&line);
+        out.push('\n');
+    }
+    out
+}
+
+#[test]
+fn a_machine_that_has_everything_is_told_so_in_words() {
+    let output = doctor(&[], &[]);
+    assert!(output.status.success());
+    insta::assert_snapshot!(plain(&String::from_utf8(output.stdout).unwrap()));
+}
+
+#[test]
+fn the_json_form_keeps_its_shape_and_adds_up() {
+    let output = doctor(&[], &["--format", "json", "--map-latency-mib", "8"]);
+    assert!(output.status.success());
+    let mut found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let maps = found["memory"]["maps"].as_array().unwrap().clone();
+    let sum: u64 = maps.iter().map(|map| map["bytes"].as_u64().unwrap()).sum();
+    assert_eq!(found["memory"]["bytes"].as_u64(), Some(sum));
+    let latencies = maps.iter().find(|map| map["map"] == "LATENCIES").unwrap();
+    let bytes = latencies["bytes"].as_u64().unwrap();
+    assert!((7 << 20..=(8 << 20) + (64 << 10)).contains(&bytes), "{bytes}");
+
+    found["memory"]["bytes"] = "(bytes)".into();
+    found["memory"]["maps"] = vec![latencies["map"].clone()].into();
+    // The words are in the other snapshot.
+    let checks = found["checks"].as_array_mut().unwrap();
+    assert!(checks.iter().all(|check| check.as_object().unwrap().len() == 6));
+    checks.truncate(1);
+    insta::assert_json_snapshot!(found);
+}
+
+#[test]
+fn what_is_refused_says_what_to_do_and_ends_with_1() {
+    let output = doctor(
+        &["setpriv", "--bounding-set=-all", "--inh-caps=-all"],
+        &["--format", "json"],
+    );
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(found["fit"], false);
+    let checks = found["checks"].as_array().unwrap();
+    let privileges = checks.iter().find(|check| check["name"] == "privileges").unwrap();
+    assert_eq!(privileges["ok"], false);
+    assert_eq!(
+        privileges["detail"],
+        "CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_BPF missing"
+    );
+    for check in checks.iter().filter(|check| check["ok"] == false) {
+        assert!(
+            check["remedy"].as_str().is_some_and(|text| !text.is_empty()),
+            "{check}"
+        );
+    }
+}
+
+#[test]
+fn a_size_out_of_range_names_the_range() {
+    let output = doctor(&[], &["--map-counts", "7"]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("7 is not in 512..=1048576"), "{text}");
+}
