@@ -91,6 +91,9 @@ pub struct Endpoint {
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceDetail {
     pub service: Service,
+    /// What requests waited until the server read them, of all routes; `None` where no kernel tells.
+    pub queue_p50_ms: Option<f64>,
+    pub queue_p99_ms: Option<f64>,
     pub course: ServiceCourse,
     pub routes: Vec<RouteCounts>,
     /// Its connections: as a server those it accepts, as a client those it opens to others.
@@ -106,6 +109,8 @@ pub struct ServiceCourse {
     pub errors: Vec<u64>,
     pub p50_ms: Vec<Option<f64>>,
     pub p99_ms: Vec<Option<f64>>,
+    /// Of what requests waited until the server read them.
+    pub queue_p99_ms: Vec<Option<f64>>,
     pub retransmits: Vec<u64>,
     /// `None`: nobody was expected to watch.
     pub coverage: Vec<Option<f64>>,

@@ -151,13 +151,14 @@ function serviceDetail(name, window, now) {
     requests: per((t) => Math.round(rps * step * (0.95 + 0.1 * noise(t) + 1.6 * hot(t)))),
     errors: per((t) => Math.round(rps * step * badShare(objective, t) * (hot(t) ? 2.6 : 1))),
     p50_ms: per((t) => p50 * (1 + 0.1 * noise(t) + 4 * hot(t))), p99_ms: per((t) => p99 * (0.4 + 0.2 * noise(t + 1) + 3 * hot(t))),
+    queue_p99_ms: per((t) => p99 * (0.05 + 2.6 * hot(t))),
     retransmits: per((t) => Math.round(retransmits * step * noise(t + 2) * (1 + 30 * hot(t)))), coverage: at.map((t) => (dim(t) ? 0 : 1)),
   }, routes: !rps ? [] : [
     { route: "GET /api/cart", requests: 246_310, errors: 211, p50_ms: 4.2, p99_ms: 96, statuses: { 200: 246_010, 304: 89, 503: 211 } },
     { route: "POST /api/pay", requests: 98_112, errors: 1_602, p50_ms: 38.4, p99_ms: 941, statuses: { 200: 92_114, 201: 2_210, 402: 2_012, 422: 174, 500: 41, 503: 1_561 } },
     { route: "GET /healthz", requests: 900, errors: 0, p50_ms: 0.11, p99_ms: 0.31, statuses: { 200: 900 } },
     { route: "other", requests: 44, errors: 0, p50_ms: 0.4, p99_ms: 1.3, statuses: { 404: 44 } },
-  ], connections: { server: !rps ? null : tcp({ accept_queue: hot(now) ? 129 : 2, accept_backlog: 128, listen_drops: hot(now) ? 311 : 0 }), client: name !== "checkout" ? null : tcp({ connect_failures: { connection_refused: 3, timed_out: 1 }, connect_p50_ms: 0.31, connect_p99_ms: 1003 }) } };
+  ], queue_p50_ms: 0.02, queue_p99_ms: hot(now) ? 640 : 0.2, connections: { server: !rps ? null : tcp({ accept_queue: hot(now) ? 129 : 2, accept_backlog: 128, listen_drops: hot(now) ? 311 : 0 }), client: name !== "checkout" ? null : tcp({ connect_failures: { connection_refused: 3, timed_out: 1 }, connect_p50_ms: 0.31, connect_p99_ms: 1003 }) } };
 }
 const tcp = (more) => ({
   opened: 1_204, open: 31, bytes_received: 48_211_090, bytes_sent: 1_311_874_002, retransmits: 14, syn_retransmits: 2, zero_windows_sent: 0, zero_windows_received: 3,

@@ -764,6 +764,14 @@ export interface components {
         };
         ServiceDetail: components["schemas"]["ServiceSummary"] & {
             connections: components["schemas"]["ConnectionsView"];
+            /**
+             * Format: double
+             * @description What requests waited until the server read them, a part of the turnaround; null where the
+             *     kernel does not tell.
+             */
+            queue_p50_ms?: number | null;
+            /** Format: double */
+            queue_p99_ms?: number | null;
             routes: components["schemas"]["RouteView"][];
             series: components["schemas"]["ServiceSeriesView"];
         };
@@ -775,6 +783,7 @@ export interface components {
             errors: (number | null)[];
             p50_ms: (number | null)[];
             p99_ms: (number | null)[];
+            queue_p99_ms: (number | null)[];
             requests: (number | null)[];
             retransmits: (number | null)[];
             /** Format: int64 */

@@ -44,6 +44,10 @@ pub struct EndpointView {
 pub struct ServiceDetail {
     #[serde(flatten)]
     pub summary: ServiceSummary,
+    /// What requests waited until the server read them, a part of the turnaround; null where the
+    /// kernel does not tell.
+    pub queue_p50_ms: Option<f64>,
+    pub queue_p99_ms: Option<f64>,
     pub series: ServiceSeriesView,
     pub routes: Vec<RouteView>,
     pub connections: ConnectionsView,
@@ -59,6 +63,7 @@ pub struct ServiceSeriesView {
     pub errors: Vec<Option<u64>>,
     pub p50_ms: Vec<Option<f64>>,
     pub p99_ms: Vec<Option<f64>>,
+    pub queue_p99_ms: Vec<Option<f64>>,
     pub retransmits: Vec<Option<u64>>,
     pub coverage: Vec<Option<f64>>,
 }
@@ -114,6 +119,8 @@ impl From<read::ServiceDetail> for ServiceDetail {
     fn from(detail: read::ServiceDetail) -> Self {
         Self {
             summary: detail.service.into(),
+            queue_p50_ms: detail.queue_p50_ms,
+            queue_p99_ms: detail.queue_p99_ms,
             series: detail.course.into(),
             routes: detail.routes.into_iter().map(RouteView::from).collect(),
             connections: detail.tcp.into(),
@@ -141,6 +148,7 @@ impl From<read::ServiceCourse> for ServiceSeriesView {
             errors: counts(course.errors),
             p50_ms: course.p50_ms,
             p99_ms: course.p99_ms,
+            queue_p99_ms: course.queue_p99_ms,
             retransmits: counts(course.retransmits),
             coverage: course.coverage,
         }

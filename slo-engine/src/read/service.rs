@@ -50,8 +50,9 @@ pub async fn service(
     };
     let counts = Counts::read(pool, stepped).await?;
     let latencies = Latencies::read(pool, stepped, Clock::Turnaround).await?;
+    let queue = Latencies::read(pool, stepped, Clock::Queue).await?;
     let role = counts.role(name);
-    let mut course = course(&counts, &latencies, name, role, stepped);
+    let mut course = course(&counts, &latencies, &queue, name, role, stepped);
     course.coverage = coverage(pool, &service, &course, stepped).await?;
     let routes = counts
         .routes(name, role)
@@ -67,6 +68,8 @@ pub async fn service(
         .collect();
     let tcp = tcp::of_service(pool, name, &counts, stepped).await?;
     Ok(Some(ServiceDetail {
+        queue_p50_ms: queue.quantile(name, role, None, None, 0.5),
+        queue_p99_ms: queue.quantile(name, role, None, None, 0.99),
         service,
         course,
         routes,
@@ -85,6 +88,7 @@ fn step(window: Duration) -> Duration {
 fn course(
     counts: &Counts,
     latencies: &Latencies,
+    queue: &Latencies,
     name: &ServiceName,
     role: Role,
     request: Request<'_>,
@@ -105,6 +109,9 @@ fn course(
         course
             .p99_ms
             .push(latencies.quantile(name, role, None, Some(index), 0.99));
+        course
+            .queue_p99_ms
+            .push(queue.quantile(name, role, None, Some(index), 0.99));
     }
     course
 }

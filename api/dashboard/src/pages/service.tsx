@@ -43,7 +43,7 @@ export function ServicePage({ name }: { name: string }) {
         <Tile label={`Requests, last ${spanText}`} value={format.perSecond(requests.rate)}>{over}</Tile>
         <Tile label="Errors" value={format.percent(service.error_ratio)} {...((service.error_ratio ?? 0) > 0.01 ? { tone: "bad" } : {})} />
         <Tile label="p50" value={format.latency(service.p50_ms)} />
-        <Tile label="p99" value={format.latency(service.p99_ms)} />
+        <Tile label="p99" value={format.latency(service.p99_ms)}>{service.queue_p99_ms != null && `waiting to be read: ${format.latency(service.queue_p99_ms)}`}</Tile>
         <Tile label="In flight" value={format.count(service.in_flight)}>
           <span className={(service.overdue ?? 0) > 0 ? "tone-bad strong" : ""}>{service.overdue == null ? "overdue unknown" : `${format.count(service.overdue)} overdue`}</span>
         </Tile>
@@ -80,7 +80,7 @@ function Charts({ service: { series }, span }: { service: ServiceDetail; span: n
       />
       <TimeChart
         {...shared} title="Turnaround" spellTick={format.latency}
-        lines={[{ label: "p99", values: series.p99_ms, tone: "accent", spell: format.latency }, { label: "p50", values: series.p50_ms, tone: "second", spell: format.latency, dash: true }]}
+        lines={[{ label: "p99", values: series.p99_ms, tone: "accent", spell: format.latency }, { label: "p99 of waiting to be read", values: series.queue_p99_ms, tone: "warn", spell: format.latency, dash: true }, { label: "p50", values: series.p50_ms, tone: "second", spell: format.latency, dash: true }]}
       />
       <TimeChart
         {...shared} title="Retransmits" spellTick={format.perSecond}
