@@ -169,6 +169,7 @@ impl Agent {
         let sizes = config.sizes;
         let directories = Directories::new(&bpffs_root, &config.instance, &sizes, cpus)?;
         for directory in [
+            &directories.source,
             &directories.connections,
             &directories.counters,
             &directories.links,
@@ -231,7 +232,7 @@ impl Agent {
             looker: Looker::start()
                 .map_err(|error| tracing::warn!(%error, "accept queues are not seen"))
                 .ok(),
-            drop_book: DropBook::open(&directories.connections)?,
+            drop_book: DropBook::open(&directories.source)?,
             watcher: Watcher::start(root, within).map_err(|source| AgentError::Discovery { source })?,
             names: Names::default(),
             round_trips: HashMap::new(),

@@ -356,6 +356,7 @@ mod tests {
             let (sizes, cpus) = (MapSizes::default(), aya::util::nr_cpus().unwrap());
             let instance = format!("t-{test}-{}", std::process::id());
             let directories = Directories::new(root, &instance, &sizes, cpus).unwrap();
+            bpffs::create(&directories.source).unwrap();
             bpffs::create(&directories.connections).unwrap();
             bpffs::create(&directories.counters).unwrap();
             object::open(

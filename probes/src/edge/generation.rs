@@ -53,7 +53,7 @@ pub(crate) fn earlier(
 /// Wall time at boot, and when these pins were made. Both are fixed once: a clock that is set
 /// later must not move the start of a counter.
 pub(crate) fn anchor(directories: &Directories) -> Result<(u64, u64), AgentError> {
-    let mut control: Control = open!(directories.connections, "CONTROL", Array)?;
+    let mut control: Control = open!(directories.source, "CONTROL", Array)?;
     let read = |control: &Control, index| control.get(&index, 0).map_err(AgentError::map("read", "CONTROL"));
     if read(&control, control::ANCHOR)? == 0 {
         let boot_ns = boot_ns();
@@ -69,12 +69,7 @@ pub(crate) fn anchor(directories: &Directories) -> Result<(u64, u64), AgentError
 }
 
 pub(crate) fn starts(directories: &Directories) -> Result<Starts, AgentError> {
-    open_or_create!(
-        directories.connections,
-        STARTS,
-        HashMap,
-        Starts::create(STARTS_MAX, 0)
-    )
+    open_or_create!(directories.source, STARTS, HashMap, Starts::create(STARTS_MAX, 0))
 }
 
 pub(crate) fn source_id(made_ns: u64) -> Result<SourceId, AgentError> {

@@ -1,7 +1,8 @@
 //! What the pinned maps look like, and where they are pinned.
 //!
 //! `<bpffs>/slowburn/<instance>/`
-//! - `edge_connections_<version>/`: per-socket records and the anchor of start times; an ABI that outlives
+//! - `edge_source/`: the anchor of start times, and what else makes a source the same one; outlives every layout.
+//! - `edge_connections_<version>/`: per-socket records; an ABI that outlives
 //!   every upgrade until its own version changes.
 //! - `edge_counters_<fingerprint>/`: everything counted and named under one layout. Directories of
 //!   other layouts are read on, for ever; the total is the sum.
@@ -88,23 +89,27 @@ impl MapSizes {
     #[must_use]
     pub fn bytes(&self) -> Vec<(&'static str, u64)> {
         let cpus = aya::util::nr_cpus().unwrap_or(1);
-        let maps = connection_maps()
+        let maps = source_maps()
             .into_iter()
+            .chain(connection_maps())
             .chain(counter_maps(self, cpus))
             .chain(own_maps());
         maps.map(|map| (map.name, map.bytes(cpus))).collect()
     }
 }
 
-/// Maps pinned beside the connections.
-pub(crate) fn connection_maps() -> [MapLayout; 2] {
-    [
-        MapLayout {
-            flags: NO_PREALLOC,
-            ..map::<u32, Connection>("CONN", SK_STORAGE, 0)
-        },
-        map::<u32, u64>("CONTROL", ARRAY, control::WORDS),
-    ]
+/// Maps that never change: a new anchor would be a new source, which the engine takes up where it
+/// finds it.
+pub(crate) fn source_maps() -> [MapLayout; 1] {
+    [map::<u32, u64>("CONTROL", ARRAY, control::WORDS)]
+}
+
+/// Maps pinned by the version of the connections' record.
+pub(crate) fn connection_maps() -> [MapLayout; 1] {
+    [MapLayout {
+        flags: NO_PREALLOC,
+        ..map::<u32, Connection>("CONN", SK_STORAGE, 0)
+    }]
 }
 
 /// Maps pinned under the fingerprint.
@@ -141,6 +146,7 @@ fn own_maps() -> [MapLayout; 4] {
 #[derive(Clone, Debug)]
 pub(crate) struct Directories {
     pub instance: PathBuf,
+    pub source: PathBuf,
     pub connections: PathBuf,
     pub counters: PathBuf,
     pub links: PathBuf,
@@ -151,6 +157,7 @@ impl Directories {
         let instance = bpffs::instance_path(bpffs, instance)?;
         let fingerprint = bpffs::fingerprint(VERSION, &counter_maps(sizes, cpus));
         Ok(Self {
+            source: instance.join("edge_source"),
             connections: instance.join(format!("edge_connections_{CONNECTION_VERSION}")),
             counters: instance.join(format!("{COUNTERS}{fingerprint}")),
             links: instance.join(LINKS),

@@ -7,7 +7,7 @@ use aya::{Btf, Ebpf, EbpfLoader, programs::Program};
 use probes_ebpf::wire::kernel;
 use slo_engine::measurement::ResetReason;
 
-use super::layout::{Directories, MapSizes, connection_maps, counter_maps};
+use super::layout::{Directories, MapSizes, connection_maps, counter_maps, source_maps};
 use crate::{
     agent::AgentError,
     bpffs::{self, MapLayout},
@@ -81,6 +81,7 @@ pub(crate) fn load(
     tracefs: Option<&Path>,
 ) -> Result<Object, AgentError> {
     let cpus = aya::util::nr_cpus().map_err(|(_, source)| AgentError::Cpus { source })?;
+    bpffs::check(&directories.source, &source_maps())?;
     bpffs::check(&directories.connections, &connection_maps())?;
     bpffs::check(&directories.counters, &counter_maps(sizes, cpus))?;
     let synack_sport = tracefs
@@ -130,6 +131,9 @@ pub(crate) fn open(
         .override_global("SOCKET_NETNS", &socket_netns, true)
         .override_global("SYNACK_SPORT", &synack_sport, true);
     if let Some(directories) = directories {
+        for map in source_maps() {
+            loader.map_pin_path(map.name, directories.source.join(map.name));
+        }
         for map in connection_maps() {
             loader.map_pin_path(map.name, directories.connections.join(map.name));
         }

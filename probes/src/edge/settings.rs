@@ -122,7 +122,7 @@ impl Registry {
             routes,
             endpoints: open!(directories.counters, "ENDPOINTS", HashMap)?,
             ports: open!(directories.counters, "PORTS", HashMap)?,
-            control: open!(directories.connections, "CONTROL", Array)?,
+            control: open!(directories.source, "CONTROL", Array)?,
             definitions,
             last_id,
         };
