@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use api::{IngestCounters, Readiness};
+use api::{IngestCounters, ProbeGauges, Readiness};
 use chrono::Utc;
 use intake::Intake;
 use judge::Judge;
@@ -174,6 +174,7 @@ async fn assemble(
         cgroup: options.cgroup,
         instance: options.instance.clone(),
         sizes: options.maps,
+        overhead: options.overhead,
     })
     .map_err(|error| match error {
         AgentError::CgroupInUse { .. } => anyhow::Error::new(error)
@@ -242,10 +243,12 @@ async fn assemble(
         cancel: cancel.clone(),
     };
     let counters = Arc::new(IngestCounters::default());
+    let gauges = Arc::new(ProbeGauges::default());
     let intake = Intake::new(
         engine.clone(),
         agent.clone(),
         Arc::clone(&counters),
+        Arc::clone(&gauges),
         Arc::clone(&booked),
         readiness_sender.clone(),
     );
@@ -297,6 +300,7 @@ async fn assemble(
         limits: Arc::clone(&limits) as Arc<dyn Limits>,
         playbook,
         ingest: counters,
+        probes: gauges,
         readiness,
         listen: address,
         names: options.names,

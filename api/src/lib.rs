@@ -11,6 +11,7 @@ mod guard;
 mod ingest;
 mod live;
 pub mod openapi;
+mod probes;
 mod readiness;
 mod router;
 mod routes;
@@ -20,6 +21,7 @@ pub mod views;
 
 pub use error::{ApiError, ErrorEnvelope, ErrorView};
 pub use ingest::IngestCounters;
+pub use probes::{MapState, ProbeGauges, ProbeState, ProgramState};
 pub use readiness::{Part, Readiness};
 pub use router::router;
 pub use state::AppState;

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::ingest::IngestCounters;
+use crate::probes::ProbeGauges;
 use crate::readiness::Readiness;
 
 /// Made by the binary. Cheap to clone.
@@ -22,6 +23,8 @@ pub struct AppState {
     pub playbook: watch::Receiver<Arc<Playbook>>,
     /// The binary counts here what it hands to the engine.
     pub ingest: Arc<IngestCounters>,
+    /// What the probes of this process cost, if it has any.
+    pub probes: Arc<ProbeGauges>,
     pub readiness: watch::Receiver<Readiness>,
     /// The address that is really listened on, port 0 resolved.
     pub listen: SocketAddr,

@@ -22,6 +22,7 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use nix::sched::{CloneFlags, setns, unshare};
 use probes::agent::{Agent, AgentConfig, MapSizes};
+use probes::overhead::{OverheadConfig, Watching};
 use slo_engine::service::{DEFAULT_TIMEOUT, WatchedService};
 
 const PORT: u16 = 8080;
@@ -154,6 +155,11 @@ impl Bench {
             cgroup: Some(self.cgroup.clone()),
             instance: self.instance.clone(),
             sizes: MapSizes::default(),
+            // The benchmark has its own windows with statistics, and others without.
+            overhead: OverheadConfig {
+                watching: Watching::Off,
+                budget: None,
+            },
         })?;
         agent.watch(&[WatchedService {
             name: "nginx".parse()?,

@@ -353,6 +353,8 @@ pub mod control {
     pub const ANCHOR: u32 = 1;
     /// Nanoseconds since boot when these pins were made.
     pub const MADE: u32 = 2;
+    /// [`mode`](super::mode).
+    pub const MODE: u32 = 3;
     pub const WORDS: u32 = 8;
 }
 
@@ -369,6 +371,15 @@ pub mod kernel {
     pub const WORDS: usize = 6;
 }
 
+/// How much is done for each request. Each leaves out what the ones before it do, too.
+pub mod mode {
+    pub const FULL: u64 = 0;
+    /// Remote addresses are not counted.
+    pub const NO_SOURCES: u64 = 1;
+    /// No route is looked up.
+    pub const NO_ROUTES: u64 = 2;
+}
+
 /// Indexes of `LOSSES`.
 pub mod loss {
     pub const COUNTS_FULL: u32 = 0;
@@ -380,6 +391,8 @@ pub mod loss {
     pub const PIPELINED: u32 = 5;
     /// In flight, answered with bytes that are no HTTP/1 status line.
     pub const UNPARSABLE: u32 = 6;
+    /// Counted under `other` in [`mode::NO_ROUTES`](super::mode), though its service has routes.
+    pub const UNROUTED: u32 = 19;
     pub const WORDS: u32 = 32;
 }
 

@@ -37,6 +37,7 @@ use crate::{
     listeners::{DropBook, Look, Looker},
     mounts::{self, MountError},
     names::Names,
+    overhead::{Mode, Overhead, OverheadConfig, ProgramCost},
     statistics::{self, ProgramStatistics},
     watcher::Watcher,
 };
@@ -49,6 +50,7 @@ pub struct AgentConfig {
     /// 1 to 63 lower-case letters, digits and dashes.
     pub instance: String,
     pub sizes: MapSizes,
+    pub overhead: OverheadConfig,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +112,7 @@ pub struct Agent {
     earlier: Vec<(Counters, Definitions)>,
     registry: Registry,
     room: Room,
+    overhead: Overhead,
     cgroups: Hierarchy,
     sources: SourceTable,
     starts: StartTimes,
@@ -189,6 +192,7 @@ impl Agent {
         let mut registry = Registry::open(&directories, &earlier)?;
         // 0 is what a connection that was never looked up holds.
         registry.raise_generation()?;
+        registry.set_mode(Mode::Full)?;
         attach::cgroup(&mut object.ebpf, &directories.links, &cgroup).map_err(|error| {
             AgentError::Attach {
                 reason: object::brief(&error),
@@ -223,6 +227,7 @@ impl Agent {
             counters,
             earlier,
             room,
+            overhead: Overhead::new(config.overhead),
             cgroups: Hierarchy::open(&root).map_err(|source| AgentError::Cgroup {
                 path: root.clone(),
                 source,
@@ -268,6 +273,7 @@ impl Agent {
     /// Everything counted so far. To be called each second: this is also when requests in flight
     /// are looked at, and when new listeners get their names.
     pub fn read(&mut self, now: DateTime<Utc>) -> Result<Batch, AgentError> {
+        self.weigh()?;
         let mut unnamed = Ok(());
         if let Some(scan) = self.watcher.latest() {
             unnamed = self.names.apply(&scan, &self.watcher, &mut self.registry);
@@ -317,7 +323,11 @@ impl Agent {
             }
         }
         let attached_at = self.starts.at(self.attached_ns);
-        let absent = self.degraded.len() + walk.failed.len() + nameless.len() + queues.failed;
+        let absent = self.degraded.len()
+            + walk.failed.len()
+            + nameless.len()
+            + queues.failed
+            + usize::from(self.overhead.mode() != Mode::Full);
         let losses = totals.losses(absent, attached_at);
         if self.names.is_set()
             && let Err(error) = self.room.make(
@@ -401,6 +411,25 @@ impl Agent {
     /// What is missing here, in plain words. Empty when everything works.
     pub fn degraded(&self) -> &[String] {
         &self.degraded
+    }
+
+    /// What each program costs, as far as it was watched, and what is left out because of it.
+    pub fn overhead(&self) -> (Vec<ProgramCost>, Mode) {
+        (self.overhead.costs().cloned().collect(), self.overhead.mode())
+    }
+
+    fn weigh(&mut self) -> Result<(), AgentError> {
+        let object = &self.object.ebpf;
+        let step = self
+            .overhead
+            .tick(generation::boot_ns(), || statistics::read(object));
+        let Some(mode) = step else { return Ok(()) };
+        self.registry.set_mode(mode)?;
+        match mode.missing() {
+            Some(text) => tracing::warn!("{text}"),
+            None => tracing::info!("the probes cost little enough to count everything again"),
+        }
+        Ok(())
     }
 
     /// Runs and time of each program. Zeros unless `kernel.bpf_stats_enabled` is set.

@@ -16,6 +16,7 @@ pub mod limit;
 mod listeners;
 pub mod mounts;
 mod names;
+pub mod overhead;
 mod sock_diag;
 pub mod statistics;
 mod unload;

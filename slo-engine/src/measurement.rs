@@ -397,6 +397,8 @@ words!(
         Unnamed => "unnamed",
         /// A probe could not attach, so its signals are missing.
         ProbeAbsent => "probe_absent",
+        /// Not looked at closely enough, to stay within the overhead budget.
+        Reduced => "reduced",
     }
 );
 

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use chrono::Utc;
 use probes::agent::MapSizes;
 use probes::limit::Interface;
+use probes::overhead::OverheadConfig;
 use remediation::read::{Run, RunDetail, RunFilter};
 use remediation::{Limits as _, LiveLimit};
 use slo_engine::alert::AlertId;
@@ -77,6 +78,7 @@ impl Stack {
             allow: Vec::new(),
             report_schedule: crate::schedule::parse(REPORT_SCHEDULE).map_err(anyhow::Error::msg)?,
             maps: MapSizes::default(),
+            overhead: OverheadConfig::default(),
         };
         let objective = OBJECTIVE.parse().context("name the objective")?;
         let running = crate::run::start_with(options, interrupt).await?;

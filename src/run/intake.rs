@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use api::{IngestCounters, Readiness};
+use api::{IngestCounters, MapState, ProbeGauges, ProbeState, ProgramState, Readiness};
 use chrono::Utc;
+use probes::agent::{Agent, AgentError, MapUse};
+use probes::overhead::ProgramCost;
 use slo_engine::measurement::Batch;
 use slo_engine::service::Discovered;
 use slo_engine::{Engine, IngestError};
@@ -32,6 +34,7 @@ pub struct Intake {
     agent: SharedAgent,
     waiting: VecDeque<Batch>,
     counters: Arc<IngestCounters>,
+    gauges: Arc<ProbeGauges>,
     /// Rung after a booking.
     booked: Arc<Notify>,
     readiness: watch::Sender<Readiness>,
@@ -42,6 +45,7 @@ impl Intake {
         engine: Engine,
         agent: SharedAgent,
         counters: Arc<IngestCounters>,
+        gauges: Arc<ProbeGauges>,
         booked: Arc<Notify>,
         readiness: watch::Sender<Readiness>,
     ) -> Intake {
@@ -50,6 +54,7 @@ impl Intake {
             agent,
             waiting: VecDeque::new(),
             counters,
+            gauges,
             booked,
             readiness,
         }
@@ -101,11 +106,15 @@ impl Intake {
 
     /// One more batch waits; tells what was discovered.
     async fn read(&mut self) -> Result<Vec<Discovered>> {
-        let (batch, discovered) = self
+        let (batch, discovered, state) = self
             .agent
-            .with(|agent| agent.read(Utc::now()).map(|batch| (batch, agent.discovered())))
+            .with(|agent| {
+                let batch = agent.read(Utc::now())?;
+                Ok::<_, AgentError>((batch, agent.discovered(), state_of(agent)))
+            })
             .await?
             .context("read the kernel's counters")?;
+        self.gauges.set(state);
         if self.waiting.len() == WAITING_MAX {
             self.waiting.pop_front();
             self.counters.count_dropped();
@@ -135,6 +144,27 @@ impl Intake {
         }
         self.booked.notify_one();
         Ok(())
+    }
+}
+
+/// What the probes cost and hold, in the API's words.
+fn state_of(agent: &Agent) -> ProbeState {
+    let (costs, mode) = agent.overhead();
+    let program = |cost: ProgramCost| ProgramState {
+        program: cost.program,
+        runs: cost.runs,
+        seconds: Duration::from_nanos(cost.nanoseconds).as_secs_f64(),
+        share: cost.share,
+    };
+    let map = |place: &MapUse| MapState {
+        map: place.map,
+        entries: place.entries,
+        capacity: place.capacity,
+    };
+    ProbeState {
+        programs: costs.into_iter().map(program).collect(),
+        maps: agent.map_use().iter().map(map).collect(),
+        mode: mode.number(),
     }
 }
 

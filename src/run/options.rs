@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use cron::Schedule;
 use probes::agent::MapSizes;
 use probes::limit::{Interface, Prefix};
+use probes::overhead::{OverheadConfig, Watching};
 
 use crate::maps::MapArgs;
 use crate::{schedule, state};
@@ -66,6 +67,18 @@ pub struct RunArgs {
     #[arg(long, env = "SLOWBURN_REPORT_SCHEDULE", value_name = "CRON", default_value = "0 0 9 * * Mon",
           value_parser = schedule::parse)]
     report_schedule: Schedule,
+    /// When the kernel accounts what the probes cost, which costs about 65 ns a run of every BPF program of the host
+    #[arg(
+        long,
+        env = "SLOWBURN_PROBE_STATISTICS",
+        value_name = "WHEN",
+        default_value = "sampled"
+    )]
+    probe_statistics: When,
+    /// Share of one core that the probes may take, such as `2%`; past it remote addresses are no longer counted, then
+    /// routes [default: no limit]
+    #[arg(long, env = "SLOWBURN_OVERHEAD_BUDGET", value_name = "SHARE", value_parser = share)]
+    overhead_budget: Option<f64>,
     #[command(flatten)]
     maps: MapArgs,
 }
@@ -86,6 +99,7 @@ pub struct Options {
     pub allow: Vec<Prefix>,
     pub report_schedule: Schedule,
     pub maps: MapSizes,
+    pub overhead: OverheadConfig,
 }
 
 impl TryFrom<RunArgs> for Options {
@@ -113,7 +127,45 @@ impl TryFrom<RunArgs> for Options {
             allow: args.allow,
             report_schedule: args.report_schedule,
             maps: args.maps.into(),
+            overhead: overhead(args.probe_statistics, args.overhead_budget)?,
         })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum When {
+    Off,
+    /// One second in ten
+    Sampled,
+    Always,
+}
+
+fn overhead(when: When, budget: Option<f64>) -> Result<OverheadConfig> {
+    let watching = match when {
+        When::Off if budget.is_some() => {
+            anyhow::bail!(
+                "`--overhead-budget` needs `--probe-statistics sampled` or `always`: what is not measured keeps no budget"
+            )
+        }
+        When::Off => Watching::Off,
+        When::Sampled => Watching::Sampled,
+        When::Always => Watching::Always,
+    };
+    Ok(OverheadConfig { watching, budget })
+}
+
+/// `2%` or `0.02`.
+fn share(text: &str) -> Result<f64, String> {
+    let expected = || format!("`{text}` is no share above 0 and at most 100 %, such as `2%` or `0.02`");
+    let (number, scale) = match text.strip_suffix('%') {
+        Some(number) => (number.trim_end(), 100.0),
+        None => (text, 1.0),
+    };
+    let share = number.parse::<f64>().map_err(|_| expected())? / scale;
+    if share > 0.0 && share <= 1.0 {
+        Ok(share)
+    } else {
+        Err(expected())
     }
 }
 
@@ -145,4 +197,20 @@ pub fn with_default_route() -> std::io::Result<Vec<Interface>> {
     names.sort_unstable();
     names.dedup();
     Ok(names.into_iter().map(Interface::here).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_a_share_of_a_core_and_needs_to_be_measured() {
+        assert_eq!(share("2%"), Ok(0.02));
+        assert_eq!(share("0.005"), Ok(0.005));
+        for text in ["0", "-1%", "101%", "two", "nan", ""] {
+            assert!(share(text).unwrap_err().contains("`2%`"), "{text}");
+        }
+        assert!(overhead(When::Off, Some(0.02)).is_err());
+        assert!(overhead(When::Off, None).is_ok());
+    }
 }

@@ -35,6 +35,7 @@ pub async fn show(State(state): State<AppState>) -> Response {
     );
     let mut page = Exposition::default();
     process(&mut page, &state);
+    state.probes.write(&mut page);
     let mut parts = Vec::new();
     write(&mut page, &mut parts, "objectives", slos, |page, slos| {
         objectives(page, &slos);

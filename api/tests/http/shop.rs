@@ -85,6 +85,7 @@ impl Shop {
             limits: limiter.clone(),
             playbook: watch::channel(Arc::new(Playbook::read(&definitions).unwrap())).1,
             ingest: ingest.clone(),
+            probes: Arc::default(),
             readiness: watched,
             listen: SocketAddr::from(([127, 0, 0, 1], 8420)),
             names: vec!["slo.example.org".to_owned()],

@@ -219,6 +219,7 @@ impl Totals {
             (loss::STORAGE_FULL, LossReason::ReserveFailed),
             (loss::PIPELINED, LossReason::Unparsable),
             (loss::UNPARSABLE, LossReason::Unparsable),
+            (loss::UNROUTED, LossReason::Reduced),
         ] {
             let shares = counters
                 .losses

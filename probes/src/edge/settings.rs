@@ -17,7 +17,7 @@ use super::{
     layout::Directories,
     table::{Control, Counters, Endpoints, Ports, Raw, Routes, SettingsTable, open},
 };
-use crate::agent::AgentError;
+use crate::{agent::AgentError, overhead::Mode};
 
 /// Ids from here on are for services that somebody defined.
 const DISCOVERED_MAX: u32 = SETTINGS_MAX - 1024;
@@ -278,6 +278,13 @@ impl Registry {
         };
         self.control
             .set(control::GENERATION, next, 0)
+            .map_err(AgentError::map("write", "CONTROL"))
+    }
+
+    /// Tells the kernel how much to do for each request.
+    pub fn set_mode(&mut self, mode: Mode) -> Result<(), AgentError> {
+        self.control
+            .set(control::MODE, mode.number(), 0)
             .map_err(AgentError::map("write", "CONTROL"))
     }
 

@@ -22,6 +22,7 @@ use std::{
 use chrono::Utc;
 use nix::sched::{CloneFlags, setns, unshare};
 use probes::agent::{Agent, AgentConfig, MapSizes};
+use probes::overhead::OverheadConfig;
 use slo_engine::{
     measurement::{Batch, Gauge, LossReason, Role, Route, Signal},
     service::WatchedService,
@@ -61,6 +62,7 @@ impl Place {
             cgroup: Some(self.cgroup.clone()),
             instance: self.name.clone(),
             sizes: MapSizes::default(),
+            overhead: OverheadConfig::default(),
         }
     }
 

@@ -1,14 +1,14 @@
 //! Adding one where it belongs, and saying so when there is no room.
 
-use core::arch::asm;
+use core::{arch::asm, ptr};
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_boot_ns};
 use probes_ebpf::{
     is_plain,
-    wire::{Count, CountKey, Endpoint, Latency, LatencyKey, SourceKey, bucket, loss},
+    wire::{Count, CountKey, Endpoint, Latency, LatencyKey, SourceKey, bucket, control, loss, mode},
 };
 
-use crate::maps::{BLANK, COUNTS, LATENCIES, LOSSES, SOURCES};
+use crate::maps::{BLANK, CONTROL, COUNTS, LATENCIES, LOSSES, SOURCES};
 
 /// Programs nest on one CPU (egress runs preemptible), so even per-CPU values are added to
 /// atomically.
@@ -136,8 +136,20 @@ pub fn observe(endpoint: &Endpoint, settings: u32, route: u16, ns: u64) {
     }
 }
 
+/// How much user space wants done: less, when it costs too much.
+#[inline(always)]
+pub fn mode() -> u64 {
+    // SAFETY: a live map value; an aligned word is never torn.
+    CONTROL
+        .get_ptr(control::MODE)
+        .map_or(0, |cell| unsafe { ptr::read_volatile(cell) })
+}
+
 #[inline(always)]
 pub fn source(key: &SourceKey) {
+    if mode() >= mode::NO_SOURCES {
+        return;
+    }
     if let Some(cell) = SOURCES.get_ptr_mut(key) {
         add(cell, 1);
         return;

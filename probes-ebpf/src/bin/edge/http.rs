@@ -1,10 +1,11 @@
 //! HTTP/1 as far as counting needs it: methods, status lines, where a request ends, its route.
 
 use aya_ebpf::helpers::generated::{bpf_map_lookup_elem, bpf_skb_load_bytes};
-use probes_ebpf::wire::{ROUTE_OTHER, ROUTE_TEXT, Settings, flag};
+use probes_ebpf::wire::{ROUTE_OTHER, ROUTE_TEXT, Settings, flag, loss, mode};
 
 use crate::{
     body::{self, End},
+    count::{lose, mode},
     maps::{ROUTES, SETTINGS},
     segment::Segment,
 };
@@ -110,6 +111,10 @@ pub fn route(segment: &Segment, settings: u32) -> u16 {
     // SAFETY: a live map value.
     let entry: &Settings = unsafe { &*entry };
     if entry.route_count == 0 {
+        return ROUTE_OTHER;
+    }
+    if mode() >= mode::NO_ROUTES {
+        lose(loss::UNROUTED);
         return ROUTE_OTHER;
     }
     let mut key = RouteKey {
