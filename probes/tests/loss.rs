@@ -5,14 +5,15 @@
 
 mod support;
 
-use std::{fs, net::SocketAddr, process::Command, thread, time::Duration};
+use std::{fs, io::Read as _, net::SocketAddr, process::Command, thread, time::Duration};
 
 use aya::{
     Ebpf, EbpfLoader,
     programs::{SchedClassifier, TcAttachType},
 };
+use probes::agent::Agent;
 use slo_engine::measurement::{Batch, Gauge, Signal};
-use support::{Client, Place, Server, client_value, eventually, gauge, pause, read, value, watched};
+use support::{Client, Inside, Place, Server, client_value, eventually, gauge, pause, read, value, watched};
 
 static LOSS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/loss"));
 
@@ -24,38 +25,37 @@ fn serve_when_asked() {
 const ASK: &str = "SLOWBURN_TEST_ASK";
 const CONNECTIONS: usize = 8;
 
-/// The body of the client: `address,requests on each of eight threads,keep or close,seconds to stay`.
-/// Prints how many requests were answered with 200.
+/// The body of the client: `address,requests on each of eight threads,keep or close,rounds`. After
+/// each round it prints how many requests were answered with 200, and waits to be told to go on.
 #[test]
 fn ask_when_asked() {
     let Ok(text) = std::env::var(ASK) else {
         return;
     };
     let parts: Vec<&str> = text.split(',').collect();
-    let (address, requests) = (parts[0].to_owned(), parts[1].parse::<usize>().unwrap());
-    let keeps = parts[2] == "keep";
-    let threads: Vec<_> = (0..CONNECTIONS)
-        .map(|_| {
-            let address = address.clone();
-            thread::spawn(move || {
-                let mut kept = keeps.then(|| Client::connect(&address));
-                let mut answered = 0;
-                for _ in 0..requests {
-                    let status = match &mut kept {
-                        Some(client) => client.get("/"),
-                        None => Client::connect(&address).get("/"),
-                    };
-                    answered += usize::from(status == 200);
-                }
-                (answered, kept)
-            })
-        })
+    let (address, requests) = (parts[0], parts[1].parse::<usize>().unwrap());
+    let rounds: usize = parts[3].parse().unwrap();
+    let mut kept: Vec<Option<Client>> = (0..CONNECTIONS)
+        .map(|_| (parts[2] == "keep").then(|| Client::connect(address)))
         .collect();
-    // Connections stay open until the test has looked at them.
-    let (answered, _kept): (Vec<usize>, Vec<_>) =
-        threads.into_iter().map(|thread| thread.join().unwrap()).unzip();
-    println!("\nanswered {}", answered.iter().sum::<usize>());
-    std::io::Read::read(&mut std::io::stdin(), &mut [0]).unwrap();
+    for _ in 0..rounds {
+        let ask = |kept: &mut Option<Client>| {
+            let statuses = (0..requests).map(|_| match kept {
+                Some(client) => client.get("/"),
+                None => Client::connect(address).get("/"),
+            });
+            statuses.filter(|status| *status == 200).count()
+        };
+        let answered: usize = thread::scope(|scope| {
+            let threads: Vec<_> = kept
+                .iter_mut()
+                .map(|kept| scope.spawn(move || ask(kept)))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        println!("\nanswered {answered}");
+        std::io::stdin().read_exact(&mut [0]).unwrap();
+    }
 }
 
 /// Two hosts with a wire between them that loses packets in both directions.
@@ -66,7 +66,8 @@ struct Wire {
 }
 
 impl Wire {
-    fn new(place: &Place, listen: &str, one_in: u32, seed: u64) -> Self {
+    /// Loses nothing yet.
+    fn new(place: &Place, listen: &str, seed: u64) -> Self {
         let server = place.server(&[listen]);
         let client = place.server(&["127.0.0.1:8399"]);
         let peer = client.child.id();
@@ -83,10 +84,33 @@ impl Wire {
                 ip(&format!("addr add 10.77.0.{host}/24 dev wire"));
                 ip(&format!("addr add fd77::{host}/64 dev wire nodad"));
                 ip("link set wire up");
-                lose(one_in, if seed == 0 { 0 } else { seed + host })
+                attach(if seed == 0 { 0 } else { seed + host })
             }));
         }
         wire
+    }
+
+    /// From now on one packet in so many; 0 is none.
+    fn lose(&mut self, one_in: u64) {
+        for ebpf in &mut self.programs {
+            let mut map: aya::maps::Array<_, u64> = ebpf.map_mut("PACKETS").unwrap().try_into().unwrap();
+            map.set(2, one_in, 0).unwrap();
+        }
+    }
+
+    /// What the kernel says of the server's side, and of the client's.
+    fn kernel(&self) -> [Kernel; 2] {
+        [Kernel::of(&self.server), Kernel::of(&self.client)]
+    }
+
+    /// What slowburn says, once nothing is sent again any more.
+    fn settled(&self, agent: &mut Agent) -> Batch {
+        eventually("what was lost is all sent again", || {
+            let before = self.kernel();
+            pause(Duration::from_millis(400));
+            let batch = read(agent);
+            (self.kernel() == before).then_some(batch)
+        })
     }
 
     fn lost(&self) -> u64 {
@@ -99,9 +123,8 @@ impl Wire {
 }
 
 /// Attached until the object is dropped.
-fn lose(one_in: u32, seed: u64) -> Ebpf {
+fn attach(seed: u64) -> Ebpf {
     let mut ebpf = EbpfLoader::new()
-        .override_global("ONE_IN", &one_in, true)
         .override_global("SEED", &seed, true)
         .load(LOSS)
         .unwrap();
@@ -177,43 +200,20 @@ fn matrix(test: &str, listen: &str, target: &str, way: &str) {
     for (one_in, seed, requests) in [(1000, 0, 600), (100, 7, 150), (20, 11, 40), (20, 0, 40)] {
         let place = Place::new(test);
         let mut agent = place.agent();
-        let mut shop = watched("shop", port);
-        shop.matches.extend(watched("shop", 8399).matches);
-        agent.watch(&[shop]).unwrap();
-        let wire = Wire::new(&place, listen, one_in, seed);
-        eventually("both sides are known", || {
-            let batch = read(&mut agent);
-            // Of both listeners.
-            gauge(&batch, "shop", Gauge::AcceptBacklog).filter(|backlog| *backlog > 128.0)
-        });
-        let executable = std::env::current_exe().unwrap();
-        let mut client = place.spawn(
-            &wire.client,
-            "env",
-            &[
-                &format!("{ASK}={target},{requests},{way}"),
-                executable.to_str().unwrap(),
-                "--exact",
-                "ask_when_asked",
-                "--nocapture",
-            ],
-        );
+        let mut wire = Wire::new(&place, listen, seed);
+        watch(&mut agent, port);
+        wire.lose(one_in);
+        let mut client = asking(&place, &wire, target, requests, way, 1);
         let answered: u64 = client.said("answered ").parse().unwrap();
         assert_eq!(answered, (CONNECTIONS * requests) as u64);
 
         let name = format!("one in {one_in}, seed {seed}, {way} over {target}");
-        let sides = || [Kernel::of(&wire.server), Kernel::of(&wire.client)];
-        let batch = eventually("what was lost is all sent again", || {
-            let before = sides();
-            pause(Duration::from_millis(400));
-            let batch = read(&mut agent);
-            (sides() == before).then_some(batch)
-        });
-        assert_eq!(told(&batch), sides(), "{name}");
+        let batch = wire.settled(&mut agent);
+        assert_eq!(told(&batch), wire.kernel(), "{name}");
         if way == "keep" {
             assert_eq!(
                 [ss(&wire.server), ss(&wire.client)],
-                sides().map(|side| side.segments),
+                wire.kernel().map(|side| side.segments),
                 "{name}"
             );
         }
@@ -222,11 +222,99 @@ fn matrix(test: &str, listen: &str, target: &str, way: &str) {
             assert_eq!(value(&batch, "shop", Signal::Unknown), 0, "{name}");
             assert_eq!(value(&batch, "shop", Signal::ClientGaveUp), 0, "{name}");
         }
-        let (lost, [server, client_side]) = (wire.lost(), sides());
+        let (lost, [server, client_side]) = (wire.lost(), wire.kernel());
         assert!(lost >= 5, "{name}: only {lost} were lost");
         assert!(server.segments + client_side.segments > 0, "{name}");
+        client.go_on();
         client.end();
     }
+}
+
+/// Both listeners are one service, so that the cgroup is its own when it calls.
+fn watch(agent: &mut Agent, port: u16) {
+    let mut shop = watched("shop", port);
+    shop.matches.extend(watched("shop", 8399).matches);
+    agent.watch(&[shop]).unwrap();
+    eventually("both sides are known", || {
+        gauge(&read(agent), "shop", Gauge::AcceptBacklog).filter(|backlog| *backlog > 128.0)
+    });
+}
+
+fn asking(place: &Place, wire: &Wire, target: &str, requests: usize, way: &str, rounds: u32) -> Inside {
+    let executable = std::env::current_exe().unwrap();
+    let asked = format!("{ASK}={target},{requests},{way},{rounds}");
+    let arguments = [
+        &asked,
+        executable.to_str().unwrap(),
+        "--exact",
+        "ask_when_asked",
+        "--nocapture",
+    ];
+    place.spawn(&wire.client, "env", &arguments)
+}
+
+#[test]
+fn connections_older_than_the_probe_count_by_differences() {
+    let place = Place::new("lossolder");
+    let mut wire = Wire::new(&place, "0.0.0.0:8305", 5);
+    wire.lose(20);
+    let mut client = asking(&place, &wire, "10.77.0.2:8305", 40, "keep", 3);
+    client.said("answered ");
+    let mut agent = place.agent();
+    watch(&mut agent, 8305);
+    // The first answer that is seen of a connection says what it had sent again before.
+    wire.lose(0);
+    client.go_on();
+    client.said("answered ");
+    assert_eq!(told(&wire.settled(&mut agent)).map(|side| side.segments), [0, 0]);
+    let before = wire.kernel();
+    assert!(before.iter().all(|side| side.segments > 0), "{before:?}");
+    wire.lose(20);
+    client.go_on();
+    client.said("answered ");
+    let batch = wire.settled(&mut agent);
+    let fresh = [0, 1].map(|side| wire.kernel()[side].segments - before[side].segments);
+    assert!(fresh.iter().all(|segments| *segments > 0), "{fresh:?}");
+    assert_eq!(told(&batch).map(|side| side.segments), fresh);
+    client.go_on();
+    client.end();
+}
+
+/// Connects, waits for a line, and says what became of a request that nobody answers.
+const GIVE_UP: &str = r#"
+import socket, sys
+s = socket.create_connection(("10.77.0.2", 8306))
+s.setsockopt(socket.IPPROTO_TCP, 18, 400)  # TCP_USER_TIMEOUT, in milliseconds
+print("connected", flush=True)
+sys.stdin.readline()
+s.sendall(b"GET / HTTP/1.1\r\n\r\n")
+try:
+    s.recv(1)
+except OSError as error:
+    print("failed", error.errno, flush=True)
+"#;
+
+#[test]
+fn a_connection_that_tcp_gives_up_on_is_counted() {
+    let place = Place::new("lossgone");
+    let mut agent = place.agent();
+    let mut wire = Wire::new(&place, "0.0.0.0:8306", 0);
+    watch(&mut agent, 8306);
+    let mut client = place.spawn(&wire.client, "python3", &["-c", GIVE_UP]);
+    client.said("connected");
+    wire.lose(1);
+    client.go_on();
+    // ETIMEDOUT
+    assert_eq!(client.said("failed "), "110");
+    client.end();
+    let batch = read(&mut agent);
+    assert_eq!(client_value(&batch, "shop", Signal::ConnectionTimeouts), 1);
+    assert_eq!(client_value(&batch, "shop", Signal::ConnectFailures), 0);
+    assert_eq!(
+        value(&batch, "shop", Signal::ConnectionTimeouts),
+        0,
+        "the server knows nothing of it"
+    );
 }
 
 #[test]

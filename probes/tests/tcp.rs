@@ -121,12 +121,17 @@ fn a_reset_is_counted_once_and_says_why() {
         let batch = read(&mut agent);
         (open_connections(&batch, "rude") == 0.0).then_some(batch)
     });
-    assert_eq!(sent(&batch, ResetReason::State), 4, "{batch:#?}");
-    assert_eq!(sent(&batch, ResetReason::AbortOnClose), 6);
-    let reasons: u64 = ResetReason::ALL.iter().map(|reason| sent(&batch, *reason)).sum();
     let total = value(&batch, "rude", Signal::ResetsSent);
     // Two were for the port that nobody listens on.
     assert_eq!(total, kernel(&server, "snmp", "Tcp:", "OutRsts") - 2);
+    let format = fs::read_to_string("/sys/kernel/tracing/events/tcp/tcp_send_reset/format").unwrap();
+    if !format.contains("reason") {
+        eprintln!("not tested: Linux before 6.10 tells no reasons");
+        return;
+    }
+    assert_eq!(sent(&batch, ResetReason::State), 4, "{batch:#?}");
+    assert_eq!(sent(&batch, ResetReason::AbortOnClose), 6);
+    let reasons: u64 = ResetReason::ALL.iter().map(|reason| sent(&batch, *reason)).sum();
     assert_eq!(total, reasons);
     // Others on this machine may be refused meanwhile, too.
     let host = |signal| value(&batch, probes::agent::HOST, signal);

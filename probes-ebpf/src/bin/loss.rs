@@ -16,16 +16,13 @@ mod program {
         programs::TcContext,
     };
 
-    /// One packet in so many is lost.
-    #[unsafe(no_mangle)]
-    static ONE_IN: u32 = 1;
     /// 0: exactly each such packet. Else which ones is drawn from this seed.
     #[unsafe(no_mangle)]
     static SEED: u64 = 2;
 
-    /// Packets seen, and lost.
+    /// Packets seen, packets lost, and of how many one is lost (0: none).
     #[map]
-    static PACKETS: Array<u64> = Array::with_max_entries(2, 0);
+    static PACKETS: Array<u64> = Array::with_max_entries(3, 0);
 
     #[classifier]
     pub fn lose(context: TcContext) -> i32 {
@@ -34,20 +31,15 @@ mod program {
             Ok(0x86dd) => context.load::<u8>(20) == Ok(6),
             _ => false,
         };
-        let (Some(seen), Some(lost)) = (PACKETS.get_ptr_mut(0), PACKETS.get_ptr_mut(1)) else {
+        let cell = |index| PACKETS.get_ptr_mut(index);
+        let (true, Some(seen), Some(lost), Some(one_in)) = (is_tcp, cell(0), cell(1), cell(2)) else {
             return TC_ACT_OK as i32;
         };
-        if !is_tcp {
-            return TC_ACT_OK as i32;
-        }
-        // SAFETY: the loader may have changed the values; the cells are live. Two CPUs at once may
+        // SAFETY: the loader may have changed the seed; the cells are live. Two CPUs at once may
         // see the same number, which loses other packets and not the test's footing.
         unsafe {
             *seen += 1;
-            let (one_in, seed) = (
-                u64::from(ptr::read_volatile(&raw const ONE_IN)),
-                ptr::read_volatile(&raw const SEED),
-            );
+            let (one_in, seed) = (*one_in, ptr::read_volatile(&raw const SEED));
             let drawn = if seed == 0 { *seen } else { mixed(seed ^ *seen) };
             if one_in != 0 && drawn % one_in == 0 {
                 *lost += 1;

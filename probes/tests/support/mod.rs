@@ -210,9 +210,15 @@ pub struct Inside(Child);
 impl Inside {
     /// The rest of the line that begins so.
     pub fn said(&mut self, beginning: &str) -> String {
-        let lines = BufReader::new(self.0.stdout.as_mut().unwrap()).lines();
+        // Byte by byte, so that what follows is left for the next call.
+        let lines = BufReader::with_capacity(1, self.0.stdout.as_mut().unwrap()).lines();
         let mut found = lines.filter_map(|line| Some(line.unwrap().strip_prefix(beginning)?.to_owned()));
         found.next().unwrap()
+    }
+
+    /// One line of input.
+    pub fn go_on(&mut self) {
+        self.0.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
     }
 
     pub fn end(mut self) {
