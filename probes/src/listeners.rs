@@ -119,6 +119,7 @@ unsafe impl Pod for Raw<BookEntry> {}
 
 type Map = aya::maps::HashMap<aya::maps::MapData, Raw<BookKey>, Raw<BookEntry>>;
 
+/// Where it is pinned. A change of [`BookEntry`] must change this name, too: it outlives upgrades.
 pub(crate) const LISTENERS: &str = "LISTENERS";
 pub(crate) const LISTENERS_MAX: u32 = 8192;
 /// A socket that is not seen for so long is gone, and not only hidden for a moment.
