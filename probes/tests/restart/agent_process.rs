@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use probes::overhead::OverheadConfig;
+
 use super::{Agent, AgentConfig, MapSizes, Place, read, watched};
 
 const ASKED: &str = "SLOWBURN_TEST_AGENT";
@@ -22,6 +24,7 @@ pub fn run_when_asked() {
         instance: words.next().unwrap().to_owned(),
         cgroup: words.next().map(Into::into),
         sizes: MapSizes::default(),
+        overhead: OverheadConfig::default(),
     };
     let port = words.next().unwrap().parse().unwrap();
     let mut agent = Agent::start(config).unwrap();
