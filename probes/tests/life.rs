@@ -15,7 +15,7 @@ use std::{
 };
 
 use probes::agent::{Agent, AgentError};
-use slo_engine::measurement::{Batch, LossReason, Signal};
+use slo_engine::measurement::{Batch, Gauge, LossReason, Signal};
 use support::{Client, Place, eventually, pause, read, value, watched};
 
 #[test]
@@ -264,6 +264,28 @@ fn an_address_that_never_shook_hands_is_no_source() {
     honest.join().unwrap();
     let named: Vec<_> = sources.iter().map(|found| found.source.to_string()).collect();
     assert_eq!(named, ["127.0.0.1"]);
+}
+
+#[test]
+fn a_request_without_a_connection_is_not_of_the_next_one_from_there() {
+    let place = Place::new("stale");
+    let mut agent = place.agent();
+    agent.watch(&[watched("stale", 8142)]).unwrap();
+    let server = place.server(&["127.0.0.1:8142"]);
+    server.beside(|| {
+        support::forge([127, 0, 0, 67], 8142, b"GET /forged HTTP/1.1\r\n\r\n");
+        // It asks nothing.
+        let from = format!("127.0.0.67:{}", support::FORGED_PORT);
+        drop(Client::connect_from(&from, "127.0.0.1:8142"));
+        assert_eq!(Client::connect("127.0.0.1:8142").get("/"), 200);
+    });
+    let batch = eventually("both connections have ended", || {
+        let batch = read(&mut agent);
+        let open = support::gauge(&batch, "stale", Gauge::OpenConnections);
+        (value(&batch, "stale", Signal::Accepted) == 2 && open == Some(0.0)).then_some(batch)
+    });
+    assert_eq!(value(&batch, "stale", Signal::Status(200)), 1);
+    assert_eq!(value(&batch, "stale", Signal::ClientGaveUp), 0);
 }
 
 #[test]

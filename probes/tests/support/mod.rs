@@ -420,10 +420,7 @@ fn connect_from(source: &str, target: &str) -> TcpStream {
         None,
     )
     .unwrap();
-    let source: SockaddrIn = format!("{source}:0")
-        .parse::<std::net::SocketAddrV4>()
-        .unwrap()
-        .into();
+    let source: SockaddrIn = source.parse::<std::net::SocketAddrV4>().unwrap().into();
     let target: SockaddrIn = target.parse::<std::net::SocketAddrV4>().unwrap().into();
     bind(fd.as_raw_fd(), &source).unwrap();
     connect(fd.as_raw_fd(), &target).unwrap();
@@ -440,11 +437,16 @@ impl Client {
             None => TcpStream::connect(address).unwrap(),
             Some(rest) => {
                 let (source, target) = rest.split_once(':').unwrap();
-                connect_from(source, target)
+                connect_from(&format!("{source}:0"), target)
             }
         };
         stream.set_nodelay(true).unwrap();
         Self(stream)
+    }
+
+    /// From this very address and port.
+    pub fn connect_from(source: &str, target: &str) -> Self {
+        Self(connect_from(source, target))
     }
 
     pub fn send(&mut self, text: &str) {
@@ -488,10 +490,13 @@ impl Client {
     }
 }
 
+/// [`forge`] sends from this port.
+pub const FORGED_PORT: u16 = 40_000;
+
 /// Sends one TCP segment with data from an address that has no connection, to 127.0.0.1.
 pub fn forge(source: [u8; 4], port: u16, payload: &[u8]) {
     let mut tcp = Vec::new();
-    tcp.extend_from_slice(&40_000_u16.to_be_bytes());
+    tcp.extend_from_slice(&FORGED_PORT.to_be_bytes());
     tcp.extend_from_slice(&port.to_be_bytes());
     tcp.extend_from_slice(&1_u32.to_be_bytes());
     tcp.extend_from_slice(&1_u32.to_be_bytes());

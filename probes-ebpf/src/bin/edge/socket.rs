@@ -120,6 +120,13 @@ fn accepted(context: &SockOpsContext, connection: &mut Connection) {
     // SAFETY: a live map value, copied before it is removed.
     let pending = unsafe { *pending };
     let _ = PENDING.remove(&key);
+    // Of an earlier connection that was never born, or of a bare segment: nobody asked that here.
+    // With data in the SYN, the sequence number is the SYN's own.
+    // SAFETY: the context's own field.
+    let next = unsafe { (*context.ops).rcv_nxt };
+    if next.wrapping_sub(pending.request_seq) > 1 {
+        return;
+    }
     connection.route = pending.route;
     connection.settings = pending.settings;
     connection.request_seq = pending.request_seq;

@@ -1,0 +1,165 @@
+//! nginx in a cgroup and a network namespace of its own.
+
+use std::{
+    fs,
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use nix::sched::{CloneFlags, setns, unshare};
+use probes::{
+    agent::{Agent, AgentConfig, MapSizes},
+    overhead::{OverheadConfig, Watching},
+};
+use slo_engine::{
+    measurement::Clock,
+    service::{DEFAULT_TIMEOUT, WatchedService},
+};
+
+/// Of HTTP/1.1, and of HTTP/2 in clear text.
+pub const PORTS: [u16; 2] = [8080, 8081];
+
+pub struct Nginx {
+    pub instance: String,
+    pub cgroup: PathBuf,
+    process: Child,
+    files: tempfile::TempDir,
+}
+
+impl Nginx {
+    pub fn start() -> anyhow::Result<Self> {
+        let instance = format!("bench-{}", std::process::id());
+        let cgroup = probes::mounts::cgroup_root()?.join(&instance);
+        fs::create_dir(&cgroup)?;
+        let files = tempfile::tempdir()?;
+        let root = files.path().display();
+        fs::write(files.path().join("index.html"), "hello\n")?;
+        let [http1, http2] = PORTS;
+        fs::write(
+            files.path().join("nginx.conf"),
+            format!(
+                "daemon off; worker_processes 1; pid {root}/pid; error_log {root}/error.log crit; user root;\n\
+                 events {{ worker_connections 512; }}\n\
+                 http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {root}/a;\n\
+                 proxy_temp_path {root}/b; fastcgi_temp_path {root}/c; uwsgi_temp_path {root}/d; scgi_temp_path {root}/e;\n\
+                 server {{ listen 127.0.0.1:{http1}; listen 127.0.0.1:{http2} http2; root {root}; }} }}\n"
+            ),
+        )?;
+        let procs = cgroup.join("cgroup.procs");
+        let mut command = Command::new("sh");
+        command
+            .args([
+                "-c",
+                "ip link set lo up && exec nginx -c \"$1\" -p \"$2\"",
+                "nginx",
+            ])
+            .arg(files.path().join("nginx.conf"))
+            .arg(files.path())
+            .stderr(Stdio::null());
+        // SAFETY: only system calls between fork and exec, on memory made before.
+        unsafe {
+            command.pre_exec(move || {
+                fs::write(&procs, "0")?;
+                Ok(unshare(CloneFlags::CLONE_NEWNET)?)
+            });
+        }
+        let process = command.spawn().context("run nginx")?;
+        let nginx = Self {
+            instance,
+            cgroup,
+            process,
+            files,
+        };
+        nginx.wait_until_it_listens()?;
+        Ok(nginx)
+    }
+
+    fn wait_until_it_listens(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let table = format!("/proc/{}/net/tcp", self.process.id());
+        let listening = format!(":{:04X} 00000000:0000 0A", PORTS[1]);
+        while !fs::read_to_string(&table)?.contains(&listening) {
+            ensure!(Instant::now() < deadline, "nginx does not listen");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    pub fn attach(&self) -> anyhow::Result<Agent> {
+        // Windows with the kernel's statistics are windows of their own.
+        let overhead = OverheadConfig {
+            watching: Watching::Off,
+            budget: None,
+        };
+        attach(&self.instance, self.cgroup.clone(), 1, overhead)
+    }
+
+    /// A scratch file beside nginx's own.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.files.path().join(name)
+    }
+
+    /// A program that runs in nginx's namespace, outside of its cgroup.
+    pub fn beside(&self, program: &str) -> anyhow::Result<Command> {
+        let namespace = fs::File::open(format!("/proc/{}/ns/net", self.process.id()))?;
+        let mut command = Command::new(program);
+        // SAFETY: one system call between fork and exec.
+        unsafe { command.pre_exec(move || Ok(setns(&namespace, CloneFlags::CLONE_NEWNET)?)) };
+        Ok(command)
+    }
+
+    /// Time on a CPU of nginx and its worker.
+    pub fn cpu(&self) -> anyhow::Result<Duration> {
+        let mut total = 0;
+        for pid in fs::read_to_string(self.cgroup.join("cgroup.procs"))?.lines() {
+            let text = fs::read_to_string(format!("/proc/{pid}/schedstat"))?;
+            total += text.split(' ').next().context("no time")?.parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(total))
+    }
+}
+
+/// The probes on a cgroup, with this many routes, of which the first is the one that is asked for.
+pub fn attach(
+    instance: &str,
+    cgroup: PathBuf,
+    routes: usize,
+    overhead: OverheadConfig,
+) -> anyhow::Result<Agent> {
+    let mut agent = Agent::start(AgentConfig {
+        cgroup: Some(cgroup),
+        instance: instance.to_owned(),
+        sizes: MapSizes::default(),
+        overhead,
+    })?;
+    let routes = (0..routes).map(|number| match number {
+        0 => "GET /index.html".parse(),
+        _ => format!("GET /api/v1/resource-{number}/").parse(),
+    });
+    let service = WatchedService {
+        name: "nginx".parse()?,
+        matches: PORTS
+            .iter()
+            .map(|port| format!("port:{port}").parse())
+            .collect::<Result<_, _>>()?,
+        routes: routes.collect::<Result<_, _>>()?,
+        thresholds: vec![(Clock::Turnaround, Duration::from_millis(250))],
+        timeout: DEFAULT_TIMEOUT,
+    };
+    agent.watch(&[service])?;
+    Ok(agent)
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // The master tells its worker; killed outright, it would leave it behind.
+        let pid = nix::unistd::Pid::from_raw(self.process.id().cast_signed());
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.process.wait();
+        let _ = probes::unload(&self.instance);
+        let _ = fs::remove_dir(&self.cgroup);
+    }
+}
