@@ -19,6 +19,7 @@ pub const fn is_plain(binary: &str) -> bool {
     true
 }
 
+pub mod http1;
 pub mod limit;
 pub mod limit_wire;
 pub mod opening;

@@ -1,0 +1,348 @@
+//! Where a header ends, and what it says of the body behind it.
+
+use super::{CARRY, WINDOW, Window};
+
+/// What is known of a message's header, kept while it comes in pieces.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    pub content_length: u64,
+    /// Where the header ends in the window; 0 while it goes on.
+    pub end: u32,
+    /// Where the line begins that the window leaves unfinished.
+    pub line: u32,
+    /// [`found`].
+    pub found: u32,
+    pub pad: u32,
+}
+
+pub mod found {
+    pub const CONTENT_LENGTH: u32 = 1;
+    /// `Transfer-Encoding`, the last coding being `chunked`.
+    pub const CHUNKED: u32 = 2;
+    /// A length or coding that says nothing one could rely on.
+    pub const UNREADABLE: u32 = 4;
+}
+
+const WORDS: usize = (CARRY + WINDOW) / 8;
+const LOW: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// Bit 7 of every byte that is a line feed; the first byte is lowest.
+#[inline(always)]
+fn line_feeds(word: u64) -> u64 {
+    let x = word.to_le() ^ (LOW * b'\n' as u64);
+    // Exact: no borrow runs into the next byte.
+    !(((x & !HIGH) + !HIGH) | x | !HIGH)
+}
+
+/// Where the first header ends that begins at [`CARRY`], of `to` bytes; 0 when it does not. Eight
+/// bytes a step and nothing for each line: what a request costs that has no body.
+#[inline(always)]
+#[must_use]
+pub fn end_of_head(window: &Window, to: u32) -> u32 {
+    let mut before = 0;
+    let mut index = CARRY / 8;
+    while index < WORDS {
+        if index as u32 * 8 >= to {
+            return 0;
+        }
+        let word = window.0[index];
+        let feeds = line_feeds(word);
+        // A line feed right behind another, or two behind with a carriage return between.
+        let empty = feeds & ((feeds << 8 | before >> 56) | (feeds << 16 | before >> 48));
+        if empty != 0 {
+            let end = confirm(window, index as u32 * 8, empty);
+            if end != 0 {
+                return if end <= to { end } else { 0 };
+            }
+        }
+        before = feeds;
+        index += 1;
+    }
+    0
+}
+
+/// The first of these line feeds that does end an empty line.
+#[inline(always)]
+fn confirm(window: &Window, base: u32, candidates: u64) -> u32 {
+    let mut offset = 0;
+    while offset < 8 {
+        let at = base + offset;
+        if candidates >> (offset * 8 + 7) & 1 != 0 {
+            let before = window.byte(at.wrapping_sub(1));
+            if before == b'\n' || before == b'\r' && window.byte(at.wrapping_sub(2)) == b'\n' {
+                return at + 1;
+            }
+        }
+        offset += 1;
+    }
+    0
+}
+
+/// Reads a header, or goes on with it: lines between `from`, which is below [`CARRY`] when one was
+/// left unfinished, and `to`. Lines may end with a bare line feed, as servers allow.
+#[inline(always)]
+pub fn read_head(window: &Window, from: u32, to: u32, head: &mut Head) {
+    let mut line = from;
+    let mut index = 0;
+    head.end = 0;
+    while index < WORDS {
+        let base = index as u32 * 8;
+        if base >= to {
+            break;
+        }
+        if base + 8 > from {
+            let feeds = line_feeds(window.0[index]);
+            if feeds != 0 {
+                let mut offset = 0;
+                while offset < 8 {
+                    let at = base + offset;
+                    if feeds >> (offset * 8 + 7) & 1 != 0 && at >= from && at < to {
+                        let length = at - line;
+                        if length == 0 || length == 1 && window.byte(line) == b'\r' {
+                            head.end = at + 1;
+                            return;
+                        }
+                        read_line(window, line, at, head);
+                        line = at + 1;
+                    }
+                    offset += 1;
+                }
+            }
+        }
+        index += 1;
+    }
+    head.line = line;
+}
+
+const CONTENT: u64 = u64::from_be_bytes(*b"content-");
+const LENGTH: u64 = u64::from_be_bytes(*b"length\0\0");
+const TRANSFER: u64 = u64::from_be_bytes(*b"transfer");
+const ENCODING: u64 = u64::from_be_bytes(*b"-encodin");
+const CHUNKED: u64 = u64::from_be_bytes(*b"\0chunked");
+/// Makes letters small, and leaves `-` as it is.
+const SMALL: u64 = 0x2020_2020_2020_2020;
+
+#[inline(always)]
+fn read_line(window: &Window, line: u32, end: u32, head: &mut Head) {
+    let name = window.word(line) | SMALL;
+    if name == CONTENT {
+        let rest = (window.word(line + 8) | SMALL) >> 16;
+        if rest == LENGTH >> 16 && window.byte(line + 14) == b':' {
+            read_length(window, line + 15, end, head);
+        }
+    } else if name == TRANSFER {
+        let rest = window.word(line + 8) | SMALL;
+        let last = window.byte(line + 16) | 0x20;
+        if rest == ENCODING && last == b'g' && window.byte(line + 17) == b':' {
+            read_coding(window, end, head);
+        }
+    }
+}
+
+/// Digits a length may have with the white space around it.
+const LENGTH_MAX: u32 = 24;
+
+#[inline(always)]
+fn read_length(window: &Window, from: u32, end: u32, head: &mut Head) {
+    let mut length = 0u64;
+    let mut digits = 0;
+    let mut is_over = false;
+    let mut bad = end > from + LENGTH_MAX;
+    let mut offset = 0;
+    while offset < LENGTH_MAX {
+        let at = from + offset;
+        if at >= end {
+            break;
+        }
+        let byte = window.byte(at);
+        let digit = byte.wrapping_sub(b'0');
+        if digit < 10 {
+            // Eighteen digits never overflow.
+            bad |= is_over || digits >= 18;
+            length = length.wrapping_mul(10).wrapping_add(u64::from(digit));
+            digits += 1;
+        } else if byte == b' ' || byte == b'\t' || byte == b'\r' {
+            is_over = digits > 0;
+        } else {
+            bad = true;
+        }
+        offset += 1;
+    }
+    // Said twice and differently, it says nothing.
+    let differs = head.found & found::CONTENT_LENGTH != 0 && head.content_length != length;
+    if bad || digits == 0 || differs {
+        head.found |= found::UNREADABLE;
+        return;
+    }
+    head.content_length = length;
+    head.found |= found::CONTENT_LENGTH;
+}
+
+/// The last coding decides, and it is `chunked` in all messages that one can find the end of.
+#[inline(always)]
+fn read_coding(window: &Window, end: u32, head: &mut Head) {
+    let mut last = end;
+    let mut trimmed = 0;
+    while trimmed < 8 {
+        let byte = window.byte(last.wrapping_sub(1));
+        if byte != b' ' && byte != b'\t' && byte != b'\r' {
+            break;
+        }
+        last -= 1;
+        trimmed += 1;
+    }
+    if (window.word(last.wrapping_sub(7)) | SMALL) >> 8 == CHUNKED {
+        head.found |= found::CHUNKED;
+    } else {
+        head.found |= found::UNREADABLE;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::http1::window_of;
+
+    const START: u32 = CARRY as u32;
+
+    fn read(text: &str) -> Head {
+        let mut head = Head::default();
+        let window = window_of(text.as_bytes(), CARRY);
+        read_head(&window, START, START + text.len() as u32, &mut head);
+        head
+    }
+
+    /// As the kernel does with a header that comes in two segments.
+    fn read_split(text: &str, at: usize) -> Head {
+        let (first, second) = text.split_at(at);
+        let mut head = read(first);
+        if head.end != 0 {
+            return head;
+        }
+        let line = &first.as_bytes()[(head.line - START) as usize..];
+        let kept = &line[..line.len().min(CARRY)];
+        let bytes = [kept, second.as_bytes()].concat();
+        let from = CARRY - kept.len();
+        let window = window_of(&bytes, from);
+        read_head(&window, from as u32, START + second.len() as u32, &mut head);
+        head
+    }
+
+    #[test]
+    fn names_are_whole_and_in_any_case() {
+        let header = |line: &str| read(&format!("POST / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n"));
+        for line in [
+            "Content-Length: 12",
+            "content-length:12",
+            "CONTENT-LENGTH: \t 12  ",
+        ] {
+            assert_eq!(header(line).content_length, 12, "{line}");
+            assert_eq!(header(line).found, found::CONTENT_LENGTH, "{line}");
+        }
+        for line in [
+            "Transfer-Encoding: chunked",
+            "transfer-encoding:gzip, Chunked ",
+            "TRANSFER-ENCODING: chunked",
+        ] {
+            assert_eq!(header(line).found, found::CHUNKED, "{line}");
+        }
+        for line in [
+            "Content-Transfer-Encoding: chunked",
+            "X-Content-Length: 4",
+            "Content-Length2: 4",
+            "Content-Lengthy",
+        ] {
+            assert_eq!(header(line).found, 0, "{line}");
+        }
+        for line in [
+            "Content-Length: 1 2",
+            "Content-Length:",
+            "Content-Length: x",
+            "Content-Length: 9999999999999999999",
+            "Transfer-Encoding: gzip",
+        ] {
+            assert_eq!(header(line).found, found::UNREADABLE, "{line}");
+        }
+        assert_eq!(
+            header("Content-Length: 1\r\nContent-Length: 2").found & found::UNREADABLE,
+            found::UNREADABLE
+        );
+        assert_eq!(header("Content-Length: 5000000000").content_length, 5_000_000_000);
+    }
+
+    #[test]
+    fn a_header_ends_at_its_first_empty_line() {
+        for text in [
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\nHost: a\n\n",
+            "GET / HTTP/1.1\r\nA: b\r\n\r\n",
+        ] {
+            let more = format!("{text}GET /next HTTP/1.1\r\n\r\n");
+            for text_ in [text, &more] {
+                let window = window_of(text_.as_bytes(), CARRY);
+                let end = START + text.len() as u32;
+                assert_eq!(end_of_head(&window, START + text_.len() as u32), end, "{text_:?}");
+                assert_eq!(read(text_).end, end, "{text_:?}");
+            }
+            let cut = &text[..text.len() - 1];
+            assert_eq!(
+                end_of_head(&window_of(text.as_bytes(), CARRY), START + cut.len() as u32),
+                0
+            );
+            assert_eq!(read(cut).end, 0);
+        }
+    }
+
+    fn header() -> impl Strategy<Value = String> {
+        let value = "[ -~]{0,90}";
+        let name = "[A-Za-z-]{1,20}";
+        let plain = (name, value).prop_map(|(name, value)| format!("{name}x: {value}"));
+        let length = (0u64..1 << 40).prop_map(|n| format!("Content-Length: {n}"));
+        let chunked = Just("Transfer-Encoding: chunked".to_owned());
+        let line = prop_oneof![6 => plain, 1 => length, 1 => chunked];
+        prop::collection::vec(line, 0..8)
+            .prop_map(|lines| {
+                let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+                format!("POST /a/b HTTP/1.1\r\n{lines}\r\n")
+            })
+            .prop_filter("fits", |text| text.len() < WINDOW)
+    }
+
+    proptest! {
+        #[test]
+        fn both_ways_to_look_find_the_same_end(text in "[\r\na]{0,40}") {
+            let window = window_of(text.as_bytes(), CARRY);
+            let to = START + text.len() as u32;
+            let by_line = read(&text).end;
+            // The quick look knows no line before the first.
+            if by_line == 0 || by_line > START + 2 || text.as_bytes()[0] == b'a' {
+                prop_assert_eq!(end_of_head(&window, to), by_line);
+            }
+        }
+
+        #[test]
+        fn a_header_says_the_same_wherever_it_is_split(text in header(), at in 0.0..1.0f64) {
+            let whole = read(&text);
+            prop_assert_eq!(whole.end, START + text.len() as u32);
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place in a short text")]
+            let at = (text.len() as f64 * at) as usize;
+            let split = read_split(&text, at);
+            prop_assert_eq!(split.found, whole.found);
+            prop_assert_eq!(split.content_length, whole.content_length);
+            prop_assert_eq!(split.end - START, (text.len() - at) as u32);
+        }
+
+        #[test]
+        fn no_bytes_lead_outside(bytes in prop::collection::vec(any::<u8>(), 0..WINDOW), from in 0u32..=64) {
+            let window = window_of(&bytes, CARRY);
+            let to = START + bytes.len() as u32;
+            let mut head = Head::default();
+            read_head(&window, from, to, &mut head);
+            prop_assert!(head.end <= to && end_of_head(&window, to) <= to);
+        }
+    }
+}
