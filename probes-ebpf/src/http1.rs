@@ -9,13 +9,13 @@ mod chunks;
 mod head;
 
 pub use chunks::{Chunks, phase};
-pub use head::{Head, end_of_head, found, read_head};
+pub use head::{Head, Lines, end_of_head, found, line_feed, read_field, read_head};
 
 /// Bytes that are looked at in one go.
-pub const WINDOW: usize = 1024;
+pub const WINDOW: usize = 2048;
 /// In front of them stands the beginning of a line that an earlier segment left unfinished.
 pub const CARRY: usize = 64;
-const ROOM: usize = 2048;
+const ROOM: usize = 4096;
 
 /// What was copied out of a segment, behind [`CARRY`] bytes for what came before it. Words, because
 /// eight bytes are looked at together; the room behind them keeps every masked index inside.
@@ -98,6 +98,35 @@ pub fn method(word: u64) -> Method {
     }
 }
 
+/// Whether these `length` bytes, fewer than eight, are how a method begins.
+#[inline(always)]
+#[must_use]
+pub fn begins_method(word: u64, length: u32) -> bool {
+    const METHODS: [u64; 9] = [
+        u64::from_be_bytes(*b"GET \0\0\0\0"),
+        u64::from_be_bytes(*b"POST \0\0\0"),
+        u64::from_be_bytes(*b"PUT \0\0\0\0"),
+        u64::from_be_bytes(*b"HEAD \0\0\0"),
+        u64::from_be_bytes(*b"PATCH \0\0"),
+        u64::from_be_bytes(*b"TRACE \0\0"),
+        u64::from_be_bytes(*b"DELETE \0"),
+        u64::from_be_bytes(*b"OPTIONS "),
+        u64::from_be_bytes(*b"CONNECT "),
+    ];
+    if length == 0 || length > 7 {
+        return false;
+    }
+    let shift = 64 - length * 8;
+    let mut index = 0;
+    while index < METHODS.len() {
+        if METHODS[index] >> shift == word >> shift {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
 /// `HTTP/1.` in the first seven bytes of a word.
 pub const HTTP_1: u64 = u64::from_be_bytes(*b"\0HTTP/1.");
 /// How much of a status line holds the status.
@@ -162,5 +191,9 @@ mod tests {
         assert_eq!(method_of(b"CONNECT "), Method::Connect);
         assert_eq!(method_of(b"PRI * HT"), Method::Http2);
         assert_eq!(method_of(b"get / HT"), Method::None);
+        let begins =
+            |text: &[u8]| begins_method(window_of(text, 0).word(0), u32::try_from(text.len()).unwrap());
+        assert!(begins(b"G") && begins(b"OPTIO") && begins(b"PU") && begins(b"GET "));
+        assert!(!begins(b"") && !begins(b"X") && !begins(b"GETS") && !begins(b"\r\n"));
     }
 }

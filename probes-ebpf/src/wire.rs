@@ -4,6 +4,8 @@
 //! ids are fixed for ever: gaps are fine, reuse is not. Any change of a size or a meaning here
 //! must raise [`VERSION`], which names the directory of the pinned counters.
 
+use crate::http1::{CARRY, Chunks, Head};
+
 /// Of the records in this file. [`Connection`] has a version of its own: it outlives upgrades.
 pub const VERSION: u32 = 2;
 /// Of [`Connection`].
@@ -216,17 +218,116 @@ pub struct Connection {
     pub last_byte_ns: u64,
     /// [`flight`]: 0 is idle.
     pub flight: u64,
-    /// The sequence number after the request, when [`flag::END_KNOWN`].
-    pub request_end: u32,
+    /// Of connections that are counted by [`turn`]s: the end of what the client has said.
+    pub client_end: u32,
     /// Of the response that was counted last.
     pub response_seq: u32,
     /// Of sockets older than the probe: retransmits already counted.
     pub retransmits: u32,
     /// [`protocol`].
     pub protocol: u8,
-    pub pad: [u8; 3],
+    /// [`request`], of the request in flight.
+    pub request: u8,
+    /// [`asking`]. Written by the side that asks alone.
+    pub asking: u8,
+    pub pad: u8,
+    /// Where the request ends that came last, when [`asking::END_KNOWN`]. A count of bytes whose low
+    /// half is a sequence number, so that an upload may be longer than those reach.
+    pub request_end: u64,
+    /// How far requests have been seen, in the same count.
+    pub asked: u64,
     /// [`spare`].
-    pub spare: [u64; 6],
+    pub spare: [u64; 4],
+}
+
+/// What is known of one request.
+pub mod request {
+    /// All of it has arrived, as far as can be told.
+    pub const COMPLETE: u8 = 1;
+    /// Its answer has a header alone.
+    pub const HEAD: u8 = 2;
+    /// Once granted, the connection is no longer HTTP.
+    pub const CONNECT: u8 = 4;
+}
+
+/// How far the requests of a connection have been understood.
+pub mod asking {
+    /// `request_end` holds.
+    pub const END_KNOWN: u8 = 1;
+    /// The header goes on: what was left unfinished is in [`Pipeline`](super::Pipeline).
+    pub const OPEN: u8 = 2;
+    /// The body is in chunks, and has not ended.
+    pub const CHUNKED: u8 = 4;
+    /// The route is not known yet, as the request line goes on.
+    pub const ROUTE_OPEN: u8 = 8;
+    /// The connection has a [`Pipeline`](super::Pipeline).
+    pub const PIPELINE: u8 = 16;
+}
+
+/// Requests that may wait behind the one that is answered next.
+pub const QUEUE: usize = 64;
+
+/// What only those connections need whose messages come in pieces, or on each other's heels.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Pipeline {
+    /// Requests that were ever put into the queue; written by the side that asks alone.
+    pub pushed: u64,
+    /// Requests that were ever taken out of it.
+    pub taken: u64,
+    /// When the first bytes came of a request whose method is not complete yet.
+    pub began_ns: u64,
+    /// The header of a request, and of an answer, that goes on.
+    pub asked: Piece,
+    pub answered: Piece,
+    /// The body of an answer: what is still to come of it.
+    pub remaining: u64,
+    pub chunks: Chunks,
+    /// The sequence number of the answers' next byte.
+    pub next: u32,
+    /// Of the answer whose header goes on.
+    pub status: u16,
+    /// [`answering`].
+    pub answering: u8,
+    /// [`request`], of the request that is being answered.
+    pub request: u8,
+    pub queue: [Queued; QUEUE],
+}
+
+/// The unfinished line at the end of a piece of a header, and what the lines before it said.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Piece {
+    pub head: Head,
+    /// Its first bytes, at the end.
+    pub line: [u64; CARRY / 8],
+    /// How many they are.
+    pub length: u64,
+}
+
+/// A request that waits for the one before it to be answered.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Queued {
+    pub started_ns: u64,
+    pub last_byte_ns: u64,
+    pub settings: u32,
+    pub route: u16,
+    /// [`request`].
+    pub request: u8,
+    pub pad: u8,
+}
+
+/// What the next byte of an answer belongs to.
+pub mod answering {
+    /// Not known: wait for a segment that begins with a status line.
+    pub const LOST: u8 = 0;
+    pub const STATUS_LINE: u8 = 1;
+    pub const HEADER: u8 = 2;
+    pub const BODY: u8 = 3;
+    pub const CHUNKS: u8 = 4;
+    /// Until the connection ends.
+    pub const REST: u8 = 5;
 }
 
 /// Words of [`Connection::spare`] that are taken.
@@ -235,7 +336,7 @@ pub mod spare {
     /// monotonic time at which it began to be.
     pub const BYTES_RECEIVED: usize = 3;
     /// Bytes acknowledged that are counted.
-    pub const BYTES_SENT: usize = 4;
+    pub const BYTES_SENT: usize = 1;
     pub const BYTES_KNOWN: u64 = 1 << 63;
 }
 
@@ -246,15 +347,17 @@ pub mod protocol {
     pub const HTTP2: u8 = 2;
     pub const TLS: u8 = 3;
     pub const OTHER: u8 = 4;
+    /// No longer HTTP, by an answer of 101 or to CONNECT: what passes is neither asked nor answered.
+    pub const UPGRADED: u8 = 5;
 }
 
 /// Of connections that are counted by turns: bits of one word of [`Connection::spare`].
 ///
-/// Such a connection has `request_end` at the end of what the client has said, and `response_seq` at the end of
+/// Such a connection has `client_end` at the end of what the client has said, and `response_seq` at the end of
 /// what the server has.
 pub mod turn {
     pub const WORD: usize = 2;
-    /// `request_end` holds.
+    /// `client_end` holds.
     pub const ASKED: u64 = 1;
     /// `response_seq` holds.
     pub const ANSWERED: u64 = 2;
@@ -274,10 +377,8 @@ pub mod flag {
     pub const PEER_CLOSED: u8 = 1;
     /// The peer has sent RST.
     pub const PEER_RESET: u8 = 2;
-    /// `request_end` holds.
-    pub const END_KNOWN: u8 = 4;
-    /// All of the request has arrived, as far as can be told.
-    pub const COMPLETE: u8 = 8;
+    /// Bytes were sent in answer that no status line stood before.
+    pub const UNREADABLE: u8 = 4;
     /// `retransmits` holds a first value.
     pub const RETRANSMITS_KNOWN: u8 = 16;
     /// We have sent FIN.
@@ -291,6 +392,8 @@ pub mod flight {
     pub const OVER: u64 = 0x0f;
     /// The server has read since all of the request was there.
     pub const READ: u64 = 0x10;
+    /// Being filled in from the queue.
+    pub const STARTING: u64 = 0x20;
     /// Booked as timed out: nothing more is counted of it.
     pub const TIMED_OUT: u64 = 0x40;
     pub const IN_FLIGHT: u64 = 0x80;
@@ -317,10 +420,14 @@ pub struct Pending {
     pub last_byte_ns: u64,
     pub settings: u32,
     pub request_seq: u32,
-    pub request_end: u32,
+    /// How much of it is here.
+    pub payload: u32,
     pub route: u16,
-    pub flags: u8,
-    pub pad: u8,
+    /// [`request`] and [`asking`].
+    pub request: u8,
+    pub asking: u8,
+    /// Header and body, when [`asking::END_KNOWN`].
+    pub length: u64,
 }
 
 /// What the packet that is completing a handshake on this CPU told of its listener: the cgroup
@@ -387,10 +494,15 @@ pub mod loss {
     pub const SOURCES_FULL: u32 = 2;
     pub const STORAGE_FULL: u32 = 3;
     pub const PENDING_FULL: u32 = 4;
-    /// A request sent before the one ahead of it was answered. Its response is `UNKNOWN`.
+    /// A request for which the queue behind the one in flight had no room. Its response is `UNKNOWN`.
     pub const PIPELINED: u32 = 5;
-    /// In flight, answered with bytes that are no HTTP/1 status line.
+    /// Bytes where a request or an answer should begin that are neither.
     pub const UNPARSABLE: u32 = 6;
+    /// Answers so many or so small in one segment that the place of the next was lost: those in flight
+    /// are `UNKNOWN`.
+    pub const UNFRAMED: u32 = 7;
+    /// A segment that was not read, because it interrupted one that interrupted others.
+    pub const INTERRUPTED: u32 = 8;
     /// Counted under `other` in [`mode::NO_ROUTES`](super::mode), though its service has routes.
     pub const UNROUTED: u32 = 19;
     pub const WORDS: u32 = 32;
@@ -504,7 +616,9 @@ const _: () = {
     assert!(size_of::<SourceKey>() == 24);
     assert!(size_of::<Connection>() == 128);
     assert!(size_of::<PendingKey>() == 48);
-    assert!(size_of::<Pending>() == 32);
+    assert!(size_of::<Pending>() == 40);
+    assert!(size_of::<Piece>() == 96);
+    assert!(size_of::<Pipeline>() == 248 + 24 * QUEUE);
     assert!(size_of::<InFlight>() == 32);
 };
 

@@ -255,22 +255,44 @@ fn a_request_that_arrives_before_its_connection_exists_is_counted() {
 }
 
 #[test]
-fn pipelined_requests_are_never_silently_wrong() {
+fn pipelined_requests_are_each_counted_by_route_status_and_time() {
     let place = Place::new("pipeline");
     let mut agent = place.agent();
-    agent.watch(&[watched("pipe", 8060)]).unwrap();
+    let service = WatchedService {
+        routes: vec!["GET /status/".parse().unwrap(), "POST *".parse().unwrap()],
+        ..timed("pipe", 8060, &[80])
+    };
+    agent.watch(&[service]).unwrap();
     let server = place.server(&["127.0.0.1:8060"]);
     server.beside(|| {
+        // One behind the other, in segments of their own.
         let mut client = Client::connect("127.0.0.1:8060");
-        client.send("GET /sleep/100 HTTP/1.1\r\n\r\n");
+        client.send("GET /sleep/150 HTTP/1.1\r\n\r\n");
         client.send("GET /status/404 HTTP/1.1\r\n\r\n");
         assert_eq!(client.answer(), Some(200));
         assert_eq!(client.answer(), Some(404));
+        // Several in one segment, the last of them not whole.
+        client.send(concat!(
+            "GET /status/201 HTTP/1.1\r\n\r\nPOST /in HTTP/1.1\r\nContent-Length: 4\r\n\r\nGET ",
+            "GET /status/503 HTTP/1.1\r\n\r\nGET /sta"
+        ));
+        client.send("tus/204 HTTP/1.1\r\n\r");
+        client.send("\n");
+        for status in [201, 200, 503, 204] {
+            assert_eq!(client.answer(), Some(status));
+        }
     });
     let batch = read(&mut agent);
-    assert_eq!(value(&batch, "pipe", Signal::Status(200)), 1);
-    assert_eq!(value(&batch, "pipe", Signal::Unknown), 1);
-    assert_eq!(lost(&batch, LossReason::Unparsable), 1);
+    let of = |route, status| route_value(&batch, "pipe", route, Signal::Status(status));
+    for status in [201, 204, 404, 503] {
+        assert_eq!(of("GET /status/", status), 1, "{status} {batch:#?}");
+    }
+    assert_eq!(of("POST *", 200), 1);
+    assert_eq!(of("other", 200), 1);
+    assert_eq!(value(&batch, "pipe", Signal::Unknown), 0);
+    // Waiting behind a slow one is waiting.
+    assert_eq!(route_value(&batch, "pipe", "GET /status/", over(80)), 1);
+    assert_eq!(lost(&batch, LossReason::Unparsable), 0);
 }
 
 #[test]

@@ -28,12 +28,19 @@ const WORDS: usize = (CARRY + WINDOW) / 8;
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
-/// Bit 7 of every byte that is a line feed; the first byte is lowest.
+/// Bit 7 of every byte that is `wanted`; the first byte is lowest.
 #[inline(always)]
-fn line_feeds(word: u64) -> u64 {
-    let x = word.to_le() ^ (LOW * b'\n' as u64);
+fn places_of(wanted: u8, word: u64) -> u64 {
+    let x = word.to_le() ^ (LOW * wanted as u64);
     // Exact: no borrow runs into the next byte.
     !(((x & !HIGH) + !HIGH) | x | !HIGH)
+}
+
+/// Which byte the lowest of these bits is in.
+#[inline(always)]
+fn first_of(places: u64) -> u32 {
+    let lowest = (places & places.wrapping_neg()) >> 7;
+    (lowest.wrapping_mul(0x0001_0203_0405_0607) >> 56) as u32
 }
 
 /// Where the first header ends that begins at [`CARRY`], of `to` bytes; 0 when it does not. Eight
@@ -44,16 +51,19 @@ pub fn end_of_head(window: &Window, to: u32) -> u32 {
     let mut before = 0;
     let mut index = CARRY / 8;
     while index < WORDS {
-        if index as u32 * 8 >= to {
+        let base = index as u32 * 8;
+        if base >= to {
             return 0;
         }
         let word = window.0[index];
-        let feeds = line_feeds(word);
-        // A line feed right behind another, or two behind with a carriage return between.
-        let empty = feeds & ((feeds << 8 | before >> 56) | (feeds << 16 | before >> 48));
-        if empty != 0 {
-            let end = confirm(window, index as u32 * 8, empty);
-            if end != 0 {
+        let feeds = places_of(b'\n', word);
+        let one_back = feeds << 8 | before >> 56;
+        let two_back = feeds << 16 | before >> 48;
+        if feeds & (one_back | two_back) != 0 {
+            let returns = places_of(b'\r', word) << 8 | places_of(b'\r', window.0[index - 1]) >> 56;
+            let empty = feeds & (one_back | two_back & returns);
+            if empty != 0 {
+                let end = base + first_of(empty) + 1;
                 return if end <= to { end } else { 0 };
             }
         }
@@ -63,57 +73,67 @@ pub fn end_of_head(window: &Window, to: u32) -> u32 {
     0
 }
 
-/// The first of these line feeds that does end an empty line.
-#[inline(always)]
-fn confirm(window: &Window, base: u32, candidates: u64) -> u32 {
-    let mut offset = 0;
-    while offset < 8 {
-        let at = base + offset;
-        if candidates >> (offset * 8 + 7) & 1 != 0 {
-            let before = window.byte(at.wrapping_sub(1));
-            if before == b'\n' || before == b'\r' && window.byte(at.wrapping_sub(2)) == b'\n' {
-                return at + 1;
-            }
-        }
-        offset += 1;
-    }
-    0
+/// Lines that are read of one window: more would be shorter than any header is.
+pub const LINES: usize = 128;
+
+/// How the two loops of a header are run: in place, or in functions that the verifier sees by themselves.
+pub trait Lines {
+    /// [`line_feed`].
+    fn line_feed(&mut self, line: u32) -> u32;
+    /// [`read_field`].
+    fn read_field(&mut self, line: u32, end: u32, head: &mut Head);
+    fn byte(&self, index: u32) -> u8;
 }
 
-/// Reads a header, or goes on with it: lines between `from`, which is below [`CARRY`] when one was
-/// left unfinished, and `to`. Lines may end with a bare line feed, as servers allow.
+/// Reads a header, or goes on with it, from the line at `from`, which is below [`CARRY`] when it was
+/// left unfinished. Lines may end with a bare line feed, as servers allow.
 #[inline(always)]
-pub fn read_head(window: &Window, from: u32, to: u32, head: &mut Head) {
-    let mut line = from;
-    let mut index = 0;
+pub fn read_head(lines: &mut impl Lines, from: u32, head: &mut Head) {
     head.end = 0;
-    while index < WORDS {
-        let base = index as u32 * 8;
-        if base >= to {
-            break;
+    head.line = from;
+    let mut count = 0;
+    while count < LINES {
+        let line = head.line;
+        let end = lines.line_feed(line);
+        if end == 0 {
+            return;
         }
-        if base + 8 > from {
-            let feeds = line_feeds(window.0[index]);
-            if feeds != 0 {
-                let mut offset = 0;
-                while offset < 8 {
-                    let at = base + offset;
-                    if feeds >> (offset * 8 + 7) & 1 != 0 && at >= from && at < to {
-                        let length = at - line;
-                        if length == 0 || length == 1 && window.byte(line) == b'\r' {
-                            head.end = at + 1;
-                            return;
-                        }
-                        read_line(window, line, at, head);
-                        line = at + 1;
-                    }
-                    offset += 1;
-                }
-            }
+        let length = end.wrapping_sub(line);
+        let first = lines.byte(line);
+        if length == 0 || length == 1 && first == b'\r' {
+            head.end = end + 1;
+            return;
         }
-        index += 1;
+        if first | 0x20 == b'c' || first | 0x20 == b't' {
+            lines.read_field(line, end, head);
+        }
+        head.line = end + 1;
+        count += 1;
     }
-    head.line = line;
+    head.found |= found::UNREADABLE;
+}
+
+/// Where the line feed stands that ends the line at `line`; 0 when there is none before `to`.
+#[inline(always)]
+#[must_use]
+pub fn line_feed(window: &Window, line: u32, to: u32) -> u32 {
+    let mut seen = HIGH << ((line & 7) * 8);
+    let mut base = line & !7;
+    let mut steps = 0;
+    while steps < WORDS {
+        if base >= to {
+            return 0;
+        }
+        let feeds = places_of(b'\n', window.0[(base as usize >> 3) & (window.0.len() - 1)]) & seen;
+        if feeds != 0 {
+            let at = base + first_of(feeds);
+            return if at < to { at } else { 0 };
+        }
+        seen = HIGH;
+        base += 8;
+        steps += 1;
+    }
+    0
 }
 
 const CONTENT: u64 = u64::from_be_bytes(*b"content-");
@@ -124,8 +144,9 @@ const CHUNKED: u64 = u64::from_be_bytes(*b"\0chunked");
 /// Makes letters small, and leaves `-` as it is.
 const SMALL: u64 = 0x2020_2020_2020_2020;
 
+/// What a line says of the body, if anything.
 #[inline(always)]
-fn read_line(window: &Window, line: u32, end: u32, head: &mut Head) {
+pub fn read_field(window: &Window, line: u32, end: u32, head: &mut Head) {
     let name = window.word(line) | SMALL;
     if name == CONTENT {
         let rest = (window.word(line + 8) | SMALL) >> 16;
@@ -141,38 +162,43 @@ fn read_line(window: &Window, line: u32, end: u32, head: &mut Head) {
     }
 }
 
-/// Digits a length may have with the white space around it.
-const LENGTH_MAX: u32 = 24;
+/// White space that may stand on either side of a value.
+const WHITE_MAX: u32 = 4;
+/// Eighteen digits never overflow.
+const DIGITS_MAX: u32 = 18;
+
+#[inline(always)]
+fn is_white(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t' || byte == b'\r'
+}
+
+#[inline(always)]
+fn skip_white(window: &Window, from: u32) -> u32 {
+    let mut skipped = 0;
+    while skipped < WHITE_MAX && is_white(window.byte(from + skipped)) {
+        skipped += 1;
+    }
+    from + skipped
+}
 
 #[inline(always)]
 fn read_length(window: &Window, from: u32, end: u32, head: &mut Head) {
+    let first = skip_white(window, from);
     let mut length = 0u64;
     let mut digits = 0;
-    let mut is_over = false;
-    let mut bad = end > from + LENGTH_MAX;
-    let mut offset = 0;
-    while offset < LENGTH_MAX {
-        let at = from + offset;
-        if at >= end {
+    while digits < DIGITS_MAX {
+        let digit = window.byte(first + digits).wrapping_sub(b'0');
+        if digit > 9 {
             break;
         }
-        let byte = window.byte(at);
-        let digit = byte.wrapping_sub(b'0');
-        if digit < 10 {
-            // Eighteen digits never overflow.
-            bad |= is_over || digits >= 18;
-            length = length.wrapping_mul(10).wrapping_add(u64::from(digit));
-            digits += 1;
-        } else if byte == b' ' || byte == b'\t' || byte == b'\r' {
-            is_over = digits > 0;
-        } else {
-            bad = true;
-        }
-        offset += 1;
+        length = length.wrapping_mul(10).wrapping_add(u64::from(digit));
+        digits += 1;
     }
+    // A line feed is neither white nor a digit, so nothing above runs past the line.
+    let is_read = digits != 0 && skip_white(window, first + digits) == end;
     // Said twice and differently, it says nothing.
     let differs = head.found & found::CONTENT_LENGTH != 0 && head.content_length != length;
-    if bad || digits == 0 || differs {
+    if !is_read || differs {
         head.found |= found::UNREADABLE;
         return;
     }
@@ -183,16 +209,11 @@ fn read_length(window: &Window, from: u32, end: u32, head: &mut Head) {
 /// The last coding decides, and it is `chunked` in all messages that one can find the end of.
 #[inline(always)]
 fn read_coding(window: &Window, end: u32, head: &mut Head) {
-    let mut last = end;
     let mut trimmed = 0;
-    while trimmed < 8 {
-        let byte = window.byte(last.wrapping_sub(1));
-        if byte != b' ' && byte != b'\t' && byte != b'\r' {
-            break;
-        }
-        last -= 1;
+    while trimmed < WHITE_MAX && is_white(window.byte(end.wrapping_sub(1 + trimmed))) {
         trimmed += 1;
     }
+    let last = end.wrapping_sub(trimmed);
     if (window.word(last.wrapping_sub(7)) | SMALL) >> 8 == CHUNKED {
         head.found |= found::CHUNKED;
     } else {
@@ -209,10 +230,28 @@ mod tests {
 
     const START: u32 = CARRY as u32;
 
+    struct Here<'a>(&'a Window, u32);
+
+    impl Lines for Here<'_> {
+        fn line_feed(&mut self, line: u32) -> u32 {
+            line_feed(self.0, line, self.1)
+        }
+        fn read_field(&mut self, line: u32, end: u32, head: &mut Head) {
+            read_field(self.0, line, end, head);
+        }
+        fn byte(&self, index: u32) -> u8 {
+            self.0.byte(index)
+        }
+    }
+
+    fn read_window(window: &Window, from: u32, to: u32, head: &mut Head) {
+        read_head(&mut Here(window, to), from, head);
+    }
+
     fn read(text: &str) -> Head {
         let mut head = Head::default();
         let window = window_of(text.as_bytes(), CARRY);
-        read_head(&window, START, START + text.len() as u32, &mut head);
+        read_window(&window, START, START + text.len() as u32, &mut head);
         head
     }
 
@@ -228,7 +267,7 @@ mod tests {
         let bytes = [kept, second.as_bytes()].concat();
         let from = CARRY - kept.len();
         let window = window_of(&bytes, from);
-        read_head(&window, from as u32, START + second.len() as u32, &mut head);
+        read_window(&window, from as u32, START + second.len() as u32, &mut head);
         head
     }
 
@@ -341,7 +380,7 @@ mod tests {
             let window = window_of(&bytes, CARRY);
             let to = START + bytes.len() as u32;
             let mut head = Head::default();
-            read_head(&window, from, to, &mut head);
+            read_window(&window, from, to, &mut head);
             prop_assert!(head.end <= to && end_of_head(&window, to) <= to);
         }
     }

@@ -15,7 +15,7 @@ use std::{
 
 use probes_ebpf::wire::{
     CONNECTION_VERSION, Connection, Count, CountKey, Endpoint, Handshake, Latency, LatencyKey, Naming,
-    Pending, PendingKey, RouteText, SETTINGS_MAX, Settings, SourceKey, VERSION, control, loss,
+    Pending, PendingKey, Pipeline, RouteText, SETTINGS_MAX, Settings, SourceKey, VERSION, control, loss,
 };
 
 use super::table::{GONE_COUNTS, GONE_LATENCIES};
@@ -105,11 +105,15 @@ pub(crate) fn source_maps() -> [MapLayout; 1] {
 }
 
 /// Maps pinned by the version of the connections' record.
-pub(crate) fn connection_maps() -> [MapLayout; 1] {
-    [MapLayout {
+pub(crate) fn connection_maps() -> [MapLayout; 2] {
+    let of_sockets = |layout| MapLayout {
         flags: NO_PREALLOC,
-        ..map::<u32, Connection>("CONN", SK_STORAGE, 0)
-    }]
+        ..layout
+    };
+    [
+        of_sockets(map::<u32, Connection>("CONN", SK_STORAGE, 0)),
+        of_sockets(map::<u32, Pipeline>("PIPELINE", SK_STORAGE, 0)),
+    ]
 }
 
 /// Maps pinned under the fingerprint.

@@ -219,6 +219,8 @@ impl Totals {
             (loss::STORAGE_FULL, LossReason::ReserveFailed),
             (loss::PIPELINED, LossReason::Unparsable),
             (loss::UNPARSABLE, LossReason::Unparsable),
+            (loss::UNFRAMED, LossReason::Unparsable),
+            (loss::INTERRUPTED, LossReason::ReserveFailed),
             (loss::UNROUTED, LossReason::Reduced),
         ] {
             let shares = counters

@@ -1,79 +1,153 @@
 //! Segments that answer, and what TCP says of the connection as they leave.
+//!
+//! An answer ends its request with its first bytes, so nothing is read here but status lines. Where
+//! requests wait behind one another, `framing` follows the answers to their ends.
 
-use core::mem::MaybeUninit;
-
-use aya_ebpf::helpers::{bpf_tcp_sock, generated::bpf_skb_load_bytes};
-use probes_ebpf::wire::{Connection, ROUTE_OTHER, birth, loss, role, what};
+use aya_ebpf::{
+    bindings::bpf_tcp_sock as TcpSock,
+    helpers::{bpf_tcp_sock, generated::bpf_skb_load_bytes},
+};
+use probes_ebpf::{
+    http1::{STATUS_LINE, status},
+    wire::{Connection, ROUTE_OTHER, asking, birth, flag, protocol, request, role, what},
+};
 
 use crate::{
-    connection::{endpoint, identify},
-    count::{count, lose},
-    http::status_of,
-    request::end,
-    segment::{Segment, is_repeated},
+    connection::{endpoint, identify, is_in_flight},
+    count::count,
+    framing,
+    request::{SWITCHING_PROTOCOLS, end},
+    scratch::{START, Scratch, claim, edge_end_of_head, load, release},
+    segment::Segment,
     tcp::retransmitted,
 };
 
+/// Interim answers that may stand before one answer in one segment.
+const INTERIM_MAX: u32 = 4;
+
+/// The first bytes of a segment as a status line: 0 when they are none.
 #[inline(always)]
-pub fn answer(
-    segment: &Segment,
-    connection: &mut Connection,
-    is_status_line: bool,
-    head: &MaybeUninit<[u8; 12]>,
-) {
-    if is_repeated(segment) {
+pub fn status_at_start(segment: &Segment) -> u16 {
+    let mut words = [0u64; 2];
+    if segment.payload < STATUS_LINE {
+        return 0;
+    }
+    // SAFETY: twelve bytes into sixteen.
+    let rc = unsafe {
+        bpf_skb_load_bytes(
+            segment.skb.cast(),
+            segment.offset,
+            words.as_mut_ptr().cast(),
+            STATUS_LINE,
+        )
+    };
+    if rc != 0 {
+        return 0;
+    }
+    status(u64::from_be(words[0]), (u64::from_be(words[1]) >> 32) as u32)
+}
+
+/// A segment in the direction of answers, on a connection where they are HTTP/1.
+#[inline(always)]
+pub fn answer(segment: &Segment, connection: &mut Connection) {
+    let is_waited_for = is_in_flight(connection);
+    if connection.asking & asking::PIPELINE != 0 || is_waited_for && segment.payload < STATUS_LINE {
+        framing::follow(segment, connection);
         return;
     }
-    let mut status = 0;
-    if is_status_line {
-        // SAFETY: a status line is only found in a filled head.
-        let first = unsafe { head.assume_init_ref() };
-        status = status_of(first);
-        if status >= 100 && status < 200 && status != 101 {
-            // `HTTP/1.1 100 Continue` is 25 bytes with its empty line; the answer may share the segment.
-            if segment.payload <= 25 + 12 {
-                return;
-            }
-            let mut second = MaybeUninit::<[u8; 12]>::uninit();
-            // SAFETY: twelve bytes into twelve bytes.
-            let rc = unsafe {
-                bpf_skb_load_bytes(
-                    segment.skb.cast(),
-                    segment.offset + 25,
-                    second.as_mut_ptr().cast(),
-                    12,
-                )
-            };
-            if rc != 0 {
-                return;
-            }
-            // SAFETY: just filled.
-            let second = unsafe { second.assume_init_ref() };
-            if second[0] != b'H' || second[1] != b'T' || second[2] != b'T' || second[3] != b'P' {
-                return;
-            }
-            status = status_of(second);
+    let status = status_at_start(segment);
+    if !is_waited_for {
+        if status != 0 && connection.role == role::SERVER {
+            unexpected_answer(segment, connection, status);
         }
+        return;
+    }
+    // SAFETY: the verifier knows `sk` is a socket.
+    let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
+    if tcp.is_null() || is_repeated(segment, tcp) {
+        return;
+    }
+    if status == 0 {
+        // The rest of an earlier answer's body, or none of HTTP/1's: a status line may still come.
+        connection.flags |= flag::UNREADABLE;
+        return;
+    }
+    let status = if is_interim(status) {
+        final_status(segment)
+    } else {
+        status
+    };
+    if status == 0 {
+        return;
     }
     connection.response_seq = segment.seq;
-    if status == 0 {
-        lose(loss::UNPARSABLE);
-        end(connection, what::UNKNOWN, 0);
-        return;
-    }
-    let rtt = weather(segment, connection);
+    answered(connection, status);
+    let rtt = weather(connection, tcp);
     end(connection, status, rtt);
 }
 
-/// An answer to a request that began before the probe did, or behind another one.
+/// What an answer changes about the connection.
 #[inline(always)]
-pub fn unexpected_answer(segment: &Segment, connection: &mut Connection, head: &MaybeUninit<[u8; 12]>) {
-    // SAFETY: only called with a filled head.
-    let status = status_of(unsafe { head.assume_init_ref() });
-    if connection.birth == birth::OPENED || status < 101 || segment.seq == connection.response_seq {
+pub fn answered(connection: &mut Connection, status: u16) {
+    connection.flags &= !flag::UNREADABLE;
+    let is_tunnel = connection.request & request::CONNECT != 0 && status / 100 == 2;
+    if status == SWITCHING_PROTOCOLS || is_tunnel {
+        connection.protocol = protocol::UPGRADED;
+    }
+}
+
+#[inline(always)]
+pub fn is_interim(status: u16) -> bool {
+    status < 200 && status != SWITCHING_PROTOCOLS
+}
+
+/// The status of the answer that shares the segment with an interim one; 0 when it is not here.
+#[inline(always)]
+fn final_status(segment: &Segment) -> u16 {
+    let Some((slot, scratch)) = claim() else { return 0 };
+    let status = behind_interim(segment, slot, scratch);
+    release(scratch);
+    status
+}
+
+#[inline(always)]
+fn behind_interim(segment: &Segment, slot: u32, scratch: &mut Scratch) -> u16 {
+    let mut offset = 0;
+    let mut seen = 0;
+    while seen < INTERIM_MAX {
+        let length = load(segment, offset, scratch);
+        let end = edge_end_of_head(slot, START + length);
+        if end <= START || end > START + length {
+            return 0;
+        }
+        offset += end - START;
+        if segment.payload < offset + STATUS_LINE {
+            return 0;
+        }
+        if load(segment, offset, scratch) < STATUS_LINE {
+            return 0;
+        }
+        let next = status(
+            scratch.window.word(START),
+            (scratch.window.word(START + 8) >> 32) as u32,
+        );
+        if next == 0 || !is_interim(next) {
+            return next;
+        }
+        seen += 1;
+    }
+    0
+}
+
+/// An answer to a request that began before the probe did, or that was lost.
+#[inline(never)]
+pub fn unexpected_answer(segment: &Segment, connection: &mut Connection, status: u16) {
+    if connection.birth == birth::OPENED || segment.seq == connection.response_seq || is_interim(status) {
         return;
     }
-    if is_repeated(segment) || status < 200 && status != 101 {
+    // SAFETY: the verifier knows `sk` is a socket.
+    let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
+    if tcp.is_null() || is_repeated(segment, tcp) {
         return;
     }
     connection.response_seq = segment.seq;
@@ -87,17 +161,32 @@ pub fn unexpected_answer(segment: &Segment, connection: &mut Connection, head: &
     );
     let endpoint = endpoint(connection, role::SERVER);
     count(&endpoint, connection.settings, ROUTE_OTHER, what::UNKNOWN, 1);
+    if status == SWITCHING_PROTOCOLS {
+        connection.protocol = protocol::UPGRADED;
+    }
+}
+
+/// Whether TCP has had all of this segment before. Called while it is in the window's front:
+/// `rcv_nxt` and `snd_nxt` move after the packet has passed here.
+#[inline(always)]
+pub fn is_repeated(segment: &Segment, tcp: *mut TcpSock) -> bool {
+    // SAFETY: the helper's answer, which is not null.
+    let (received, sent) = unsafe {
+        (
+            (&raw const (*tcp).rcv_nxt).read_volatile(),
+            (&raw const (*tcp).snd_nxt).read_volatile(),
+        )
+    };
+    let next = if segment.ingress { received } else { sent };
+    let last = segment.seq.wrapping_add(segment.payload);
+    (last.wrapping_sub(next) as i32) <= 0
 }
 
 /// Round trip time in microseconds as an answer leaves; 0 when TCP has none. Counts retransmits of
 /// sockets whose birth nobody saw.
 #[inline(always)]
-pub fn weather(segment: &Segment, connection: &mut Connection) -> u32 {
-    // SAFETY: the verifier knows `sk` is a socket.
-    let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
-    if tcp.is_null() {
-        return 0;
-    }
+pub fn weather(connection: &mut Connection, tcp: *mut TcpSock) -> u32 {
+    // SAFETY: the helper's answer, which is not null.
     let (rtt, total) = unsafe { ((*tcp).srtt_us >> 3, (*tcp).total_retrans) };
     if connection.birth == birth::UNSEEN {
         retransmitted(connection, total);

@@ -1,33 +1,39 @@
-//! Segments that ask: the one that begins a request, and those that go on with it.
+//! Segments that ask: requests that begin, and bodies that go on.
+//!
+//! A request that comes whole and alone, as nearly all do, is dealt with here; the rest in `pieces`.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
-use probes_ebpf::wire::{Connection, SourceKey, birth, flag, loss, protocol, role};
-
-use crate::{
-    body,
-    connection::{find_or_create, identify},
-    count::{lose, source},
-    http::{Method, bounds, method, route},
-    request::begin,
-    segment::{Segment, is_repeated},
+use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_tcp_sock};
+use probes_ebpf::{
+    http1::{Method, WINDOW, method},
+    wire::{Connection, Queued, SourceKey, asking, birth, loss, protocol, request, role},
 };
 
+use crate::{
+    answering::is_repeated,
+    connection::{find_or_create, identify},
+    count::{lose, source},
+    http::route,
+    pieces::{self, of_method},
+    pipeline::{self, is_busy},
+    request::begin,
+    scratch::{START, claim, edge_end_of_head, load, release},
+    segment::Segment,
+};
+
+/// The first request that is seen of a connection, or the next of one older than the probe.
 #[inline(always)]
-pub fn request_begins(
+pub fn first_request(
     segment: &Segment,
     known: Option<*mut Connection>,
     role: u8,
     method: Method,
-    remote: &[u32; 4],
-) {
-    if is_repeated(segment) {
-        return;
+) -> Option<*mut Connection> {
+    if was_seen(segment) {
+        return None;
     }
-    let Some(connection) = known.or_else(|| find_or_create(segment.sk)) else {
-        return;
-    };
+    let found = known.or_else(|| find_or_create(segment.sk))?;
     // SAFETY: a live map value.
-    let connection = unsafe { &mut *connection };
+    let connection = unsafe { &mut *found };
     // The body of an answer may begin like a request: only one side of a connection asks.
     let opposite = if role == role::SERVER {
         birth::OPENED
@@ -35,73 +41,180 @@ pub fn request_begins(
         birth::ACCEPTED
     };
     if connection.birth == opposite {
-        return;
+        return None;
     }
+    let start = position(connection, segment);
     // An answer that came early leaves the rest of a body behind it, which may begin like one too.
-    if connection.role == role
-        && connection.flags & flag::END_KNOWN != 0
-        && (segment.seq.wrapping_sub(connection.request_end) as i32) < 0
+    if connection.role == role && connection.asking & asking::END_KNOWN != 0 && start < connection.request_end
     {
-        return;
+        return None;
     }
     if method == Method::Http2 {
         connection.protocol = protocol::HTTP2;
-        return;
+        return None;
     }
     connection.protocol = protocol::HTTP1;
+    connection.role = role;
+    connection.asked = u64::from(segment.seq);
+    connection.asking &= asking::PIPELINE;
+    Some(found)
+}
+
+/// Where the segment stands in the count of `asked`.
+#[inline(always)]
+fn position(connection: &Connection, segment: &Segment) -> u64 {
+    let ahead = segment.seq.wrapping_sub(connection.asked as u32) as i32;
+    connection.asked.wrapping_add(i64::from(ahead) as u64)
+}
+
+/// A segment in the direction of requests, on a connection where they are HTTP/1.
+#[inline(always)]
+pub fn ask(segment: &Segment, connection: &mut Connection) {
+    let role = connection.role;
     let port = if role == role::SERVER {
         segment.local_port
     } else {
         segment.remote_port
     };
-    connection.role = role;
-    identify(connection, segment.skb.cast(), segment.sk, port, role);
+    let is_idle = !is_busy(connection);
+    if is_idle {
+        identify(connection, segment.skb.cast(), segment.sk, port, role);
+    }
     if role == role::CLIENT && connection.settings == 0 {
         return;
     }
-    let (request_end, ends) = bounds(segment, method);
-    connection.route = route(segment, connection.settings);
-    connection.request_seq = segment.seq;
-    connection.request_end = request_end;
-    connection.flags = (connection.flags & !(flag::END_KNOWN | flag::COMPLETE)) | ends;
-    // SAFETY: takes nothing.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let start = position(connection, segment);
+    let end = start + u64::from(segment.payload);
+    if end <= connection.asked {
+        // Sent again; or it fills a gap, and the request is not here before it is.
+        if !is_idle && !was_seen(segment) {
+            touch(segment, connection, now());
+        }
+        return;
+    }
+    let is_known = connection.asking & asking::END_KNOWN != 0;
+    if is_known && end <= connection.request_end {
+        connection.asked = end;
+        if !is_idle {
+            touch(segment, connection, now());
+            if end == connection.request_end {
+                complete(segment, connection);
+            }
+        }
+        return;
+    }
+    let goes_on = asking::OPEN | asking::CHUNKED;
+    let is_alone = is_idle && start >= connection.asked && connection.asking & goes_on == 0;
+    if is_alone && (!is_known || start >= connection.request_end) && whole(segment, connection, start) {
+        return;
+    }
+    pieces::take(segment, connection, start);
+}
+
+/// Takes a request without a body that is all of the segment; says whether it is one.
+#[inline(always)]
+fn whole(segment: &Segment, connection: &mut Connection, start: u64) -> bool {
+    if segment.payload < 16 || segment.payload > WINDOW as u32 {
+        return false;
+    }
+    let Some((slot, scratch)) = claim() else {
+        return false;
+    };
+    let length = load(segment, 0, scratch);
+    let to = START + length;
+    let method = method(u64::from_be(scratch.window.0[START as usize / 8]));
+    let is_whole = length == segment.payload
+        && (method == Method::Bare || method == Method::Head)
+        && edge_end_of_head(slot, to) == to;
+    if is_whole {
+        connection.route = route(&scratch.window, START, connection.settings);
+    }
+    release(scratch);
+    if !is_whole {
+        return false;
+    }
+    connection.asked = start + u64::from(segment.payload);
+    connection.request_end = connection.asked;
+    connection.asking = (connection.asking & asking::PIPELINE) | asking::END_KNOWN;
+    connection.request = request::COMPLETE | of_method(method);
+    let now = now();
+    let role = connection.role;
     begin(connection, role, now, now);
-    if role == role::SERVER && connection.settings != 0 {
+    charge(segment, connection);
+    true
+}
+
+/// Begins a request, or has it wait behind the one in flight.
+#[inline(always)]
+pub fn begin_or_wait(segment: &Segment, connection: &mut Connection, fresh: &Queued) {
+    charge(segment, connection);
+    let has_queue = connection.asking & asking::PIPELINE != 0;
+    if has_queue || is_busy(connection) {
+        match pipeline::find_or_create(segment.sk, connection) {
+            Some(pipeline) if is_busy(connection) || !pipeline::is_empty(pipeline) => {
+                pipeline::push(connection, pipeline, fresh);
+                return;
+            }
+            Some(_) => {}
+            None => {
+                lose(loss::PIPELINED);
+                return;
+            }
+        }
+    }
+    connection.route = fresh.route;
+    connection.request = fresh.request;
+    let role = connection.role;
+    begin(connection, role, fresh.started_ns, fresh.last_byte_ns);
+}
+
+/// Counts the request for the address it came from.
+#[inline(always)]
+fn charge(segment: &Segment, connection: &Connection) {
+    if connection.role == role::SERVER && connection.settings != 0 {
         source(&SourceKey {
-            address: *remote,
+            address: segment.remote,
             settings: connection.settings,
             pad: 0,
         });
     }
 }
 
+/// More of the request that came last is here.
 #[inline(always)]
-pub fn request_goes_on(segment: &Segment, connection: &mut Connection, word: u64) {
-    if segment.seq == connection.request_seq || is_repeated(segment) {
-        return;
-    }
-    let known = connection.flags & flag::END_KNOWN != 0;
-    let is_next = if known {
-        (segment.seq.wrapping_sub(connection.request_end) as i32) >= 0
-    } else {
-        connection.flags & flag::COMPLETE != 0 && method(word) != Method::None
-    };
-    if is_next {
-        lose(loss::PIPELINED);
-        return;
-    }
-    // SAFETY: takes nothing.
-    connection.last_byte_ns = unsafe { bpf_ktime_get_ns() };
-    let last = segment.seq.wrapping_add(segment.payload);
-    if known {
-        if (last.wrapping_sub(connection.request_end) as i32) >= 0 {
-            connection.flags |= flag::COMPLETE;
-        }
-    } else if connection.flags & flag::COMPLETE == 0
-        && segment.payload >= 5
-        && body::ends_chunked(segment.skb.cast(), segment.offset + segment.payload)
+pub fn touch(segment: &Segment, connection: &mut Connection, now: u64) {
+    if connection.asking & asking::PIPELINE != 0
+        && let Some(pipeline) = pipeline::find(segment.sk)
+        && let Some(waiting) = pipeline::newest(pipeline)
     {
-        connection.flags |= flag::COMPLETE;
+        waiting.last_byte_ns = now;
+        return;
     }
+    connection.last_byte_ns = now;
+}
+
+/// All of the request that came last is here.
+#[inline(always)]
+pub fn complete(segment: &Segment, connection: &mut Connection) {
+    if connection.asking & asking::PIPELINE != 0
+        && let Some(pipeline) = pipeline::find(segment.sk)
+        && let Some(waiting) = pipeline::newest(pipeline)
+    {
+        waiting.request |= request::COMPLETE;
+        return;
+    }
+    connection.request |= request::COMPLETE;
+}
+
+#[inline(always)]
+fn was_seen(segment: &Segment) -> bool {
+    // SAFETY: the verifier knows `sk` is a socket.
+    let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
+    !tcp.is_null() && is_repeated(segment, tcp)
+}
+
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: takes nothing.
+    unsafe { bpf_ktime_get_ns() }
 }

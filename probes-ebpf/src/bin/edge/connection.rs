@@ -135,7 +135,7 @@ pub fn is_counted(connection: &Connection) -> bool {
 }
 
 /// Counts segments and connections.
-#[inline(always)]
+#[inline(never)]
 pub fn count_tcp(connection: &Connection, what: u16, by: u64) {
     if is_counted(connection) {
         let endpoint = endpoint(connection, role_of(connection));

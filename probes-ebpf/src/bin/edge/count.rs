@@ -1,6 +1,6 @@
 //! Adding one where it belongs, and saying so when there is no room.
 
-use core::{arch::asm, ptr};
+use core::{arch::asm, mem, ptr};
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_boot_ns};
 use probes_ebpf::{
@@ -76,45 +76,60 @@ pub fn count(endpoint: &Endpoint, settings: u32, route: u16, what: u16, by: u64)
         route,
         what,
     };
-    if let Some(entry) = COUNTS.get_ptr_mut(&key) {
+    count_at(&key, by);
+}
+
+#[inline(always)]
+pub fn count_at(key: &CountKey, by: u64) {
+    match COUNTS.get_ptr_mut(key) {
         // SAFETY: a live map value.
-        add(unsafe { &raw mut (*entry).value }, by);
-        return;
+        Some(entry) => add(unsafe { &raw mut (*entry).value }, by),
+        None => appear(key, by),
     }
-    // The key appears with its first time and a zero, then counts: the winner of a race between
-    // two CPUs is the only one whose time is stored.
+}
+
+/// The key appears with its first time and a zero, then counts: the winner of a race between two CPUs
+/// is the only one whose time is stored. Apart, as it is rare and takes room on the stack.
+#[inline(never)]
+fn appear(key: &CountKey, by: u64) {
     let fresh = Count {
         // SAFETY: takes nothing.
         first_ns: unsafe { bpf_ktime_get_boot_ns() },
         value: 0,
     };
-    let _ = COUNTS.insert(&key, &fresh, u64::from(BPF_NOEXIST));
-    match COUNTS.get_ptr_mut(&key) {
+    let _ = COUNTS.insert(key, &fresh, u64::from(BPF_NOEXIST));
+    match COUNTS.get_ptr_mut(key) {
         // SAFETY: a live map value.
         Some(entry) => add(unsafe { &raw mut (*entry).value }, by),
         None => lose(loss::COUNTS_FULL),
     }
 }
 
+/// The latencies beside a count: the key but for `what`, which is 0.
 #[inline(always)]
-pub fn latency(endpoint: &Endpoint, settings: u32, route: u16) -> Option<*mut Latency> {
-    let key = LatencyKey {
-        endpoint: *endpoint,
-        settings,
-        route,
-        pad: 0,
-    };
-    if let Some(entry) = LATENCIES.get_ptr_mut(&key) {
-        return Some(entry);
-    }
+pub fn latency(key: &CountKey) -> Option<*mut Latency> {
+    // SAFETY: the same layout, as is asserted below.
+    let key = unsafe { &*ptr::from_ref(key).cast::<LatencyKey>() };
+    LATENCIES.get_ptr_mut(key).or_else(|| fresh_latency(key))
+}
+
+const _: () = assert!(
+    size_of::<LatencyKey>() == size_of::<CountKey>()
+        && mem::offset_of!(LatencyKey, settings) == mem::offset_of!(CountKey, settings)
+        && mem::offset_of!(LatencyKey, route) == mem::offset_of!(CountKey, route)
+        && mem::offset_of!(LatencyKey, pad) == mem::offset_of!(CountKey, what)
+);
+
+#[inline(always)]
+fn fresh_latency(key: &LatencyKey) -> Option<*mut Latency> {
     let blank = BLANK.get_ptr_mut(0)?;
     // SAFETY: this CPU's only element; a nested run stores another first time, which is as good.
     let copied = unsafe {
         (*blank).first_ns = bpf_ktime_get_boot_ns();
-        LATENCIES.insert(&key, &*blank, u64::from(BPF_NOEXIST))
+        LATENCIES.insert(key, &*blank, u64::from(BPF_NOEXIST))
     };
     let _ = copied;
-    let entry = LATENCIES.get_ptr_mut(&key);
+    let entry = LATENCIES.get_ptr_mut(key);
     if entry.is_none() {
         lose(loss::LATENCIES_FULL);
     }
@@ -124,7 +139,13 @@ pub fn latency(endpoint: &Endpoint, settings: u32, route: u16) -> Option<*mut La
 /// Adds one to the histogram that `route` stands for.
 #[inline(always)]
 pub fn observe(endpoint: &Endpoint, settings: u32, route: u16, ns: u64) {
-    let Some(cells) = latency(endpoint, settings, route) else {
+    let key = CountKey {
+        endpoint: *endpoint,
+        settings,
+        route,
+        what: 0,
+    };
+    let Some(cells) = latency(&key) else {
         return;
     };
     // SAFETY: a live map value; the index is bounded.

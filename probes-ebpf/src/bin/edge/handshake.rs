@@ -7,19 +7,24 @@ use aya_ebpf::helpers::{
     bpf_ktime_get_ns,
     generated::{bpf_get_netns_cookie, bpf_sk_cgroup_id, bpf_skb_load_bytes},
 };
-use probes_ebpf::wire::{Connection, Handshake, Pending, PendingKey, loss, role};
+use probes_ebpf::{
+    http1::{Head, Method, found, method},
+    wire::{Connection, Handshake, Pending, PendingKey, asking, loss, request, role},
+};
 
 use crate::{
     connection::refresh,
     count::lose,
-    http::{Method, bounds, method, route},
+    http::route,
     maps::{HANDSHAKE, PENDING, skb_netns},
+    pieces::of_method,
+    scratch::{START, claim, edge_read_head, load, release},
     segment::{Segment, address},
 };
 
 /// The segment reaches the listener, because it is the one that completes the handshake: with
 /// TCP_DEFER_ACCEPT, or when the third ACK was lost. It will not be filtered again for the child.
-#[inline(always)]
+#[inline(never)]
 pub fn before_birth(segment: &Segment, ip: *const u8, is_v4: bool) {
     // SAFETY: the verifier knows `sk` is a socket.
     let cgroup = unsafe { bpf_sk_cgroup_id(segment.sk) };
@@ -74,19 +79,42 @@ pub fn before_birth(segment: &Segment, ip: *const u8, is_v4: bool) {
         }
     }
     refresh(&mut connection, role::SERVER);
-    let (request_end, flags) = bounds(segment, method);
+    let Some((slot, scratch)) = claim() else { return };
+    let length = load(segment, 0, scratch);
+    scratch.head = Head::default();
+    let end = edge_read_head(slot, START, START + length);
+    let head = scratch.head;
+    let route = route(&scratch.window, START, connection.settings);
+    release(scratch);
     // SAFETY: takes nothing.
     let now = unsafe { bpf_ktime_get_ns() };
-    let pending = Pending {
+    let mut pending = Pending {
         started_ns: now,
         last_byte_ns: now,
         settings: connection.settings,
         request_seq: segment.seq,
-        request_end,
-        route: route(segment, connection.settings),
-        flags,
-        pad: 0,
+        payload: segment.payload,
+        route,
+        request: of_method(method),
+        asking: 0,
+        length: u64::from(end.wrapping_sub(START)) + head.content_length,
     };
+    let here = u64::from(segment.payload);
+    if end <= START || head.found & found::UNREADABLE != 0 {
+        // Its end is not known: for all one can tell, this is the whole of it.
+        pending.request |= request::COMPLETE;
+    } else if head.found & found::CHUNKED != 0 {
+        pending.asking = asking::CHUNKED;
+    } else {
+        pending.asking = asking::END_KNOWN;
+        if pending.length <= here {
+            pending.request |= request::COMPLETE;
+        }
+        if pending.length < here {
+            // Where these requests should wait does not exist yet.
+            lose(loss::PIPELINED);
+        }
+    }
     if PENDING.insert(&key, &pending, 0).is_err() {
         lose(loss::PENDING_FULL);
     }

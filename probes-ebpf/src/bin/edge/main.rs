@@ -29,11 +29,11 @@ mod answering;
 #[cfg(target_arch = "bpf")]
 mod asking;
 #[cfg(target_arch = "bpf")]
-mod body;
-#[cfg(target_arch = "bpf")]
 mod connection;
 #[cfg(target_arch = "bpf")]
 mod count;
+#[cfg(target_arch = "bpf")]
+mod framing;
 #[cfg(target_arch = "bpf")]
 mod handshake;
 #[cfg(target_arch = "bpf")]
@@ -43,9 +43,15 @@ mod in_flight;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
+mod pieces;
+#[cfg(target_arch = "bpf")]
+mod pipeline;
+#[cfg(target_arch = "bpf")]
 mod queue;
 #[cfg(target_arch = "bpf")]
 mod request;
+#[cfg(target_arch = "bpf")]
+mod scratch;
 #[cfg(target_arch = "bpf")]
 mod segment;
 #[cfg(target_arch = "bpf")]

@@ -8,7 +8,7 @@
 use core::{ffi::c_void, ptr};
 
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
-use probes_ebpf::wire::{ROUTE_QUEUE, flag, flight, role};
+use probes_ebpf::wire::{ROUTE_QUEUE, flight, request, role};
 
 use crate::{
     connection::{endpoint, find, is_in_flight},
@@ -30,7 +30,7 @@ pub fn edge_read(context: BtfTracePointContext) -> i32 {
     if !is_in_flight(connection)
         || before & flight::READ != 0
         || connection.role != role::SERVER
-        || connection.flags & flag::COMPLETE == 0
+        || connection.request & request::COMPLETE == 0
     {
         return 0;
     }

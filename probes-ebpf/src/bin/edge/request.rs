@@ -1,11 +1,13 @@
 //! A request's beginning, its one end, and being overdue in between.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use probes_ebpf::wire::{Connection, Settings, THRESHOLDS, bucket, clock, flag, flight, role, what};
+use probes_ebpf::wire::{
+    Connection, CountKey, Settings, THRESHOLDS, bucket, clock, flag, flight, request, role, what,
+};
 
 use crate::{
     connection::endpoint,
-    count::{add, compare_swap, count, latency, swap},
+    count::{add, compare_swap, count_at, latency, swap},
     maps::SETTINGS,
     turns::{is_opaque, judge},
 };
@@ -22,9 +24,8 @@ pub fn begin(connection: &mut Connection, role: u8, started_ns: u64, last_byte_n
 }
 
 /// Ends the request in flight. `outcome` is a status code or one of `what`; `rtt_us` is 0 when it is
-/// not known. Only the first of
-/// several ends counts anything.
-#[inline(always)]
+/// not known. Only the first of several ends counts anything.
+#[inline(never)]
 pub fn end(connection: &mut Connection, outcome: u16, rtt_us: u32) {
     let idle = connection.flight & !((1 << flight::ORDINAL_SHIFT) - 1);
     let before = swap(&raw mut connection.flight, idle);
@@ -48,21 +49,21 @@ pub fn end(connection: &mut Connection, outcome: u16, rtt_us: u32) {
     };
     // SAFETY: a live map value; settings never change under an id.
     let settings = unsafe { &*settings };
-    let endpoint = endpoint(connection, connection.role);
     let answered = is_answer(outcome);
     // A client that stops halfway through its request leaves no time to hold against the server.
     let is_timed = answered || arrived(connection);
     let timed_out = is_timed && turnaround >= timeout(settings);
     let outcome = if timed_out { what::TIMED_OUT } else { outcome };
-    count(
-        &endpoint,
-        connection.request_settings,
-        connection.route,
-        outcome,
-        1,
-    );
+    let mut key = key_of(connection);
+    key.what = outcome;
+    count_at(&key, 1);
+    key.what = 0;
+    if outcome == SWITCHING_PROTOCOLS {
+        // What follows is a conversation: how long it took to begin is no latency of this service.
+        return;
+    }
 
-    let Some(cells) = latency(&endpoint, connection.request_settings, connection.route) else {
+    let Some(cells) = latency(&key) else {
         return;
     };
     // SAFETY: a live map value; every index is bounded.
@@ -139,18 +140,18 @@ pub fn book_overdue(connection: &mut Connection) -> bool {
     if after == before {
         return is_overdue;
     }
-    let route = connection.route;
-    let request_settings = connection.request_settings;
-    let endpoint = endpoint(connection, connection.role);
+    let mut key = key_of(connection);
     if compare_swap(&raw mut connection.flight, before, after) != before {
         // It ended, or another began, while we looked.
         return false;
     }
     let fresh = after & !before;
     if fresh & flight::TIMED_OUT != 0 {
-        count(&endpoint, request_settings, route, what::TIMED_OUT, 1);
+        key.what = what::TIMED_OUT;
+        count_at(&key, 1);
+        key.what = 0;
     }
-    let Some(cells) = latency(&endpoint, request_settings, route) else {
+    let Some(cells) = latency(&key) else {
         return is_overdue;
     };
     // SAFETY: a live map value; every index is bounded.
@@ -171,10 +172,23 @@ fn is_answer(outcome: u16) -> bool {
     outcome < 1000 || outcome == what::ANSWERED
 }
 
+/// What the request in flight is counted under, but for its outcome.
+#[inline(always)]
+fn key_of(connection: &Connection) -> CountKey {
+    CountKey {
+        endpoint: endpoint(connection, connection.role),
+        settings: connection.request_settings,
+        route: connection.route,
+        what: 0,
+    }
+}
+
 /// How a request ended that was not answered. Whoever closed first decides.
 #[inline(always)]
-pub fn closed(role: u8, by_peer: bool, by_reset: bool) -> u16 {
-    if (role == role::SERVER) == by_peer {
+pub fn closed(connection: &Connection, by_peer: bool, by_reset: bool) -> u16 {
+    if connection.flags & flag::UNREADABLE != 0 {
+        what::UNKNOWN
+    } else if (connection.role == role::SERVER) == by_peer {
         what::CLIENT_GAVE_UP
     } else if by_reset {
         what::RESET_BY_SERVER
@@ -186,8 +200,11 @@ pub fn closed(role: u8, by_peer: bool, by_reset: bool) -> u16 {
 /// Whether the server has all of the request, as far as can be told.
 #[inline(always)]
 fn arrived(connection: &Connection) -> bool {
-    connection.flags & flag::COMPLETE != 0
+    connection.request & request::COMPLETE != 0
 }
+
+/// The status of a connection that is no longer HTTP.
+pub const SWITCHING_PROTOCOLS: u16 = 101;
 
 const DEFAULT_TIMEOUT_NS: u64 = 30_000_000_000;
 

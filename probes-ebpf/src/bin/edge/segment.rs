@@ -4,23 +4,23 @@
 //! Requests come in on a server's socket and go out of a client's; nothing else differs. A segment
 //! that TCP has seen before is never looked at twice.
 
-use core::{ffi::c_void, mem::MaybeUninit};
+use core::ffi::c_void;
 
 use aya_ebpf::{
-    bindings::__sk_buff,
-    helpers::{bpf_tcp_sock, generated::bpf_skb_load_bytes},
-    macros::cgroup_skb,
-    programs::SkBuffContext,
+    bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes, macros::cgroup_skb, programs::SkBuffContext,
 };
-use probes_ebpf::wire::{birth, flag, protocol, role, what};
+use probes_ebpf::{
+    http1::{Method, STATUS_LINE, begins_method, method, status},
+    wire::{Connection, birth, flag, protocol, role, what},
+};
 
 use crate::{
     answering::{answer, unexpected_answer},
-    asking::{request_begins, request_goes_on},
+    asking::{ask, first_request},
     connection::{count_tcp, find, find_or_create, identify, is_in_flight},
     handshake::before_birth,
-    http::{HTTP_1, Method, method},
-    request::{closed, end},
+    pipeline::abandon,
+    request::closed,
     tcp::closed_window,
     turns,
 };
@@ -58,6 +58,8 @@ pub struct Segment {
     pub flags: u8,
     pub local_port: u16,
     pub remote_port: u16,
+    /// As IPv6; zeros on segments that pass out.
+    pub remote: [u32; 4],
 }
 
 #[inline(always)]
@@ -122,6 +124,11 @@ fn segment(context: &SkBuffContext, ingress: bool) -> i32 {
         flags,
         local_port: if ingress { to } else { from },
         remote_port: if ingress { from } else { to },
+        remote: if payload != 0 && ingress {
+            address(ip, version >> 4 == 4, 12, 8)
+        } else {
+            [0; 4]
+        },
     };
     if is_listener {
         before_birth(&segment, ip, version >> 4 == 4);
@@ -130,13 +137,8 @@ fn segment(context: &SkBuffContext, ingress: bool) -> i32 {
     if has_no_window {
         closed_window(sk.cast(), ingress);
     }
-    let remote = if payload != 0 && ingress {
-        address(ip, version >> 4 == 4, 12, 8)
-    } else {
-        [0; 4]
-    };
     if payload != 0 {
-        data_segment(&segment, &remote);
+        data_segment(&segment);
     }
     if has_end || opens {
         control_segment(&segment, opens);
@@ -159,95 +161,100 @@ pub fn address(ip: *const u8, is_v4: bool, v4: usize, v6: usize) -> [u32; 4] {
 }
 
 #[inline(always)]
-fn data_segment(segment: &Segment, remote: &[u32; 4]) {
-    let known = find(segment.sk);
-    if let Some(connection) = known {
-        // SAFETY: a live map value.
-        if turns::takes(segment, unsafe { &mut *connection }, remote) {
-            return;
-        }
-    }
-    let mut head = MaybeUninit::<[u8; 12]>::uninit();
-    let mut word = 0u64;
-    let is_long = segment.payload > 12;
-    if is_long {
-        // SAFETY: twelve bytes into twelve bytes.
-        let rc =
-            unsafe { bpf_skb_load_bytes(segment.skb.cast(), segment.offset, head.as_mut_ptr().cast(), 12) };
-        if rc != 0 {
-            return;
-        }
-        // SAFETY: just filled.
-        let head = unsafe { head.assume_init_ref() };
-        word = u64::from_be_bytes([
-            head[0], head[1], head[2], head[3], head[4], head[5], head[6], head[7],
-        ]);
-    }
+fn data_segment(segment: &Segment) {
     let (asks, answers) = if segment.ingress {
         (role::SERVER, role::CLIENT)
     } else {
         (role::CLIENT, role::SERVER)
     };
-    let is_status_line = is_long && word >> 8 == HTTP_1;
+    let known = find(segment.sk);
     if let Some(connection) = known {
         // SAFETY: a live map value.
         let connection = unsafe { &mut *connection };
-        if connection.protocol == protocol::HTTP2 {
+        if turns::takes(segment, connection, &segment.remote) {
             return;
         }
-        if turns::is_opaque(connection) {
-            if is_status_line && answers == role::SERVER {
-                turns::is_http_after_all(segment, connection);
-            } else if is_in_flight(connection) {
-                turns::take(segment, connection, remote);
+        match connection.protocol {
+            protocol::UPGRADED | protocol::HTTP2 => return,
+            // Who asks is only sure of sockets seen from birth, and while something is asked.
+            protocol::HTTP1
+                if connection.role != 0
+                    && (connection.birth != birth::UNSEEN || is_in_flight(connection)) =>
+            {
+                if connection.role == asks {
+                    ask(segment, connection);
+                } else {
+                    answer(segment, connection);
+                }
                 return;
             }
+            _ => {}
         }
-        if is_in_flight(connection) {
-            if connection.role == asks {
-                request_goes_on(segment, connection, word);
-            } else {
-                answer(segment, connection, is_status_line, &head);
-            }
-            return;
-        }
-        if is_status_line && answers == role::SERVER {
-            unexpected_answer(segment, connection, &head);
-            return;
-        }
-    } else if is_status_line && answers == role::SERVER {
-        if let Some(connection) = find_or_create(segment.sk) {
-            // SAFETY: a live map value.
-            unexpected_answer(segment, unsafe { &mut *connection }, &head);
-        }
-        return;
     }
-    let method = if is_long { method(word) } else { Method::None };
-    if method != Method::None {
-        request_begins(segment, known, asks, method, remote);
-    } else {
-        turns::join(segment, known, remote);
+    if let Some(connection) = undecided(segment, known, asks, answers) {
+        // SAFETY: a live map value.
+        ask(segment, unsafe { &mut *connection });
     }
 }
 
-/// Whether TCP has had all of this segment before. Called while it is in the window's front:
-/// `rcv_nxt` and `snd_nxt` move after the packet has passed here.
+/// Decides what a connection speaks by the first bytes that say so. The connection, if this is a request
+/// of HTTP/1.
 #[inline(always)]
-pub fn is_repeated(segment: &Segment) -> bool {
-    // SAFETY: the verifier knows `sk` is a socket.
-    let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
-    if tcp.is_null() {
-        return false;
-    }
-    let next = unsafe {
-        if segment.ingress {
-            (*tcp).rcv_nxt
-        } else {
-            (*tcp).snd_nxt
-        }
+fn undecided(
+    segment: &Segment,
+    known: Option<*mut Connection>,
+    asks: u8,
+    answers: u8,
+) -> Option<*mut Connection> {
+    let mut words = [0u64; 2];
+    let length = if segment.payload < STATUS_LINE {
+        segment.payload
+    } else {
+        STATUS_LINE
     };
-    let last = segment.seq.wrapping_add(segment.payload);
-    (last.wrapping_sub(next) as i32) <= 0
+    // Keeps the lower bound of 1 visible to the verifier.
+    let length = ((length.wrapping_sub(1)) & 15) + 1;
+    // SAFETY: at most sixteen bytes into sixteen.
+    let rc = unsafe {
+        bpf_skb_load_bytes(
+            segment.skb.cast(),
+            segment.offset,
+            words.as_mut_ptr().cast(),
+            length,
+        )
+    };
+    if rc != 0 {
+        return None;
+    }
+    let word = u64::from_be(words[0]);
+    let status = status(word, (u64::from_be(words[1]) >> 32) as u32);
+    if let Some(connection) = known {
+        // SAFETY: a live map value.
+        let connection = unsafe { &mut *connection };
+        if turns::is_opaque(connection) {
+            if status != 0 && answers == role::SERVER {
+                turns::is_http_after_all(segment, connection);
+            } else if is_in_flight(connection) {
+                turns::take(segment, connection, &segment.remote);
+                return None;
+            }
+        }
+    }
+    if answers == role::SERVER {
+        if status != 0 {
+            if let Some(connection) = known.or_else(|| find_or_create(segment.sk)) {
+                // SAFETY: a live map value.
+                unexpected_answer(segment, unsafe { &mut *connection }, status);
+            }
+            return None;
+        }
+    }
+    let method = method(word);
+    if method != Method::None || begins_method(word, segment.payload) {
+        return first_request(segment, known, asks, method);
+    }
+    turns::join(segment, known, &segment.remote);
+    None
 }
 
 #[inline(always)]
@@ -287,7 +294,7 @@ fn control_segment(segment: &Segment, opens: bool) {
             }
         }
         if is_in_flight(connection) {
-            end(connection, closed(connection.role, true, resets), 0);
+            abandon(segment.skb, closed(connection, true, resets));
         }
         return;
     }
@@ -298,6 +305,6 @@ fn control_segment(segment: &Segment, opens: bool) {
         turns::closes(segment, connection, role::CLIENT);
     }
     if is_in_flight(connection) {
-        end(connection, closed(connection.role, peer_ended, resets), 0);
+        abandon(segment.skb, closed(connection, peer_ended, resets));
     }
 }

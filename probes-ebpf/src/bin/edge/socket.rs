@@ -11,7 +11,7 @@ use aya_ebpf::{
     programs::SockOpsContext,
 };
 use probes_ebpf::wire::{
-    Connection, PendingKey, SourceKey, birth, flag, protocol, role,
+    Connection, PendingKey, QUEUE, SourceKey, birth, flag, protocol, role,
     spare::{BYTES_KNOWN, BYTES_RECEIVED},
     what,
 };
@@ -20,7 +20,8 @@ use crate::{
     connection::{count_tcp, find, find_or_create, is_in_flight, refresh},
     count::source,
     maps::{HANDSHAKE, PENDING, skb_netns, socket_netns},
-    request::{begin, closed, end},
+    pipeline::edge_end_next_of,
+    request::{begin, closed},
     tcp::{not_opened, opened, opening, over},
 };
 
@@ -130,10 +131,12 @@ fn accepted(context: &SockOpsContext, connection: &mut Connection) {
     connection.route = pending.route;
     connection.settings = pending.settings;
     connection.request_seq = pending.request_seq;
-    connection.request_end = pending.request_end;
-    // Nothing else is kept for connections to come.
     connection.protocol = protocol::HTTP1;
-    connection.flags |= pending.flags;
+    connection.request = pending.request;
+    connection.asking = pending.asking;
+    let start = u64::from(pending.request_seq);
+    connection.asked = start + u64::from(pending.payload);
+    connection.request_end = start + pending.length;
     begin(connection, role::SERVER, pending.started_ns, pending.last_byte_ns);
     // Not before: whoever sends a bare segment may write any address on it.
     if connection.settings != 0 {
@@ -191,11 +194,10 @@ fn ended(connection: &mut Connection, ops: *mut bpf_sock_ops, old: u32) {
     if is_in_flight(connection) {
         let peer_reset = connection.flags & flag::PEER_RESET != 0;
         let peer_closed = old == CLOSE_WAIT || old == LAST_ACK || connection.flags & flag::PEER_CLOSED != 0;
-        let outcome = closed(
-            connection.role,
-            peer_reset || peer_closed,
-            peer_reset || !peer_closed,
-        );
-        end(connection, outcome, 0);
+        let outcome = closed(connection, peer_reset || peer_closed, peer_reset || !peer_closed);
+        let mut ended = 0;
+        while ended <= QUEUE && edge_end_next_of(ops, u32::from(outcome)) != 0 {
+            ended += 1;
+        }
     }
 }

@@ -11,7 +11,9 @@
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_tcp_sock, generated::bpf_skb_load_bytes};
 use probes_ebpf::{
     opening::{OPENING, protocol_of},
-    wire::{Connection, CountKey, ROUTE_OTHER, SourceKey, birth, flag, flight, protocol, role, turn, what},
+    wire::{
+        Connection, CountKey, ROUTE_OTHER, SourceKey, birth, flight, protocol, request, role, turn, what,
+    },
 };
 
 use crate::{
@@ -164,10 +166,10 @@ pub fn take(segment: &Segment, connection: &mut Connection, remote: &[u32; 4]) {
 #[inline(always)]
 fn asks(segment: &Segment, connection: &mut Connection, role: u8, last: u32, remote: &[u32; 4]) {
     let state = connection.spare[turn::WORD];
-    if state & turn::ASKED != 0 && is_up_to(last, connection.request_end) {
+    if state & turn::ASKED != 0 && is_up_to(last, connection.client_end) {
         return;
     }
-    connection.request_end = last;
+    connection.client_end = last;
     connection.spare[turn::WORD] = state | turn::ASKED;
     // SAFETY: takes nothing.
     let now = unsafe { bpf_ktime_get_ns() };
@@ -194,7 +196,7 @@ fn asks(segment: &Segment, connection: &mut Connection, role: u8, last: u32, rem
     }
     connection.route = ROUTE_OTHER;
     connection.request_seq = segment.seq;
-    connection.flags = (connection.flags & !flag::END_KNOWN) | flag::COMPLETE;
+    connection.request = request::COMPLETE;
     connection.spare[turn::WORD] &= !turn::DOUBTFUL;
     begin(connection, role, now, now);
     if role == role::SERVER && connection.settings != 0 {
@@ -215,7 +217,13 @@ fn answers(segment: &Segment, connection: &mut Connection, last: u32) {
     connection.response_seq = last;
     connection.spare[turn::WORD] = state | turn::ANSWERED;
     if is_in_flight(connection) {
-        let rtt = weather(segment, connection);
+        // SAFETY: the verifier knows `sk` is a socket.
+        let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
+        let rtt = if tcp.is_null() {
+            0
+        } else {
+            weather(connection, tcp)
+        };
         end(connection, what::ANSWERED, rtt);
     }
 }
@@ -249,7 +257,7 @@ pub fn judge(connection: &mut Connection, outcome: u16) -> Option<u16> {
     }
     if outcome != what::RESET_BY_SERVER && !has_answered(connection) {
         // No time of it is held against anyone.
-        connection.flags &= !flag::COMPLETE;
+        connection.request &= !request::COMPLETE;
         return Some(what::UNKNOWN);
     }
     Some(outcome)
