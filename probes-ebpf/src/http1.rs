@@ -29,7 +29,7 @@ impl Window {
     pub fn byte(&self, index: u32) -> u8 {
         let word = self.0[(index as usize >> 3) & (ROOM / 8 - 1)];
         // As it lies in memory, whichever end comes first.
-        word.to_le().wrapping_shr((index & 7) * 8) as u8
+        (word.to_le() >> ((index & 7) * 8)).to_le_bytes()[0]
     }
 
     /// Eight bytes from `index` on, the first of them highest.
@@ -136,9 +136,9 @@ pub const STATUS_LINE: u32 = 12;
 #[inline(always)]
 #[must_use]
 pub fn status(first: u64, then: u32) -> u16 {
-    let digit = |shift: u32| ((then >> shift) as u8).wrapping_sub(b'0');
-    let (a, b, c) = (digit(16), digit(8), digit(0));
-    if first >> 8 != HTTP_1 || then >> 24 != u32::from(b' ') || a < 1 || a > 9 || b > 9 || c > 9 {
+    let [space, a, b, c] = then.to_be_bytes().map(|byte| byte.wrapping_sub(b'0'));
+    let is_blank = space == b' '.wrapping_sub(b'0');
+    if first >> 8 != HTTP_1 || !is_blank || a == 0 || a > 9 || b > 9 || c > 9 {
         return 0;
     }
     u16::from(a) * 100 + u16::from(b) * 10 + u16::from(c)

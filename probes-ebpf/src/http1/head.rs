@@ -25,6 +25,9 @@ pub mod found {
 }
 
 const WORDS: usize = (CARRY + WINDOW) / 8;
+/// [`CARRY`], as places in a window are counted.
+const FIRST: u32 = 64;
+const _: () = assert!(FIRST as usize == CARRY);
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
@@ -50,8 +53,8 @@ fn first_of(places: u64) -> u32 {
 pub fn end_of_head(window: &Window, to: u32) -> u32 {
     let mut before = 0;
     let mut index = CARRY / 8;
+    let mut base = FIRST;
     while index < WORDS {
-        let base = index as u32 * 8;
         if base >= to {
             return 0;
         }
@@ -69,6 +72,7 @@ pub fn end_of_head(window: &Window, to: u32) -> u32 {
         }
         before = feeds;
         index += 1;
+        base += 8;
     }
     0
 }
@@ -222,6 +226,7 @@ fn read_coding(window: &Window, end: u32, head: &mut Head) {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "places in a small window")]
 mod tests {
     use proptest::prelude::*;
 
