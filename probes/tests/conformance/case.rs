@@ -1,0 +1,239 @@
+//! One case: run it, and hold what slowburn counted against the log, the client and the capture.
+
+use std::{fmt::Write as _, sync::Mutex, thread, time::Duration};
+
+use chrono::Utc;
+use probes::{
+    agent::{Agent, AgentConfig, MapSizes},
+    overhead::OverheadConfig,
+};
+use slo_engine::{measurement::Clock, service::WatchedService};
+
+use super::{
+    capture::Capture,
+    client::{Answers, Client, beside},
+    compare, eventually,
+    network::{Network, Side, run as run_command},
+    pause,
+    raw::Talk,
+    server::{self, PORT, Server},
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+pub const SERVICE: &str = "subject";
+
+#[derive(Debug, Clone, Copy)]
+pub struct Case {
+    pub name: &'static str,
+    pub server: &'static Server,
+    /// One after another.
+    pub clients: &'static [Client],
+    pub routes: &'static [&'static str],
+    pub below_ms: &'static [u64],
+    pub timeout: Duration,
+    /// What requests of a path come to, where the log's status does not say it.
+    pub outcomes: &'static [(&'static str, &'static str)],
+    pub wire: Wire,
+    /// Bodies frame themselves, so the capture has to keep all of them.
+    pub framed: bool,
+    /// Requests the log must have, at least: a case that asked for nothing shows nothing.
+    pub at_least: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    Plain,
+    /// Segments as they are on a wire: no GSO, GRO or checksums left to a device.
+    NoOffloads,
+    /// 2 % of the segments are lost in each direction, on the client's side of the capture.
+    Lossy,
+}
+
+pub const CASE: Case = Case {
+    name: "",
+    server: &server::NGINX,
+    clients: &[],
+    routes: &[],
+    below_ms: &[20],
+    timeout: Duration::from_secs(30),
+    outcomes: &[],
+    wire: Wire::Plain,
+    framed: false,
+    at_least: 1,
+};
+
+/// The same with another server.
+pub const fn on(server: &'static Server, case: Case) -> Case {
+    Case { server, ..case }
+}
+
+/// Takes the pins away.
+struct Instance(String);
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let _gone = probes::unload(&self.0);
+    }
+}
+
+pub fn run(case: Case) {
+    let network = Network::create();
+    shape(&network, case.wire);
+    let instance = Instance(network.name.clone());
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let running = server::start(case.server, &network, at);
+
+    let is_older = |client: &&Client| matches!(client, Client::Older(_));
+    let mut older: Vec<Talk> = case
+        .clients
+        .iter()
+        .filter(is_older)
+        .map(|_| older_talk(&network))
+        .collect();
+    let before = eventually("the log of what was before", PATIENCE, || {
+        let log = server::log(case.server, at);
+        (log.values().sum::<u64>() == older.len() as u64).then_some(log)
+    });
+
+    let mut agent = start_agent(&network, &instance.0);
+    agent.watch(&[service(&case)]).unwrap();
+    let capture = Capture::start(&network, at, case.framed);
+    let answers: Vec<Answers> = case
+        .clients
+        .iter()
+        .map(|client| {
+            let older = is_older(&client).then(|| older.remove(0));
+            thread::scope(|scope| {
+                let client = scope.spawn(|| client.run(&network, at.to_str().unwrap(), older));
+                // As in life, the agent looks while there is traffic.
+                while !client.is_finished() {
+                    agent.read(Utc::now()).unwrap();
+                    pause(Duration::from_millis(100));
+                }
+                client.join().unwrap()
+            })
+        })
+        .collect();
+    running.stop();
+    let pairs = capture.pairs(&network);
+    let mut log = server::log(case.server, at);
+    for (entry, count) in before {
+        *log.get_mut(&entry).unwrap() -= count;
+    }
+    log.retain(|_, count| *count > 0);
+
+    let logged = log.values().sum::<u64>();
+    assert!(
+        logged >= case.at_least,
+        "only {logged} requests were logged: {log:?}"
+    );
+    compare::clients_with_log(&case, &log, &answers);
+    let expected = compare::expected(&case, &log);
+    let batch = compare::settled(&mut agent, &expected);
+    assert_eq!(
+        compare::counts(&batch),
+        expected,
+        "slowburn's counts (left) against the log's"
+    );
+    let lost: Vec<_> = batch.losses.iter().filter(|loss| loss.value > 0).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    compare::capture_with_log(&case, &log, &pairs);
+    compare::thresholds(&case, &batch, &pairs);
+    let quantiles = compare::quantiles(&case, &batch, &pairs);
+    let names: Vec<&str> = case.clients.iter().map(Client::name).collect();
+    ROWS.lock().unwrap().push([
+        case.server.name.to_owned(),
+        case.name.to_owned(),
+        names.join(", "),
+        logged.to_string(),
+        quantiles,
+    ]);
+}
+
+fn shape(network: &Network, wire: Wire) {
+    match wire {
+        Wire::Plain => {}
+        Wire::NoOffloads => {
+            for side in [Side::Server, Side::Client] {
+                let off = "-K eth0 tso off gso off gro off tx off rx off sg off";
+                server::needs("ethtool");
+                network.output(side, "ethtool", &off.split(' ').collect::<Vec<_>>());
+            }
+        }
+        Wire::Lossy => {
+            let namespace = network.namespace(Side::Client);
+            for chain in ["INPUT", "OUTPUT"] {
+                let rule = format!(
+                    "ip netns exec {namespace} iptables-legacy -A {chain} -p tcp -m statistic --mode random --probability 0.02 -j DROP"
+                );
+                run_command(&rule.split(' ').collect::<Vec<_>>());
+            }
+        }
+    }
+}
+
+fn start_agent(network: &Network, instance: &str) -> Agent {
+    let agent = Agent::start(AgentConfig {
+        cgroup: Some(network.cgroup.join("s")),
+        instance: instance.to_owned(),
+        sizes: MapSizes::default(),
+        overhead: OverheadConfig::default(),
+    })
+    .unwrap();
+    assert_eq!(agent.degraded(), [""; 0]);
+    agent
+}
+
+fn older_talk(network: &Network) -> Talk {
+    beside(network, || {
+        let mut talk = Talk::open();
+        assert_eq!(talk.get("/ok"), 200);
+        talk
+    })
+}
+
+fn service(case: &Case) -> WatchedService {
+    let turnaround = |ms: &u64| (Clock::Turnaround, Duration::from_millis(*ms));
+    WatchedService {
+        name: SERVICE.parse().unwrap(),
+        matches: vec![format!("port:{PORT}").parse().unwrap()],
+        routes: case.routes.iter().map(|route| route.parse().unwrap()).collect(),
+        thresholds: case.below_ms.iter().map(turnaround).collect(),
+        timeout: case.timeout,
+    }
+}
+
+static ROWS: Mutex<Vec<[String; 5]>> = Mutex::new(Vec::new());
+
+/// What was shown.
+pub fn table() -> String {
+    let mut rows = ROWS.lock().unwrap().clone();
+    rows.sort();
+    rows.insert(
+        0,
+        [
+            "server",
+            "case",
+            "clients",
+            "requests = counted",
+            "quantiles apart",
+        ]
+        .map(str::to_owned),
+    );
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths = [0, 1, 2, 3, 4].map(width);
+    let mut text = String::new();
+    for row in &rows {
+        for (cell, width) in row.iter().zip(widths) {
+            write!(text, "{cell:<width$}  ").unwrap();
+        }
+        text.push('\n');
+    }
+    text
+}
