@@ -33,8 +33,9 @@ pub fn print(nginx: &Nginx, seconds: u32) -> anyhow::Result<()> {
                 ns / runs,
                 runs / to_f64(window.requests)
             );
-            // Tracepoints and the walk are the host's, not this server's.
-            if ["edge_in", "edge_out", "edge_socket"].contains(&program.program.as_str()) {
+            // The walk and resets are no part of a request. Reads are, the client's own included: the
+            // hook is the host's, and here both are on one.
+            if ["edge_in", "edge_out", "edge_socket", "edge_read"].contains(&program.program.as_str()) {
                 each += a_request;
             }
         }
