@@ -5,7 +5,7 @@
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_tcp_sock};
 use probes_ebpf::{
     http1::{Method, WINDOW, method},
-    wire::{Connection, Queued, SourceKey, asking, birth, loss, protocol, request, role},
+    wire::{Connection, Queued, asking, birth, loss, protocol, request, role},
 };
 
 use crate::{
@@ -172,11 +172,7 @@ pub fn begin_or_wait(segment: &Segment, connection: &mut Connection, fresh: &Que
 #[inline(always)]
 fn charge(segment: &Segment, connection: &Connection) {
     if connection.role == role::SERVER && connection.settings != 0 {
-        source(&SourceKey {
-            address: segment.remote,
-            settings: connection.settings,
-            pad: 0,
-        });
+        source(&segment.remote, connection.settings);
     }
 }
 

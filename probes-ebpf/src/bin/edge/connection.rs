@@ -1,6 +1,6 @@
 //! What is known of a socket, and which settings its endpoint has.
 
-use core::{ffi::c_void, ptr};
+use core::{ffi::c_void, mem, ptr};
 
 use aya_ebpf::{
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
@@ -77,15 +77,15 @@ pub fn refresh(connection: &mut Connection, role: u8) {
         None => return,
     };
     if connection.generation != generation {
-        connection.settings = settings_of(connection, role);
+        connection.settings = settings_of(endpoint(connection, role));
         connection.generation = generation;
     }
 }
 
 /// The endpoint's own entry, else the port's, else the cgroup's; 0 when there is none.
 #[inline(always)]
-fn settings_of(connection: &Connection, role: u8) -> u32 {
-    let mut key = endpoint(connection, role);
+pub fn settings_of(mut key: Endpoint) -> u32 {
+    let cgroup = key.cgroup;
     if let Some(naming) = ENDPOINTS.get_ptr(&key) {
         // SAFETY: a live map value; a torn read is impossible for an aligned word.
         return unsafe { (*naming).current };
@@ -96,7 +96,7 @@ fn settings_of(connection: &Connection, role: u8) -> u32 {
         // SAFETY: as above.
         return unsafe { (*naming).current };
     }
-    key.cgroup = connection.cgroup;
+    key.cgroup = cgroup;
     key.port = 0;
     if let Some(naming) = ENDPOINTS.get_ptr(&key) {
         // SAFETY: as above.
@@ -107,13 +107,15 @@ fn settings_of(connection: &Connection, role: u8) -> u32 {
 
 #[inline(always)]
 pub fn endpoint(connection: &Connection, role: u8) -> Endpoint {
-    Endpoint {
-        netns: connection.netns,
-        cgroup: connection.cgroup,
-        port: connection.port,
-        role,
-        pad: [0; 5],
-    }
+    endpoint_at(connection.netns, connection.cgroup, connection.port, role)
+}
+
+/// In three words: zeroing the padding by itself is a call of `memset`, with a frame of its own.
+#[inline(always)]
+pub fn endpoint_at(netns: u64, cgroup: u64, port: u16, role: u8) -> Endpoint {
+    let port_and_role = u64::from(port) | u64::from(role) << 16;
+    // SAFETY: the same 24 bytes, in which port, role and padding are the last word; every pattern is one.
+    unsafe { mem::transmute([netns, cgroup, port_and_role.to_le()]) }
 }
 
 /// The role of a connection on which no request has been seen.

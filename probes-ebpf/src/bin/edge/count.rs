@@ -166,8 +166,15 @@ pub fn mode() -> u64 {
         .map_or(0, |cell| unsafe { ptr::read_volatile(cell) })
 }
 
-#[inline(always)]
-pub fn source(key: &SourceKey) {
+/// Apart, as are all keys that would lie in the frame of a program: Linux 5.10 rounds each of the frames
+/// that share 512 bytes up to a multiple of 32.
+#[inline(never)]
+pub fn source(address: &[u32; 4], settings: u32) {
+    let key = &SourceKey {
+        address: *address,
+        settings,
+        pad: 0,
+    };
     if mode() >= mode::NO_SOURCES {
         return;
     }

@@ -9,16 +9,16 @@ use aya_ebpf::helpers::{
 };
 use probes_ebpf::{
     http1::{Head, Method, found, method},
-    wire::{Connection, Handshake, Pending, PendingKey, asking, loss, request, role},
+    wire::{Handshake, Pending, PendingKey, asking, loss, request, role},
 };
 
 use crate::{
-    connection::refresh,
+    connection::{endpoint_at, settings_of},
     count::lose,
     http::route,
     maps::{HANDSHAKE, PENDING, skb_netns},
     pieces::of_method,
-    scratch::{START, claim, edge_read_head, load, release},
+    scratch::{START, Scratch, claim, edge_read_head, load, release},
     segment::{Segment, address},
 };
 
@@ -54,17 +54,14 @@ pub fn before_birth(segment: &Segment, ip: *const u8, is_v4: bool) {
     if method == Method::None || method == Method::Http2 {
         return;
     }
-    let mut connection = Connection {
-        cgroup,
-        port: segment.local_port,
-        ..Connection::default()
-    };
-    if skb_netns() {
+    let netns = if skb_netns() {
         // SAFETY: the program's own context.
-        connection.netns = unsafe { bpf_get_netns_cookie(segment.skb.cast()) };
-    }
+        unsafe { bpf_get_netns_cookie(segment.skb.cast()) }
+    } else {
+        0
+    };
     let key = PendingKey {
-        netns: connection.netns,
+        netns,
         remote,
         local,
         remote_port: segment.remote_port,
@@ -78,24 +75,35 @@ pub fn before_birth(segment: &Segment, ip: *const u8, is_v4: bool) {
             return;
         }
     }
-    refresh(&mut connection, role::SERVER);
+    let settings = settings_at(netns, cgroup, segment.local_port);
     let Some((slot, scratch)) = claim() else { return };
     let length = load(segment, 0, scratch);
     scratch.head = Head::default();
     let end = edge_read_head(slot, START, START + length);
-    let head = scratch.head;
-    let route = route(&scratch.window, START, connection.settings);
+    let found = route(&scratch.window, START, settings);
+    let under = u64::from(settings) << 32 | u64::from(found);
+    let request = u64::from(end) << 32 | u64::from(of_method(method));
+    keep(&key, segment, scratch, under, request);
     release(scratch);
+}
+
+/// Remembers the request, of settings and route, of an end and a method, for its connection. In a frame of its own: the 512 bytes that
+/// all frames on the way to a header's fields share are used up, as Linux 5.10 rounds them.
+#[inline(never)]
+fn keep(key: &PendingKey, segment: &Segment, scratch: &mut Scratch, under: u64, request: u64) {
+    let (settings, route) = ((under >> 32) as u32, under as u16);
+    let (end, of_method) = ((request >> 32) as u32, request as u8);
+    let head = scratch.head;
     // SAFETY: takes nothing.
     let now = unsafe { bpf_ktime_get_ns() };
     let mut pending = Pending {
         started_ns: now,
         last_byte_ns: now,
-        settings: connection.settings,
+        settings,
         request_seq: segment.seq,
         payload: segment.payload,
         route,
-        request: of_method(method),
+        request: of_method,
         asking: 0,
         length: u64::from(end.wrapping_sub(START)) + head.content_length,
     };
@@ -115,7 +123,12 @@ pub fn before_birth(segment: &Segment, ip: *const u8, is_v4: bool) {
             lose(loss::PIPELINED);
         }
     }
-    if PENDING.insert(&key, &pending, 0).is_err() {
+    if PENDING.insert(key, &pending, 0).is_err() {
         lose(loss::PENDING_FULL);
     }
+}
+
+#[inline(never)]
+fn settings_at(netns: u64, cgroup: u64, port: u16) -> u32 {
+    settings_of(endpoint_at(netns, cgroup, port, role::SERVER))
 }

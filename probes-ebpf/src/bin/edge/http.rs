@@ -1,5 +1,7 @@
 //! The route of a request.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::helpers::generated::bpf_map_lookup_elem;
 use probes_ebpf::{
     http1::Window,
@@ -45,20 +47,25 @@ pub fn route(window: &Window, from: u32, settings: u32) -> u16 {
 /// Apart, as the key takes much of the stack.
 #[inline(never)]
 fn longest_prefix(window: &Window, from: u32, settings: u32) -> u16 {
-    let mut key = RouteKey {
-        prefix: (4 + ROUTE_TEXT as u32) * 8,
-        settings,
-        text: [0; WORDS],
-    };
+    // Written word by word: zeroing it first is a call of `memset`, with a frame of its own.
+    let mut key = MaybeUninit::<RouteKey>::uninit();
+    let key = key.as_mut_ptr();
+    // SAFETY: every field of the key, inside of it.
+    unsafe {
+        (&raw mut (*key).prefix).write((4 + ROUTE_TEXT as u32) * 8);
+        (&raw mut (*key).settings).write(settings);
+    }
     let mut index = 0;
     while index < WORDS {
         // What stands behind a short request matches nothing: no route has a space behind its path.
-        key.text[index] = window.word(from + index as u32 * 8).to_be();
+        let word = window.word(from + index as u32 * 8).to_be();
+        // SAFETY: as above.
+        unsafe { (&raw mut (*key).text).cast::<u64>().add(index).write(word) };
         index += 1;
     }
     // SAFETY: a key of the trie's size.
     let found =
-        unsafe { bpf_map_lookup_elem((&raw const ROUTES).cast_mut().cast(), (&raw const key).cast()) };
+        unsafe { bpf_map_lookup_elem((&raw const ROUTES).cast_mut().cast(), key.cast_const().cast()) };
     if found.is_null() {
         return ROUTE_OTHER;
     }

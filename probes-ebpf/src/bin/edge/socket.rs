@@ -11,7 +11,7 @@ use aya_ebpf::{
     programs::SockOpsContext,
 };
 use probes_ebpf::wire::{
-    Connection, PendingKey, QUEUE, SourceKey, birth, flag, protocol, role,
+    Connection, PendingKey, QUEUE, birth, flag, protocol, role,
     spare::{BYTES_KNOWN, BYTES_RECEIVED},
     what,
 };
@@ -140,11 +140,7 @@ fn accepted(context: &SockOpsContext, connection: &mut Connection) {
     begin(connection, role::SERVER, pending.started_ns, pending.last_byte_ns);
     // Not before: whoever sends a bare segment may write any address on it.
     if connection.settings != 0 {
-        source(&SourceKey {
-            address: remote,
-            settings: connection.settings,
-            pad: 0,
-        });
+        source(&remote, connection.settings);
     }
 }
 

@@ -11,9 +11,7 @@
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_tcp_sock, generated::bpf_skb_load_bytes};
 use probes_ebpf::{
     opening::{OPENING, protocol_of},
-    wire::{
-        Connection, CountKey, ROUTE_OTHER, SourceKey, birth, flight, protocol, request, role, turn, what,
-    },
+    wire::{Connection, CountKey, ROUTE_OTHER, birth, flight, protocol, request, role, turn, what},
 };
 
 use crate::{
@@ -200,11 +198,7 @@ fn asks(segment: &Segment, connection: &mut Connection, role: u8, last: u32, rem
     connection.spare[turn::WORD] &= !turn::DOUBTFUL;
     begin(connection, role, now, now);
     if role == role::SERVER && connection.settings != 0 {
-        source(&SourceKey {
-            address: *remote,
-            settings: connection.settings,
-            pad: 0,
-        });
+        source(remote, connection.settings);
     }
 }
 
