@@ -7,18 +7,20 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     error::Error,
-    fmt, fs, io,
+    fmt, fs,
     path::PathBuf,
     time::Duration,
 };
 
-use aya::maps::MapError;
 use chrono::{DateTime, Utc};
 use slo_engine::{
     measurement::{Batch, Gauge, GaugeReading, Role, ServiceName, Signal, SourceId},
     service::{Discovered, WatchedService},
 };
 
+mod error;
+
+pub use self::error::AgentError;
 pub use crate::edge::{layout::MapSizes, reading::HOST, room::MapUse, sources::Source};
 use crate::{
     bpffs::{self, BpffsError, DirectoryLock},
@@ -28,14 +30,15 @@ use crate::{
         layout::Directories,
         object,
         overdue::{Walk, Walker},
-        reading::{Generation, StartTimes, Totals, gauge, role_of, to_f64},
+        reading::{Generation, Totals, gauge, role_of, to_f64},
         room::Room,
         settings::{Definitions, Registry},
         sources::SourceTable,
+        starts::StartTimes,
         table::{Counters, Sources, open},
     },
     listeners::{DropBook, Look, Looker},
-    mounts::{self, MountError},
+    mounts,
     names::Names,
     overhead::{Mode, Overhead, OverheadConfig, ProgramCost},
     statistics::{self, ProgramStatistics},
@@ -51,54 +54,6 @@ pub struct AgentConfig {
     pub instance: String,
     pub sizes: MapSizes,
     pub overhead: OverheadConfig,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    #[error("the kernel refuses the probes: {reason}")]
-    Load { reason: String },
-    #[error("cannot attach the probes: {reason}")]
-    Attach { reason: String },
-    #[error("another slowburn already measures the cgroup `{}`", path.display())]
-    CgroupInUse { path: PathBuf },
-    #[error("cannot use the cgroup `{}`", path.display())]
-    Cgroup { path: PathBuf, source: io::Error },
-    #[error("`{}` is not inside of the cgroup v2 hierarchy at `{}`", path.display(), root.display())]
-    NotACgroup { path: PathBuf, root: PathBuf },
-    #[error(transparent)]
-    Mount(#[from] MountError),
-    #[error(transparent)]
-    Pins(#[from] BpffsError),
-    #[error("cannot {action} the map {map}")]
-    Map {
-        action: &'static str,
-        map: &'static str,
-        #[source]
-        source: Box<MapError>,
-    },
-    #[error("cannot count the CPUs")]
-    Cpus { source: io::Error },
-    #[error("cannot read `{path}`")]
-    Identity { path: &'static str, source: io::Error },
-    #[error("the source's name cannot be told")]
-    Source {
-        #[source]
-        source: Box<dyn Error + Send + Sync>,
-    },
-    #[error("cannot look for listening sockets")]
-    Discovery { source: io::Error },
-    #[error("no settings are left for `{service}`; `slowburn unload` starts over")]
-    SettingsFull { service: ServiceName },
-}
-
-impl AgentError {
-    pub(crate) fn map<E: Into<MapError>>(action: &'static str, map: &'static str) -> impl FnOnce(E) -> Self {
-        move |source| Self::Map {
-            action,
-            map,
-            source: Box::new(source.into()),
-        }
-    }
 }
 
 /// A service that nothing was counted for without a name waits this long for discovery.

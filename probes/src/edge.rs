@@ -11,4 +11,5 @@ pub(crate) mod reading;
 pub(crate) mod room;
 pub(crate) mod settings;
 pub(crate) mod sources;
+pub(crate) mod starts;
 pub(crate) mod table;

@@ -20,7 +20,7 @@ use slo_engine::measurement::ServiceName;
 use crate::{
     agent::{AgentError, chain},
     edge::{
-        reading::hash,
+        starts::hash,
         table::{Raw, open},
     },
     sock_diag::{self, ListenSocket},

@@ -22,7 +22,8 @@ use slo_engine::measurement::{
 use super::{
     quiet::Activities,
     settings::Definitions,
-    table::{Counters, GONE_COUNTS, GONE_LATENCIES, Raw, Starts},
+    starts::StartTimes,
+    table::{Counters, GONE_COUNTS, GONE_LATENCIES, Raw},
 };
 use crate::agent::AgentError;
 
@@ -376,58 +377,6 @@ impl Totals {
         found.dedup();
         found
     }
-}
-
-/// When each series began, as it was first told. Remembered in a pinned map: to the engine, another
-/// start is another counter.
-pub(crate) struct StartTimes {
-    map: Starts,
-    known: HashMap<u64, u64>,
-    anchor_ns: u64,
-}
-
-impl StartTimes {
-    pub fn open(map: Starts, anchor_ns: u64) -> Result<Self, AgentError> {
-        let mut known = HashMap::new();
-        for entry in map.iter() {
-            let (series, first_ns) = entry.map_err(AgentError::map("read", "STARTS"))?;
-            known.insert(series, first_ns);
-        }
-        Ok(Self {
-            map,
-            known,
-            anchor_ns,
-        })
-    }
-
-    fn of(&mut self, series: &str, first_ns: u64) -> DateTime<Utc> {
-        let key = hash(series);
-        let first_ns = match self.known.get(&key) {
-            Some(known) => *known,
-            None => {
-                // Remembered here at least: what no restart moves is the oldest of its counters.
-                if let Err(error) = self.map.insert(key, first_ns, 0) {
-                    tracing::warn!(series, %error, "no room to remember when a series began");
-                }
-                self.known.insert(key, first_ns);
-                first_ns
-            }
-        };
-        self.at(first_ns)
-    }
-
-    /// Wall time of a moment counted from boot.
-    pub fn at(&self, boot_ns: u64) -> DateTime<Utc> {
-        let ns = self.anchor_ns.saturating_add(boot_ns);
-        DateTime::from_timestamp_nanos(i64::try_from(ns).unwrap_or(i64::MAX))
-    }
-}
-
-/// FNV-1a: stable between builds.
-pub(crate) fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 fn earlier(a: u64, b: u64) -> u64 {
