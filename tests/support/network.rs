@@ -27,7 +27,7 @@ pub enum Side {
 }
 
 impl Side {
-    fn tag(self) -> &'static str {
+    pub fn tag(self) -> &'static str {
         match self {
             Side::Server => "s",
             Side::Client => "c",

@@ -38,7 +38,7 @@ pub struct Pair {
 
 impl Capture {
     /// Keeps the first bytes of each packet, which hold its headers, or `whole` packets, of which there must be few.
-    pub fn start(network: &Network, directory: &Path, whole: bool) -> Self {
+    pub fn start(network: &Network, side: Side, directory: &Path, whole: bool) -> Self {
         needs("tcpdump");
         let file = directory.join("capture");
         let filter = format!("tcp port {PORT} or udp port {MARKS}");
@@ -51,7 +51,7 @@ impl Capture {
         let mut arguments: Vec<&str> = options.split(' ').collect();
         arguments.extend([file.to_str().unwrap(), &filter]);
         let tcpdump = network
-            .command(Side::Server, "tcpdump", &arguments)
+            .command(side, "tcpdump", &arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

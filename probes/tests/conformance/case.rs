@@ -7,7 +7,10 @@ use probes::{
     agent::{Agent, AgentConfig, MapSizes},
     overhead::OverheadConfig,
 };
-use slo_engine::{measurement::Clock, service::WatchedService};
+use slo_engine::{
+    measurement::{Clock, Role},
+    service::WatchedService,
+};
 
 use super::{
     capture::Capture,
@@ -34,6 +37,8 @@ pub struct Case {
     /// What requests of a path come to, where the log's status does not say it.
     pub outcomes: &'static [(&'static str, &'static str)],
     pub wire: Wire,
+    /// Which end slowburn and the capture look at.
+    pub role: Role,
     /// Bodies frame themselves, so the capture has to keep all of them.
     pub framed: bool,
     /// Requests the log must have, at least: a case that asked for nothing shows nothing.
@@ -58,6 +63,7 @@ pub const CASE: Case = Case {
     timeout: Duration::from_secs(30),
     outcomes: &[],
     wire: Wire::Plain,
+    role: Role::Server,
     framed: false,
     at_least: 1,
 };
@@ -96,9 +102,9 @@ pub fn run(case: Case) {
         (log.values().sum::<u64>() == older.len() as u64).then_some(log)
     });
 
-    let mut agent = start_agent(&network, &instance.0);
-    agent.watch(&[service(&case)]).unwrap();
-    let capture = Capture::start(&network, at, case.framed);
+    let mut agent = start_agent(&network, side(&case), &instance.0);
+    agent.watch(&[service(&case, &network)]).unwrap();
+    let capture = Capture::start(&network, side(&case), at, case.framed);
     let answers: Vec<Answers> = case
         .clients
         .iter()
@@ -130,9 +136,9 @@ pub fn run(case: Case) {
     );
     compare::clients_with_log(&case, &log, &answers);
     let expected = compare::expected(&case, &log);
-    let batch = compare::settled(&mut agent, &expected);
+    let batch = compare::settled(&case, &mut agent, &expected);
     assert_eq!(
-        compare::counts(&batch),
+        compare::counts(&case, &batch),
         expected,
         "slowburn's counts (left) against the log's"
     );
@@ -173,9 +179,16 @@ fn shape(network: &Network, wire: Wire) {
     }
 }
 
-fn start_agent(network: &Network, instance: &str) -> Agent {
+fn side(case: &Case) -> Side {
+    match case.role {
+        Role::Server => Side::Server,
+        Role::Client => Side::Client,
+    }
+}
+
+fn start_agent(network: &Network, side: Side, instance: &str) -> Agent {
     let agent = Agent::start(AgentConfig {
-        cgroup: Some(network.cgroup.join("s")),
+        cgroup: Some(network.cgroup.join(side.tag())),
         instance: instance.to_owned(),
         sizes: MapSizes::default(),
         overhead: OverheadConfig::default(),
@@ -193,11 +206,19 @@ fn older_talk(network: &Network) -> Talk {
     })
 }
 
-fn service(case: &Case) -> WatchedService {
+fn service(case: &Case, network: &Network) -> WatchedService {
+    // Servers are known by where they listen, callers by where they run.
+    let place = match case.role {
+        Role::Server => format!("port:{PORT}"),
+        Role::Client => {
+            let parent = network.cgroup.file_name().unwrap().to_str().unwrap();
+            format!("cgroup:{parent}/{}", side(case).tag())
+        }
+    };
     let turnaround = |ms: &u64| (Clock::Turnaround, Duration::from_millis(*ms));
     WatchedService {
         name: SERVICE.parse().unwrap(),
-        matches: vec![format!("port:{PORT}").parse().unwrap()],
+        matches: vec![place.parse().unwrap()],
         routes: case.routes.iter().map(|route| route.parse().unwrap()).collect(),
         thresholds: case.below_ms.iter().map(turnaround).collect(),
         timeout: case.timeout,

@@ -68,18 +68,18 @@ pub fn expected(case: &Case, log: &server::Log) -> Counts {
     expected
 }
 
-fn is_of_subject(service: &str, role: Role) -> bool {
-    service == SERVICE && role == Role::Server
+fn is_of_subject(case: &Case, service: &str, role: Role) -> bool {
+    service == SERVICE && role == case.role
 }
 
 /// Every outcome of requests, and nothing else.
-pub fn counts(batch: &Batch) -> Counts {
+pub fn counts(case: &Case, batch: &Batch) -> Counts {
     let mut counts = Counts::new();
     for reading in &batch.readings {
         let series = &reading.series;
         let is_outcome =
             !series.signal.is_tcp() && !matches!(series.signal, Signal::Within { .. } | Signal::Over { .. });
-        if is_outcome && reading.value > 0 && is_of_subject(series.service.as_str(), series.role) {
+        if is_outcome && reading.value > 0 && is_of_subject(case, series.service.as_str(), series.role) {
             let route = series.route.as_ref().map_or("", |route| route.as_str());
             let key = (route.to_owned(), series.signal.to_string());
             *counts.entry(key).or_default() += reading.value;
@@ -89,11 +89,11 @@ pub fn counts(batch: &Batch) -> Counts {
 }
 
 /// What the agent reads once the counts are as expected, or at the end of patience.
-pub fn settled(agent: &mut Agent, expected: &Counts) -> Batch {
+pub fn settled(case: &Case, agent: &mut Agent, expected: &Counts) -> Batch {
     let give_up = Instant::now() + PATIENCE;
     loop {
         let batch = agent.read(Utc::now()).unwrap();
-        if counts(&batch) == *expected || Instant::now() > give_up {
+        if counts(case, &batch) == *expected || Instant::now() > give_up {
             return batch;
         }
         pause(Duration::from_millis(100));
@@ -220,7 +220,7 @@ pub fn quantiles(case: &Case, batch: &Batch, pairs: &[Pair]) -> String {
         let mut buckets: BTreeMap<i32, u64> = BTreeMap::new();
         for histogram in &batch.histograms {
             let of = histogram.route.as_ref().map_or("", |route| route.as_str());
-            if is_of_subject(histogram.service.as_str(), histogram.role)
+            if is_of_subject(case, histogram.service.as_str(), histogram.role)
                 && histogram.clock == Clock::Turnaround
                 && of == route
             {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use slo_engine::measurement::Role;
+
 use super::{
     case::{CASE, Case, Wire, on},
     client::Client::{Ab, Curl, H2load, Older, Raw, Wrk},
     raw::Talk,
-    server::{APACHE, CADDY, HAPROXY, HYPER, LIGHTTPD, NGINX, NODE, PYTHON},
+    server::{APACHE, CADDY, HAPROXY, HYPER, LIGHTTPD, NGINX, NODE, PYTHON, URING},
 };
 
 #[rustfmt::skip]
@@ -172,6 +174,31 @@ const TIMED_OUT: Case = Case {
     ..CASE
 };
 
+/// As the client sees it; the server is not looked at.
+const CALLER: Case = Case {
+    role: Role::Client,
+    ..MIXED
+};
+
+/// A segment a byte, and one that ends inside of a word.
+fn in_pieces(length: usize) -> u64 {
+    let mut talk = Talk::open();
+    let request = b"GET /ok HTTP/1.1\r\nHost: test\r\nX-Long-Name: some value of a header\r\n\r\n";
+    let answers = (0..5).filter(|_| {
+        talk.send_in_pieces(request.chunks(length));
+        talk.answer() == 200
+    });
+    answers.count() as u64
+}
+
+/// All that is asked is on its way before the first answer is read.
+fn at_once(paths: &[&str]) -> u64 {
+    let mut talk = Talk::open();
+    let ask = |path: &&str| format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
+    talk.send(&paths.iter().map(ask).collect::<String>());
+    paths.iter().filter(|_| talk.answer() != 0).count() as u64
+}
+
 /// Asks on a connection of its own each time, and is not answered.
 fn in_vain(path: &str) -> u64 {
     for _ in 0..10 {
@@ -257,6 +284,58 @@ pub const CASES: &[Case] = &[
     on(&HYPER, DELAYS),
     on(&NODE, TIMED_OUT),
     on(&HYPER, TIMED_OUT),
+    on(&URING, OLD),
+    on(&URING, OLDER),
+    Case {
+        name: "keep-alive, by io_uring",
+        server: &URING,
+        clients: &[Curl(&["-o", "/dev/null", "URL/ok?[1-200]"])],
+        at_least: 200,
+        ..CASE
+    },
+    Case {
+        name: "as the client sees it",
+        ..CALLER
+    },
+    Case {
+        name: "load, as the client sees it",
+        role: Role::Client,
+        ..LOAD
+    },
+    Case {
+        name: "known delays, as the client sees them",
+        server: &HYPER,
+        role: Role::Client,
+        ..DELAYS
+    },
+    Case {
+        name: "three at once, then two",
+        clients: &[Raw(|| {
+            at_once(&["/ok", "/missing", "/ok"]) + at_once(&["/busy", "/moved"])
+        })],
+        routes: &["GET /ok", "GET /missing"],
+        at_least: 5,
+        ..CASE
+    },
+    Case {
+        name: "pipelined under load",
+        clients: &[Wrk(&["-c4", "-d1s", "-s", "HERE/clients/pipeline.lua", "URL"])],
+        routes: &["GET /ok", "GET /missing"],
+        at_least: 500,
+        ..CASE
+    },
+    Case {
+        name: "a header, a byte a segment",
+        clients: &[Raw(|| in_pieces(1))],
+        at_least: 5,
+        ..CASE
+    },
+    Case {
+        name: "a header in seven pieces",
+        clients: &[Raw(|| in_pieces(11))],
+        at_least: 5,
+        ..CASE
+    },
     Case {
         name: "wrk over several paths",
         clients: &[Wrk(&["-c8", "-d1s", "-s", "HERE/clients/mix.lua", "URL"])],

@@ -13,6 +13,7 @@ mod compare;
 mod http1;
 mod raw;
 mod server;
+mod uring;
 
 #[path = "../../../tests/support/network.rs"]
 #[expect(dead_code, reason = "shared with the end-to-end tests, which use all of it")]

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{network::SERVER, server::PORT};
+use super::{network::SERVER, pause, server::PORT};
 
 /// One connection.
 pub struct Talk(BufReader<TcpStream>);
@@ -21,6 +21,14 @@ impl Talk {
 
     pub fn send(&mut self, text: &str) {
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// A segment for each piece: the one before has left when the next is written.
+    pub fn send_in_pieces<'a>(&mut self, pieces: impl IntoIterator<Item = &'a [u8]>) {
+        for piece in pieces {
+            self.0.get_mut().write_all(piece).unwrap();
+            pause(Duration::from_millis(1));
+        }
     }
 
     pub fn get(&mut self, path: &str) -> u16 {

@@ -16,6 +16,7 @@ use nix::{sys::signal, unistd::Pid};
 use super::{
     eventually,
     network::{Network, Side},
+    uring,
 };
 
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance");
@@ -115,6 +116,14 @@ pub const NODE: Server = Server {
 
 pub const HYPER: Server = Server {
     name: "hyper",
+    programs: &[&["SELF"]],
+    log: "output-0",
+    ..PLAIN
+};
+
+/// This suite's own, by io_uring.
+pub const URING: Server = Server {
+    name: "io_uring",
     programs: &[&["SELF"]],
     log: "output-0",
     ..PLAIN
@@ -228,11 +237,14 @@ pub fn log(server: &Server, directory: &Path) -> Log {
     log
 }
 
-/// The part of this binary that is a server: hyper, by axum.
+/// The parts of this binary that are servers: hyper, by axum, and the one by io_uring.
 pub fn serve_when_asked() -> bool {
     let Ok(name) = std::env::var(SERVE) else {
         return false;
     };
+    if name == URING.name {
+        uring::serve(&std::net::TcpListener::bind(("::", PORT)).unwrap());
+    }
     assert_eq!(name, HYPER.name);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
