@@ -103,13 +103,13 @@ impl Wire {
         [Kernel::of(&self.server), Kernel::of(&self.client)]
     }
 
-    /// What slowburn says, once nothing is sent again any more.
-    fn settled(&self, agent: &mut Agent) -> Batch {
+    /// What slowburn and the kernel say, at a time when nothing is sent again.
+    fn settled(&self, agent: &mut Agent) -> (Batch, [Kernel; 2]) {
         eventually("what was lost is all sent again", || {
             let before = self.kernel();
             pause(Duration::from_millis(400));
             let batch = read(agent);
-            (self.kernel() == before).then_some(batch)
+            (self.kernel() == before).then_some((batch, before))
         })
     }
 
@@ -182,6 +182,21 @@ fn ss(side: &Server) -> u64 {
         .sum()
 }
 
+/// How often the kernel did not run a tracepoint's program of this process, because its CPU was
+/// inside of bpf(2): SYN-ACKs sent again meanwhile are in no count of ours.
+fn skipped() -> u64 {
+    let texts = fs::read_dir("/proc/self/fdinfo").unwrap();
+    let texts = texts.filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok());
+    let programs = texts.filter(|text| text.contains("prog_type:\t5\n"));
+    let misses = |text: String| {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("recursion_misses:"));
+        line.map_or(0, |number| number.trim().parse::<u64>().unwrap())
+    };
+    programs.map(misses).sum()
+}
+
 /// As slowburn tells of each side.
 fn told(batch: &Batch) -> [Kernel; 2] {
     let of: [fn(&Batch, &str, Signal) -> u64; 2] = [value, client_value];
@@ -208,8 +223,15 @@ fn matrix(test: &str, listen: &str, target: &str, way: &str) {
         assert_eq!(answered, (CONNECTIONS * requests) as u64);
 
         let name = format!("one in {one_in}, seed {seed}, {way} over {target}");
-        let batch = wire.settled(&mut agent);
-        assert_eq!(told(&batch), wire.kernel(), "{name}");
+        // What is still on its way arrives: a lost FIN may be sent again for seconds.
+        wire.lose(0);
+        let (batch, kernel) = wire.settled(&mut agent);
+        let mut told = told(&batch);
+        let missed = kernel[0].syns.saturating_sub(told[0].syns);
+        assert!(missed <= skipped(), "{name}: {told:?} for {kernel:?}");
+        told[0].syns += missed;
+        told[0].segments += missed;
+        assert_eq!(told, kernel, "{name}");
         if way == "keep" {
             assert_eq!(
                 [ss(&wire.server), ss(&wire.client)],
@@ -266,14 +288,14 @@ fn connections_older_than_the_probe_count_by_differences() {
     wire.lose(0);
     client.go_on();
     client.said("answered ");
-    assert_eq!(told(&wire.settled(&mut agent)).map(|side| side.segments), [0, 0]);
-    let before = wire.kernel();
+    let (batch, before) = wire.settled(&mut agent);
+    assert_eq!(told(&batch).map(|side| side.segments), [0, 0]);
     assert!(before.iter().all(|side| side.segments > 0), "{before:?}");
     wire.lose(20);
     client.go_on();
     client.said("answered ");
-    let batch = wire.settled(&mut agent);
-    let fresh = [0, 1].map(|side| wire.kernel()[side].segments - before[side].segments);
+    let (batch, after) = wire.settled(&mut agent);
+    let fresh = [0, 1].map(|side| after[side].segments - before[side].segments);
     assert!(fresh.iter().all(|segments| *segments > 0), "{fresh:?}");
     assert_eq!(told(&batch).map(|side| side.segments), fresh);
     client.go_on();
