@@ -1,5 +1,7 @@
 //! Real programs as servers, in the place's cgroup and a network namespace of their own.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
 use std::{
     fs,
     net::TcpStream,

@@ -1,0 +1,173 @@
+//! HTTP/1 as it comes on the wire: in pieces, on each other's heels, in every form of body.
+
+#![allow(clippy::unwrap_used, reason = "tests panic")]
+
+#[path = "support/program.rs"]
+mod program;
+mod support;
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpStream},
+};
+
+use slo_engine::{
+    measurement::{Batch, LossReason, Signal},
+    service::WatchedService,
+};
+use support::{Place, Server, eventually, lost, read, route_value, value, watched};
+
+/// Answers as `answers.py` does.
+fn answers(place: &Place, port: u16) -> Server {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/answers.py");
+    place.program(port, "python3", &[script, &port.to_string()])
+}
+
+fn routed(name: &str, port: u16, routes: &[&str]) -> WatchedService {
+    WatchedService {
+        routes: routes.iter().map(|route| route.parse().unwrap()).collect(),
+        ..watched(name, port)
+    }
+}
+
+/// Sends these pieces, each in a segment of its own, then no more; says how many answers came.
+fn exchange(server: &Server, port: u16, pieces: &[&str]) -> usize {
+    let pieces: Vec<String> = pieces.iter().map(|piece| (*piece).to_owned()).collect();
+    server.beside(move || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        for piece in pieces {
+            stream.write_all(piece.as_bytes()).unwrap();
+        }
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap().matches("HTTP/1.1 ").count()
+    })
+}
+
+fn unexplained(batch: &Batch, service: &str) -> [u64; 4] {
+    [
+        value(batch, service, Signal::Unknown),
+        value(batch, service, Signal::ClosedUnanswered),
+        value(batch, service, Signal::ClientGaveUp),
+        lost(batch, LossReason::Unparsable),
+    ]
+}
+
+#[test]
+fn answers_that_share_a_segment_are_told_apart_whatever_their_bodies() {
+    let place = Place::new("forms");
+    let mut agent = place.agent();
+    let paths = [
+        "GET /length",
+        "GET /chunked",
+        "GET /none",
+        "GET /interim",
+        "HEAD /header",
+    ];
+    agent.watch(&[routed("forms", 8500, &paths)]).unwrap();
+    let server = answers(&place, 8500);
+    let mut batch_of_requests = String::new();
+    for path in paths.iter().chain(&paths) {
+        batch_of_requests.push_str(&format!("{path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    }
+    // Two of the twelve lines are of interim answers.
+    assert_eq!(exchange(&server, 8500, &[&batch_of_requests]), 12);
+    let batch = read(&mut agent);
+    for (path, status) in paths.iter().zip([200, 200, 204, 404, 206]) {
+        assert_eq!(
+            route_value(&batch, "forms", path, Signal::Status(status)),
+            2,
+            "{path} {batch:#?}"
+        );
+    }
+    assert_eq!(unexplained(&batch, "forms"), [0; 4]);
+}
+
+#[test]
+fn messages_that_come_byte_by_byte_are_whole_in_the_end() {
+    let place = Place::new("bytes");
+    let mut agent = place.agent();
+    agent
+        .watch(&[routed("bytes", 8501, &["GET /slowly", "POST /length"])])
+        .unwrap();
+    let server = answers(&place, 8501);
+    let text = "GET /slowly HTTP/1.1\r\nHost: a\r\n\r\nPOST /length HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc";
+    let bytes: Vec<String> = text.chars().map(String::from).collect();
+    let bytes: Vec<&str> = bytes.iter().map(String::as_str).collect();
+    assert_eq!(exchange(&server, 8501, &bytes), 2);
+    let batch = read(&mut agent);
+    assert_eq!(
+        route_value(&batch, "bytes", "GET /slowly", Signal::Status(200)),
+        1,
+        "{batch:#?}"
+    );
+    assert_eq!(
+        route_value(&batch, "bytes", "POST /length", Signal::Status(200)),
+        1
+    );
+    assert_eq!(unexplained(&batch, "bytes"), [0; 4]);
+}
+
+#[test]
+fn a_body_ends_where_its_header_says_and_a_request_may_follow() {
+    let place = Place::new("bodies");
+    let mut agent = place.agent();
+    agent.watch(&[watched("bodies", 8502)]).unwrap();
+    let server = answers(&place, 8502);
+    let head = "POST /length HTTP/1.1\r\nContent-Transfer-Encoding: chunked\r\ncontent-length: 60\r\n\r\n";
+    let body = "GET /no HTTP/1.1\r\n\r\n".repeat(3);
+    let next = format!("{body}GET /none HTTP/1.1\r\n\r\n");
+    assert_eq!(exchange(&server, 8502, &[head, &next]), 2);
+    let batch = read(&mut agent);
+    assert_eq!(value(&batch, "bodies", Signal::Status(200)), 1, "{batch:#?}");
+    assert_eq!(value(&batch, "bodies", Signal::Status(204)), 1);
+    assert_eq!(unexplained(&batch, "bodies"), [0; 4]);
+}
+
+#[test]
+fn what_passes_after_an_upgrade_is_no_request() {
+    let place = Place::new("upgrade");
+    let mut agent = place.agent();
+    agent.watch(&[watched("upgrade", 8503)]).unwrap();
+    let server = answers(&place, 8503);
+    server.beside(|| {
+        let mut stream = TcpStream::connect(("127.0.0.1", 8503)).unwrap();
+        let mut bytes = [0; 256];
+        stream
+            .write_all(b"GET /upgrade HTTP/1.1\r\nUpgrade: echo\r\n\r\n")
+            .unwrap();
+        assert!(stream.read(&mut bytes).unwrap() > 12);
+        for text in ["GET /length HTTP/1.1\r\n\r\n", "HTTP/1.1 500 No\r\n\r\n"] {
+            stream.write_all(text.as_bytes()).unwrap();
+            stream.read_exact(&mut bytes[..text.len()]).unwrap();
+        }
+    });
+    let batch = read(&mut agent);
+    assert_eq!(value(&batch, "upgrade", Signal::Status(101)), 1, "{batch:#?}");
+    assert_eq!(value(&batch, "upgrade", Signal::Status(500)), 0);
+    assert_eq!(unexplained(&batch, "upgrade"), [0; 4]);
+    // How long it took to begin is no latency.
+    assert_eq!(
+        batch
+            .histograms
+            .iter()
+            .filter(|h| h.service.as_str() == "upgrade" && h.route.is_some())
+            .flat_map(|h| &h.buckets)
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn an_answer_without_a_status_line_has_no_status() {
+    let place = Place::new("wordless");
+    let mut agent = place.agent();
+    agent.watch(&[watched("wordless", 8504)]).unwrap();
+    let server = answers(&place, 8504);
+    assert_eq!(exchange(&server, 8504, &["GET /wordless HTTP/1.1\r\n\r\n"]), 0);
+    let batch = read(&mut agent);
+    assert_eq!(value(&batch, "wordless", Signal::Unknown), 1, "{batch:#?}");
+    assert_eq!(value(&batch, "wordless", Signal::ClosedUnanswered), 0);
+}
