@@ -107,8 +107,8 @@ fn watched(wish: &str) -> WatchedService {
 }
 
 const SMALL: MapSizes = MapSizes {
-    counts: 2048,
-    latency_mib: 6,
+    counts: 4096,
+    latency_mib: 16,
     sources: 1024,
     endpoints: 512,
 };
