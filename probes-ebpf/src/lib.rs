@@ -23,4 +23,5 @@ pub mod http1;
 pub mod limit;
 pub mod limit_wire;
 pub mod opening;
+pub mod tls;
 pub mod wire;

@@ -34,16 +34,16 @@ pub fn end(connection: &mut Connection, outcome: u16, rtt_us: u32) {
     }
     // SAFETY: takes nothing.
     let now = unsafe { bpf_ktime_get_ns() };
-    let turnaround = now.saturating_sub(connection.last_byte_ns);
-    let first_byte = now.saturating_sub(connection.started_ns);
-    let outcome = if is_opaque(connection) {
-        match judge(connection, outcome) {
-            Some(outcome) => outcome,
+    let (outcome, now) = if is_opaque(connection) {
+        match judge(connection, outcome, now) {
+            Some(judged) => judged,
             None => return,
         }
     } else {
-        outcome
+        (outcome, now)
     };
+    let turnaround = now.saturating_sub(connection.last_byte_ns);
+    let first_byte = now.saturating_sub(connection.started_ns);
     let Some(settings) = SETTINGS.get_ptr(connection.request_settings) else {
         return;
     };

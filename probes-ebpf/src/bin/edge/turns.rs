@@ -21,8 +21,11 @@ use crate::{
     maps::{COUNTS, ENDPOINTS},
     request::{begin, end},
     segment::Segment,
+    tls,
 };
 
+/// How many turns in clear there may be before a connection turns to TLS.
+const CLEAR_WORDS: u64 = 8;
 /// Added to the round trip time: a process takes a moment from its last word to its close.
 const GOODBYE_NS: u64 = 1_000_000;
 
@@ -118,6 +121,10 @@ pub fn join(segment: &Segment, known: Option<*mut Connection>, remote: &[u32; 4]
         }
         connection.role = role::SERVER;
         connection.protocol = protocol::OTHER;
+        if tls::begins_record(segment) {
+            connection.protocol = protocol::TLS;
+            connection.spare[turn::WORD] = probes_ebpf::tls::state::JOINED;
+        }
     }
     if is_opaque(connection) {
         take(segment, connection, remote);
@@ -154,10 +161,12 @@ pub fn take(segment: &Segment, connection: &mut Connection, remote: &[u32; 4]) {
         _ => connection.role,
     };
     let last = segment.seq.wrapping_add(segment.payload);
-    if segment.ingress == (role == role::SERVER) {
-        asks(segment, connection, role, last, remote);
-    } else {
-        answers(segment, connection, last);
+    let is_client = segment.ingress == (role == role::SERVER);
+    match (connection.protocol == protocol::TLS, is_client) {
+        (true, true) => tls::asks(segment, connection, role, last, remote),
+        (true, false) => tls::answers(segment, connection, last),
+        (false, true) => asks(segment, connection, role, last, remote),
+        (false, false) => answers(segment, connection, last),
     }
 }
 
@@ -175,14 +184,30 @@ fn asks(segment: &Segment, connection: &mut Connection, role: u8, last: u32, rem
         connection.last_byte_ns = now;
         return;
     }
-    // Only the server's side knows what has reached the client.
-    let is_mid_answer = state & turn::ANSWERED != 0
-        && role == role::SERVER
-        && segment.ack != connection.response_seq
-        && is_up_to(segment.ack, connection.response_seq);
-    if is_mid_answer {
+    let may_begin_tls = connection.flight >> flight::ORDINAL_SHIFT < CLEAR_WORDS;
+    if may_begin_tls && tls::begins_handshake(segment) {
+        connection.protocol = protocol::TLS;
+        connection.spare[turn::WORD] = 0;
+        tls::asks(segment, connection, role, last, remote);
         return;
     }
+    if !is_mid_answer(segment, connection, role) {
+        begins(segment, connection, role, now, remote);
+    }
+}
+
+/// Whether the server is still speaking to whoever sent this. Only its own side knows what has reached the client.
+#[inline(always)]
+pub fn is_mid_answer(segment: &Segment, connection: &Connection, role: u8) -> bool {
+    connection.spare[turn::WORD] & turn::ANSWERED != 0
+        && role == role::SERVER
+        && segment.ack != connection.response_seq
+        && is_up_to(segment.ack, connection.response_seq)
+}
+
+/// Begins a turn, unless it is one of a client that nobody named.
+#[inline(always)]
+pub fn begins(segment: &Segment, connection: &mut Connection, role: u8, now: u64, remote: &[u32; 4]) -> bool {
     let port = if role == role::SERVER {
         segment.local_port
     } else {
@@ -190,7 +215,7 @@ fn asks(segment: &Segment, connection: &mut Connection, role: u8, last: u32, rem
     };
     identify(connection, segment.skb.cast(), segment.sk, port, role);
     if role == role::CLIENT && connection.settings == 0 {
-        return;
+        return false;
     }
     connection.route = ROUTE_OTHER;
     connection.request_seq = segment.seq;
@@ -200,6 +225,7 @@ fn asks(segment: &Segment, connection: &mut Connection, role: u8, last: u32, rem
     if role == role::SERVER && connection.settings != 0 {
         source(remote, connection.settings);
     }
+    true
 }
 
 #[inline(always)]
@@ -211,15 +237,21 @@ fn answers(segment: &Segment, connection: &mut Connection, last: u32) {
     connection.response_seq = last;
     connection.spare[turn::WORD] = state | turn::ANSWERED;
     if is_in_flight(connection) {
-        // SAFETY: the verifier knows `sk` is a socket.
-        let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
-        let rtt = if tcp.is_null() {
-            0
-        } else {
-            weather(connection, tcp)
-        };
-        end(connection, what::ANSWERED, rtt);
+        answered(segment, connection);
     }
+}
+
+/// The turn in flight is answered by this segment.
+#[inline(always)]
+pub fn answered(segment: &Segment, connection: &mut Connection) {
+    // SAFETY: the verifier knows `sk` is a socket.
+    let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
+    let rtt = if tcp.is_null() {
+        0
+    } else {
+        weather(connection, tcp)
+    };
+    end(connection, what::ANSWERED, rtt);
 }
 
 /// One side has sent FIN: the peer of a socket in `role`s of [`role::SERVER`], the socket's own of clients.
@@ -240,11 +272,14 @@ pub fn closes(segment: &Segment, connection: &mut Connection, role: u8) {
     }
 }
 
-/// What an end without an answer is worth; `None` when it counts as nothing.
+/// What an end at this time is worth, and when it was; `None` when it counts as nothing.
 #[inline(always)]
-pub fn judge(connection: &mut Connection, outcome: u16) -> Option<u16> {
+pub fn judge(connection: &mut Connection, outcome: u16, now: u64) -> Option<(u16, u64)> {
+    if let Some(answered) = tls::held_answer(connection) {
+        return Some((what::ANSWERED, answered));
+    }
     if outcome == what::ANSWERED {
-        return Some(outcome);
+        return Some((outcome, now));
     }
     if connection.spare[turn::WORD] & turn::DOUBTFUL != 0 {
         return None;
@@ -252,15 +287,18 @@ pub fn judge(connection: &mut Connection, outcome: u16) -> Option<u16> {
     if outcome != what::RESET_BY_SERVER && !has_answered(connection) {
         // No time of it is held against anyone.
         connection.request &= !request::COMPLETE;
-        return Some(what::UNKNOWN);
+        return Some((what::UNKNOWN, now));
     }
-    Some(outcome)
+    Some((outcome, now))
 }
 
 /// Whether nobody can say that the turn in flight waits for an answer.
 #[inline(always)]
 pub fn is_doubtful(connection: &Connection) -> bool {
-    is_opaque(connection) && (connection.spare[turn::WORD] & turn::DOUBTFUL != 0 || !has_answered(connection))
+    is_opaque(connection)
+        && (connection.spare[turn::WORD] & turn::DOUBTFUL != 0
+            || tls::held_answer(connection).is_some()
+            || !has_answered(connection))
 }
 
 /// Whether the endpoint has ever answered a turn, under the settings of this one.
@@ -277,6 +315,6 @@ fn has_answered(connection: &Connection) -> bool {
 
 /// In sequence numbers.
 #[inline(always)]
-fn is_up_to(seq: u32, end: u32) -> bool {
+pub fn is_up_to(seq: u32, end: u32) -> bool {
     seq.wrapping_sub(end) as i32 <= 0
 }

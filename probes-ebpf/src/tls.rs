@@ -1,0 +1,597 @@
+//! TLS as far as turns need it: which records are an application's, and which of those were asked for.
+//!
+//! In TLS 1.3 most of the handshake looks like application data. The client's part of it ends with its
+//! Finished, whose length its cipher suite tells; then the server may send session tickets, which race
+//! with the first request. OpenSSL and BoringSSL send two of one length, Go and resumed sessions one.
+//! What may be a ticket is held: more from the server makes it one, more from the client makes it an answer.
+//!
+//! Records are only walked where something depends on their kind: in the handshake, and where one side begins
+//! to speak, which is where a record begins. The bulk of neither direction is looked at.
+
+/// Bits of a connection's word of `wire::turn`, which has the lowest three.
+pub mod state {
+    /// Application data may come: the client's handshake is over.
+    pub const FINISHED: u64 = 1 << 3;
+    pub const VERSION_KNOWN: u64 = 1 << 4;
+    pub const VERSION_13: u64 = 1 << 5;
+    /// A cipher suite with SHA-384.
+    pub const LONG_FINISHED: u64 = 1 << 6;
+    /// The client takes tickets.
+    pub const TAKES_TICKETS: u64 = 1 << 7;
+    /// The client offers HTTP/2.
+    pub const OFFERS_HTTP2: u64 = 1 << 8;
+    /// The client has sent encrypted records that are no Finished: certificates, or early data.
+    pub const SPOKE_EARLY: u64 = 1 << 9;
+    /// All that the server says from now on was asked for.
+    pub const ANSWERING: u64 = 1 << 10;
+    /// The turn in flight may have been answered by what was rather a ticket.
+    pub const HELD_TICKET: u64 = 1 << 11;
+    /// The turn in flight may have been answered by what was rather a control frame of HTTP/2.
+    pub const HELD_CONTROL: u64 = 1 << 12;
+    /// Bits 13 and 14: tickets seen, up to two.
+    pub const TICKET_SHIFT: u32 = 13;
+    /// Bits 16 to 31: the length of the first.
+    pub const LENGTH_SHIFT: u32 = 16;
+    /// Bits 32 to 63: when it was held, after the request's last byte.
+    pub const TIME_SHIFT: u32 = 32;
+    /// Of that time, a unit is this power of two of nanoseconds.
+    pub const TIME_UNIT_SHIFT: u32 = 8;
+
+    pub const HELD: u64 = HELD_TICKET | HELD_CONTROL | (u32::MAX as u64) << TIME_SHIFT;
+    /// Of a connection whose handshake nobody saw.
+    pub const JOINED: u64 = FINISHED | VERSION_KNOWN | VERSION_13 | ANSWERING;
+}
+
+use state::{
+    ANSWERING, FINISHED, HELD_CONTROL, HELD_TICKET, LENGTH_SHIFT, LONG_FINISHED, OFFERS_HTTP2, SPOKE_EARLY,
+    TAKES_TICKETS, TICKET_SHIFT, VERSION_13, VERSION_KNOWN,
+};
+
+const HEADER: u32 = 5;
+const APPLICATION_DATA: u8 = 0x17;
+const LONGEST: u32 = (1 << 14) + 2048;
+/// How many records of a segment are looked at.
+const RECORDS: usize = 8;
+const EXTENSIONS: usize = 32;
+const PROTOCOLS: usize = 4;
+
+/// What TLS 1.3 adds to a record's content: its true kind, and the tag.
+const SEALED_13: u32 = 17;
+/// What TLS 1.2 adds at most to content this short.
+const SEALED_12: u32 = 24;
+const ALERT: u32 = 2 + SEALED_13;
+const FINISHED_SHA256: u32 = 4 + 32 + SEALED_13;
+const FINISHED_SHA384: u32 = 4 + 48 + SEALED_13;
+/// No request of HTTP/1 is as short as this, and acknowledgements of HTTP/2 are no longer.
+const CONTROL: u32 = 17;
+/// Several control frames at once, or the settings that a server of HTTP/2 begins with.
+const CONTROLS: u32 = 64;
+const TICKET_SHORTEST: u32 = 60;
+const TICKET_LONGEST: u32 = 1500;
+/// Tickets of one connection differ by a block of their cipher, if at all.
+const TICKET_BLOCK: u64 = 16;
+
+/// The payload of a segment.
+pub trait Payload {
+    fn length(&self) -> u32;
+    /// `None` when it ends before.
+    fn load<const N: usize>(&self, at: u32) -> Option<[u8; N]>;
+}
+
+/// What a client's segment holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub state: u64,
+    /// Where the next record begins, from the segment's start.
+    pub next: u32,
+    /// The length of the record that asks; 0 when none does.
+    pub length: u32,
+}
+
+/// Reads the records of a client's segment from `at` on. `is_gap`: bytes before it are missing.
+#[inline(always)]
+pub fn client(payload: &impl Payload, at: u32, is_gap: bool, state: u64) -> Asked {
+    let mut asked = Asked {
+        state,
+        next: at,
+        length: 0,
+    };
+    let mut records = 0;
+    while records < RECORDS && asked.next < payload.length() {
+        records += 1;
+        let Some((kind, length)) = header(payload, asked.next) else {
+            // In the middle of a record. Only what is missing may have begun it.
+            if asked.state & FINISHED != 0 && is_gap {
+                asked.length = LONGEST;
+            }
+            break;
+        };
+        asked.next += HEADER + length;
+        if kind != APPLICATION_DATA {
+            continue;
+        }
+        if asked.state & FINISHED == 0 {
+            if asked.state & VERSION_KNOWN == 0 {
+                continue;
+            }
+            if asked.state & VERSION_13 != 0 {
+                let finished = if asked.state & LONG_FINISHED != 0 {
+                    FINISHED_SHA384
+                } else {
+                    FINISHED_SHA256
+                };
+                asked.state |= if length == finished { FINISHED } else { SPOKE_EARLY };
+                continue;
+            }
+            asked.state |= FINISHED | ANSWERING;
+        }
+        if is_request(asked.state, length) {
+            asked.length = length;
+            break;
+        }
+    }
+    asked
+}
+
+/// Whether an application's record of this length may ask for something.
+#[inline(always)]
+fn is_request(state: u64, length: u32) -> bool {
+    let is_13 = state & VERSION_13 != 0;
+    if is_13 && length == ALERT {
+        return false;
+    }
+    let sealed = if is_13 { SEALED_13 } else { SEALED_12 };
+    state & OFFERS_HTTP2 == 0 || length > CONTROL + sealed
+}
+
+/// Whether a record of this length, not the first of its connection, may be nothing but control frames.
+#[inline(always)]
+#[must_use]
+pub fn may_be_control(state: u64, length: u32) -> bool {
+    state & OFFERS_HTTP2 != 0 && length <= CONTROLS + SEALED_12
+}
+
+/// Reads the records of a server's segment: the state after it, and whether it answers.
+#[inline(always)]
+pub fn server(payload: &impl Payload, state: u64) -> (u64, bool) {
+    if state & FINISHED == 0 {
+        return (before_finished(payload, state), false);
+    }
+    let mut state = state;
+    let mut at = 0;
+    let mut records = 0;
+    while records < RECORDS && at < payload.length() {
+        records += 1;
+        let Some((kind, length)) = header(payload, at) else {
+            return (state | ANSWERING, true);
+        };
+        if kind == APPLICATION_DATA {
+            let held = hold(state, length);
+            if held == 0 {
+                return (state | ANSWERING, true);
+            }
+            state = held;
+        }
+        at += HEADER + length;
+    }
+    (state, false)
+}
+
+/// The state once a record is held that was perhaps not asked for; 0 when it was.
+#[inline(always)]
+fn hold(state: u64, length: u32) -> u64 {
+    if state & ANSWERING != 0 {
+        return 0;
+    }
+    let seen = state >> TICKET_SHIFT & 3;
+    let first = state >> LENGTH_SHIFT & 0xffff;
+    if state & VERSION_13 != 0 && state & TAKES_TICKETS != 0 {
+        if seen == 0 && (TICKET_SHORTEST..=TICKET_LONGEST).contains(&length) {
+            return state | HELD_TICKET | 1 << TICKET_SHIFT | u64::from(length) << LENGTH_SHIFT;
+        }
+        let apart = u64::from(length).abs_diff(first);
+        if seen == 1 && (apart == 0 || apart == TICKET_BLOCK) {
+            return (state & !(3 << TICKET_SHIFT)) | HELD_TICKET | 2 << TICKET_SHIFT;
+        }
+    }
+    if state & OFFERS_HTTP2 != 0 && length <= CONTROLS + SEALED_13 {
+        return state | HELD_CONTROL;
+    }
+    0
+}
+
+/// Whether what is held may be the answer all the same. Two alike are tickets.
+#[inline(always)]
+#[must_use]
+pub fn may_be_answered(state: u64) -> bool {
+    state & HELD_CONTROL != 0 || state & HELD_TICKET != 0 && state >> TICKET_SHIFT & 3 == 1
+}
+
+#[inline(always)]
+fn before_finished(payload: &impl Payload, state: u64) -> u64 {
+    if state & VERSION_KNOWN == 0 {
+        return state | server_hello(payload);
+    }
+    // A client with a certificate may hide its Finished in a longer record; a server that speaks again has had it.
+    if state & SPOKE_EARLY != 0
+        && let Some((APPLICATION_DATA, _)) = header(payload, 0)
+    {
+        return state | FINISHED;
+    }
+    state
+}
+
+/// What the client offers, from its first segment. All of it, when it does not end there.
+#[inline(always)]
+pub fn client_hello(payload: &impl Payload) -> u64 {
+    const ALL: u64 = TAKES_TICKETS | OFFERS_HTTP2;
+    const SESSION: u32 = HEADER + 4 + 2 + 32;
+    let Some([0x16, _, _, a, b]) = payload.load(0) else {
+        return ALL;
+    };
+    let end = HEADER + u32::from(u16::from_be_bytes([a, b]));
+    let Some([session]) = payload.load(SESSION) else {
+        return ALL;
+    };
+    let mut at = SESSION + 1 + u32::from(session);
+    let Some(suites) = payload.load(at) else {
+        return ALL;
+    };
+    at += 2 + u32::from(u16::from_be_bytes(suites));
+    let Some([compressions]) = payload.load(at) else {
+        return ALL;
+    };
+    at += 1 + u32::from(compressions) + 2;
+    let mut offers = 0;
+    let mut extensions = 0;
+    while extensions < EXTENSIONS {
+        if at >= end {
+            return offers;
+        }
+        let Some([a, b, c, d]) = payload.load(at) else {
+            return ALL;
+        };
+        match u16::from_be_bytes([a, b]) {
+            // psk_key_exchange_modes
+            45 => offers |= TAKES_TICKETS,
+            // application_layer_protocol_negotiation
+            16 => offers |= protocols(payload, at + 4),
+            _ => {}
+        }
+        at += 4 + u32::from(u16::from_be_bytes([c, d]));
+        extensions += 1;
+    }
+    ALL
+}
+
+#[inline(always)]
+fn protocols(payload: &impl Payload, from: u32) -> u64 {
+    let Some(list) = payload.load(from) else {
+        return OFFERS_HTTP2;
+    };
+    let end = from + 2 + u32::from(u16::from_be_bytes(list));
+    let mut at = from + 2;
+    let mut seen = 0;
+    while seen < PROTOCOLS && at + 3 <= end {
+        let Some([length, first, second]) = payload.load(at) else {
+            return OFFERS_HTTP2;
+        };
+        if length == 2 && first == b'h' && second == b'2' {
+            return OFFERS_HTTP2;
+        }
+        at += 1 + u32::from(length);
+        seen += 1;
+    }
+    0
+}
+
+/// The version and the length of Finished, by the cipher suite that the server chose.
+#[inline(always)]
+fn server_hello(payload: &impl Payload) -> u64 {
+    const SESSION: u32 = HEADER + 4 + 2 + 32;
+    const SERVER_HELLO: u8 = 2;
+    let Some([0x16, 3, _, _, _, SERVER_HELLO]) = payload.load(0) else {
+        return 0;
+    };
+    let Some([session]) = payload.load(SESSION) else {
+        return 0;
+    };
+    match payload.load(SESSION + 1 + u32::from(session)) {
+        Some([0x13, 2]) => VERSION_KNOWN | VERSION_13 | LONG_FINISHED,
+        Some([0x13, _]) => VERSION_KNOWN | VERSION_13,
+        Some(_) => VERSION_KNOWN,
+        None => 0,
+    }
+}
+
+/// Kind and length of the record that begins there, if one does.
+#[inline(always)]
+pub fn header(payload: &impl Payload, at: u32) -> Option<(u8, u32)> {
+    let [kind, major, minor, a, b] = payload.load(at)?;
+    let length = u32::from(u16::from_be_bytes([a, b]));
+    let is_record =
+        (0x14..=APPLICATION_DATA).contains(&kind) && major == 3 && minor <= 4 && length <= LONGEST;
+    if is_record { Some((kind, length)) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use super::{state::HELD, *};
+
+    impl Payload for &[u8] {
+        fn length(&self) -> u32 {
+            u32::try_from(self.len()).unwrap()
+        }
+
+        fn load<const N: usize>(&self, at: u32) -> Option<[u8; N]> {
+            let at = usize::try_from(at).unwrap();
+            self.get(at..at.checked_add(N)?)?.try_into().ok()
+        }
+    }
+
+    const HANDSHAKE: u8 = 0x16;
+    const CHANGE_CIPHER: u8 = 0x14;
+
+    fn record(kind: u8, body: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+        [&[kind, 3, 3], &length[..], body].concat()
+    }
+
+    fn sealed(content: usize) -> Vec<u8> {
+        record(APPLICATION_DATA, &std::vec![0xaa; content + 17])
+    }
+
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+        record(HANDSHAKE, &[&[kind], &length[1..], body].concat())
+    }
+
+    fn client_hello_of(extensions: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut body = [
+            &[3, 3][..],
+            &[7; 32],
+            &[32],
+            &[9; 32],
+            &[0, 4, 0x13, 1, 0x13, 2],
+            &[1, 0],
+        ]
+        .concat();
+        let list: Vec<u8> = extensions
+            .iter()
+            .flat_map(|(kind, data)| {
+                let length = u16::try_from(data.len()).unwrap();
+                [&kind.to_be_bytes()[..], &length.to_be_bytes(), data].concat()
+            })
+            .collect();
+        body.extend(u16::try_from(list.len()).unwrap().to_be_bytes());
+        body.extend(list);
+        message(1, &body)
+    }
+
+    const SERVER_NAME: (u16, &[u8]) = (0, b"\0\x0c\0\0\x09localhost");
+    const MODES: (u16, &[u8]) = (45, &[1, 1]);
+    const ALPN_2: (u16, &[u8]) = (16, b"\0\x0c\x08http/1.1\x02h2");
+    const ALPN_1: (u16, &[u8]) = (16, b"\0\x09\x08http/1.1");
+
+    fn server_hello_of(suite: [u8; 2]) -> Vec<u8> {
+        message(
+            2,
+            &[&[3, 3][..], &[7; 32], &[32], &[9; 32], &suite, &[0]].concat(),
+        )
+    }
+
+    /// The state after the hellos.
+    fn greeted(suite: [u8; 2], extensions: &[(u16, &[u8])]) -> u64 {
+        let hello = client_hello_of(extensions);
+        let state = client_hello(&&hello[..]);
+        let asked = client(&&hello[..], 0, false, state);
+        assert_eq!(
+            (asked.length, asked.next),
+            (0, u32::try_from(hello.len()).unwrap())
+        );
+        let flight = [server_hello_of(suite), record(CHANGE_CIPHER, &[1]), sealed(900)].concat();
+        let (state, is_answer) = server(&&flight[..], asked.state);
+        assert!(!is_answer);
+        state
+    }
+
+    fn says(state: u64, bytes: &[u8]) -> Asked {
+        client(&bytes, 0, false, state)
+    }
+
+    #[test]
+    fn a_client_hello_tells_what_the_client_takes() {
+        let offers = |extensions: &[(u16, &[u8])]| client_hello(&&client_hello_of(extensions)[..]);
+        assert_eq!(offers(&[SERVER_NAME]), 0);
+        assert_eq!(offers(&[SERVER_NAME, MODES, ALPN_1]), TAKES_TICKETS);
+        assert_eq!(offers(&[ALPN_2, SERVER_NAME]), OFFERS_HTTP2);
+        let hello = client_hello_of(&[SERVER_NAME, ALPN_1]);
+        // What is not there may offer anything.
+        assert_eq!(
+            client_hello(&&hello[..hello.len() - 12]),
+            TAKES_TICKETS | OFFERS_HTTP2
+        );
+    }
+
+    #[test]
+    fn the_first_record_after_finished_asks() {
+        for (suite, length) in [([0x13, 1], 36), ([0x13, 3], 36), ([0x13, 2], 52)] {
+            let state = greeted(suite, &[MODES]);
+            let flight = [record(CHANGE_CIPHER, &[1]), sealed(length)].concat();
+            let finished = says(state, &flight);
+            assert_eq!(finished.length, 0);
+            assert!(finished.state & FINISHED != 0);
+            assert_eq!(says(finished.state, &sealed(100)).length, 117);
+            // All in one segment.
+            assert_eq!(says(state, &[flight, sealed(100)].concat()).length, 117);
+            // Of the other hash.
+            assert_eq!(says(state, &sealed(88 - length)).state & FINISHED, 0);
+        }
+    }
+
+    #[test]
+    fn in_tls_1_2_kinds_are_plain() {
+        let state = greeted([0xc0, 0x2f], &[MODES]);
+        let flight = [
+            message(16, &[1; 66]),
+            record(CHANGE_CIPHER, &[1]),
+            record(HANDSHAKE, &[1; 40]),
+        ]
+        .concat();
+        let ready = says(state, &flight);
+        assert_eq!(ready.length, 0);
+        let asked = says(ready.state, &record(APPLICATION_DATA, &[1; 60]));
+        assert_eq!(asked.length, 60);
+        // What a false start leaves behind answers nothing, and a ticket is a handshake record.
+        let rest = [
+            message(4, &[1; 200]),
+            record(CHANGE_CIPHER, &[1]),
+            record(HANDSHAKE, &[1; 40]),
+        ]
+        .concat();
+        let (state, is_answer) = server(&&rest[..], asked.state);
+        assert!(!is_answer);
+        assert!(server(&&record(APPLICATION_DATA, &[1; 200])[..], state).1);
+        assert_eq!(says(state, &record(0x15, &[1; 26])).length, 0);
+    }
+
+    fn finished(extensions: &[(u16, &[u8])]) -> u64 {
+        says(greeted([0x13, 2], extensions), &sealed(52)).state
+    }
+
+    #[test]
+    fn two_tickets_that_race_with_a_request_answer_nothing() {
+        let tickets = [sealed(234), sealed(234)].concat();
+        for cut in [0, 256, tickets.len()] {
+            let mut state = says(finished(&[MODES]), &sealed(80)).state;
+            for segment in [&tickets[..cut], &tickets[cut..]]
+                .into_iter()
+                .filter(|part| !part.is_empty())
+            {
+                let (after, is_answer) = server(&segment, state);
+                assert!(!is_answer, "{cut}");
+                state = after;
+            }
+            assert!(!may_be_answered(state), "{cut}");
+            let (after, is_answer) = server(&&sealed(234)[..], state);
+            assert!(is_answer);
+            assert!(after & ANSWERING != 0);
+        }
+        // With the answer in the same segment.
+        let all = [tickets, sealed(5000)].concat();
+        assert!(server(&&all[..], finished(&[MODES])).1);
+    }
+
+    #[test]
+    fn one_record_that_may_be_a_ticket_is_held() {
+        let state = finished(&[MODES]);
+        let (held, is_answer) = server(&&sealed(180)[..], state);
+        assert!(!is_answer && may_be_answered(held));
+        assert!(server(&&sealed(300)[..], held).1);
+        // No ticket: too short, too long, or for a client that takes none.
+        assert!(server(&&sealed(20)[..], state).1);
+        assert!(server(&&sealed(4000)[..], state).1);
+        assert!(server(&&sealed(180)[..], finished(&[])).1);
+    }
+
+    #[test]
+    fn alerts_and_acknowledgements_ask_for_nothing() {
+        let state = finished(&[MODES]);
+        assert_eq!(says(state, &sealed(2)).length, 0);
+        assert_eq!(says(state, &sealed(5)).length, 22);
+        let state = finished(&[MODES, ALPN_2]);
+        for control in [9, 13, 17] {
+            assert_eq!(says(state, &sealed(control)).length, 0, "{control}");
+        }
+        // The shortest request of HTTP/1.
+        assert_eq!(says(state, &sealed(18)).length, 35);
+        // A server's settings may be no answer.
+        let (state, is_answer) = server(&&sealed(33)[..], state);
+        assert!(!is_answer && may_be_answered(state));
+    }
+
+    #[test]
+    fn a_packed_client_certificate_ends_when_the_server_speaks_again() {
+        let state = says(greeted([0x13, 1], &[MODES]), &sealed(1800)).state;
+        assert_eq!(state & FINISHED, 0);
+        let (state, is_answer) = server(&&sealed(200)[..], state);
+        assert!(!is_answer);
+        assert_eq!(says(state, &sealed(80)).length, 97);
+    }
+
+    #[test]
+    fn bytes_in_the_middle_of_a_record_ask_only_where_others_are_missing() {
+        let state = finished(&[MODES]);
+        assert_eq!(client(&&[0xaa; 600][..], 0, false, state).length, 0);
+        assert_ne!(client(&&[0xaa; 600][..], 0, true, state).length, 0);
+    }
+
+    /// Wherever TCP cuts a client's flight, but inside of a record's header.
+    #[test]
+    fn a_handshake_may_be_cut_anywhere() {
+        let state = greeted([0x13, 2], &[MODES]);
+        let flight = [
+            record(CHANGE_CIPHER, &[1]),
+            sealed(1500),
+            sealed(264),
+            sealed(52),
+            sealed(90),
+        ]
+        .concat();
+        let headers = [0, 6, 1528, 1814, 1888];
+        for cut in 1..flight.len() {
+            if headers.iter().any(|at| cut > *at && cut < at + 5) {
+                continue;
+            }
+            let first = says(state, &flight[..cut]);
+            let behind = usize::try_from(first.next).unwrap().saturating_sub(cut);
+            let second = client(
+                &&flight[cut..],
+                u32::try_from(behind).unwrap(),
+                false,
+                first.state,
+            );
+            assert!(
+                first.length == 107 || second.length == 107,
+                "{cut}: {first:?} {second:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_bytes_break_it() {
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = move || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed
+        };
+        for _ in 0..100_000 {
+            let mut bytes: Vec<u8> = (0..random() % 64).map(|_| random().to_be_bytes()[3]).collect();
+            if let Some(first) = bytes.first_mut() {
+                *first = 0x14 + (*first & 3);
+            }
+            if bytes.len() > 2 {
+                bytes[1..3].copy_from_slice(&[3, 3]);
+            }
+            let state = random() & !HELD;
+            let _ = (client_hello(&&bytes[..]), server(&&bytes[..], state));
+            let asked = client(
+                &&bytes[..],
+                u32::try_from(random() % 80).unwrap(),
+                random() % 2 == 0,
+                state,
+            );
+            assert_eq!(
+                asked.state & state & 0x7,
+                state & 0x7,
+                "the lowest bits are not its own"
+            );
+        }
+    }
+}
