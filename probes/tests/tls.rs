@@ -133,7 +133,7 @@ fn nginx_counts_as_many_requests() {
         let log = scratch.path(&format!("{name}.log"));
         let configuration = scratch.path(&format!("{name}.conf"));
         let text = format!(
-            "pid {log}.pid; error_log /dev/null; daemon off; user root;
+            "pid {log}.pid; error_log /dev/null; daemon off; master_process off; user root;
             events {{ worker_connections 256; }}
             http {{
                 access_log {log}; client_body_temp_path {log}.body; proxy_temp_path {log}.proxy;
