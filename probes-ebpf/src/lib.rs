@@ -20,6 +20,8 @@ pub const fn is_plain(binary: &str) -> bool {
 }
 
 pub mod http1;
+pub mod http2;
+pub mod http2_wire;
 pub mod limit;
 pub mod limit_wire;
 pub mod opening;

@@ -142,6 +142,9 @@ pub mod what {
     /// Closed by whoever opened it, before there was an answer.
     pub const CONNECT_CANCELED: u16 = 2065;
     pub const CONNECT_OTHER: u16 = 2066;
+    /// A gRPC call that ended with status `n` is `GRPC + n`.
+    pub const GRPC: u16 = 3000;
+    pub const GRPC_END: u16 = 3016;
 }
 
 /// One CPU's share of a plain counter. Exactly one CPU holds `first_ns`.
@@ -509,6 +512,12 @@ pub mod loss {
     pub const INTERRUPTED: u32 = 8;
     /// Counted under `other` in [`mode::NO_ROUTES`](super::mode), though its service has routes.
     pub const UNROUTED: u32 = 19;
+    /// Connections of which a record found no room in the ring buffer.
+    pub const HTTP2_RING_FULL: u32 = 10;
+    /// Connections whose frames could not be followed: a hole in the sequence, or too many frames.
+    pub const HTTP2_HOLE: u32 = 11;
+    /// Connections that were speaking HTTP/2 before the probe could read their headers.
+    pub const HTTP2_JOINED_LATE: u32 = 12;
     pub const WORDS: u32 = 32;
 }
 

@@ -37,6 +37,7 @@ use crate::{
         starts::StartTimes,
         table::{Counters, Sources, open},
     },
+    http2,
     listeners::{DropBook, Look, Looker},
     mounts,
     names::Names,
@@ -72,6 +73,7 @@ pub struct Agent {
     sources: SourceTable,
     starts: StartTimes,
     walker: Option<Walker>,
+    http2: http2::Reader,
     watcher: Watcher,
     looker: Option<Looker>,
     drop_book: DropBook,
@@ -201,6 +203,7 @@ impl Agent {
             object,
             registry,
             walker,
+            http2: http2::Reader::start(&directories)?,
             attached_ns,
             degraded,
             _locks: [lock, pins],
@@ -233,7 +236,7 @@ impl Agent {
         if let Some(scan) = self.watcher.latest() {
             unnamed = self.names.apply(&scan, &self.watcher, &mut self.registry);
         }
-        let walk = match &self.walker {
+        let mut walk = match &self.walker {
             Some(walker) => walker.walk(self.watcher.namespaces()),
             None => Walk::default(),
         };
@@ -242,6 +245,7 @@ impl Agent {
                 tracing::warn!("sockets in flight are not seen in {text}");
             }
         }
+        walk.in_flight.extend(self.http2.look());
         let mut totals = self.totals()?;
         let left = if self.names.is_set() {
             self.name_what_is_left(&totals)
@@ -411,7 +415,7 @@ impl Agent {
             reset_reasons: &self.object.reset_reasons,
             is_current: false,
         }));
-        Totals::read(&generations)
+        self.http2.with_tally(|live| Totals::read(&generations, live))
     }
 
     /// Names endpoints that were counted and that discovery has not named: their process moved to

@@ -71,12 +71,16 @@ impl MapLayout {
         const LRU_HASH: u32 = 9;
         const LRU_PER_CPU_HASH: u32 = 10;
         const LPM_TRIE: u32 = 11;
+        const RING: u32 = 27;
         let value = u64::from(self.value_size).next_multiple_of(8);
         let value = match self.kind {
             PER_CPU_HASH | PER_CPU_ARRAY | LRU_PER_CPU_HASH => value * cpus as u64,
             _ => value,
         };
         let entries = u64::from(self.max_entries);
+        if self.kind == RING {
+            return entries;
+        }
         // The element's own fields, and its share of the table that finds it.
         let (key, head) = match self.kind {
             HASH | PER_CPU_HASH | LRU_HASH | LRU_PER_CPU_HASH => {

@@ -11,6 +11,8 @@ pub mod capability;
 mod discovery;
 mod edge;
 mod features;
+pub mod hpack;
+mod http2;
 mod kernel_types;
 pub mod limit;
 mod listeners;

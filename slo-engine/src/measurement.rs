@@ -94,6 +94,8 @@ pub struct Loss {
 pub enum Signal {
     /// Answered with exactly this code.
     Status(u16),
+    /// A gRPC call that ended with exactly this code, 0 to 16.
+    Grpc(u8),
     /// Reset by the server with a request unanswered.
     ResetByServer,
     /// Closed by the server with a request unanswered.
@@ -169,6 +171,7 @@ impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(code) => write!(f, "status:{code}"),
+            Self::Grpc(code) => write!(f, "grpc:{code}"),
             Self::Within { clock, threshold } => write!(f, "within:{clock}:{}", duration::format(*threshold)),
             Self::Over { clock, threshold } => write!(f, "over:{clock}:{}", duration::format(*threshold)),
             Self::ResetSent(reason) => write!(f, "reset_sent:{reason}"),
@@ -198,6 +201,10 @@ impl FromStr for Signal {
         let (kind, rest) = text.split_once(':').ok_or_else(unknown)?;
         if kind == "status" {
             return rest.parse().map(Self::Status).map_err(|_| unknown());
+        }
+        if kind == "grpc" {
+            let code = rest.parse().ok().filter(|code| *code <= 16);
+            return code.map(Self::Grpc).ok_or_else(unknown);
         }
         match kind {
             "reset_sent" => return rest.parse().map(Self::ResetSent).map_err(|_| unknown()),

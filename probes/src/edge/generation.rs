@@ -13,7 +13,10 @@ use super::{
     settings::Definitions,
     table::{Control, Counters, Starts, open, open_or_create},
 };
-use crate::agent::{AgentError, chain};
+use crate::{
+    agent::{AgentError, chain},
+    http2,
+};
 
 /// Counters that another build left behind. What cannot be read is said, not skipped.
 pub(crate) fn earlier(
@@ -35,6 +38,7 @@ pub(crate) fn earlier(
         }
         let read = Counters::open(&path).and_then(|mut counters| {
             Folder::open(&path, &mut counters)?;
+            counters.frozen = http2::frozen(&path)?;
             let definitions = Definitions::read(&counters.settings, &counters.routes)?;
             Ok((counters, definitions))
         });

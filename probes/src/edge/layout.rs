@@ -13,9 +13,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use probes_ebpf::wire::{
-    CONNECTION_VERSION, Connection, Count, CountKey, Endpoint, Handshake, Latency, LatencyKey, Naming,
-    Pending, PendingKey, Pipeline, RouteText, SETTINGS_MAX, Settings, SourceKey, VERSION, control, loss,
+use probes_ebpf::{
+    http2_wire::{Http2, RING_BYTES, StreamKey},
+    wire::{
+        CONNECTION_VERSION, Connection, Count, CountKey, Endpoint, Handshake, Latency, LatencyKey, Naming,
+        Pending, PendingKey, Pipeline, RouteText, SETTINGS_MAX, Settings, SourceKey, VERSION, control, loss,
+    },
 };
 
 use super::table::{GONE_COUNTS, GONE_LATENCIES};
@@ -27,12 +30,14 @@ pub(crate) const LINKS: &str = "edge_links";
 
 const HASH: u32 = 1;
 const ARRAY: u32 = 2;
+const PROGRAM_ARRAY: u32 = 3;
 const PER_CPU_HASH: u32 = 5;
 const PER_CPU_ARRAY: u32 = 6;
 const LRU_HASH: u32 = 9;
 const LRU_PER_CPU_HASH: u32 = 10;
 const LPM_TRIE: u32 = 11;
 const SK_STORAGE: u32 = 24;
+const RING: u32 = 27;
 /// `BPF_F_NO_PREALLOC`, which tries and socket storage must have.
 pub(crate) const NO_PREALLOC: u32 = 1;
 
@@ -44,6 +49,21 @@ pub(crate) const STARTS_MAX: u32 = 32_768;
 /// Series of endpoints that are gone, made by user space too: memory is taken as they appear.
 pub(crate) const GONE_COUNTS_MAX: u32 = 32_768;
 pub(crate) const GONE_LATENCIES_MAX: u32 = 4096;
+
+/// Where the programs that follow HTTP/2 are called from; pinned, for without a pin the kernel empties
+/// them when the agent ends.
+pub(crate) const HTTP2_IN: &str = "HTTP2_IN";
+pub(crate) const HTTP2_OUT: &str = "HTTP2_OUT";
+/// The ring buffer of `http2_wire::Record`s.
+pub(crate) const RECORDS: &str = "HTTP2_RECORDS";
+
+/// Where user space keeps what it knows of HTTP/2. Its name holds the version of what is written.
+pub(crate) const BOOK: &str = "HTTP2_BOOK_1";
+pub(crate) const BOOK_BLOCK: usize = 4096;
+/// One block, and two halves of 4 MiB.
+pub(crate) const BOOK_BLOCKS: u32 = 1 + 2 * 1024;
+/// `BPF_F_MMAPABLE`.
+pub(crate) const MMAPABLE: u32 = 1024;
 
 /// How much the maps that grow with the host may hold. The kernel sets the memory aside when they are
 /// made: this is the bound, whatever happens on the host.
@@ -105,7 +125,7 @@ pub(crate) fn source_maps() -> [MapLayout; 1] {
 }
 
 /// Maps pinned by the version of the connections' record.
-pub(crate) fn connection_maps() -> [MapLayout; 2] {
+pub(crate) fn connection_maps() -> [MapLayout; 5] {
     let of_sockets = |layout| MapLayout {
         flags: NO_PREALLOC,
         ..layout
@@ -113,11 +133,14 @@ pub(crate) fn connection_maps() -> [MapLayout; 2] {
     [
         of_sockets(map::<u32, Connection>("CONN", SK_STORAGE, 0)),
         of_sockets(map::<u32, Pipeline>("PIPELINE", SK_STORAGE, 0)),
+        of_sockets(map::<u32, Http2>("HTTP2", SK_STORAGE, 0)),
+        map::<u32, u32>(HTTP2_IN, PROGRAM_ARRAY, 1),
+        map::<u32, u32>(HTTP2_OUT, PROGRAM_ARRAY, 1),
     ]
 }
 
 /// Maps pinned under the fingerprint.
-pub(crate) fn counter_maps(sizes: &MapSizes, cpus: usize) -> [MapLayout; 10] {
+pub(crate) fn counter_maps(sizes: &MapSizes, cpus: usize) -> [MapLayout; 12] {
     [
         map::<CountKey, Count>("COUNTS", PER_CPU_HASH, sizes.counts),
         map::<LatencyKey, Latency>("LATENCIES", PER_CPU_HASH, sizes.latencies(cpus)),
@@ -133,17 +156,27 @@ pub(crate) fn counter_maps(sizes: &MapSizes, cpus: usize) -> [MapLayout; 10] {
         map::<PendingKey, Pending>("PENDING", LRU_HASH, 4096),
         map::<u32, Handshake>("HANDSHAKE", PER_CPU_ARRAY, 1),
         map::<u32, u64>("LOSSES", PER_CPU_ARRAY, loss::WORDS),
+        map::<StreamKey, u64>("HTTP2_UPLOADS", LRU_HASH, 8192),
+        map::<(), ()>(RECORDS, RING, RING_BYTES),
     ]
 }
 
 /// Maps that user space makes for itself.
-fn own_maps() -> [MapLayout; 4] {
+fn own_maps() -> [MapLayout; 5] {
     [
         map::<BookKey, BookEntry>(LISTENERS, HASH, LISTENERS_MAX),
         map::<u64, u64>(STARTS, HASH, STARTS_MAX),
         map::<CountKey, Count>(GONE_COUNTS, HASH, GONE_COUNTS_MAX),
         map::<LatencyKey, Latency>(GONE_LATENCIES, HASH, GONE_LATENCIES_MAX),
+        book(),
     ]
+}
+
+fn book() -> MapLayout {
+    MapLayout {
+        flags: MMAPABLE,
+        ..map::<u32, [u8; BOOK_BLOCK]>(BOOK, ARRAY, BOOK_BLOCKS)
+    }
 }
 
 /// The directories of one instance.
@@ -159,7 +192,9 @@ pub(crate) struct Directories {
 impl Directories {
     pub fn new(bpffs: &Path, instance: &str, sizes: &MapSizes, cpus: usize) -> Result<Self, BpffsError> {
         let instance = bpffs::instance_path(bpffs, instance)?;
-        let fingerprint = bpffs::fingerprint(VERSION, &counter_maps(sizes, cpus));
+        let mut maps = counter_maps(sizes, cpus).to_vec();
+        maps.push(book());
+        let fingerprint = bpffs::fingerprint(VERSION, &maps);
         Ok(Self {
             source: instance.join("edge_source"),
             connections: instance.join(format!("edge_connections_{CONNECTION_VERSION}")),
@@ -219,7 +254,8 @@ mod tests {
                 | aya::maps::Map::LruHashMap(data)
                 | aya::maps::Map::PerCpuArray(data)
                 | aya::maps::Map::PerCpuHashMap(data)
-                | aya::maps::Map::PerCpuLruHashMap(data) => data,
+                | aya::maps::Map::PerCpuLruHashMap(data)
+                | aya::maps::Map::RingBuf(data) => data,
                 other => panic!("{}: {other:?}", map.name),
             };
             let path = format!("/proc/self/fdinfo/{}", data.fd().as_fd().as_raw_fd());

@@ -2,12 +2,13 @@
 
 use std::{fs, io, path::Path};
 
-use aya::{Btf, Ebpf, EbpfLoader, programs::Program};
+use anyhow::Context as _;
+use aya::{Btf, Ebpf, EbpfLoader, maps::ProgramArray, programs::Program};
 
 use probes_ebpf::wire::kernel;
 use slo_engine::measurement::ResetReason;
 
-use super::layout::{Directories, MapSizes, connection_maps, counter_maps, source_maps};
+use super::layout::{self, Directories, MapSizes, connection_maps, counter_maps, source_maps};
 use crate::{
     agent::AgentError,
     bpffs::{self, MapLayout},
@@ -22,6 +23,11 @@ static PLAIN: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/edg
 pub(crate) const IN: &str = "edge_in";
 pub(crate) const OUT: &str = "edge_out";
 pub(crate) const SOCKET: &str = "edge_socket";
+/// Program, and the array it is called from.
+pub(crate) const HTTP2: [(&str, &str); 2] = [
+    ("edge_http2_in", layout::HTTP2_IN),
+    ("edge_http2_out", layout::HTTP2_OUT),
+];
 pub(crate) const IN_FLIGHT: &str = "edge_in_flight";
 
 pub(crate) struct Tracepoint {
@@ -149,6 +155,12 @@ fn load_programs(mut ebpf: Ebpf, port_is_known: bool) -> anyhow::Result<Object> 
         load_program(&mut ebpf, name)?;
     }
     let mut absent = Vec::new();
+    if let Err(error) = load_http2(&mut ebpf) {
+        absent.push(format!(
+            "HTTP/2 is not followed, so its requests are not counted ({})",
+            brief(&error)
+        ));
+    }
     if let Err(error) = load_program(&mut ebpf, IN_FLIGHT) {
         absent.push(format!(
             "requests in flight cannot be walked, so what is overdue counts only once it ends ({})",
@@ -203,6 +215,21 @@ pub(crate) fn reset_reasons(tracefs: &Path) -> Vec<ResetReason> {
         .iter()
         .map(|name| ResetReason::of_kernel(name))
         .collect()
+}
+
+/// Loads the programs that follow HTTP/2 to where those of an earlier agent run: swapped in at once.
+fn load_http2(ebpf: &mut Ebpf) -> anyhow::Result<()> {
+    for (name, _) in HTTP2 {
+        load_program(ebpf, name)?;
+    }
+    for (name, array) in HTTP2 {
+        let fd = program(ebpf, name)?.fd()?.try_clone()?;
+        let map = ebpf
+            .map_mut(array)
+            .with_context(|| format!("the object has no map `{array}`"))?;
+        ProgramArray::try_from(map)?.set(0, &fd, 0)?;
+    }
+    Ok(())
 }
 
 /// Loads one program, whatever its kind.

@@ -25,7 +25,7 @@ use super::{
     starts::StartTimes,
     table::{Counters, GONE_COUNTS, GONE_LATENCIES, Raw},
 };
-use crate::agent::AgentError;
+use crate::{agent::AgentError, http2::tally::Tally};
 
 /// Counters that belong to no service: what only the host can tell.
 pub const HOST: &str = "host";
@@ -68,12 +68,17 @@ struct Histogram {
 }
 
 impl Totals {
-    pub fn read(generations: &[Generation<'_>]) -> Result<Self, AgentError> {
+    /// `live` is what user space counts of HTTP/2, under the first of the generations.
+    pub fn read(generations: &[Generation<'_>], live: &Tally) -> Result<Self, AgentError> {
         let mut totals = Self::default();
         for generation in generations {
             totals.add_counts(generation)?;
             totals.add_latencies(generation)?;
             totals.add_losses(generation.counters)?;
+            totals.add_tally(generation, &generation.counters.frozen);
+        }
+        if let Some(now) = generations.first() {
+            totals.add_tally(now, live);
         }
         Ok(totals)
     }
@@ -151,6 +156,19 @@ impl Totals {
         Ok(())
     }
 
+    fn add_tally(&mut self, generation: &Generation<'_>, tally: &Tally) {
+        for (key, count) in tally.counts() {
+            let sum = Sum {
+                first_ns: count.first_ns,
+                value: count.value,
+            };
+            self.add_count(generation, &key, sum);
+        }
+        for (key, latency) in tally.latencies() {
+            self.add_latency(generation, &key, latency.first_ns, &[Raw(latency)]);
+        }
+    }
+
     fn add_latency(
         &mut self,
         generation: &Generation<'_>,
@@ -223,6 +241,9 @@ impl Totals {
             (loss::UNFRAMED, LossReason::Unparsable),
             (loss::INTERRUPTED, LossReason::ReserveFailed),
             (loss::UNROUTED, LossReason::Reduced),
+            (loss::HTTP2_RING_FULL, LossReason::ReserveFailed),
+            (loss::HTTP2_HOLE, LossReason::GapInSequence),
+            (loss::HTTP2_JOINED_LATE, LossReason::Unparsable),
         ] {
             let shares = counters
                 .losses
@@ -404,6 +425,7 @@ fn route_of(generation: &Generation<'_>, named: u32, settings: u32, route: u16) 
 fn signal_of(number: u16, reasons: &[ResetReason]) -> Option<Signal> {
     Some(match number {
         100..=999 => Signal::Status(number),
+        what::GRPC..=what::GRPC_END => Signal::Grpc(u8::try_from(number - what::GRPC).ok()?),
         what::RESET_BY_SERVER => Signal::ResetByServer,
         what::CLOSED_UNANSWERED => Signal::ClosedUnanswered,
         what::TIMED_OUT => Signal::TimedOut,

@@ -354,7 +354,7 @@ fn definition_of(record: &Settings, routes: Vec<Route>) -> Option<Definition> {
 }
 
 /// The trie's key of a route, and how many bits of it count.
-fn text_of(settings: u32, route: &Route) -> Option<(u32, RouteText)> {
+pub(crate) fn text_of(settings: u32, route: &Route) -> Option<(u32, RouteText)> {
     let line = format!("{} {}", route.method()?, route.prefix()?);
     let bytes = line.as_bytes();
     let length = bytes.len().min(ROUTE_TEXT);

@@ -9,8 +9,8 @@ use aya::{
 };
 use probes_ebpf::wire;
 
-use super::layout::{GONE_COUNTS_MAX, GONE_LATENCIES_MAX, NO_PREALLOC};
-use crate::agent::AgentError;
+use super::layout::{self, GONE_COUNTS_MAX, GONE_LATENCIES_MAX, NO_PREALLOC};
+use crate::{agent::AgentError, http2::tally::Tally};
 
 pub(crate) const GONE_COUNTS: &str = "GONE_COUNTS";
 pub(crate) const GONE_LATENCIES: &str = "GONE_LATENCIES";
@@ -30,6 +30,7 @@ macro_rules! pod {
 }
 
 pod!(
+    [u8; layout::BOOK_BLOCK],
     wire::Endpoint,
     wire::Naming,
     wire::Settings,
@@ -97,6 +98,8 @@ pub(crate) struct Counters {
     pub settings: SettingsTable,
     pub routes: Routes,
     pub losses: Losses,
+    /// Of HTTP/2, where the counters are of another layout. What counts now, counts on.
+    pub frozen: Tally,
 }
 
 impl Counters {
@@ -120,6 +123,7 @@ impl Counters {
             settings: open!(directory, "SETTINGS", Array)?,
             routes: open!(directory, "ROUTES", LpmTrie)?,
             losses: open!(directory, "LOSSES", PerCpuArray)?,
+            frozen: Tally::default(),
         })
     }
 }

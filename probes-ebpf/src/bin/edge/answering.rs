@@ -18,7 +18,7 @@ use crate::{
     framing,
     request::{SWITCHING_PROTOCOLS, end},
     scratch::{START, Scratch, claim, edge_end_of_head, load, release},
-    segment::Segment,
+    segment::{Segment, rest},
     tcp::retransmitted,
 };
 
@@ -47,14 +47,20 @@ pub fn status_at_start(segment: &Segment) -> u16 {
     status(u64::from_be(words[0]), (u64::from_be(words[1]) >> 32) as u32)
 }
 
-/// A segment in the direction of answers, on a connection where they are HTTP/1.
+/// A segment in the direction of answers, on a connection where they are HTTP/1. One of [`rest`].
 #[inline(always)]
-pub fn answer(segment: &Segment, connection: &mut Connection) {
+pub fn answer(segment: &Segment, connection: &mut Connection) -> u32 {
     let is_waited_for = is_in_flight(connection);
     if connection.asking & asking::PIPELINE != 0 || is_waited_for && segment.payload < STATUS_LINE {
-        framing::follow(segment, connection);
-        return;
+        return framing::visit(segment, connection);
     }
+    answer_alone(segment, connection, is_waited_for);
+    rest::NOTHING
+}
+
+/// The answer to the one request in flight, if any is.
+#[inline(always)]
+fn answer_alone(segment: &Segment, connection: &mut Connection, is_waited_for: bool) {
     let status = status_at_start(segment);
     if !is_waited_for {
         if status != 0 && connection.role == role::SERVER {

@@ -13,11 +13,12 @@ use crate::{
     connection::{find_or_create, identify},
     count::{lose, source},
     http::route,
+    http2,
     pieces::{self, of_method},
     pipeline::{self, is_busy},
     request::begin,
     scratch::{START, claim, edge_end_of_head, load, release},
-    segment::Segment,
+    segment::{Segment, rest},
 };
 
 /// The first request that is seen of a connection, or the next of one older than the probe.
@@ -50,8 +51,7 @@ pub fn first_request(
         return None;
     }
     if method == Method::Http2 {
-        connection.protocol = protocol::HTTP2;
-        return None;
+        return http2::begins(segment, Some(found), role);
     }
     connection.protocol = protocol::HTTP1;
     connection.role = role;
@@ -67,9 +67,9 @@ fn position(connection: &Connection, segment: &Segment) -> u64 {
     connection.asked.wrapping_add(i64::from(ahead) as u64)
 }
 
-/// A segment in the direction of requests, on a connection where they are HTTP/1.
+/// A segment in the direction of requests, on a connection where they are HTTP/1. One of [`rest`].
 #[inline(always)]
-pub fn ask(segment: &Segment, connection: &mut Connection) {
+pub fn ask(segment: &Segment, connection: &mut Connection) -> u32 {
     let role = connection.role;
     let port = if role == role::SERVER {
         segment.local_port
@@ -81,7 +81,7 @@ pub fn ask(segment: &Segment, connection: &mut Connection) {
         identify(connection, segment.skb.cast(), segment.sk, port, role);
     }
     if role == role::CLIENT && connection.settings == 0 {
-        return;
+        return rest::NOTHING;
     }
     let start = position(connection, segment);
     let end = start + u64::from(segment.payload);
@@ -90,7 +90,7 @@ pub fn ask(segment: &Segment, connection: &mut Connection) {
         if !is_idle && !was_seen(segment) {
             touch(segment, connection, now());
         }
-        return;
+        return rest::NOTHING;
     }
     let is_known = connection.asking & asking::END_KNOWN != 0;
     if is_known && end <= connection.request_end {
@@ -101,14 +101,14 @@ pub fn ask(segment: &Segment, connection: &mut Connection) {
                 complete(segment, connection);
             }
         }
-        return;
+        return rest::NOTHING;
     }
     let goes_on = asking::OPEN | asking::CHUNKED;
     let is_alone = is_idle && start >= connection.asked && connection.asking & goes_on == 0;
     if is_alone && (!is_known || start >= connection.request_end) && whole(segment, connection, start) {
-        return;
+        return rest::NOTHING;
     }
-    pieces::take(segment, connection, start);
+    pieces::visit(segment, connection, start)
 }
 
 /// Takes a request without a body that is all of the segment; says whether it is one.

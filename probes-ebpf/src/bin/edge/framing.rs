@@ -18,21 +18,22 @@ use crate::{
     scratch::{
         START, Scratch, Visit, at, carry, claim, edge_read_chunks, edge_read_head, keep, load, release,
     },
-    segment::Segment,
+    segment::{Segment, rest},
 };
 
 /// Parts that are followed in one segment: headers, bodies, and chunks.
 const STEPS: u32 = 256;
 
+/// Prepares to follow answers through a segment. One of [`rest`].
 #[inline(always)]
-pub fn follow(segment: &Segment, connection: &mut Connection) {
+pub fn visit(segment: &Segment, connection: &mut Connection) -> u32 {
     let Some(pipeline) = find_or_create(segment.sk, connection) else {
-        return;
+        return rest::NOTHING;
     };
     // SAFETY: the verifier knows `sk` is a socket.
     let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
     if tcp.is_null() || is_repeated(segment, tcp) {
-        return;
+        return rest::NOTHING;
     }
     let mut done = 0;
     let ahead = segment.seq.wrapping_sub(pipeline.next) as i32;
@@ -50,7 +51,7 @@ pub fn follow(segment: &Segment, connection: &mut Connection) {
             if is_in_flight(connection) {
                 connection.flags |= flag::UNREADABLE;
             }
-            return;
+            return rest::NOTHING;
         }
         pipeline.answering = answering::STATUS_LINE;
         pipeline.answered.length = 0;
@@ -59,19 +60,28 @@ pub fn follow(segment: &Segment, connection: &mut Connection) {
     let rtt = weather(connection, tcp);
     let Some((slot, scratch)) = claim() else {
         pipeline.answering = answering::LOST;
-        return;
+        return rest::NOTHING;
     };
     scratch.visit = Visit::of(segment, 0, done, rtt);
+    rest::ANSWERS | slot
+}
+
+/// Follows answers through the segment in a slot, and gives the slot back.
+#[inline(always)]
+pub fn follow(segment: &Segment, slot: u32) {
     let mut steps = 0;
     while steps < STEPS && edge_answer_part(segment.skb, slot) != 0 {
         steps += 1;
     }
+    let Some(scratch) = at(slot) else { return };
     let is_lost = scratch.visit.is_lost != 0;
     release(scratch);
     if steps == STEPS {
         lose(loss::UNFRAMED);
     }
-    if steps == STEPS || is_lost {
+    if (steps == STEPS || is_lost)
+        && let Some(pipeline) = pipeline::find(segment.sk)
+    {
         pipeline.answering = answering::LOST;
         abandon(segment.skb, what::UNKNOWN);
     }

@@ -2,11 +2,13 @@
 //!
 //! In: every TCP segment and socket event of one cgroup and what lies beneath it, and the settings
 //! that user space wrote. Out: counters per endpoint, route and outcome; latencies; requests by
-//! remote address; what was lost. No event leaves the kernel.
+//! remote address; what was lost. No event leaves the kernel but the header blocks of HTTP/2, which
+//! only user space can read.
 //!
 //! | program | hook | owns |
 //! |---|---|---|
 //! | `edge_in`, `edge_out` | cgroup_skb | requests, statuses, latencies, resets on a socket |
+//! | `edge_http2_in`, `edge_http2_out` | called by those | HTTP/2: its frames, and what user space needs of them |
 //! | `edge_socket` | sock_ops | connections: birth, end, retransmits |
 //! | `edge_in_flight` | iter/tcp | requests that are overdue before they end; bytes, round trips |
 //! | `edge_read` | tp_btf | how long requests waited until they were read |
@@ -37,6 +39,10 @@ mod framing;
 mod handshake;
 #[cfg(target_arch = "bpf")]
 mod http;
+#[cfg(target_arch = "bpf")]
+mod http2;
+#[cfg(target_arch = "bpf")]
+mod http2_record;
 #[cfg(target_arch = "bpf")]
 mod in_flight;
 #[cfg(target_arch = "bpf")]

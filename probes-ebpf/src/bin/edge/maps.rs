@@ -5,15 +5,24 @@ use core::ptr;
 use aya_ebpf::{
     btf_maps::SkStorage,
     macros::{btf_map, map},
-    maps::{Array, HashMap, LpmTrie, LruHashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap},
+    maps::{
+        Array, HashMap, LpmTrie, LruHashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, ProgramArray,
+        RingBuf,
+    },
 };
-use probes_ebpf::wire::{
-    Connection, Count, CountKey, Endpoint, Handshake, Latency, LatencyKey, Naming, Pending, PendingKey,
-    RouteText, SETTINGS_MAX, Settings, SourceKey, control, kernel, loss,
+use probes_ebpf::{
+    http2_wire::{Http2, RING_BYTES, StreamKey},
+    wire::{
+        Connection, Count, CountKey, Endpoint, Handshake, Latency, LatencyKey, Naming, Pending, PendingKey,
+        RouteText, SETTINGS_MAX, Settings, SourceKey, control, kernel, loss,
+    },
 };
 
 #[btf_map]
 pub static CONN: SkStorage<Connection> = SkStorage::new();
+/// Beside `CONN`, of connections that speak HTTP/2.
+#[btf_map]
+pub static HTTP2: SkStorage<Http2> = SkStorage::new();
 
 #[map]
 pub static COUNTS: PerCpuHashMap<CountKey, Count> = PerCpuHashMap::with_max_entries(16384, 0);
@@ -40,6 +49,17 @@ pub static PORTS: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
 pub static PENDING: LruHashMap<PendingKey, Pending> = LruHashMap::with_max_entries(4096, 0);
 #[map]
 pub static HANDSHAKE: PerCpuArray<Handshake> = PerCpuArray::with_max_entries(1, 0);
+
+/// The programs that follow HTTP/2, by direction: their kinds differ, so each has an array.
+#[map]
+pub static HTTP2_IN: ProgramArray = ProgramArray::with_max_entries(1, 0);
+#[map]
+pub static HTTP2_OUT: ProgramArray = ProgramArray::with_max_entries(1, 0);
+#[map]
+pub static HTTP2_RECORDS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
+/// When the last byte so far came of requests that began an upload and have not ended it.
+#[map]
+pub static HTTP2_UPLOADS: LruHashMap<StreamKey, u64> = LruHashMap::with_max_entries(8192, 0);
 
 #[map]
 pub static CONTROL: Array<u64> = Array::with_max_entries(control::WORDS, 0);

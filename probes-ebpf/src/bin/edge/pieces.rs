@@ -15,7 +15,7 @@ use crate::{
     http::route,
     pipeline::{self, is_busy},
     scratch::{START, Scratch, Visit, at, carry, claim, edge_read_head, keep, load, release},
-    segment::Segment,
+    segment::{Segment, rest},
 };
 
 /// Bytes that show which method a request has.
@@ -23,9 +23,10 @@ const METHOD: u32 = 8;
 /// Bytes of a request line that a route is found by.
 const ROUTE_LINE: u32 = 60;
 
-/// Takes a segment apart. `start` is where it stands in the count of `asked`, and some of it is new.
+/// Prepares to take a segment apart. `start` is where it stands in the count of `asked`, and some of it
+/// is new. One of [`rest`].
 #[inline(always)]
-pub fn take(segment: &Segment, connection: &mut Connection, start: u64) {
+pub fn visit(segment: &Segment, connection: &mut Connection, start: u64) -> u32 {
     let done = connection.asked.saturating_sub(start) as u32;
     if connection.asking & asking::OPEN != 0 && start > connection.asked {
         // A piece is missing, and what comes later cannot be understood without it.
@@ -34,16 +35,26 @@ pub fn take(segment: &Segment, connection: &mut Connection, start: u64) {
         complete(segment, connection);
     }
     connection.asked = start + u64::from(segment.payload);
-    let Some((slot, scratch)) = claim() else { return };
+    let Some((slot, scratch)) = claim() else {
+        return rest::NOTHING;
+    };
     scratch.visit = Visit::of(segment, start, done, 0);
+    rest::REQUESTS | slot
+}
+
+/// Takes the segment in a slot apart, and gives the slot back.
+#[inline(always)]
+pub fn take(skb: *mut __sk_buff, slot: u32) {
     let mut steps = 0;
-    while steps < STEPS && edge_request_part(segment.skb, slot) != 0 {
+    while steps < STEPS && edge_request_part(skb, slot) != 0 {
         steps += 1;
     }
     if steps == STEPS {
         lose(loss::PIPELINED);
     }
-    release(scratch);
+    if let Some(scratch) = at(slot) {
+        release(scratch);
+    }
 }
 
 /// Parts that are taken of one segment: headers, bodies, and empty lines between them.

@@ -10,6 +10,7 @@ use aya_ebpf::{
     bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes, macros::cgroup_skb, programs::SkBuffContext,
 };
 use probes_ebpf::{
+    http2::begins_request,
     http1::{Method, STATUS_LINE, begins_method, method, status},
     wire::{Connection, birth, flag, protocol, role, what},
 };
@@ -18,14 +19,16 @@ use crate::{
     answering::{answer, unexpected_answer},
     asking::{ask, first_request},
     connection::{count_tcp, find, find_or_create, identify, is_in_flight},
+    framing,
     handshake::before_birth,
+    http2, pieces,
     pipeline::abandon,
     request::closed,
     tcp::closed_window,
     turns,
 };
 
-const PASS: i32 = 1;
+pub const PASS: i32 = 1;
 
 const FIN: u8 = 1;
 const SYN: u8 = 2;
@@ -64,28 +67,81 @@ pub struct Segment {
 
 #[inline(always)]
 fn segment(context: &SkBuffContext, ingress: bool) -> i32 {
+    let Some(headers) = parse(context, ingress) else {
+        return PASS;
+    };
+    let segment = &headers.segment;
+    if headers.is_listener {
+        before_birth(segment, headers.ip, headers.is_v4);
+        return PASS;
+    }
+    if headers.has_no_window {
+        closed_window(segment.sk, ingress);
+    }
+    if segment.payload != 0 {
+        let rest = data_segment(segment);
+        match rest & !rest::SLOT {
+            rest::HTTP2 => http2::walk(segment),
+            rest::REQUESTS => pieces::take(segment.skb, rest & rest::SLOT),
+            rest::ANSWERS => framing::follow(segment, rest & rest::SLOT),
+            _ => {}
+        }
+    }
+    if headers.has_end || headers.opens {
+        control_segment(segment, headers.opens);
+    }
+    PASS
+}
+
+/// What is left to do of a segment with data. It is done from the program's own small frame: what
+/// follows needs most of the 512 bytes that the verifier allows all frames of a chain of calls.
+pub mod rest {
+    pub const NOTHING: u32 = 0;
+    /// To be followed by the program that can.
+    pub const HTTP2: u32 = 0x100;
+    /// To be taken apart, in the slot that has been claimed for it.
+    pub const REQUESTS: u32 = 0x200;
+    pub const ANSWERS: u32 = 0x300;
+    /// The bits that hold the slot.
+    pub const SLOT: u32 = 0xff;
+}
+
+/// A segment that something hangs on.
+pub struct Headers {
+    pub segment: Segment,
+    ip: *const u8,
+    is_v4: bool,
+    is_listener: bool,
+    has_no_window: bool,
+    pub has_end: bool,
+    opens: bool,
+}
+
+/// `None` for what is no TCP, has no socket, or neither carries data nor begins or ends anything.
+#[inline(always)]
+pub fn parse(context: &SkBuffContext, ingress: bool) -> Option<Headers> {
     let skb = context.skb.skb;
     // SAFETY: the context's own fields; every access below is inside `data..data_end`.
     let (data, data_end, length) = unsafe { ((*skb).data as usize, (*skb).data_end as usize, (*skb).len) };
     if data + 40 > data_end {
-        return PASS;
+        return None;
     }
     let ip = data as *const u8;
     let version = unsafe { *ip };
     let tcp_offset = if version >> 4 == 4 {
         if unsafe { *ip.add(9) } != 6 {
-            return PASS;
+            return None;
         }
         usize::from(version & 0xf) << 2
     } else {
         // Extension headers in front of TCP are not followed.
         if unsafe { *ip.add(6) } != 6 {
-            return PASS;
+            return None;
         }
         40
     };
     if tcp_offset < 20 || data + tcp_offset + 20 > data_end {
-        return PASS;
+        return None;
     }
     let tcp = (data + tcp_offset) as *const u8;
     let header = unsafe { u32::from(*tcp.add(12) >> 4) << 2 };
@@ -97,15 +153,15 @@ fn segment(context: &SkBuffContext, ingress: bool) -> i32 {
     // The peer is told to stop sending.
     let has_no_window = unsafe { *tcp.add(14).cast::<u16>() } == 0 && flags & (SYN | RST) == 0;
     if payload == 0 && !has_end && !opens && !ingress && !has_no_window {
-        return PASS;
+        return None;
     }
     let sk = unsafe { (*skb).__bindgen_anon_2.sk };
     if sk.is_null() {
-        return PASS;
+        return None;
     }
     let is_listener = ingress && unsafe { (*sk).state } == LISTEN;
     if payload == 0 && !has_end && !opens && !is_listener && !has_no_window {
-        return PASS;
+        return None;
     }
     let (from, to) = unsafe {
         (
@@ -113,7 +169,8 @@ fn segment(context: &SkBuffContext, ingress: bool) -> i32 {
             u16::from_be(*tcp.add(2).cast::<u16>()),
         )
     };
-    let segment = Segment {
+    Some(Headers {
+        segment: Segment {
         skb,
         sk: sk.cast(),
         ingress,
@@ -129,21 +186,14 @@ fn segment(context: &SkBuffContext, ingress: bool) -> i32 {
         } else {
             [0; 4]
         },
-    };
-    if is_listener {
-        before_birth(&segment, ip, version >> 4 == 4);
-        return PASS;
-    }
-    if has_no_window {
-        closed_window(sk.cast(), ingress);
-    }
-    if payload != 0 {
-        data_segment(&segment);
-    }
-    if has_end || opens {
-        control_segment(&segment, opens);
-    }
-    PASS
+    },
+        ip,
+        is_v4: version >> 4 == 4,
+        is_listener,
+        has_no_window,
+        has_end,
+        opens,
+    })
 }
 
 /// The address at `v4` or `v6` of the IP header, as IPv6.
@@ -160,8 +210,9 @@ pub fn address(ip: *const u8, is_v4: bool, v4: usize, v6: usize) -> [u32; 4] {
     }
 }
 
-#[inline(always)]
-fn data_segment(segment: &Segment) {
+/// One of [`rest`].
+#[inline(never)]
+fn data_segment(segment: &Segment) -> u32 {
     let (asks, answers) = if segment.ingress {
         (role::SERVER, role::CLIENT)
     } else {
@@ -172,33 +223,47 @@ fn data_segment(segment: &Segment) {
         // SAFETY: a live map value.
         let connection = unsafe { &mut *connection };
         if turns::takes(segment, connection, &segment.remote) {
-            return;
+            return rest::NOTHING;
         }
         match connection.protocol {
-            protocol::UPGRADED | protocol::HTTP2 => return,
+            protocol::HTTP2 => return rest::HTTP2,
+            protocol::UPGRADED => return rest::NOTHING,
             // Who asks is only sure of sockets seen from birth, and while something is asked.
             protocol::HTTP1
                 if connection.role != 0
                     && (connection.birth != birth::UNSEEN || is_in_flight(connection)) =>
             {
-                if connection.role == asks {
-                    ask(segment, connection);
+                return if connection.role == asks {
+                    ask(segment, connection)
                 } else {
-                    answer(segment, connection);
-                }
-                return;
+                    answer(segment, connection)
+                };
             }
             _ => {}
         }
     }
-    if let Some(connection) = undecided(segment, known, asks, answers) {
-        // SAFETY: a live map value.
-        ask(segment, unsafe { &mut *connection });
+    let Some(connection) = undecided(segment, known, asks, answers) else {
+        return rest::NOTHING;
+    };
+    // SAFETY: a live map value.
+    let connection = unsafe { &mut *connection };
+    if connection.protocol == protocol::HTTP2 {
+        return rest::HTTP2;
     }
+    ask(segment, connection)
 }
 
-/// Decides what a connection speaks by the first bytes that say so. The connection, if this is a request
-/// of HTTP/1.
+/// Whether what the connection said first is not known.
+#[inline(always)]
+fn is_late(connection: *mut Connection) -> bool {
+    // SAFETY: a live map value.
+    let connection = unsafe { &*connection };
+    let is_open = connection.protocol == protocol::UNDECIDED || connection.protocol == protocol::OTHER;
+    connection.birth == birth::UNSEEN && is_open
+}
+
+/// Decides what a connection speaks by the first bytes that say so. The connection, if these are requests
+/// that can be read.
 #[inline(always)]
 fn undecided(
     segment: &Segment,
@@ -225,6 +290,11 @@ fn undecided(
     };
     if rc != 0 {
         return None;
+    }
+    // SAFETY: twelve of sixteen bytes.
+    let head = unsafe { &*words.as_ptr().cast::<[u8; 12]>() };
+    if segment.payload > STATUS_LINE && known.is_none_or(is_late) && begins_request(head) {
+        return http2::begins(segment, known, asks);
     }
     let word = u64::from_be(words[0]);
     let status = status(word, (u64::from_be(words[1]) >> 32) as u32);
@@ -257,8 +327,8 @@ fn undecided(
     None
 }
 
-#[inline(always)]
-fn control_segment(segment: &Segment, opens: bool) {
+#[inline(never)]
+pub fn control_segment(segment: &Segment, opens: bool) {
     let Some(connection) = find(segment.sk) else {
         return;
     };
@@ -295,6 +365,8 @@ fn control_segment(segment: &Segment, opens: bool) {
         }
         if is_in_flight(connection) {
             abandon(segment.skb, closed(connection, true, resets));
+        } else if connection.protocol == protocol::HTTP2 {
+            http2::closed(segment.sk, connection, closed(connection, true, resets));
         }
         return;
     }
@@ -306,5 +378,7 @@ fn control_segment(segment: &Segment, opens: bool) {
     }
     if is_in_flight(connection) {
         abandon(segment.skb, closed(connection, peer_ended, resets));
+    } else if connection.protocol == protocol::HTTP2 {
+        http2::closed(segment.sk, connection, closed(connection, peer_ended, resets));
     }
 }

@@ -1,5 +1,7 @@
 //! Connections: how they begin and end, and what TCP had to send again.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     bindings::{
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_RETRANS_CB,
@@ -19,6 +21,7 @@ use probes_ebpf::wire::{
 use crate::{
     connection::{count_tcp, find, find_or_create, is_in_flight, refresh},
     count::source,
+    http2,
     maps::{HANDSHAKE, PENDING, skb_netns, socket_netns},
     pipeline::edge_end_next_of,
     request::{begin, closed},
@@ -82,7 +85,7 @@ pub fn edge_socket(context: SockOpsContext) -> u32 {
         };
         count_tcp(connection, what, u64::from(context.arg(1)));
     } else if op == BPF_SOCK_OPS_STATE_CB && context.arg(1) == CLOSE {
-        ended(connection, ops, context.arg(0));
+        ended(sk.cast(), connection, ops, context.arg(0));
     }
     1
 }
@@ -178,7 +181,7 @@ fn addresses(ops: *mut bpf_sock_ops, is_v4: bool) -> ([u32; 4], [u32; 4]) {
 }
 
 #[inline(always)]
-fn ended(connection: &mut Connection, ops: *mut bpf_sock_ops, old: u32) {
+fn ended(sk: *mut c_void, connection: &mut Connection, ops: *mut bpf_sock_ops, old: u32) {
     if old == SYN_SENT {
         not_opened(connection, ops);
         return;
@@ -187,10 +190,14 @@ fn ended(connection: &mut Connection, ops: *mut bpf_sock_ops, old: u32) {
         return;
     }
     over(connection, ops);
-    if is_in_flight(connection) {
+    if is_in_flight(connection) || connection.protocol == protocol::HTTP2 {
         let peer_reset = connection.flags & flag::PEER_RESET != 0;
         let peer_closed = old == CLOSE_WAIT || old == LAST_ACK || connection.flags & flag::PEER_CLOSED != 0;
         let outcome = closed(connection, peer_reset || peer_closed, peer_reset || !peer_closed);
+        if connection.protocol == protocol::HTTP2 {
+            http2::closed(sk, connection, outcome);
+            return;
+        }
         let mut ended = 0;
         while ended <= QUEUE && edge_end_next_of(ops, u32::from(outcome)) != 0 {
             ended += 1;

@@ -10,6 +10,7 @@
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_tcp_sock, generated::bpf_skb_load_bytes};
 use probes_ebpf::{
+    http2,
     opening::{OPENING, protocol_of},
     wire::{Connection, CountKey, ROUTE_OTHER, birth, flight, protocol, request, role, turn, what},
 };
@@ -87,7 +88,9 @@ fn decide(segment: &Segment, connection: &mut Connection) {
         if found != protocol::HTTP2 {
             connection.protocol = found;
         }
-    } else if !(bytes[0] == b'H' && bytes[1] == b'T' && bytes[2] == b'T' && bytes[3] == b'P') {
+    } else if !(bytes[0] == b'H' && bytes[1] == b'T' && bytes[2] == b'T' && bytes[3] == b'P')
+        && !http2::is_settings(&bytes)
+    {
         connection.protocol = if bytes[0] == 0x16 && bytes[1] == 3 {
             protocol::TLS
         } else {

@@ -1,0 +1,415 @@
+//! HTTP/2 connections: from their preface on, every frame of both directions is found, and what user
+//! space needs of it is told.
+//!
+//! Nothing is decided here: paths and codes are compressed (see `probes_ebpf::http2_wire`). A request
+//! that cannot be told any more is counted as `UNKNOWN` at once, so that requests begun = told + unknown.
+
+use core::{ffi::c_void, ptr::null_mut};
+
+use aya_ebpf::{
+    bindings::{__sk_buff, BPF_SK_STORAGE_GET_F_CREATE},
+    helpers::{
+        bpf_ktime_get_ns, bpf_loop, bpf_tail_call, bpf_tcp_sock,
+        generated::{bpf_get_socket_cookie, bpf_sk_storage_get, bpf_skb_load_bytes},
+    },
+    macros::cgroup_skb,
+    programs::SkBuffContext,
+};
+use probes_ebpf::{
+    http2::{Direction, FRAME_HEADER, PREFACE, begins_request, frame_flag, kind},
+    http2_wire::{ANSWERS, ASKS, Http2, StreamKey, event, mode},
+    wire::{Connection, ROUTE_OTHER, SourceKey, flight, loss, protocol, role, what},
+};
+
+use crate::{
+    answering::weather,
+    connection::{self, endpoint, identify, refresh},
+    count::{count, lose, source},
+    http2_record::{self, CHUNK},
+    maps::{HTTP2, HTTP2_IN, HTTP2_OUT, HTTP2_UPLOADS},
+    segment::{PASS, Segment, control_segment, parse},
+};
+
+/// Steps in one segment of up to 64 KiB: frames of 8 bytes, and no upload is like that.
+const STEPS: u32 = 8192;
+
+#[cgroup_skb(ingress)]
+pub fn edge_http2_in(context: SkBuffContext) -> i32 {
+    segment(&context, true)
+}
+
+#[cgroup_skb(egress)]
+pub fn edge_http2_out(context: SkBuffContext) -> i32 {
+    segment(&context, false)
+}
+
+/// Goes over to the program that follows HTTP/2, and does not come back: the walk needs a stack and a
+/// verifier's patience of its own. Without that program (an old kernel) this does nothing.
+#[inline(always)]
+pub fn walk(segment: &Segment) {
+    let program = if segment.ingress {
+        &raw const HTTP2_IN
+    } else {
+        &raw const HTTP2_OUT
+    };
+    // SAFETY: the program's own context.
+    unsafe { bpf_tail_call(segment.skb.cast(), program.cast_mut().cast(), 0) };
+}
+
+/// A client said that it speaks HTTP/2, or a segment looks as if one had.
+#[inline(always)]
+pub fn begins(segment: &Segment, known: Option<*mut Connection>, role: u8) -> Option<*mut Connection> {
+    let found = known.or_else(|| connection::find_or_create(segment.sk))?;
+    // SAFETY: a live map value.
+    let connection = unsafe { &mut *found };
+    connection.protocol = protocol::HTTP2;
+    connection.role = role;
+    // What was taken for a turn of another protocol was none.
+    connection.flight &= !((1 << flight::ORDINAL_SHIFT) - 1);
+    Some(found)
+}
+
+#[inline(always)]
+fn segment(context: &SkBuffContext, ingress: bool) -> i32 {
+    let Some(headers) = parse(context, ingress) else {
+        return PASS;
+    };
+    let segment = &headers.segment;
+    let Some(connection) = connection::find(segment.sk) else {
+        return PASS;
+    };
+    // SAFETY: a live map value.
+    let connection = unsafe { &mut *connection };
+    if let Some(http2) = find_or_begin(segment, connection) {
+        follow(segment, connection, http2);
+    }
+    if headers.has_end {
+        control_segment(segment, false);
+    }
+    PASS
+}
+
+#[inline(always)]
+fn find_or_begin(segment: &Segment, connection: &mut Connection) -> Option<*mut Http2> {
+    if let Some(http2) = find(segment.sk, false) {
+        return Some(http2);
+    }
+    let role = connection.role;
+    if segment.ingress != (role == role::SERVER) {
+        return None;
+    }
+    let head = head(segment)?;
+    let is_late = head[0] != b'P';
+    if is_late && !begins_request(&head) {
+        return None;
+    }
+    let port = if role == role::SERVER {
+        segment.local_port
+    } else {
+        segment.remote_port
+    };
+    identify(connection, segment.skb.cast(), segment.sk, port, role);
+    // Clients of services that nobody named are left alone.
+    if role == role::CLIENT && connection.settings == 0 {
+        return None;
+    }
+    let http2 = find(segment.sk, true)?;
+    // SAFETY: a live map value, and the program's own context.
+    unsafe {
+        (*http2).cookie = bpf_get_socket_cookie(segment.skb.cast());
+        (*http2).mode = if is_late { mode::LOST } else { mode::TRACKED };
+        let asks = &mut (*http2).directions[ASKS];
+        asks.next = segment.seq.wrapping_add(if is_late { 0 } else { PREFACE });
+        asks.is_placed = 1;
+    }
+    if is_late {
+        lose(loss::HTTP2_JOINED_LATE);
+    }
+    Some(http2)
+}
+
+#[inline(always)]
+fn find(sk: *mut c_void, create: bool) -> Option<*mut Http2> {
+    let flags = if create { BPF_SK_STORAGE_GET_F_CREATE } else { 0 };
+    // SAFETY: the verifier demands that `sk` is a socket; the helper answers null for none.
+    let found = unsafe {
+        bpf_sk_storage_get(
+            (&raw const HTTP2).cast_mut().cast(),
+            sk,
+            null_mut(),
+            u64::from(flags),
+        )
+    };
+    if found.is_null() {
+        if create {
+            lose(loss::STORAGE_FULL);
+        }
+        return None;
+    }
+    Some(found.cast())
+}
+
+/// What a walk along one segment carries from step to step.
+#[repr(C)]
+pub struct Walk {
+    pub skb: *mut __sk_buff,
+    pub connection: *mut Connection,
+    pub http2: *mut Http2,
+    pub now: u64,
+    pub remote: [u32; 4],
+    pub asks: u32,
+    pub rtt_us: u32,
+}
+
+impl Walk {
+    #[inline(always)]
+    pub fn direction(&mut self) -> &mut Direction {
+        // SAFETY: a live map value.
+        let http2 = unsafe { &mut *self.http2 };
+        if self.asks != 0 {
+            &mut http2.directions[ASKS]
+        } else {
+            &mut http2.directions[ANSWERS]
+        }
+    }
+}
+
+#[inline(always)]
+fn follow(segment: &Segment, connection: &mut Connection, http2: *mut Http2) {
+    let asks = segment.ingress == (connection.role == role::SERVER);
+    let mut walk = Walk {
+        skb: segment.skb,
+        connection,
+        http2,
+        // SAFETY: takes nothing.
+        now: unsafe { bpf_ktime_get_ns() },
+        remote: segment.remote,
+        asks: u32::from(asks),
+        rtt_us: 0,
+    };
+    // SAFETY: a live map value.
+    let mode = unsafe { (*http2).mode };
+    if mode == mode::ENDED || mode == mode::LOST && !asks {
+        return;
+    }
+    if unsafe { (*http2).owes_notice } != 0 {
+        http2_record::tell_lost(&mut walk);
+    }
+    if !place(&mut walk, segment) {
+        return;
+    }
+    if !asks {
+        // SAFETY: the verifier knows `sk` is a socket.
+        let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
+        if !tcp.is_null() {
+            walk.rtt_us = weather(connection, tcp.cast());
+        }
+    }
+    // SAFETY: the callback takes an index and the context given here, which outlives the call.
+    unsafe { bpf_loop(STEPS, step as *mut c_void, (&raw mut walk).cast(), 0) };
+    if walk.direction().available != 0 {
+        lost(&mut walk, loss::HTTP2_HOLE);
+        unplace(&mut walk);
+    }
+}
+
+/// Finds where the walk goes on in this segment: behind what was seen before. `false`: nowhere.
+#[inline(always)]
+fn place(walk: &mut Walk, segment: &Segment) -> bool {
+    // SAFETY: a live map value.
+    let is_lost = unsafe { (*walk.http2).mode } == mode::LOST;
+    let (seq, payload) = (segment.seq, segment.payload);
+    let direction = walk.direction();
+    if direction.is_placed == 0 {
+        if is_lost {
+            // Only a segment that begins with a request tells where frames begin.
+            let head = head(segment);
+            if !head.is_some_and(|head| begins_request(&head)) {
+                return false;
+            }
+        }
+        let direction = walk.direction();
+        direction.next = seq;
+        direction.is_placed = 1;
+    }
+    let direction = walk.direction();
+    direction.offset = segment.offset;
+    direction.available = payload;
+    let ahead = seq.wrapping_sub(direction.next) as i32;
+    if ahead > 0 {
+        // TCP brings what is missing later, when what follows it has passed. It matters only where
+        // the hole holds more than the payload of one frame that nobody needs.
+        let hole = ahead as u32;
+        let is_harmless = direction.in_payload() && !direction.is_told() && hole < direction.left;
+        if !is_harmless {
+            lost(walk, loss::HTTP2_HOLE);
+            unplace(walk);
+            return false;
+        }
+        direction.take(hole);
+    } else {
+        let seen = ahead.unsigned_abs();
+        if seen >= payload {
+            return false;
+        }
+        direction.offset += seen;
+        direction.available -= seen;
+    }
+    walk.direction().next = seq.wrapping_add(payload);
+    true
+}
+
+#[inline(always)]
+fn head(segment: &Segment) -> Option<[u8; 12]> {
+    let mut head = [0u8; 12];
+    // SAFETY: twelve bytes into twelve bytes.
+    let rc = unsafe { bpf_skb_load_bytes(segment.skb.cast(), segment.offset, head.as_mut_ptr().cast(), 12) };
+    (rc == 0).then_some(head)
+}
+
+/// Where frames begin is not known any more.
+#[inline(always)]
+fn unplace(walk: &mut Walk) {
+    let direction = walk.direction();
+    direction.is_placed = 0;
+    direction.have = 0;
+    direction.left = 0;
+}
+
+/// One frame header, or one piece of a payload. Not mangled would make it global, and a callback must
+/// not be.
+extern "C" fn step(_: u64, walk: *mut Walk) -> i64 {
+    // SAFETY: the context `walk` passed.
+    let walk = unsafe { &mut *walk };
+    let direction = walk.direction();
+    if direction.available == 0 {
+        return 1;
+    }
+    if !direction.in_payload() {
+        if !take_header(walk) {
+            return 0;
+        }
+        begin_frame(walk);
+    }
+    let is_tracked = unsafe { (*walk.http2).mode } == mode::TRACKED;
+    let direction = walk.direction();
+    let available = direction.available;
+    let mut length = direction.left;
+    if length > available {
+        length = available;
+    }
+    let is_told = is_tracked && direction.is_told();
+    if is_told {
+        if length > CHUNK {
+            length = CHUNK;
+        }
+        http2_record::tell_piece(walk, length);
+    }
+    let direction = walk.direction();
+    let (kind, flags, stream) = (direction.kind, direction.flags, direction.stream);
+    let ends = direction.take(length);
+    direction.pass(length);
+    if is_tracked && kind == kind::DATA {
+        if flags & frame_flag::END_STREAM != 0 {
+            if ends {
+                http2_record::tell_end(walk);
+            }
+        } else if walk.asks != 0 && length != 0 {
+            uploads(walk, stream);
+        }
+    }
+    0
+}
+
+/// Whether a whole frame header has been taken.
+#[inline(always)]
+fn take_header(walk: &mut Walk) -> bool {
+    let skb = walk.skb;
+    let direction = walk.direction();
+    let offset = direction.offset;
+    if direction.have == 0 && direction.available >= FRAME_HEADER {
+        let mut header = [0u8; FRAME_HEADER as usize];
+        // SAFETY: nine bytes into nine bytes. The segment was measured by its own length.
+        unsafe { bpf_skb_load_bytes(skb.cast(), offset, header.as_mut_ptr().cast(), FRAME_HEADER) };
+        direction.pass(FRAME_HEADER);
+        direction.begin(&header);
+        return true;
+    }
+    let mut byte = 0u8;
+    // SAFETY: one byte into one byte.
+    unsafe { bpf_skb_load_bytes(skb.cast(), offset, (&raw mut byte).cast(), 1) };
+    direction.pass(1);
+    direction.take_header_byte(byte);
+    direction.in_payload()
+}
+
+/// A request begins with HEADERS on a stream higher than any before.
+#[inline(always)]
+fn begin_frame(walk: &mut Walk) {
+    let direction = walk.direction();
+    let (kind, stream) = (direction.kind, direction.stream);
+    // SAFETY: live map values.
+    let (http2, connection) = unsafe { (&mut *walk.http2, &mut *walk.connection) };
+    if walk.asks == 0 || kind != kind::HEADERS || stream <= http2.last_stream {
+        return;
+    }
+    http2.last_stream = stream;
+    refresh(connection, connection.role);
+    if connection.role == role::SERVER && connection.settings != 0 {
+        source(&SourceKey {
+            address: walk.remote,
+            settings: connection.settings,
+            pad: 0,
+        });
+    }
+    if http2.mode == mode::LOST {
+        count_unknown(connection);
+    }
+}
+
+#[inline(always)]
+pub fn count_unknown(connection: &Connection) {
+    let endpoint = endpoint(connection, connection.role);
+    count(&endpoint, connection.settings, ROUTE_OTHER, what::UNKNOWN, 1);
+}
+
+/// Notes when the last byte so far of a request came that has not ended.
+#[inline(always)]
+fn uploads(walk: &mut Walk, stream: u32) {
+    // SAFETY: a live map value.
+    let http2 = unsafe { &mut *walk.http2 };
+    http2.uploads = 1;
+    let key = StreamKey {
+        cookie: http2.cookie,
+        stream,
+        pad: 0,
+    };
+    // The least recently used goes when there is no room; it takes with it some precision, no count.
+    let _ = HTTP2_UPLOADS.insert(&key, &walk.now, 0);
+}
+
+/// From now on the kernel counts the requests of this connection, as unknown.
+#[inline(always)]
+pub fn lost(walk: &mut Walk, reason: u32) {
+    // SAFETY: a live map value.
+    let http2 = unsafe { &mut *walk.http2 };
+    if http2.mode == mode::TRACKED {
+        http2.mode = mode::LOST;
+        lose(reason);
+        http2_record::tell_lost(walk);
+    }
+}
+
+/// The connection has ended under its requests; `outcome` says by whom.
+#[inline(always)]
+pub fn closed(sk: *mut c_void, connection: &Connection, outcome: u16) {
+    let Some(http2) = find(sk, false) else {
+        return;
+    };
+    // SAFETY: a live map value.
+    let http2 = unsafe { &mut *http2 };
+    if http2.mode == mode::TRACKED {
+        http2_record::tell_event(http2, connection, event::CLOSED, outcome);
+    }
+    http2.mode = mode::ENDED;
+}

@@ -1,0 +1,183 @@
+//! Telling user space, through the ring buffer, and what happens when it is full.
+
+use core::{arch::asm, ptr};
+
+use aya_ebpf::{
+    helpers::{bpf_ktime_get_ns, generated::bpf_skb_load_bytes},
+    maps::ring_buf::RingBufEntry,
+};
+use probes_ebpf::{
+    http2::kind,
+    http2_wire::{ANSWERS, ASKS, Http2, RING_BYTES, Record, StreamKey, event, part},
+    wire::{Connection, loss},
+};
+
+use crate::{
+    connection::endpoint,
+    http2::{Walk, count_unknown, lost},
+    maps::{HTTP2_RECORDS, HTTP2_UPLOADS},
+};
+
+/// The most of a payload that one record holds.
+pub const CHUNK: u32 = 4096;
+
+/// The reader sleeps until a quarter of the ring is full; until then it comes by itself each second.
+const WAKE_AT: u64 = RING_BYTES as u64 / 4;
+const AVAILABLE: u64 = 0;
+const NO_WAKEUP: u64 = 1;
+const FORCE_WAKEUP: u64 = 2;
+
+/// A record with room for `N` bytes of a payload: one of a few sizes, for the verifier wants to know
+/// them beforehand.
+#[repr(C)]
+struct Sized<const N: usize> {
+    record: Record,
+    bytes: [u8; N],
+}
+
+/// Tells the next `length` bytes of the segment, which are payload of the current frame.
+#[inline(always)]
+pub fn tell_piece(walk: &mut Walk, length: u32) {
+    let direction = walk.direction();
+    let is_request = direction.kind == kind::HEADERS && direction.is_first != 0;
+    let is_told = if length == 0 {
+        put::<0>(walk, length)
+    } else if length <= 64 {
+        put::<64>(walk, length)
+    } else if length <= 256 {
+        put::<256>(walk, length)
+    } else if length <= 1024 {
+        put::<1024>(walk, length)
+    } else {
+        put::<4096>(walk, length)
+    };
+    if is_told {
+        return;
+    }
+    lost(walk, loss::HTTP2_RING_FULL);
+    // The request whose first record is missing is known to nobody else.
+    // SAFETY: live map values.
+    let (http2, connection) = unsafe { (&*walk.http2, &*walk.connection) };
+    if walk.asks != 0 && is_request && walk.direction().stream == http2.last_stream {
+        count_unknown(connection);
+    }
+}
+
+/// Tells that the last byte of a stream's DATA has passed.
+#[inline(always)]
+pub fn tell_end(walk: &mut Walk) {
+    if !put::<0>(walk, 0) {
+        lost(walk, loss::HTTP2_RING_FULL);
+    }
+}
+
+#[inline(always)]
+fn put<const N: usize>(walk: &mut Walk, length: u32) -> bool {
+    // SAFETY: live map values.
+    let (http2, connection) = unsafe { (&*walk.http2, &*walk.connection) };
+    let (asks, now, rtt_us, skb) = (walk.asks != 0, walk.now, walk.rtt_us, walk.skb);
+    let direction = walk.direction();
+    let mut upload_ns = 0;
+    if !asks && http2.uploads != 0 && direction.kind == kind::HEADERS {
+        let key = StreamKey {
+            cookie: http2.cookie,
+            stream: direction.stream,
+            pad: 0,
+        };
+        if let Some(last) = HTTP2_UPLOADS.get_ptr(&key) {
+            // SAFETY: a live map value.
+            upload_ns = unsafe { *last };
+        }
+    }
+    let Some(mut entry) = HTTP2_RECORDS.reserve::<Sized<N>>(0) else {
+        return false;
+    };
+    let mut part = 0;
+    if direction.is_first != 0 {
+        part |= part::FIRST;
+    }
+    if direction.left == length {
+        part |= part::LAST;
+    }
+    let record = Record {
+        cookie: http2.cookie,
+        at_ns: now,
+        upload_ns,
+        endpoint: endpoint(connection, connection.role),
+        settings: connection.settings,
+        stream: direction.stream,
+        number: direction.records,
+        rtt_us,
+        length: length as u16,
+        outcome: 0,
+        kind: direction.kind,
+        flags: direction.flags,
+        direction: if asks { ASKS as u8 } else { ANSWERS as u8 },
+        part,
+    };
+    direction.records = direction.records.wrapping_add(1);
+    let sized = entry.as_mut_ptr();
+    // SAFETY: `length` is between 1 and `N`.
+    unsafe {
+        ptr::write(&raw mut (*sized).record, record);
+        if N != 0 {
+            let length = bounded::<N>(length);
+            bpf_skb_load_bytes(
+                skb.cast(),
+                direction.offset,
+                (&raw mut (*sized).bytes).cast(),
+                length,
+            );
+        }
+    }
+    submit(entry);
+    true
+}
+
+/// `length`, which is between 1 and the power of two `N`, so that the verifier sees it, too. The compiler
+/// knows it already, and would leave out a mask that it can see through.
+#[inline(always)]
+fn bounded<const N: usize>(length: u32) -> u32 {
+    let mut less = u64::from(length.wrapping_sub(1));
+    // SAFETY: arithmetic on a register.
+    unsafe { asm!("{less} &= {mask}", less = inout(reg) less, mask = const N as i32 - 1) };
+    less as u32 + 1
+}
+
+#[inline(always)]
+fn submit<T>(entry: RingBufEntry<T>) {
+    let is_due = HTTP2_RECORDS.query(AVAILABLE) >= WAKE_AT;
+    entry.submit(if is_due { FORCE_WAKEUP } else { NO_WAKEUP });
+}
+
+/// Tells that the kernel counts from here on; owes it when there is no room even for that.
+#[inline(always)]
+pub fn tell_lost(walk: &mut Walk) {
+    // SAFETY: live map values.
+    let (http2, connection) = unsafe { (&mut *walk.http2, &*walk.connection) };
+    let is_told = tell_event(http2, connection, event::LOST, 0);
+    http2.owes_notice = u8::from(!is_told);
+}
+
+/// Whether there was room for it.
+#[inline(always)]
+pub fn tell_event(http2: &Http2, connection: &Connection, kind: u8, outcome: u16) -> bool {
+    let Some(mut entry) = HTTP2_RECORDS.reserve::<Record>(0) else {
+        crate::count::lose(loss::HTTP2_RING_FULL);
+        return false;
+    };
+    let record = Record {
+        cookie: http2.cookie,
+        // SAFETY: takes nothing.
+        at_ns: unsafe { bpf_ktime_get_ns() },
+        endpoint: endpoint(connection, connection.role),
+        settings: connection.settings,
+        outcome,
+        kind,
+        ..Record::default()
+    };
+    // SAFETY: a reserved record.
+    unsafe { ptr::write(entry.as_mut_ptr(), record) };
+    submit(entry);
+    true
+}

@@ -1,0 +1,96 @@
+//! What the walk along HTTP/2 connections keeps in the kernel, and tells user space.
+//!
+//! Paths, codes and grpc-status are compressed against a table that every header block changes, so
+//! user space reads all of them, in the order of the ring buffer. One [`Record`] is a piece of a
+//! frame, or says what became of the connection.
+
+use crate::{http2::Direction, wire::Endpoint};
+
+/// Indexes of [`Http2::directions`].
+pub const ASKS: usize = 0;
+pub const ANSWERS: usize = 1;
+
+/// One socket that speaks HTTP/2. An ABI as [`crate::wire::Connection`] is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Http2 {
+    pub directions: [Direction; 2],
+    pub cookie: u64,
+    /// The highest stream a request began on.
+    pub last_stream: u32,
+    /// [`mode`].
+    pub mode: u8,
+    /// User space has not been told yet that this connection was lost.
+    pub owes_notice: u8,
+    /// A request has sent DATA that did not end it: `UPLOADS` may know of its last byte.
+    pub uploads: u8,
+    pub pad: u8,
+    pub spare: [u64; 4],
+}
+
+pub mod mode {
+    /// Every header block since the preface was told.
+    pub const TRACKED: u8 = 1;
+    /// Some were not: requests are counted as `UNKNOWN` by the kernel.
+    pub const LOST: u8 = 2;
+    /// Nothing more will be told.
+    pub const ENDED: u8 = 3;
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    pub cookie: u64,
+    /// Monotonic time at which the segment passed.
+    pub at_ns: u64,
+    /// With a response's HEADERS: the last byte of its request so far, if DATA that did not end it
+    /// brought it; else 0.
+    pub upload_ns: u64,
+    pub endpoint: Endpoint,
+    pub settings: u32,
+    pub stream: u32,
+    /// Numbers the records of one direction of a connection, from 0.
+    pub number: u32,
+    /// Round trip time as a response left, in microseconds; 0 when TCP has none.
+    pub rtt_us: u32,
+    /// How many bytes of the payload follow.
+    pub length: u16,
+    /// Of [`event::CLOSED`]: how requests in flight ended.
+    pub outcome: u16,
+    /// A frame's kind (`http2::kind`), or one of [`event`].
+    pub kind: u8,
+    pub flags: u8,
+    /// [`ASKS`] or [`ANSWERS`].
+    pub direction: u8,
+    /// [`part`].
+    pub part: u8,
+}
+
+pub mod event {
+    /// The connection has ended.
+    pub const CLOSED: u8 = 0xf0;
+    /// The kernel could not follow or tell: what is in flight ends as `UNKNOWN`, what comes is
+    /// counted by the kernel.
+    pub const LOST: u8 = 0xf1;
+}
+
+pub mod part {
+    pub const FIRST: u8 = 1;
+    pub const LAST: u8 = 2;
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct StreamKey {
+    pub cookie: u64,
+    pub stream: u32,
+    pub pad: u32,
+}
+
+/// Bytes of the ring buffer: two seconds of 20,000 requests a second.
+pub const RING_BYTES: u32 = 16 << 20;
+
+const _: () = {
+    assert!(size_of::<Http2>() == 128);
+    assert!(size_of::<Record>() == 72);
+};

@@ -1,0 +1,216 @@
+//! HTTP/2, as far as the kernel cannot tell it: header blocks are decoded here, and requests counted.
+//!
+//! In: records of the ring buffer, in order per connection. Out: a tally of the same keys as the
+//! kernel's maps; totals are the sum of both. The ring is read once a second, and by a thread of its
+//! own whenever a quarter of it is full. A record is given back once what it says is kept (see
+//! [`checkpoint`]), so an agent that is killed loses no request.
+
+use std::{
+    io,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use aya::maps::MapData;
+use nix::{
+    errno::Errno,
+    sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
+    time::ClockId,
+};
+use probes_ebpf::{
+    http2_wire::RING_BYTES,
+    wire::{InFlight, loss},
+};
+
+use self::{book::Book, checkpoint::Checkpoint, meaning::Meanings, ring::Ring, tally::Tally};
+use crate::{
+    agent::AgentError,
+    edge::{
+        generation::boot_ns,
+        layout::{BOOK, Directories, RECORDS},
+        table::{Losses, open},
+    },
+};
+
+mod book;
+mod checkpoint;
+mod connection;
+mod meaning;
+mod record;
+mod ring;
+pub(crate) mod tally;
+
+/// Reads the ring for as long as it lives.
+pub(crate) struct Reader {
+    state: Arc<Mutex<State>>,
+    /// Closing it ends the thread.
+    stop: Option<UnixStream>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+struct State {
+    ring: Ring,
+    /// Up to where records were counted.
+    position: usize,
+    book: Book,
+    checkpoint: Checkpoint,
+    meanings: Meanings,
+    losses: Losses,
+    /// What is kept is not what is known.
+    is_dirty: bool,
+}
+
+impl Reader {
+    /// Takes up where the last agent was.
+    pub fn start(directories: &Directories) -> Result<Self, AgentError> {
+        let counters = &directories.counters;
+        let ring = MapData::from_pin(counters.join(RECORDS))
+            .map_err(AgentError::map("open", RECORDS))
+            .and_then(|map| Ring::open(map, RING_BYTES as usize).map_err(AgentError::map("open", RECORDS)))?;
+        let checkpoint = Checkpoint::open(counters)?;
+        let (book, position) = checkpoint.read()?.unwrap_or_default();
+        let position = position.max(ring.position());
+        ring.give_back(position);
+        let ring_fd = ring.fd().try_clone_to_owned();
+        let failed = AgentError::map("wait for", RECORDS);
+        let state = Arc::new(Mutex::new(State {
+            ring,
+            position,
+            book,
+            checkpoint,
+            meanings: Meanings::new(
+                open!(counters, "SETTINGS", Array)?,
+                open!(counters, "ROUTES", LpmTrie)?,
+            ),
+            losses: open!(counters, "LOSSES", PerCpuArray)?,
+            is_dirty: false,
+        }));
+        let shared = Arc::clone(&state);
+        let started = ring_fd.and_then(|ring| {
+            let (stop, stopped) = UnixStream::pair()?;
+            let thread = thread::Builder::new()
+                .name("slowburn-http2".to_owned())
+                .spawn(move || {
+                    if let Err(error) = drain_when_due(&ring, &stopped, &shared) {
+                        tracing::warn!(%error, "HTTP/2 is read once a second only");
+                    }
+                })?;
+            Ok((stop, thread))
+        });
+        let (stop, thread) = started.map_err(failed)?;
+        Ok(Self {
+            state,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// Counts what has come, books what is overdue, and tells what is in flight.
+    pub fn look(&self) -> Vec<InFlight> {
+        let mut in_flight = Vec::new();
+        let state = &mut *self.state();
+        state.drain();
+        let State { book, meanings, .. } = state;
+        if book.walk(meanings, monotonic_ns(), boot_ns(), &mut in_flight) {
+            state.is_dirty = true;
+            state.keep();
+        }
+        in_flight
+    }
+
+    /// What was counted, in this agent and those before it.
+    pub fn with_tally<T>(&self, work: impl FnOnce(&Tally) -> T) -> T {
+        work(&self.state().book.tally)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that reads HTTP/2 has panicked");
+        }
+    }
+}
+
+/// What an agent of another layout counted and kept.
+pub(crate) fn frozen(counters: &Path) -> Result<Tally, AgentError> {
+    if !counters.join(BOOK).exists() {
+        return Ok(Tally::default());
+    }
+    let kept = Checkpoint::open(counters)?.read()?;
+    Ok(kept.map(|(book, _)| book.tally).unwrap_or_default())
+}
+
+/// The kernel wakes once a quarter of the ring is full. Edge-triggered: a ring that is not empty counts
+/// as readable all the time.
+fn drain_when_due(ring: &OwnedFd, stopped: &UnixStream, state: &Mutex<State>) -> io::Result<()> {
+    const RING: u64 = 1;
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    epoll.add(
+        ring,
+        EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, RING),
+    )?;
+    epoll.add(stopped, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+    loop {
+        let mut events = [EpollEvent::empty(); 2];
+        let count = match epoll.wait(&mut events, EpollTimeout::NONE) {
+            Err(Errno::EINTR) => continue,
+            other => other?,
+        };
+        if events[..count].iter().any(|event| event.data() != RING) {
+            return Ok(());
+        }
+        state.lock().unwrap_or_else(PoisonError::into_inner).drain();
+    }
+}
+
+impl State {
+    fn drain(&mut self) {
+        let boot_ns = boot_ns();
+        let before = self.position;
+        while let Some((bytes, next)) = self.ring.at(self.position) {
+            match record::read(bytes) {
+                Some((record, piece)) => self.book.take(&record, piece, &mut self.meanings, boot_ns),
+                None => tracing::error!(length = bytes.len(), "a record of HTTP/2 is none"),
+            }
+            self.position = next;
+        }
+        let full = self.losses.get(&loss::HTTP2_RING_FULL, 0);
+        self.book.doubt(full.map_or(0, |shares| shares.iter().sum()));
+        self.is_dirty |= self.position != before;
+        self.keep();
+    }
+
+    fn keep(&mut self) {
+        if !self.is_dirty {
+            return;
+        }
+        while !self.checkpoint.keep(&self.book, self.position) {
+            if !self.book.shed(&mut self.meanings, boot_ns()) {
+                tracing::error!(
+                    "what was counted of HTTP/2 has no room to be kept, and is lost with this agent"
+                );
+                break;
+            }
+        }
+        self.ring.give_back(self.position);
+        self.is_dirty = false;
+    }
+}
+
+fn monotonic_ns() -> u64 {
+    let now = ClockId::CLOCK_MONOTONIC.now();
+    now.map_or(0, |now| {
+        u64::try_from(Duration::from(now).as_nanos()).unwrap_or(u64::MAX)
+    })
+}

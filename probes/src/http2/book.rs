@@ -1,0 +1,170 @@
+//! Every connection that speaks HTTP/2, and what was counted of them: all that must outlive an agent.
+
+use std::collections::{BTreeMap, HashMap};
+
+use probes_ebpf::{
+    http2::kind,
+    http2_wire::{ASKS, Record, event, part},
+    wire::{InFlight, what},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    connection::Connection,
+    meaning::Meaning,
+    tally::{Ended, Place, Tally},
+};
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Book {
+    pub tally: Tally,
+    connections: HashMap<u64, Known>,
+    /// Records that found no room, as counted by the kernel when that was last looked at.
+    ring_full: u64,
+    /// Since then, the end of a connection may have gone untold: what hangs may be long over.
+    is_doubtful: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Known {
+    Followed(Box<Connection>),
+    /// A gap, or a header block that cannot be read: requests are counted as unknown, as they begin.
+    Lost {
+        last_stream: u32,
+    },
+}
+
+impl Book {
+    /// Counts what a record says.
+    pub fn take(&mut self, record: &Record, piece: &[u8], meaning: &mut dyn Meaning, boot_ns: u64) {
+        match record.kind {
+            event::CLOSED => self.forget(record, record.outcome, meaning, boot_ns),
+            // The kernel counts from here on.
+            event::LOST => self.forget(record, what::UNKNOWN, meaning, boot_ns),
+            _ => self.follow(record, piece, meaning, boot_ns),
+        }
+    }
+
+    fn forget(&mut self, record: &Record, outcome: u16, meaning: &mut dyn Meaning, boot_ns: u64) {
+        if let Some(Known::Followed(mut connection)) = self.connections.remove(&record.cookie) {
+            for ended in connection.end_all(outcome, record.at_ns) {
+                self.book(&ended, meaning, boot_ns);
+            }
+        }
+    }
+
+    fn follow(&mut self, record: &Record, piece: &[u8], meaning: &mut dyn Meaning, boot_ns: u64) {
+        let known = self.connections.entry(record.cookie).or_insert_with(|| {
+            if record.number == 0 {
+                Known::Followed(Box::default())
+            } else {
+                Known::Lost { last_stream: 0 }
+            }
+        });
+        let connection = match known {
+            Known::Followed(connection) => connection,
+            Known::Lost { last_stream } => {
+                let begins = usize::from(record.direction) == ASKS
+                    && record.kind == kind::HEADERS
+                    && record.part & part::FIRST != 0;
+                if begins && record.stream > *last_stream {
+                    *last_stream = record.stream;
+                    let place = Place::new(&record.endpoint, record.settings);
+                    self.tally.count(&place, what::UNKNOWN, boot_ns);
+                }
+                return;
+            }
+        };
+        match connection.take(record, piece, meaning) {
+            Ok(None) => {}
+            Ok(Some(ended)) => self.book(&ended, meaning, boot_ns),
+            Err(lost) => {
+                tracing::debug!(cookie = record.cookie, %lost, "an HTTP/2 connection cannot be followed");
+                let ended = connection.end_all(what::UNKNOWN, record.at_ns);
+                *known = Known::Lost {
+                    last_stream: record.stream,
+                };
+                for ended in ended {
+                    self.book(&ended, meaning, boot_ns);
+                }
+            }
+        }
+    }
+
+    fn book(&mut self, ended: &Ended, meaning: &mut dyn Meaning, boot_ns: u64) {
+        let definition = meaning.of(ended.place.settings);
+        self.tally.end(ended, definition, boot_ns);
+    }
+
+    /// Notes how many records found no room so far.
+    pub fn doubt(&mut self, ring_full: u64) {
+        self.is_doubtful |= ring_full > self.ring_full;
+        self.ring_full = ring_full;
+    }
+
+    /// Books what is overdue, and tells what is in flight. Whether anything was booked.
+    pub fn walk(
+        &mut self,
+        meaning: &mut dyn Meaning,
+        now_ns: u64,
+        boot_ns: u64,
+        in_flight: &mut Vec<InFlight>,
+    ) -> bool {
+        let timed_out = if self.is_doubtful {
+            what::UNKNOWN
+        } else {
+            what::TIMED_OUT
+        };
+        let mut is_booked = false;
+        for known in self.connections.values_mut() {
+            let Known::Followed(connection) = known else {
+                continue;
+            };
+            for stream in connection.streams.values_mut() {
+                if stream.is_answered() {
+                    continue;
+                }
+                let before = (stream.timing.over, stream.timing.is_final);
+                let definition = meaning.of(stream.place.settings);
+                let place = stream.place;
+                let overdue = self.tally.book_overdue(
+                    &place,
+                    definition,
+                    &mut stream.timing,
+                    timed_out,
+                    now_ns,
+                    boot_ns,
+                );
+                is_booked |= before != (stream.timing.over, stream.timing.is_final);
+                in_flight.push(InFlight {
+                    endpoint: place.endpoint(),
+                    settings: place.settings,
+                    overdue: u8::from(overdue),
+                    pad: [0; 3],
+                });
+            }
+        }
+        is_booked
+    }
+
+    /// Stops following half of the connections, those first that have been silent longest: what is
+    /// kept has no room for them. Their requests in flight are unknown.
+    pub fn shed(&mut self, meaning: &mut dyn Meaning, boot_ns: u64) -> bool {
+        let mut followed: BTreeMap<(u64, u64), ()> = BTreeMap::new();
+        for (cookie, known) in &self.connections {
+            if let Known::Followed(connection) = known {
+                followed.insert((connection.last_ns, *cookie), ());
+            }
+        }
+        let half = followed.len().div_ceil(2);
+        for (last_ns, cookie) in followed.into_keys().take(half) {
+            let lost = Known::Lost { last_stream: 0 };
+            if let Some(Known::Followed(mut connection)) = self.connections.insert(cookie, lost) {
+                for ended in connection.end_all(what::UNKNOWN, last_ns) {
+                    self.book(&ended, meaning, boot_ns);
+                }
+            }
+        }
+        half > 0
+    }
+}

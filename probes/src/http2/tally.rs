@@ -1,0 +1,266 @@
+//! What user space has counted of HTTP/2: the kernel's counters again, in user space's own memory, so
+//! that a total is the sum of the two and neither waits for the other.
+
+use std::collections::{BTreeMap, HashMap};
+
+use probes_ebpf::wire::{
+    self, BUCKETS, CountKey, Endpoint, LatencyKey, ROUTE_OTHER, THRESHOLDS, bucket, what,
+};
+use serde::{Deserialize, Serialize};
+use slo_engine::measurement::Clock;
+
+use crate::edge::settings::Definition;
+
+const DEFAULT_TIMEOUT_NS: u64 = 30_000_000_000;
+
+/// Under which endpoint, settings and route something is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Place {
+    netns: u64,
+    cgroup: u64,
+    port: u16,
+    role: u8,
+    pub settings: u32,
+    pub route: u16,
+}
+
+impl Place {
+    pub fn new(endpoint: &Endpoint, settings: u32) -> Self {
+        Self {
+            netns: endpoint.netns,
+            cgroup: endpoint.cgroup,
+            port: endpoint.port,
+            role: endpoint.role,
+            settings,
+            route: ROUTE_OTHER,
+        }
+    }
+
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            netns: self.netns,
+            cgroup: self.cgroup,
+            port: self.port,
+            role: self.role,
+            pad: [0; 5],
+        }
+    }
+}
+
+/// One request as it is timed. Monotonic nanoseconds throughout.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Timing {
+    pub started_ns: u64,
+    /// Of the last byte so far.
+    pub last_byte_ns: u64,
+    /// All of the request has come.
+    pub is_complete: bool,
+    /// Bits of thresholds that it was booked as over.
+    pub over: u8,
+    /// Booked as timed out: nothing more is counted of it.
+    pub is_final: bool,
+}
+
+/// The one end of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub place: Place,
+    pub timing: Timing,
+    /// A status, one of `wire::what`, or gRPC's.
+    pub outcome: u16,
+    /// When the answer began or, without one, when it ended.
+    pub end_ns: u64,
+    pub rtt_us: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Count {
+    pub first_ns: u64,
+    pub value: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Latency {
+    first_ns: u64,
+    within: [u64; THRESHOLDS],
+    over: [u64; THRESHOLDS],
+    sum_ns: u64,
+    rtt_sum_us: u64,
+    rtt_count: u64,
+    buckets: BTreeMap<u16, u64>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Tally {
+    counts: HashMap<(Place, u16), Count>,
+    latencies: HashMap<Place, Latency>,
+}
+
+impl Tally {
+    /// Counts `by` requests that ended as `what`. `boot_ns` is when, should the counter be new.
+    pub fn count(&mut self, place: &Place, what: u16, boot_ns: u64) {
+        let fresh = Count {
+            first_ns: boot_ns,
+            value: 0,
+        };
+        self.counts.entry((*place, what)).or_insert(fresh).value += 1;
+    }
+
+    fn latency(&mut self, place: &Place, boot_ns: u64) -> &mut Latency {
+        self.latencies.entry(*place).or_insert_with(|| Latency {
+            first_ns: boot_ns,
+            ..Latency::default()
+        })
+    }
+
+    /// Books the one end of a request, by the rules of the kernel's `request::end`.
+    pub fn end(&mut self, ended: &Ended, definition: Option<&Definition>, boot_ns: u64) {
+        let Ended {
+            place,
+            timing,
+            outcome,
+            end_ns,
+            rtt_us,
+        } = *ended;
+        if timing.is_final {
+            return;
+        }
+        let turnaround = end_ns.saturating_sub(timing.last_byte_ns);
+        let is_answer = !(1000..what::GRPC).contains(&outcome);
+        // A client that stops halfway through its request leaves no time to hold against the server.
+        let is_timed = is_answer || timing.is_complete;
+        let is_late = is_timed && outcome != what::UNKNOWN && turnaround >= timeout(definition);
+        let outcome = if is_late { what::TIMED_OUT } else { outcome };
+        self.count(&place, outcome, boot_ns);
+        if outcome == what::UNKNOWN {
+            return;
+        }
+        let is_good = is_answer && !is_server_error(outcome) && !is_late;
+        let latency = self.latency(&place, boot_ns);
+        for (index, threshold_ns, elapsed) in elapsed(definition, &timing, end_ns) {
+            if timing.over & 1 << index != 0 {
+                continue;
+            }
+            if elapsed > threshold_ns {
+                latency.over[index] += u64::from(is_timed);
+            } else {
+                latency.within[index] += u64::from(is_good);
+            }
+        }
+        if rtt_us != 0 {
+            latency.rtt_sum_us += u64::from(rtt_us);
+            latency.rtt_count += 1;
+        }
+        if is_answer && !is_late {
+            latency.sum_ns += turnaround;
+            let index = u16::try_from(bucket(turnaround)).unwrap_or(u16::MAX);
+            *latency.buckets.entry(index).or_default() += 1;
+        }
+    }
+
+    /// Books what a request in flight has become, once. Whether it is past its smallest threshold;
+    /// `timed_out` is what one past its timeout counts as.
+    pub fn book_overdue(
+        &mut self,
+        place: &Place,
+        definition: Option<&Definition>,
+        timing: &mut Timing,
+        timed_out: u16,
+        now_ns: u64,
+        boot_ns: u64,
+    ) -> bool {
+        if !timing.is_complete {
+            return false;
+        }
+        if timing.is_final {
+            return true;
+        }
+        let mut is_overdue = timing.over != 0;
+        let shown = *timing;
+        for (index, threshold_ns, elapsed) in elapsed(definition, &shown, now_ns) {
+            if elapsed > threshold_ns && timing.over & 1 << index == 0 {
+                timing.over |= 1 << index;
+                is_overdue = true;
+                self.latency(place, boot_ns).over[index] += 1;
+            }
+        }
+        if now_ns.saturating_sub(timing.last_byte_ns) >= timeout(definition) {
+            timing.is_final = true;
+            is_overdue = true;
+            self.count(place, timed_out, boot_ns);
+        }
+        is_overdue
+    }
+
+    pub fn counts(&self) -> impl Iterator<Item = (CountKey, Count)> {
+        self.counts.iter().map(|((place, what), count)| {
+            let key = CountKey {
+                endpoint: place.endpoint(),
+                settings: place.settings,
+                route: place.route,
+                what: *what,
+            };
+            (key, *count)
+        })
+    }
+
+    pub fn latencies(&self) -> impl Iterator<Item = (LatencyKey, wire::Latency)> {
+        self.latencies.iter().map(|(place, latency)| {
+            let key = LatencyKey {
+                endpoint: place.endpoint(),
+                settings: place.settings,
+                route: place.route,
+                pad: 0,
+            };
+            let mut buckets = [0; BUCKETS];
+            for (index, count) in &latency.buckets {
+                buckets[usize::from(*index)] = *count;
+            }
+            let cells = wire::Latency {
+                first_ns: latency.first_ns,
+                within: latency.within,
+                over: latency.over,
+                sum_ns: latency.sum_ns,
+                rtt_sum_us: latency.rtt_sum_us,
+                rtt_count: latency.rtt_count,
+                buckets,
+            };
+            (key, cells)
+        })
+    }
+}
+
+/// The server errors among outcomes: 5xx and, by OpenTelemetry's convention, gRPC's UNKNOWN,
+/// DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and DATA_LOSS.
+fn is_server_error(outcome: u16) -> bool {
+    (500..600).contains(&outcome)
+        || outcome
+            .checked_sub(what::GRPC)
+            .is_some_and(|code| matches!(code, 2 | 4 | 12 | 13 | 14 | 15))
+}
+
+fn timeout(definition: Option<&Definition>) -> u64 {
+    match definition.map(|definition| definition.timeout_ns) {
+        None | Some(0) => DEFAULT_TIMEOUT_NS,
+        Some(ns) => ns,
+    }
+}
+
+/// Each threshold's place and time, and the time that its clock shows at `now_ns`.
+fn elapsed(
+    definition: Option<&Definition>,
+    timing: &Timing,
+    now_ns: u64,
+) -> impl Iterator<Item = (usize, u64, u64)> {
+    let thresholds = definition.map_or(&[][..], |definition| &definition.thresholds);
+    let (started_ns, last_byte_ns) = (timing.started_ns, timing.last_byte_ns);
+    let thresholds = thresholds.iter().take(THRESHOLDS).enumerate();
+    thresholds.map(move |(index, (clock, threshold_ns))| {
+        let from = if *clock == Clock::FirstByte {
+            started_ns
+        } else {
+            last_byte_ns
+        };
+        (index, *threshold_ns, now_ns.saturating_sub(from))
+    })
+}
