@@ -11,6 +11,7 @@ mod engine;
 pub mod evaluate;
 pub mod event;
 pub mod evidence;
+pub mod grpc;
 pub mod measurement;
 mod name;
 pub mod objective;

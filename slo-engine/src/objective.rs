@@ -90,6 +90,7 @@ impl Sli {
             SliKind::Ratio { good, total } => {
                 let (in_good, in_total) = match series.signal {
                     Signal::Status(code) => (good.has_code(code), total.has_code(code)),
+                    Signal::Grpc(code) => (good.has_grpc(code), total.has_grpc(code)),
                     other => {
                         let outcome = Outcome::of(other)?;
                         (good.has_outcome(outcome), total.has_outcome(outcome))
@@ -296,6 +297,11 @@ mod tests {
         for code in [500, 503, 599, 600, 999, 0, 99] {
             assert_eq!(side(&sli, Signal::Status(code)), Some(Side::Bad), "{code}");
         }
+        for code in 0..=16 {
+            let is_bad = [2, 4, 12, 13, 14, 15].contains(&code);
+            let expected = if is_bad { Side::Bad } else { Side::Good };
+            assert_eq!(side(&sli, Signal::Grpc(code)), Some(expected), "{code}");
+        }
         for signal in [Signal::ResetByServer, Signal::ClosedUnanswered, Signal::TimedOut] {
             assert_eq!(side(&sli, signal), Some(Side::Bad), "{signal}");
         }
@@ -319,6 +325,7 @@ mod tests {
         assert_eq!(side(&Sli::availability(), Signal::Answered), Some(Side::Good));
         let unwritten = ratio(explicit, StatusSet::all_beside(&explicit, true));
         assert_eq!(side(&unwritten, Signal::Answered), None);
+        assert_eq!(side(&unwritten, Signal::Grpc(0)), None);
         assert_eq!(side(&unwritten, Signal::TimedOut), Some(Side::Bad));
         let written = ratio(explicit, StatusSet::all_by_default());
         assert_eq!(side(&written, Signal::Answered), Some(Side::Bad));
@@ -399,7 +406,7 @@ mod tests {
         for (sli, text) in [
             (
                 Sli::availability(),
-                "server ratio:1xx,2xx,3xx,4xx,answered/1xx,2xx,3xx,4xx,5xx,unanswered,answered route:*",
+                "server ratio:1xx,2xx,3xx,4xx,grpc:no_server_error,answered/1xx,2xx,3xx,4xx,5xx,grpc,unanswered,answered route:*",
             ),
             (
                 Sli {
@@ -415,7 +422,7 @@ mod tests {
                     route: Some(Route::other()),
                     kind: ratio,
                 },
-                "server ratio:2xx,404,timed_out/1xx,2xx,3xx,4xx,5xx,unanswered,answered route:other",
+                "server ratio:2xx,404,timed_out/1xx,2xx,3xx,4xx,5xx,grpc,unanswered,answered route:other",
             ),
         ] {
             assert_eq!(sli.to_string(), text);

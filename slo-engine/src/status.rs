@@ -1,8 +1,10 @@
-//! Sets of ways a request can end: exact status codes, and ends without an answer.
+//! Sets of ways a request can end: exact status codes, those of gRPC among them, and ends without an
+//! answer.
 
 use std::fmt;
 use std::str::FromStr;
 
+use crate::grpc;
 use crate::measurement::{Signal, UnknownWord, words};
 
 words!(
@@ -41,6 +43,8 @@ impl Outcome {
 pub struct StatusSet {
     /// Codes 100 to 599, one bit each.
     codes: [u64; 8],
+    /// One bit a code of gRPC.
+    grpc: u32,
     /// One bit an [`Outcome`].
     outcomes: u8,
 }
@@ -53,6 +57,7 @@ impl StatusSet {
         let mut set = Self::default();
         (1..=4).for_each(|class| set.add_class(class));
         set.add_outcome(Outcome::Answered);
+        set.grpc = grpc::ALL & !grpc::SERVER_ERRORS;
         set
     }
 
@@ -62,6 +67,7 @@ impl StatusSet {
     pub fn all_by_default() -> Self {
         let mut set = Self::good_by_default();
         set.add_class(5);
+        set.grpc = grpc::ALL;
         Outcome::UNANSWERED
             .into_iter()
             .for_each(|outcome| set.add_outcome(outcome));
@@ -76,13 +82,32 @@ impl StatusSet {
         if is_good && !part.has_outcome(Outcome::Answered) {
             all.outcomes &= !Self::outcome_bit(Outcome::Answered);
         }
+        // Nor do codes of HTTP say which of gRPC's are meant.
+        if part.grpc == 0 {
+            all.grpc = 0;
+        }
         all
+    }
+
+    /// Who calls every 5xx bad, and says nothing of gRPC, means the errors of its servers, too.
+    #[must_use]
+    pub fn with_grpc_errors(mut self) -> Self {
+        let is_said = (500..600).all(|code| self.has_code(code));
+        if is_said && self.grpc == 0 {
+            self.grpc = grpc::SERVER_ERRORS;
+        }
+        self
     }
 
     #[must_use]
     pub fn has_code(&self, code: u16) -> bool {
         let (word, bit) = Self::place(code);
         self.codes[word] & bit != 0
+    }
+
+    #[must_use]
+    pub fn has_grpc(&self, code: u8) -> bool {
+        self.grpc & grpc::bit(code) != 0
     }
 
     #[must_use]
@@ -97,13 +122,13 @@ impl StatusSet {
 
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        self.zip(other, |a, b| a | b, |a, b| a | b)
+        self.zip(other, |a, b| a | b)
     }
 
     /// What is in this set and not in the other.
     #[must_use]
     pub fn without(&self, other: &Self) -> Self {
-        self.zip(other, |a, b| a & !b, |a, b| a & !b)
+        self.zip(other, |a, b| a & !b)
     }
 
     #[must_use]
@@ -133,6 +158,13 @@ impl StatusSet {
         match word.as_bytes() {
             [class @ b'1'..=b'5', b'x', b'x'] => self.add_class(u16::from(class - b'0')),
             [b'1'..=b'5', b'0'..=b'9', b'0'..=b'9'] => self.add_code(word.parse().map_err(|_| unknown())?),
+            b"grpc" => self.grpc |= grpc::ALL,
+            [b'g', b'r', b'p', b'c', b':', ..] => {
+                self.grpc |= word
+                    .strip_prefix("grpc:")
+                    .and_then(grpc::bits_of)
+                    .ok_or_else(unknown)?;
+            }
             b"unanswered" => Outcome::UNANSWERED
                 .into_iter()
                 .for_each(|outcome| self.add_outcome(outcome)),
@@ -155,6 +187,7 @@ impl StatusSet {
                 words.extend(codes.iter().map(ToString::to_string));
             }
         }
+        words.extend(self.grpc_words());
         let unanswered = Outcome::UNANSWERED
             .iter()
             .all(|outcome| self.has_outcome(*outcome));
@@ -171,13 +204,34 @@ impl StatusSet {
         words
     }
 
-    fn zip(&self, other: &Self, codes: impl Fn(u64, u64) -> u64, outcomes: impl Fn(u8, u8) -> u8) -> Self {
+    fn grpc_words(&self) -> Vec<String> {
+        if self.grpc == grpc::ALL {
+            return vec!["grpc".to_owned()];
+        }
+        let mut words = Vec::new();
+        for (bits, word) in [
+            (grpc::SERVER_ERRORS, "server_error"),
+            (grpc::ALL & !grpc::SERVER_ERRORS, "no_server_error"),
+        ] {
+            if self.grpc & bits == bits {
+                words.push(format!("grpc:{word}"));
+                continue;
+            }
+            let named = grpc::codes().filter(|(code, _)| self.grpc & bits & grpc::bit(*code) != 0);
+            words.extend(named.map(|(_, name)| format!("grpc:{name}")));
+        }
+        words
+    }
+
+    fn zip(&self, other: &Self, bits: impl Fn(u64, u64) -> u64) -> Self {
         let mut set = Self {
             codes: [0; 8],
-            outcomes: outcomes(self.outcomes, other.outcomes),
+            // A bitwise operation on fewer bits than it was made for.
+            grpc: u32::try_from(bits(self.grpc.into(), other.grpc.into())).unwrap_or(0),
+            outcomes: u8::try_from(bits(self.outcomes.into(), other.outcomes.into())).unwrap_or(0),
         };
         for (word, (a, b)) in set.codes.iter_mut().zip(self.codes.iter().zip(other.codes)) {
-            *word = codes(*a, b);
+            *word = bits(*a, b);
         }
         set
     }

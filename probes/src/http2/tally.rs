@@ -7,7 +7,7 @@ use probes_ebpf::wire::{
     self, BUCKETS, CountKey, Endpoint, LatencyKey, ROUTE_OTHER, THRESHOLDS, bucket, what,
 };
 use serde::{Deserialize, Serialize};
-use slo_engine::measurement::Clock;
+use slo_engine::{grpc, measurement::Clock};
 
 use crate::edge::settings::Definition;
 
@@ -230,13 +230,12 @@ impl Tally {
     }
 }
 
-/// The server errors among outcomes: 5xx and, by OpenTelemetry's convention, gRPC's UNKNOWN,
-/// DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and DATA_LOSS.
+/// The server errors among outcomes: 5xx, and gRPC's.
 fn is_server_error(outcome: u16) -> bool {
     (500..600).contains(&outcome)
         || outcome
             .checked_sub(what::GRPC)
-            .is_some_and(|code| matches!(code, 2 | 4 | 12 | 13 | 14 | 15))
+            .is_some_and(|code| grpc::SERVER_ERRORS >> code.min(31) & 1 == 1)
 }
 
 fn timeout(definition: Option<&Definition>) -> u64 {

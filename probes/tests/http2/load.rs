@@ -94,3 +94,64 @@ fn twenty_thousand_streams_are_counted_by_route_and_status() {
         assert_eq!(lost(&batch, reason), 0, "{reason}");
     }
 }
+
+#[test]
+fn an_agent_that_dies_under_load_loses_and_doubles_no_stream() {
+    let place = Place::new("h2-restart");
+    let (mut agent, _files, server) = shop(&place);
+    // Slow enough that the ring holds what comes while nobody reads.
+    let mut load = server
+        .client(&[
+            "h2load",
+            "-n40000",
+            "-c4",
+            "-m20",
+            "--rps=500",
+            "http://127.0.0.1:8200/one",
+            "http://127.0.0.1:8200/no",
+        ])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut last = 0;
+    let mut deaths = 0;
+    while load.try_wait().unwrap().is_none() {
+        let before = value(&read(&mut agent), "shop", Signal::Status(200));
+        assert!(before >= last, "a total went down from {last} to {before}");
+        last = before;
+        // Dropped without a word, as by SIGKILL: only the pins stay.
+        drop(agent);
+        agent = place.agent();
+        deaths += 1;
+    }
+    assert!(deaths > 1, "the load was over after {deaths}");
+    let batch = settled(&mut agent, "shop", 40_000);
+    assert_eq!(value(&batch, "shop", Signal::Unknown), 0, "{batch:#?}");
+    assert_eq!(
+        route_value(&batch, "shop", "GET /one", Signal::Status(200)),
+        20_000
+    );
+    assert_eq!(route_value(&batch, "shop", "other", Signal::Status(404)), 20_000);
+}
+
+#[test]
+fn requests_that_find_no_room_are_unknown_and_none_is_missing() {
+    let place = Place::new("h2-overflow");
+    let (agent, _files, server) = shop(&place);
+    // Nobody reads.
+    drop(agent);
+    server.run(&["h2load", "-n120000", "-c4", "-m20", "http://127.0.0.1:8200/one"]);
+    let mut agent = place.agent();
+    let batch = settled(&mut agent, "shop", 120_000);
+    let (resolved, unknown) = (
+        value(&batch, "shop", Signal::Status(200)),
+        value(&batch, "shop", Signal::Unknown),
+    );
+    assert_eq!(resolved + unknown, 120_000, "{resolved} and {unknown}");
+    assert!(unknown > 0, "the ring had room for all of them");
+    assert!(lost(&batch, LossReason::ReserveFailed) > 0);
+    // Who comes now is followed again.
+    server.run(&["h2load", "-n1000", "-c1", "-m20", "http://127.0.0.1:8200/one"]);
+    let batch = settled(&mut agent, "shop", 121_000);
+    assert_eq!(value(&batch, "shop", Signal::Status(200)), resolved + 1000);
+}

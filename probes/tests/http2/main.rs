@@ -5,5 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod calls;
+mod ends;
 mod load;
 mod program;

@@ -2,10 +2,11 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Lines, Write as _},
     net::TcpStream,
     os::unix::process::CommandExt as _,
     path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
     thread,
 };
 
@@ -68,6 +69,11 @@ impl Server {
         client
     }
 
+    /// Starts a client to talk with.
+    pub fn talk(&self, command: &[&str]) -> Talk {
+        Talk::start(self.client(command))
+    }
+
     /// Runs a client to its end.
     pub fn run(&self, command: &[&str]) -> Output {
         let output = self.client(command).output().unwrap();
@@ -88,6 +94,49 @@ impl Drop for Server {
         let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
         let _ = self.child.wait();
     }
+}
+
+/// A client that is talked with, line by line.
+pub struct Talk {
+    child: Child,
+    orders: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl Talk {
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            orders: child.stdin.take().unwrap(),
+            answers: BufReader::new(child.stdout.take().unwrap()).lines(),
+            child,
+        }
+    }
+
+    pub fn say(&mut self, line: &str) {
+        writeln!(self.orders, "{line}").unwrap();
+    }
+
+    /// Reads up to this line.
+    pub fn until(&mut self, line: &str) {
+        while self.answers.next().unwrap().unwrap() != line {}
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A program that lies beside these tests.
+pub fn beside_this(name: &str) -> String {
+    format!("{}/tests/http2/programs/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A directory of files to serve, gone when it is dropped.

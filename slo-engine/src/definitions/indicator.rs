@@ -233,6 +233,11 @@ fn ratio(
         return None;
     };
     let everything = total.is_none();
+    let part = if everything && !is_good {
+        part.with_grpc_errors()
+    } else {
+        part
+    };
     let total = total.map_or_else(|| StatusSet::all_beside(&part, is_good), |(total, _)| total);
     let extra = part.without(&total);
     if !extra.is_empty() {

@@ -129,7 +129,7 @@ fn status(node: &Node, report: &mut Report) -> Option<StatusSet> {
     for item in node.one_or_many() {
         let added = item.scalar().map(|word| set.add_word(&word));
         if !matches!(added, Some(Ok(()))) {
-            let expected = "a status code from 100 to 599, a class such as `2xx`, `unanswered`, `reset_by_server`, \
+            let expected = "a status code from 100 to 599, a class such as `2xx`, a gRPC code such as `grpc:UNAVAILABLE`, `unanswered`, `reset_by_server`, \
                             `closed_unanswered`, `timed_out`, `client_gave_up`, `unknown` or `answered`";
             item.wrong("status", expected, None, report);
             good = false;

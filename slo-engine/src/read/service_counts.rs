@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use crate::engine::EngineError;
+use crate::grpc;
 use crate::measurement::{Clock, Role, Route, ServiceName, Signal};
 use crate::store::histogram::quantile_ms;
 use crate::store::{count, look_up, parse};
@@ -38,6 +39,12 @@ impl Counted {
                 self.requests += events;
                 *self.statuses.entry(code).or_default() += events;
                 if code >= 500 {
+                    self.errors += events;
+                }
+            }
+            Signal::Grpc(code) => {
+                self.requests += events;
+                if grpc::SERVER_ERRORS & grpc::bit(code) != 0 {
                     self.errors += events;
                 }
             }

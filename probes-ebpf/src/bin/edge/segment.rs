@@ -259,7 +259,9 @@ fn is_late(connection: *mut Connection) -> bool {
     // SAFETY: a live map value.
     let connection = unsafe { &*connection };
     let is_open = connection.protocol == protocol::UNDECIDED || connection.protocol == protocol::OTHER;
-    connection.birth == birth::UNSEEN && is_open
+    // Where a request waited for its connection (TCP_DEFER_ACCEPT), its preface passed the listener.
+    let is_deferred = connection.birth == birth::ACCEPTED && connection.protocol == protocol::UNDECIDED;
+    connection.birth == birth::UNSEEN && is_open || is_deferred
 }
 
 /// Decides what a connection speaks by the first bytes that say so. The connection, if these are requests

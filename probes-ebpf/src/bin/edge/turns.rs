@@ -85,7 +85,7 @@ fn decide(segment: &Segment, connection: &mut Connection) {
     if is_asked {
         let found = protocol_of(&bytes, length);
         // Who reads HTTP/2 decides that by itself.
-        if found != protocol::HTTP2 {
+        if found != protocol::HTTP2 && !http2::begins_request(&bytes) {
             connection.protocol = found;
         }
     } else if !(bytes[0] == b'H' && bytes[1] == b'T' && bytes[2] == b'T' && bytes[3] == b'P')
