@@ -10,8 +10,8 @@ use aya_ebpf::{
     bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes, macros::cgroup_skb, programs::SkBuffContext,
 };
 use probes_ebpf::{
-    http2::begins_request,
     http1::{Method, STATUS_LINE, begins_method, method, status},
+    http2::begins_request,
     wire::{Connection, birth, flag, protocol, role, what},
 };
 
@@ -171,22 +171,22 @@ pub fn parse(context: &SkBuffContext, ingress: bool) -> Option<Headers> {
     };
     Some(Headers {
         segment: Segment {
-        skb,
-        sk: sk.cast(),
-        ingress,
-        offset,
-        payload,
-        seq: unsafe { u32::from_be(*tcp.add(4).cast::<u32>()) },
-        ack: unsafe { u32::from_be(*tcp.add(8).cast::<u32>()) },
-        flags,
-        local_port: if ingress { to } else { from },
-        remote_port: if ingress { from } else { to },
-        remote: if payload != 0 && ingress {
-            address(ip, version >> 4 == 4, 12, 8)
-        } else {
-            [0; 4]
+            skb,
+            sk: sk.cast(),
+            ingress,
+            offset,
+            payload,
+            seq: unsafe { u32::from_be(*tcp.add(4).cast::<u32>()) },
+            ack: unsafe { u32::from_be(*tcp.add(8).cast::<u32>()) },
+            flags,
+            local_port: if ingress { to } else { from },
+            remote_port: if ingress { from } else { to },
+            remote: if payload != 0 && ingress {
+                address(ip, version >> 4 == 4, 12, 8)
+            } else {
+                [0; 4]
+            },
         },
-    },
         ip,
         is_v4: version >> 4 == 4,
         is_listener,
