@@ -21,7 +21,7 @@ use aya_ebpf::{
 use probes_ebpf::{
     http2::{Direction, FRAME_HEADER, PREFACE, begins_request, frame_flag, kind},
     http2_wire::{ANSWERS, ASKS, Http2, StreamKey, event, mode},
-    wire::{Connection, ROUTE_OTHER, SourceKey, flight, loss, protocol, role, what},
+    wire::{Connection, ROUTE_OTHER, flight, loss, protocol, role, what},
 };
 
 use crate::{
@@ -359,11 +359,7 @@ fn begin_frame(walk: &mut Walk) {
     http2.last_stream = stream;
     refresh(connection, connection.role);
     if connection.role == role::SERVER && connection.settings != 0 {
-        source(&SourceKey {
-            address: walk.remote,
-            settings: connection.settings,
-            pad: 0,
-        });
+        source(&walk.remote, connection.settings);
     }
     if http2.mode == mode::LOST {
         count_unknown(connection);
