@@ -10,10 +10,10 @@ pub mod worker;
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     os::{fd::AsRawFd as _, unix::process::CommandExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     thread,
@@ -249,10 +249,21 @@ impl Drop for Place {
     fn drop(&mut self) {
         let _ = probes::unload(&self.name);
         let deadline = Instant::now() + PATIENCE;
-        while fs::remove_dir(&self.cgroup).is_err() && Instant::now() < deadline {
+        while remove_cgroup(&self.cgroup).is_err() && Instant::now() < deadline {
             pause(Duration::from_millis(10));
         }
     }
+}
+
+/// With those beneath it: tests make units and pods of their own.
+fn remove_cgroup(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_cgroup(&entry.path())?;
+        }
+    }
+    fs::remove_dir(path)
 }
 
 #[expect(
