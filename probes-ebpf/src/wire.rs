@@ -482,7 +482,8 @@ pub mod kernel {
     pub const TCP_TOTAL_RETRANSMITS: usize = 4;
     /// Not a place: whether `tcp_send_reset` tells a reason (Linux 6.10).
     pub const RESET_REASON: usize = 5;
-    pub const WORDS: usize = 6;
+    pub const SOCK_LOCAL_PORT: usize = 6;
+    pub const WORDS: usize = 7;
 }
 
 /// How much is done for each request. Each leaves out what the ones before it do, too.

@@ -19,55 +19,98 @@ pub(crate) fn offset(structure: &str, member: &str) -> Option<u32> {
             })
             .ok()
     });
-    find(types.as_deref()?, structure, member)
+    let types = Types::read(types.as_deref()?)?;
+    let found = types.called(structure)?;
+    let bits = types.member(found, member)?;
+    bits.is_multiple_of(8).then_some(bits / 8)
 }
 
 const STRUCT: u32 = 4;
+const UNION: u32 = 5;
 
-/// Walks the records in their order; each says how long it is.
-fn find(types: &[u8], structure: &str, member: &str) -> Option<u32> {
-    if types.get(..2)? != 0xeb9f_u16.to_ne_bytes() {
-        return None;
-    }
-    let header = usize::try_from(word(types, 4)?).ok()?;
-    let section = |at: usize| usize::try_from(word(types, at)?).ok();
-    let (from, length) = (header + section(8)?, section(12)?);
-    let strings = types.get(header + section(16)?..)?;
-    let records = types.get(from..)?.get(..length)?;
-    let mut at = 0;
-    while at < records.len() {
-        let (name, info) = (word(records, at)?, word(records, at + 4)?);
-        let (kind, count) = ((info >> 24) & 0x1f, usize::try_from(info & 0xffff).ok()?);
-        let body = at + 12;
-        if kind == STRUCT && is_called(strings, name, structure) {
-            return (0..count).find_map(|index| {
-                let record = body + 12 * index;
-                let bits = word(records, record + 8)?;
-                // With the flag, the upper byte is the width of a bit field.
-                let bits = if info >> 31 == 0 { bits } else { bits & 0x00ff_ffff };
-                let is_wanted = is_called(strings, word(records, record)?, member) && bits.is_multiple_of(8);
-                is_wanted.then_some(bits / 8)
-            });
-        }
-        at = body
-            + match kind {
-                1 | 14 | 17 => 4,
-                3 => 12,
-                STRUCT | 5 | 15 | 19 => 12 * count,
-                6 | 13 => 8 * count,
-                2 | 7..=12 | 16 | 18 => 0,
-                // A newer kind, of a length that nobody told us.
-                _ => return None,
-            };
-    }
-    None
+/// The records of a BTF file.
+struct Types<'a> {
+    records: &'a [u8],
+    strings: &'a [u8],
+    /// Where each record begins; a type's id is its place here, from 1.
+    places: Vec<usize>,
 }
 
-fn is_called(strings: &[u8], at: u32, name: &str) -> bool {
-    let Some(text) = usize::try_from(at).ok().and_then(|at| strings.get(at..)) else {
-        return false;
-    };
-    text.starts_with(name.as_bytes()) && text.get(name.len()) == Some(&0)
+impl<'a> Types<'a> {
+    /// Walks the records in their order; each says how long it is.
+    fn read(file: &'a [u8]) -> Option<Self> {
+        if file.get(..2)? != 0xeb9f_u16.to_ne_bytes() {
+            return None;
+        }
+        let header = usize::try_from(word(file, 4)?).ok()?;
+        let section = |at: usize| usize::try_from(word(file, at)?).ok();
+        let (from, length) = (header + section(8)?, section(12)?);
+        let strings = file.get(header + section(16)?..)?;
+        let records = file.get(from..)?.get(..length)?;
+        let mut places = Vec::new();
+        let mut at = 0;
+        while at < records.len() {
+            places.push(at);
+            let info = word(records, at + 4)?;
+            let count = usize::try_from(info & 0xffff).ok()?;
+            at += 12
+                + match (info >> 24) & 0x1f {
+                    1 | 14 | 17 => 4,
+                    3 => 12,
+                    STRUCT | UNION | 15 | 19 => 12 * count,
+                    6 | 13 => 8 * count,
+                    2 | 7..=12 | 16 | 18 => 0,
+                    // A newer kind, of a length that nobody told us: what came before is known.
+                    _ => break,
+                };
+        }
+        Some(Self {
+            records,
+            strings,
+            places,
+        })
+    }
+
+    /// The record of a structure.
+    fn called(&self, structure: &str) -> Option<usize> {
+        self.places.iter().copied().find(|at| {
+            let kind = word(self.records, at + 4).map(|info| (info >> 24) & 0x1f);
+            kind == Some(STRUCT) && self.is_called(*at, structure)
+        })
+    }
+
+    /// Where a member of a structure begins, in bits; also one of a nameless part of it.
+    fn member(&self, at: usize, member: &str) -> Option<u32> {
+        let info = word(self.records, at + 4)?;
+        let count = usize::try_from(info & 0xffff).ok()?;
+        if !matches!((info >> 24) & 0x1f, STRUCT | UNION) {
+            return None;
+        }
+        (0..count).find_map(|index| {
+            let record = at + 12 + 12 * index;
+            let bits = word(self.records, record + 8)?;
+            // With the flag, the upper byte is the width of a bit field.
+            let bits = if info >> 31 == 0 { bits } else { bits & 0x00ff_ffff };
+            if self.is_called(record, member) {
+                return Some(bits);
+            }
+            if !self.is_called(record, "") {
+                return None;
+            }
+            let id = usize::try_from(word(self.records, record + 4)?).ok()?;
+            let part = self.places.get(id.checked_sub(1)?)?;
+            Some(bits + self.member(*part, member)?)
+        })
+    }
+
+    /// Whether the record at `at`, which begins with its name, has this one.
+    fn is_called(&self, at: usize, name: &str) -> bool {
+        let place = word(self.records, at).and_then(|place| usize::try_from(place).ok());
+        let Some(text) = place.and_then(|place| self.strings.get(place..)) else {
+            return false;
+        };
+        text.starts_with(name.as_bytes()) && text.get(name.len()) == Some(&0)
+    }
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
@@ -84,6 +127,8 @@ mod tests {
         assert_eq!(offset("sock", "__sk_common"), Some(0));
         assert_eq!(offset("tcp_sock", "inet_conn"), Some(0));
         assert!(offset("sock", "sk_err") > Some(0));
+        // The port lies in a structure without a name in a union without one.
+        assert_eq!(offset("sock_common", "skc_num"), Some(14));
         assert!(offset("tcp_sock", "bytes_acked") > offset("sock", "sk_err"));
         assert_eq!(offset("sock", "no_such_field"), None);
         assert_eq!(offset("no_such_structure", "x"), None);
@@ -93,7 +138,7 @@ mod tests {
     fn types_that_are_cut_are_no_types() {
         let types = fs::read(PATH).unwrap();
         for end in [0, 1, 3, 16, 24, 1000] {
-            assert_eq!(find(&types[..end], "sock", "sk_err"), None);
+            assert!(Types::read(&types[..end]).is_none_or(|types| types.called("sock").is_none()));
         }
     }
 }

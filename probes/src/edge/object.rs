@@ -46,7 +46,7 @@ pub(crate) const TRACEPOINTS: [Tracepoint; 4] = [
     },
     Tracepoint {
         name: "tcp_retransmit_synack",
-        typed: None,
+        typed: Some("edge_synacks"),
         plain: Some("edge_synack"),
     },
     Tracepoint {
@@ -62,8 +62,10 @@ pub(crate) const TRACEPOINTS: [Tracepoint; 4] = [
 ];
 
 /// Fields that programs read, with their word of `KERNEL`.
-const FIELDS: [(usize, &str, &str); 5] = [
+const FIELDS: [(usize, &str, &str); 6] = [
     (kernel::SOCK_ERROR, "sock", "sk_err"),
+    // Every socket begins with its `sock_common`.
+    (kernel::SOCK_LOCAL_PORT, "sock_common", "skc_num"),
     (kernel::TCP_BYTES_RECEIVED, "tcp_sock", "bytes_received"),
     (kernel::TCP_BYTES_ACKED, "tcp_sock", "bytes_acked"),
     (kernel::TCP_ROUND_TRIP, "tcp_sock", "srtt_us"),
@@ -170,7 +172,10 @@ fn load_programs(mut ebpf: Ebpf, port_is_known: bool) -> anyhow::Result<Object> 
     for tracepoint in TRACEPOINTS {
         absent.extend(load_tracepoint(&mut ebpf, &tracepoint).err());
     }
-    if !port_is_known {
+    let is_told = ebpf
+        .program("edge_synacks")
+        .is_some_and(|program| program.fd().is_ok());
+    if !is_told && !port_is_known {
         absent.push(
             "tcp_retransmit_synack tells no port here, so SYN-ACKs sent again count for the host".to_owned(),
         );

@@ -170,7 +170,7 @@ pub fn serve_when_asked() {
         }
         serve(listener);
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     writeln!(out, "\n{READY}").unwrap();
     loop {
         thread::park();

@@ -74,23 +74,44 @@ pub fn edge_resets_received(context: BtfTracePointContext) -> i32 {
     0
 }
 
+/// `tcp_retransmit_synack(sk, req)`, `sk` being the listener. Unlike a plain tracepoint's program, one
+/// of this kind runs also while its CPU is inside of bpf(2).
+#[btf_tracepoint]
+pub fn edge_synacks(context: BtfTracePointContext) -> i32 {
+    let sk: *mut c_void = context.arg(0);
+    let at = of_kernel(kernel::SOCK_LOCAL_PORT);
+    if sk.is_null() || at == 0 {
+        add(0, 0, what::SYN_RETRANSMITS);
+        return 0;
+    }
+    // SAFETY: a field of the kernel's own type, where it says it is; the verifier checks it.
+    let port = unsafe { *sk.cast::<u8>().add(at).cast::<u16>() };
+    synack(port);
+    0
+}
+
+/// Where the listener cannot be told.
 #[tracepoint]
 pub fn edge_synack(context: TracePointContext) -> u32 {
     let offset = synack_sport() as usize;
-    let mut port = 0u16;
-    let mut settings = 0;
-    if offset != 0 {
+    if offset == 0 {
+        add(0, 0, what::SYN_RETRANSMITS);
+    } else {
         // SAFETY: the offset comes from the tracepoint's own description.
-        port = unsafe { context.read_at(offset) }.unwrap_or(0);
-        match PORTS.get_ptr(&u32::from(port)) {
-            // SAFETY: a live map value.
-            Some(found) => settings = unsafe { *found },
-            None => port = 0,
-        }
+        synack(unsafe { context.read_at(offset) }.unwrap_or(0));
     }
-    add(port, settings, what::SYN_RETRANSMITS);
     let _ = context.as_ptr();
     0
+}
+
+/// Of the service that has the port to itself, else of the host.
+#[inline(always)]
+fn synack(port: u16) {
+    match PORTS.get_ptr(&u32::from(port)) {
+        // SAFETY: a live map value.
+        Some(settings) => add(port, unsafe { *settings }, what::SYN_RETRANSMITS),
+        None => add(0, 0, what::SYN_RETRANSMITS),
+    }
 }
 
 /// Where the socket cannot be told: all of them.
