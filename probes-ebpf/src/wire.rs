@@ -7,8 +7,10 @@
 use crate::http1::{CARRY, Chunks, Head};
 
 mod bucket;
+mod words;
 
 pub use bucket::bucket;
+pub use words::{control, kernel, loss, mode};
 
 /// Of the records in this file. [`Connection`] has a version of its own: it outlives upgrades.
 pub const VERSION: u32 = 2;
@@ -457,69 +459,6 @@ pub struct InFlight {
     /// Past the smallest threshold.
     pub overdue: u8,
     pub pad: [u8; 3],
-}
-
-/// Indexes of `CONTROL`.
-pub mod control {
-    /// Raised by user space whenever an endpoint's settings change.
-    pub const GENERATION: u32 = 0;
-    /// Wall time at boot, in ns since 1970: fixed once, so that start times never move.
-    pub const ANCHOR: u32 = 1;
-    /// Nanoseconds since boot when these pins were made.
-    pub const MADE: u32 = 2;
-    /// [`mode`](super::mode).
-    pub const MODE: u32 = 3;
-    pub const WORDS: u32 = 8;
-}
-
-/// Indexes of `KERNEL`, which is fixed when the object is loaded: where the kernel's own types have a
-/// field, in bytes.
-pub mod kernel {
-    pub const SOCK_ERROR: usize = 0;
-    pub const TCP_BYTES_RECEIVED: usize = 1;
-    pub const TCP_BYTES_ACKED: usize = 2;
-    pub const TCP_ROUND_TRIP: usize = 3;
-    pub const TCP_TOTAL_RETRANSMITS: usize = 4;
-    /// Not a place: whether `tcp_send_reset` tells a reason (Linux 6.10).
-    pub const RESET_REASON: usize = 5;
-    pub const SOCK_LOCAL_PORT: usize = 6;
-    pub const WORDS: usize = 7;
-}
-
-/// How much is done for each request. Each leaves out what the ones before it do, too.
-pub mod mode {
-    pub const FULL: u64 = 0;
-    /// Remote addresses are not counted.
-    pub const NO_SOURCES: u64 = 1;
-    /// No route is looked up.
-    pub const NO_ROUTES: u64 = 2;
-}
-
-/// Indexes of `LOSSES`.
-pub mod loss {
-    pub const COUNTS_FULL: u32 = 0;
-    pub const LATENCIES_FULL: u32 = 1;
-    pub const SOURCES_FULL: u32 = 2;
-    pub const STORAGE_FULL: u32 = 3;
-    pub const PENDING_FULL: u32 = 4;
-    /// A request for which the queue behind the one in flight had no room. Its response is `UNKNOWN`.
-    pub const PIPELINED: u32 = 5;
-    /// Bytes where a request or an answer should begin that are neither.
-    pub const UNPARSABLE: u32 = 6;
-    /// Answers so many or so small in one segment that the place of the next was lost: those in flight
-    /// are `UNKNOWN`.
-    pub const UNFRAMED: u32 = 7;
-    /// A segment that was not read, because it interrupted one that interrupted others.
-    pub const INTERRUPTED: u32 = 8;
-    /// Counted under `other` in [`mode::NO_ROUTES`](super::mode), though its service has routes.
-    pub const UNROUTED: u32 = 19;
-    /// Connections of which a record found no room in the ring buffer.
-    pub const HTTP2_RING_FULL: u32 = 10;
-    /// Connections whose frames could not be followed: a hole in the sequence, or too many frames.
-    pub const HTTP2_HOLE: u32 = 11;
-    /// Connections that were speaking HTTP/2 before the probe could read their headers.
-    pub const HTTP2_JOINED_LATE: u32 = 12;
-    pub const WORDS: u32 = 32;
 }
 
 const _: () = {

@@ -1,3 +1,5 @@
+//! Handshakes and records as real stacks send them, cut anywhere.
+
 extern crate std;
 
 use std::vec::Vec;

@@ -33,7 +33,7 @@ pub(crate) struct Activities {
 impl Activities {
     pub fn count(&mut self, key: &CountKey, value: u64, is_current: bool) {
         self.counts += u64::from(is_current);
-        if key.endpoint.port == 0 {
+        if !is_somebodys(&key.endpoint) {
             return;
         }
         let activity = self.of(&key.endpoint, is_current);
@@ -48,7 +48,7 @@ impl Activities {
     /// Requests that are overdue are booked here before they are counted.
     pub fn latency(&mut self, endpoint: &Endpoint, shares: &[Raw<Latency>], is_current: bool) {
         self.latencies += u64::from(is_current);
-        if endpoint.port == 0 {
+        if !is_somebodys(endpoint) {
             return;
         }
         let activity = self.of(endpoint, is_current);
@@ -68,6 +68,11 @@ impl Activities {
     pub fn contains(&self, endpoint: &Endpoint) -> bool {
         self.endpoints.contains_key(endpoint)
     }
+}
+
+/// The host's own counters, and those of a port wherever it is, are few and never gone.
+fn is_somebodys(endpoint: &Endpoint) -> bool {
+    endpoint.port != 0 && (endpoint.netns != 0 || endpoint.cgroup != 0)
 }
 
 /// What can be told of an endpoint from outside of the maps.

@@ -1,3 +1,5 @@
+//! Totals over moves, also over those that were cut short.
+
 use std::fs;
 
 use aya::maps::PerCpuValues;
