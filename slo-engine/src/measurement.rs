@@ -125,8 +125,8 @@ pub enum Signal {
     Connected,
     ResetsSent,
     ResetsReceived,
-    /// SYNs and finished handshakes that a listener turned away, as its accept queue was full or for
-    /// another reason of the kernel's (`ListenDrops`).
+    /// Segments that a listener turned away, as its accept queue was full or for another reason of
+    /// the kernel's. At least its `ListenDrops`: requests sent into a full queue are in it, too.
     ListenDrops,
     BytesReceived,
     /// Acknowledged by the peer.

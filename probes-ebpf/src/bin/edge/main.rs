@@ -18,6 +18,7 @@
 //! Cost: 0.51 us in and 0.50 us out a request of HTTP/1.1 with a route, and 0.2 us for each read of a
 //! socket, by the kernel's own account in `cargo bench --bench probe-overhead 10 1` on a virtual
 //! machine with all mitigations and both processors busy. 65 ns a run of that is the accounting.
+//! Measured before pipelined requests and streams of HTTP/2 were followed, and not since.
 
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
