@@ -126,20 +126,33 @@ impl Registry {
             definitions,
             last_id,
         };
+        for (_, known) in earlier {
+            registry.adopt(known)?;
+        }
         if is_new {
-            for (counters, known) in earlier {
-                registry.inherit(&counters.endpoints, known)?;
+            for (counters, _) in earlier {
+                registry.inherit(&counters.endpoints)?;
             }
         }
         Ok(registry)
     }
 
-    fn inherit(&mut self, endpoints: &Endpoints, known: &Definitions) -> Result<(), AgentError> {
+    /// Takes over the ids of another layout as they are: while its programs are replaced one by one,
+    /// connections carry them from maps to maps, and their thresholds have to be there, too.
+    fn adopt(&mut self, known: &Definitions) -> Result<(), AgentError> {
+        for (id, definition) in &known.0 {
+            if self.definitions.get(*id).is_none() {
+                self.write(*id, definition)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn inherit(&mut self, endpoints: &Endpoints) -> Result<(), AgentError> {
         for entry in endpoints.iter() {
             let (Raw(endpoint), Raw(naming)) = entry.map_err(AgentError::map("read", "ENDPOINTS"))?;
-            if let Some(definition) = known.get(naming.current) {
-                let id = self.id(definition)?;
-                self.name(endpoint, id)?;
+            if self.definitions.get(naming.current).is_some() {
+                self.name(endpoint, naming.current)?;
             }
         }
         Ok(())
@@ -166,14 +179,19 @@ impl Registry {
                 service: definition.service.clone(),
             });
         }
+        self.write(id, definition)?;
+        self.last_id = id;
+        Ok(id)
+    }
+
+    fn write(&mut self, id: u32, definition: &Definition) -> Result<(), AgentError> {
         self.write_routes(id, &definition.routes)?;
         // The record comes last: an id without one means nothing.
         self.settings
             .set(id, Raw(record_of(definition)), 0)
             .map_err(AgentError::map("write", "SETTINGS"))?;
         self.definitions.0.insert(id, definition.clone());
-        self.last_id = id;
-        Ok(id)
+        Ok(())
     }
 
     fn write_routes(&mut self, id: u32, routes: &[Route]) -> Result<(), AgentError> {
