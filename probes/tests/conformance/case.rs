@@ -121,7 +121,7 @@ pub fn run(case: Case) {
             })
         })
         .collect();
-    running.stop();
+    running.finish(&network);
     let pairs = capture.pairs(&network);
     let mut log = server::log(case.server, at);
     for (entry, count) in before {

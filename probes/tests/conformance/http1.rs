@@ -192,8 +192,7 @@ fn in_pieces(length: usize) -> u64 {
 }
 
 /// All that is asked is on its way before the first answer is read.
-fn at_once(paths: &[&str]) -> u64 {
-    let mut talk = Talk::open();
+fn at_once(talk: &mut Talk, paths: &[&str]) -> u64 {
     let ask = |path: &&str| format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
     talk.send(&paths.iter().map(ask).collect::<String>());
     paths.iter().filter(|_| talk.answer() != 0).count() as u64
@@ -311,17 +310,23 @@ pub const CASES: &[Case] = &[
     Case {
         name: "three at once, then two",
         clients: &[Raw(|| {
-            at_once(&["/ok", "/missing", "/ok"]) + at_once(&["/busy", "/moved"])
+            let mut talk = Talk::open();
+            at_once(&mut talk, &["/ok", "/missing", "/ok"]) + at_once(&mut talk, &["/busy", "/moved"])
         })],
         routes: &["GET /ok", "GET /missing"],
         at_least: 5,
         ..CASE
     },
     Case {
-        name: "pipelined under load",
-        clients: &[Wrk(&["-c4", "-d1s", "-s", "HERE/clients/pipeline.lua", "URL"])],
+        name: "four at once, a thousand times",
+        // One that stops by the clock resets what it has not read: nginx logs answers then that never left.
+        clients: &[Raw(|| {
+            let mut talk = Talk::open();
+            let times = (0..1000).map(|_| at_once(&mut talk, &["/ok", "/missing", "/ok", "/busy"]));
+            times.sum()
+        })],
         routes: &["GET /ok", "GET /missing"],
-        at_least: 500,
+        at_least: 4000,
         ..CASE
     },
     Case {

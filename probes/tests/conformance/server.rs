@@ -197,7 +197,14 @@ pub fn needs(program: &str) {
 
 impl Running {
     /// Lets it finish; its log is complete then.
-    pub fn stop(mut self) {
+    pub fn finish(mut self, network: &Network) {
+        // A client that stops by the clock leaves requests behind: they are read, answered and logged, and then
+        // the end of their connection is. A server told to end would leave them unread.
+        let here = format!("sport = :{PORT}");
+        eventually("the connections to end", PATIENCE, || {
+            let sockets = network.output(Side::Server, "ss", &["-Htn", &here]);
+            sockets.trim().is_empty().then_some(())
+        });
         // What is in front first: it still needs what is behind it.
         for child in self.children.iter_mut().rev() {
             let id = Pid::from_raw(i32::try_from(child.id()).unwrap());
