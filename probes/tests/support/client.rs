@@ -110,15 +110,7 @@ pub fn forge(source: [u8; 4], port: u16, payload: &[u8]) {
     let mut pseudo = [&source[..], &[127, 0, 0, 1, 0, 6]].concat();
     pseudo.extend_from_slice(&length.to_be_bytes());
     pseudo.extend_from_slice(&tcp);
-    let mut sum: u32 = pseudo
-        .chunks(2)
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)))
-        .sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    let checksum = !u16::try_from(sum).unwrap();
-    tcp[16..18].copy_from_slice(&checksum.to_be_bytes());
+    tcp[16..18].copy_from_slice(&checksum(&pseudo).to_be_bytes());
     let mut packet = vec![0x45, 0];
     packet.extend_from_slice(&(length + 20).to_be_bytes());
     // The kernel fills the rest of what is zero.
@@ -148,4 +140,16 @@ pub fn forge(source: [u8; 4], port: u16, payload: &[u8]) {
         libc::close(raw);
         assert_eq!(usize::try_from(sent).unwrap(), packet.len());
     }
+}
+
+/// The Internet's, of bytes in which its own place holds zero.
+pub(super) fn checksum(bytes: &[u8]) -> u16 {
+    let mut sum: u32 = bytes
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)))
+        .sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).unwrap()
 }

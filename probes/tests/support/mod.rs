@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
 #![allow(clippy::unwrap_used, reason = "tests panic")]
 
+pub mod by_hand;
 mod client;
 pub mod process;
 pub mod worker;

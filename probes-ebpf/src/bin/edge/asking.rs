@@ -86,8 +86,10 @@ pub fn ask(segment: &Segment, connection: &mut Connection) -> u32 {
     let start = position(connection, segment);
     let end = start + u64::from(segment.payload);
     if end <= connection.asked {
-        // Sent again; or it fills a gap, and the request is not here before it is.
-        if !is_idle && !was_seen(segment) {
+        // Sent again; or it fills a gap, and the request is not here before it is. What a listener with a
+        // full queue turned away was here: its client has waited since.
+        let was_turned_away = segment.seq == connection.request_seq;
+        if !is_idle && !was_turned_away && !was_seen(segment) {
             touch(segment, connection, now());
         }
         return rest::NOTHING;

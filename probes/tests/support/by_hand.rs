@@ -1,0 +1,179 @@
+//! A client whose TCP is the test's own, segment by segment, on a wire that nothing else uses.
+
+use std::{
+    io,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    process::Command,
+};
+
+use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
+
+use super::client::checksum;
+
+/// The server's end of the wire.
+pub const NEAR: &str = "10.78.0.1";
+const NEAR_IP: [u8; 4] = [10, 78, 0, 1];
+const FAR_IP: [u8; 4] = [10, 78, 0, 2];
+const NEAR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+pub const FIN: u8 = 1;
+pub const SYN: u8 = 2;
+pub const RST: u8 = 4;
+pub const PSH: u8 = 8;
+pub const ACK: u8 = 16;
+
+/// Makes the wire in the network namespace of the calling thread.
+pub fn wire() {
+    let made = Command::new("sh").args(["-ec", WIRE]).status().unwrap();
+    assert!(made.success());
+}
+
+/// The far address is of nobody: the kernel leaves alone what is sent there.
+const WIRE: &str = "
+    ip link add near address 02:00:00:00:00:01 type veth peer name far address 02:00:00:00:00:02
+    ip addr add 10.78.0.1/24 dev near
+    ip link set near up
+    ip link set far up
+    ip neigh add 10.78.0.2 lladdr 02:00:00:00:00:03 nud permanent dev near
+";
+
+/// One connection of this client.
+pub struct Peer {
+    wire: OwnedFd,
+    link: libc::c_int,
+    local: u16,
+    remote: u16,
+    /// Of the SYN.
+    first: u32,
+    /// What the server said last, and is now acknowledged.
+    heard: u32,
+}
+
+/// What the server said.
+pub struct Heard {
+    pub flags: u8,
+    pub payload: Vec<u8>,
+}
+
+impl Peer {
+    /// Sends a SYN to [`NEAR`] and waits for its answer; the handshake is left open.
+    pub fn half_open(local: u16, remote: u16) -> Self {
+        // SAFETY: plain system calls; the descriptor is ours, the address outlives the call.
+        let (wire, link) = unsafe {
+            let fd = libc::socket(libc::AF_PACKET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+            assert!(fd >= 0, "{}", io::Error::last_os_error());
+            let link = libc::c_int::try_from(libc::if_nametoindex(c"far".as_ptr())).unwrap();
+            assert!(link > 0);
+            let at = address(link);
+            assert_eq!(libc::bind(fd, (&raw const at).cast(), size_of_address()), 0);
+            (OwnedFd::from_raw_fd(fd), link)
+        };
+        let patience = nix::sys::time::TimeVal::new(60, 0);
+        setsockopt(&wire, ReceiveTimeout, &patience).unwrap();
+        let mut peer = Self {
+            wire,
+            link,
+            local,
+            remote,
+            first: 1_000_000,
+            heard: 0,
+        };
+        peer.send_at(0, SYN, b"");
+        peer.hear();
+        peer
+    }
+
+    pub fn open(local: u16, remote: u16) -> Self {
+        let peer = Self::half_open(local, remote);
+        peer.send(0, ACK, b"");
+        peer
+    }
+
+    /// `place` counts from the first byte of data.
+    pub fn send(&self, place: u32, flags: u8, payload: &[u8]) {
+        self.send_at(place.wrapping_add(1), flags, payload);
+    }
+
+    fn send_at(&self, place: u32, flags: u8, payload: &[u8]) {
+        let mut tcp = Vec::new();
+        tcp.extend_from_slice(&self.local.to_be_bytes());
+        tcp.extend_from_slice(&self.remote.to_be_bytes());
+        tcp.extend_from_slice(&self.first.wrapping_add(place).to_be_bytes());
+        tcp.extend_from_slice(&self.heard.to_be_bytes());
+        tcp.extend_from_slice(&[0x50, flags, 0x40, 0, 0, 0, 0, 0]);
+        tcp.extend_from_slice(payload);
+        let length = u16::try_from(tcp.len()).unwrap();
+        let mut pseudo = [&FAR_IP[..], &NEAR_IP, &[0, 6], &length.to_be_bytes()].concat();
+        pseudo.extend_from_slice(&tcp);
+        tcp[16..18].copy_from_slice(&checksum(&pseudo).to_be_bytes());
+        let mut ip = vec![0x45, 0];
+        ip.extend_from_slice(&(length + 20).to_be_bytes());
+        ip.extend_from_slice(&[0, 0, 0, 0, 64, 6, 0, 0]);
+        ip.extend_from_slice(&FAR_IP);
+        ip.extend_from_slice(&NEAR_IP);
+        let sum = checksum(&ip);
+        ip[10..12].copy_from_slice(&sum.to_be_bytes());
+        ip.extend_from_slice(&tcp);
+        let at = address(self.link);
+        // SAFETY: a buffer and an address that outlive the call.
+        let sent = unsafe {
+            libc::sendto(
+                self.wire.as_raw_fd(),
+                ip.as_ptr().cast(),
+                ip.len(),
+                0,
+                (&raw const at).cast(),
+                size_of_address(),
+            )
+        };
+        assert_eq!(usize::try_from(sent).unwrap(), ip.len());
+    }
+
+    /// The next segment of this connection from the server. What it said is acknowledged from then on.
+    pub fn hear(&mut self) -> Heard {
+        loop {
+            let mut packet = vec![0; 65_536];
+            // SAFETY: a buffer of that size.
+            let got =
+                unsafe { libc::recv(self.wire.as_raw_fd(), packet.as_mut_ptr().cast(), packet.len(), 0) };
+            packet.truncate(usize::try_from(got).expect("the server said nothing"));
+            let total = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
+            let tcp = &packet[20..total];
+            let port = |at: usize| u16::from_be_bytes([tcp[at], tcp[at + 1]]);
+            if (port(0), port(2)) != (self.remote, self.local) {
+                continue;
+            }
+            let payload = tcp[usize::from(tcp[12] >> 4) * 4..].to_vec();
+            let flags = tcp[13];
+            let seq = u32::from_be_bytes(tcp[4..8].try_into().unwrap());
+            let ends = u32::from(flags & (SYN | FIN) != 0);
+            self.heard = seq.wrapping_add(u32::try_from(payload.len()).unwrap() + ends);
+            return Heard { flags, payload };
+        }
+    }
+
+    /// What the server says next that is more than an acknowledgement.
+    pub fn answer(&mut self) -> Heard {
+        loop {
+            let heard = self.hear();
+            if !heard.payload.is_empty() || heard.flags & (FIN | RST) != 0 {
+                return heard;
+            }
+        }
+    }
+}
+
+fn size_of_address() -> libc::socklen_t {
+    size_of::<libc::sockaddr_ll>().try_into().unwrap()
+}
+
+fn address(link: libc::c_int) -> libc::sockaddr_ll {
+    // SAFETY: any bytes are one.
+    let mut at: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    at.sll_family = u16::try_from(libc::AF_PACKET).unwrap();
+    at.sll_protocol = u16::try_from(libc::ETH_P_IP).unwrap().to_be();
+    at.sll_ifindex = link;
+    at.sll_halen = 6;
+    at.sll_addr[..6].copy_from_slice(&NEAR_MAC);
+    at
+}
