@@ -318,6 +318,23 @@ pub const CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        // The next request may come on one processor while an answer leaves on another.
+        name: "pipelined under load",
+        clients: &[H2load(&[
+            "--h1",
+            "-n4000",
+            "-c4",
+            "-t1",
+            "-m4",
+            "URL/ok",
+            "URL/missing",
+            "URL/ok",
+        ])],
+        routes: &["GET /ok", "GET /missing"],
+        at_least: 4000,
+        ..CASE
+    },
+    Case {
         name: "four at once, a thousand times",
         // One that stops by the clock resets what it has not read: nginx logs answers then that never left.
         clients: &[Raw(|| {

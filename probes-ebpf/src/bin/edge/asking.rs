@@ -105,7 +105,8 @@ pub fn ask(segment: &Segment, connection: &mut Connection) -> u32 {
         }
         return rest::NOTHING;
     }
-    let goes_on = asking::OPEN | asking::CHUNKED;
+    // Behind others that wait it may not begin, even while none is in flight.
+    let goes_on = asking::OPEN | asking::CHUNKED | asking::PIPELINE;
     let is_alone = is_idle && start >= connection.asked && connection.asking & goes_on == 0;
     if is_alone && (!is_known || start >= connection.request_end) && whole(segment, connection, start) {
         return rest::NOTHING;
@@ -153,7 +154,8 @@ pub fn begin_or_wait(segment: &Segment, connection: &mut Connection, fresh: &Que
     let has_queue = connection.asking & asking::PIPELINE != 0;
     if has_queue || is_busy(connection) {
         match pipeline::find_or_create(segment.sk, connection) {
-            Some(pipeline) if is_busy(connection) || !pipeline::is_empty(pipeline) => {
+            // In this order: what the other side takes out is in flight before it no longer waits.
+            Some(pipeline) if !pipeline::is_empty(pipeline) || is_busy(connection) => {
                 pipeline::push(connection, pipeline, fresh);
                 return;
             }

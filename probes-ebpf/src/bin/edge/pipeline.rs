@@ -16,7 +16,7 @@ use probes_ebpf::wire::{Connection, Pipeline, QUEUE, Queued, asking, flight, los
 use crate::{
     connection::{self, is_in_flight},
     count::{compare_swap, lose, swap},
-    request::{begin, end},
+    request::{begin, end, in_flight_now},
 };
 
 #[btf_map]
@@ -51,12 +51,13 @@ fn storage(sk: *mut c_void, flags: u64) -> Option<&'static mut Pipeline> {
 
 #[inline(always)]
 pub fn is_busy(connection: &Connection) -> bool {
-    connection.flight & (flight::IN_FLIGHT | flight::STARTING) != 0
+    in_flight_now(connection) & (flight::IN_FLIGHT | flight::STARTING) != 0
 }
 
 #[inline(always)]
 pub fn is_empty(pipeline: &Pipeline) -> bool {
-    pipeline.pushed == pipeline.taken
+    // SAFETY: a live map value; an aligned word is never torn.
+    unsafe { (&raw const pipeline.pushed).read_volatile() == (&raw const pipeline.taken).read_volatile() }
 }
 
 #[inline(always)]

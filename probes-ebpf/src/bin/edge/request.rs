@@ -7,7 +7,7 @@ use probes_ebpf::wire::{
 
 use crate::{
     connection::endpoint,
-    count::{add, compare_swap, count_at, latency, swap},
+    count::{add, compare_swap, count_at, latency},
     maps::SETTINGS,
     turns::{is_opaque, judge},
 };
@@ -27,34 +27,43 @@ pub fn begin(connection: &mut Connection, role: u8, started_ns: u64, last_byte_n
 /// not known. Only the first of several ends counts anything.
 #[inline(never)]
 pub fn end(connection: &mut Connection, outcome: u16, rtt_us: u32) {
-    let idle = connection.flight & !((1 << flight::ORDINAL_SHIFT) - 1);
-    let before = swap(&raw mut connection.flight, idle);
-    if before & flight::IN_FLIGHT == 0 || before & flight::TIMED_OUT != 0 {
+    let mut before = in_flight_now(connection);
+    if before & flight::IN_FLIGHT == 0 {
         return;
     }
     // SAFETY: takes nothing.
     let now = unsafe { bpf_ktime_get_ns() };
     let (outcome, now) = if is_opaque(connection) {
-        match judge(connection, outcome, now) {
-            Some(judged) => judged,
-            None => return,
-        }
+        judge(connection, outcome, now).unwrap_or((NOTHING, now))
     } else {
         (outcome, now)
     };
+    // Read while the record is this request's: once it has ended, the next may begin on another CPU.
+    let mut key = key_of(connection);
     let turnaround = now.saturating_sub(connection.last_byte_ns);
     let first_byte = now.saturating_sub(connection.started_ns);
-    let Some(settings) = SETTINGS.get_ptr(connection.request_settings) else {
+    let answered = is_answer(outcome);
+    // A client that stops halfway through its request leaves no time to hold against the server.
+    let is_timed = answered || arrived(connection);
+    let mut held = compare_swap(&raw mut connection.flight, before, before & ORDINAL);
+    if held != before {
+        // What was booked of it meanwhile changes nothing, and happens once at most; that it has ended does.
+        if held & flight::IN_FLIGHT == 0 || (held ^ before) & ORDINAL != 0 {
+            return;
+        }
+        before = held;
+        held = compare_swap(&raw mut connection.flight, before, before & ORDINAL);
+    }
+    if held != before || before & flight::TIMED_OUT != 0 || outcome == NOTHING {
+        return;
+    }
+    let Some(settings) = SETTINGS.get_ptr(key.settings) else {
         return;
     };
     // SAFETY: a live map value; settings never change under an id.
     let settings = unsafe { &*settings };
-    let answered = is_answer(outcome);
-    // A client that stops halfway through its request leaves no time to hold against the server.
-    let is_timed = answered || arrived(connection);
     let timed_out = is_timed && turnaround >= timeout(settings);
     let outcome = if timed_out { what::TIMED_OUT } else { outcome };
-    let mut key = key_of(connection);
     key.what = outcome;
     count_at(&key, 1);
     key.what = 0;
@@ -98,6 +107,18 @@ pub fn end(connection: &mut Connection, outcome: u16, rtt_us: u32) {
             add((&raw mut cells.buckets).cast::<u64>().wrapping_add(index), 1);
         }
     }
+}
+
+const ORDINAL: u64 = !0 << flight::ORDINAL_SHIFT;
+
+/// No outcome: what ended is not counted.
+const NOTHING: u16 = 0;
+
+/// What is in flight. The other side of the connection may change it on another CPU.
+#[inline(always)]
+pub fn in_flight_now(connection: &Connection) -> u64 {
+    // SAFETY: a live map value; an aligned word is never torn.
+    unsafe { (&raw const connection.flight).read_volatile() }
 }
 
 /// Books what the request in flight has become: over a threshold, or timed out. Returns whether it
