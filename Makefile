@@ -1,7 +1,7 @@
 # Every command of the project; continuous integration runs the same ones. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-kernels lint bench queries clean
+.PHONY: help setup build demo test test-kernels fuzz lint bench queries clean
 
 export PATH := $(HOME)/.cargo/bin:/usr/sbin:/sbin:$(PATH)
 sudo := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH)
@@ -32,6 +32,10 @@ test: setup lint ## every test, on this kernel, with a Postgres, servers and a b
 test-kernels: ## the core of the probes' tests under Debian's kernels, emulated; writes README's table
 	@scripts/setup kernels
 	scripts/test-kernels
+
+fuzz: ## fuzz what reads bytes off the wire, FUZZ_SECONDS (600) a target, and keep the corpus
+	@scripts/setup fuzz
+	scripts/fuzz
 
 bench: setup ## the measured claims, each beside its peer
 	SQLX_OFFLINE=true cargo build --release --benches --bin slowburn

@@ -137,7 +137,8 @@ pub fn client(payload: &impl Payload, at: u32, is_gap: bool, state: u64) -> Aske
 #[inline(always)]
 fn is_request(state: u64, length: u32) -> bool {
     let is_13 = state & VERSION_13 != 0;
-    if is_13 && length == ALERT {
+    // An empty record says nothing, and hides nothing behind it.
+    if length == 0 || is_13 && length == ALERT {
         return false;
     }
     let sealed = if is_13 { SEALED_13 } else { SEALED_12 };

@@ -147,6 +147,13 @@ fn finished(extensions: &[(u16, &[u8])]) -> u64 {
     says(greeted([0x13, 2], extensions), &sealed(52)).state
 }
 
+/// Found by fuzzing.
+#[test]
+fn an_empty_record_hides_no_request_behind_it() {
+    let bytes = [record(APPLICATION_DATA, &[]), sealed(90)].concat();
+    assert_eq!(says(finished(&[MODES]), &bytes).length, 107);
+}
+
 #[test]
 fn two_tickets_that_race_with_a_request_answer_nothing() {
     let tickets = [sealed(234), sealed(234)].concat();

@@ -1,0 +1,1 @@
+../../probes/src/hpack.rs

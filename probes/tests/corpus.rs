@@ -1,0 +1,47 @@
+//! Every file that fuzzing has kept is asked the same questions again, so that what it found once stays found.
+
+use std::{fs, path::Path};
+
+#[path = "../../fuzz/src/lib.rs"]
+mod fuzz;
+
+#[test]
+fn http1() {
+    all("http1", fuzz::http1::ask);
+}
+
+#[test]
+fn http2() {
+    all("http2", fuzz::http2::ask);
+}
+
+#[test]
+fn hpack() {
+    all("hpack", fuzz::hpack::ask);
+}
+
+#[test]
+fn openings() {
+    all("opening", fuzz::opening::ask);
+}
+
+#[test]
+fn tls_records() {
+    all("tls", fuzz::tls::ask);
+}
+
+fn all(target: &str, ask: impl Fn(&[u8])) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../fuzz/corpus")
+        .join(target);
+    let files = fs::read_dir(&directory).expect("a corpus");
+    let mut count = 0;
+    for file in files {
+        let path = file.expect("an entry").path();
+        // Shown when the test fails.
+        println!("{}", path.display());
+        ask(&fs::read(&path).expect("readable"));
+        count += 1;
+    }
+    assert!(count > 0, "nothing in {}", directory.display());
+}
