@@ -2,7 +2,8 @@
 
 use probes_ebpf::http1::{CARRY, Head, Lines, WINDOW, Window, found, line_feed, read_field, read_head};
 
-const START: u32 = CARRY as u32;
+const START: u32 = 64;
+const _: () = assert!(START as usize == CARRY);
 /// White space on either side of a value that is passed over, and digits that count.
 const WHITE_MOST: usize = 4;
 const DIGITS_MOST: usize = 18;
@@ -105,6 +106,11 @@ pub fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
+/// More than are read of one segment.
+pub fn has_too_many_lines(text: &[u8]) -> bool {
+    text.iter().filter(|byte| **byte == b'\n').count() >= LINES
+}
+
 struct Here {
     window: Window,
     to: u32,
@@ -125,13 +131,7 @@ impl Lines for Here {
 /// Reads pieces one after the other, carrying an unfinished line over as the kernel does. `None` when a
 /// line is longer than what is carried, or there are more lines than are read of one piece.
 pub fn read_pieces(pieces: &[&[u8]]) -> Option<Says> {
-    let feeds = pieces
-        .iter()
-        .copied()
-        .flatten()
-        .filter(|byte| **byte == b'\n')
-        .count();
-    if pieces.len() > 1 && feeds >= LINES {
+    if pieces.len() > 1 && has_too_many_lines(&pieces.concat()) {
         return None;
     }
     let mut head = Head::default();

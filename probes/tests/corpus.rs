@@ -1,5 +1,7 @@
 //! Every file that fuzzing has kept is asked the same questions again, so that what it found once stays found.
 
+#![expect(clippy::print_stdout, reason = "which file it was, when a test fails")]
+
 use std::{fs, path::Path};
 
 #[path = "../../fuzz/src/lib.rs"]
@@ -38,7 +40,6 @@ fn all(target: &str, ask: impl Fn(&[u8])) {
     let mut count = 0;
     for file in files {
         let path = file.expect("an entry").path();
-        // Shown when the test fails.
         println!("{}", path.display());
         ask(&fs::read(&path).expect("readable"));
         count += 1;
