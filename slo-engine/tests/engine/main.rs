@@ -11,5 +11,6 @@ mod ingest;
 mod maintain;
 mod order;
 mod plan;
+mod prometheus;
 mod read;
 mod support;
