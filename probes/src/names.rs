@@ -19,6 +19,7 @@ use crate::{
         naming::{self, Named},
     },
     edge::settings::{Definition, Registry},
+    features::Features,
     watcher::Watcher,
 };
 
@@ -90,6 +91,7 @@ impl Names {
         let mut wanted = HashMap::new();
         let mut ports: BTreeMap<u16, HashSet<u32>> = BTreeMap::new();
         let mut cgroups: BTreeMap<(u64, bool), HashSet<u32>> = BTreeMap::new();
+        let mut anywhere: BTreeMap<(u64, u16), HashSet<u32>> = BTreeMap::new();
         let mut full = None;
         for (listener, named) in &self.listeners {
             let id = match id_of(&named.service, watched, registry) {
@@ -104,6 +106,8 @@ impl Names {
                 id,
             );
             ports.entry(listener.port).or_default().insert(id);
+            let here = (listener.cgroup_id, listener.port);
+            anywhere.entry(here).or_default().insert(id);
             let is_root = listener.home.cgroup.is_empty();
             cgroups
                 .entry((listener.home.cgroup_id, is_root))
@@ -114,6 +118,14 @@ impl Names {
         for ((cgroup, is_root), ids) in cgroups {
             if let Some(id) = only(&ids).filter(|_| !is_root && cgroup != 0) {
                 wanted.insert(endpoint(0, cgroup, 0, role::CLIENT), id);
+            }
+        }
+        // Programs that are not told the namespace look for the endpoint without one.
+        if !Features::here().skb_netns {
+            for ((cgroup, port), ids) in anywhere {
+                if let Some(id) = only(&ids).filter(|_| cgroup != 0) {
+                    wanted.insert(endpoint(0, cgroup, port, role::SERVER), id);
+                }
             }
         }
         self.add_wildcards(watched, watcher, registry, &mut wanted)?;

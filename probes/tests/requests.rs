@@ -234,12 +234,24 @@ fn a_request_that_is_not_answered_says_who_ended_it() {
 fn a_request_that_arrives_before_its_connection_exists_is_counted() {
     let place = Place::new("defer");
     let mut agent = place.agent();
+    // Known only by who listens: no port or cgroup says its name.
+    let program = std::env::current_exe().unwrap();
+    let named = WatchedService {
+        matches: vec![format!("executable:{}", program.display()).parse().unwrap()],
+        routes: vec!["GET /".parse().unwrap()],
+        ..watched("named", 8052)
+    };
     agent
-        .watch(&[watched("four", 8050), watched("six", 8051)])
+        .watch(&[watched("four", 8050), watched("six", 8051), named])
         .unwrap();
-    let server = place.server(&["defer:127.0.0.1:8050", "defer:[::1]:8051"]);
+    let server = place.server(&["defer:127.0.0.1:8050", "defer:[::1]:8051", "defer:127.0.0.1:8052"]);
+    eventually("the listener is known", || {
+        read(&mut agent);
+        let found = agent.discovered();
+        found.iter().any(|found| found.port == 8052).then_some(())
+    });
     server.beside(|| {
-        for address in ["127.0.0.1:8050", "[::1]:8051"] {
+        for address in ["127.0.0.1:8050", "[::1]:8051", "127.0.0.1:8052"] {
             for _ in 0..10 {
                 let mut client = Client::connect(address);
                 assert_eq!(client.get("/"), 200);
@@ -248,10 +260,11 @@ fn a_request_that_arrives_before_its_connection_exists_is_counted() {
         }
     });
     let batch = read(&mut agent);
-    for service in ["four", "six"] {
+    for service in ["four", "six", "named"] {
         assert_eq!(value(&batch, service, Signal::Status(200)), 20, "{batch:#?}");
         assert_eq!(value(&batch, service, Signal::Unknown), 0);
     }
+    assert_eq!(route_value(&batch, "named", "GET /", Signal::Status(200)), 20);
 }
 
 #[test]

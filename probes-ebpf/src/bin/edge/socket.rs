@@ -13,7 +13,7 @@ use aya_ebpf::{
     programs::SockOpsContext,
 };
 use probes_ebpf::wire::{
-    Connection, PendingKey, QUEUE, birth, flag, protocol, role,
+    Connection, PendingKey, QUEUE, ROUTE_OTHER, birth, flag, protocol, role,
     spare::{BYTES_KNOWN, BYTES_RECEIVED},
     what,
 };
@@ -131,8 +131,13 @@ fn accepted(context: &SockOpsContext, connection: &mut Connection) {
     if next.wrapping_sub(pending.request_seq) > 1 {
         return;
     }
-    connection.route = pending.route;
-    connection.settings = pending.settings;
+    // Where packets do not tell their namespace, the listener's own name was not to be found.
+    if connection.settings == pending.settings || connection.settings == 0 {
+        connection.settings = pending.settings;
+        connection.route = pending.route;
+    } else {
+        connection.route = ROUTE_OTHER;
+    }
     connection.request_seq = pending.request_seq;
     connection.protocol = protocol::HTTP1;
     connection.request = pending.request;
