@@ -16,7 +16,7 @@ use crate::{
         object::{self, IN, IN_FLIGHT, OUT, SOCKET, TRACEPOINTS},
     },
     features::Features,
-    limit, mounts,
+    limit, mounts, sock_diag,
 };
 
 /// One thing slowburn wants, and whether it can have it.
@@ -97,8 +97,8 @@ pub fn check(sizes: &MapSizes) -> Vec<Check> {
     checks.append(&mut programs(sizes));
     checks.push(tracefs());
     checks.push(namespaces());
+    checks.push(accept_queues());
     checks.push(limiter());
-    checks.push(compiler());
     checks.push(statistics());
     checks.push(memory(sizes));
     checks
@@ -203,6 +203,16 @@ fn programs(sizes: &MapSizes) -> Vec<Check> {
             old_kernel,
         ),
         extra(
+            "HTTP/2 and gRPC",
+            "status, latency and route of their requests, stream by stream",
+            has(features.loops).and_then(|_| {
+                object::load_http2(&mut ebpf)
+                    .map(|()| String::new())
+                    .map_err(|error| object::brief(&error))
+            }),
+            "use Linux 5.17 or later; until then requests of HTTP/2 are not counted",
+        ),
+        extra(
             "overdue requests",
             "a hung service burns budget while it hangs (iter/tcp)",
             load(&mut ebpf, IN_FLIGHT),
@@ -227,27 +237,45 @@ fn programs(sizes: &MapSizes) -> Vec<Check> {
             "use Linux 6.16 or later; until then such connections count by port and cgroup",
         ),
     ];
-    let mut refused = Vec::new();
     for tracepoint in TRACEPOINTS {
-        refused.extend(object::load_tracepoint(&mut ebpf, &tracepoint).err());
+        checks.push(extra(
+            tracepoint.called,
+            tracepoint.gives,
+            object::load_tracepoint(&mut ebpf, &tracepoint).map(|()| String::new()),
+            "use Linux 5.11 or later with CONFIG_DEBUG_INFO_BTF, and allow perf events (CAP_PERFMON, kernel.perf_event_paranoid)",
+        ));
     }
-    let found = if refused.is_empty() {
-        Ok(String::new())
-    } else {
-        Err(refused.join("; "))
-    };
-    checks.push(extra(
-        "tracepoints",
-        "resets with their reason, and SYN-ACKs sent again",
-        found,
-        "allow perf events (CAP_PERFMON, kernel.perf_event_paranoid)",
-    ));
     let reasons = mounts::tracefs().is_ok_and(|root| !object::reset_reasons(&root).is_empty());
     checks.push(extra(
         "reasons of resets",
         "why a connection was reset",
         has(reasons),
         "use Linux 6.10 or later; until then resets are counted without a reason",
+    ));
+    let untold = object::untold();
+    checks.push(extra(
+        "the kernel's types",
+        "why a connect failed, and the bytes of connections while they live (BTF)",
+        if untold.is_empty() {
+            Ok(String::new())
+        } else {
+            Err(untold.join(", "))
+        },
+        "boot a kernel with CONFIG_DEBUG_INFO_BTF; until then connects fail without a reason",
+    ));
+    let compiled = object::program(&mut ebpf, SOCKET).is_ok_and(|program| {
+        let info = program.info();
+        info.is_ok_and(|info| info.size_jitted() > 0)
+    });
+    checks.push(extra(
+        "compiled programs",
+        "the stated cost",
+        if compiled {
+            Ok(String::new())
+        } else {
+            Err("programs are interpreted, which is several times slower".to_owned())
+        },
+        "sysctl net.core.bpf_jit_enable=1",
     ));
     checks
 }
@@ -290,19 +318,14 @@ fn limiter() -> Check {
     )
 }
 
-fn compiler() -> Check {
-    let path = "/proc/sys/net/core/bpf_jit_enable";
-    let found = match fs::read_to_string(path).as_deref().map(str::trim) {
-        Ok("0") => Err("programs are interpreted, which is several times slower".to_owned()),
-        Ok(_) => Ok(String::new()),
-        // Kernels that always compile have no such file in every namespace.
-        Err(_) => Ok(format!("{path} is not there")),
-    };
+fn accept_queues() -> Check {
     extra(
-        "compiled programs",
-        "the stated cost",
-        found,
-        "sysctl net.core.bpf_jit_enable=1",
+        "accept queues",
+        "how full they are, and what listeners turned away (sock_diag)",
+        sock_diag::listeners()
+            .map(|_| String::new())
+            .map_err(|error| error.to_string()),
+        "load the module `tcp_diag`, or boot a kernel with CONFIG_INET_TCP_DIAG",
     )
 }
 

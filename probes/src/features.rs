@@ -18,6 +18,8 @@ pub(crate) struct Features {
     pub socket_netns: bool,
     /// `cgroup_skb` programs are (Linux 6.16).
     pub skb_netns: bool,
+    /// Loops by callback (Linux 5.17), by which the frames of HTTP/2 are walked.
+    pub loops: bool,
 }
 
 impl Features {
@@ -25,8 +27,9 @@ impl Features {
     pub fn here() -> Self {
         static HERE: LazyLock<Features> = LazyLock::new(|| Features {
             exchange: exchanges(),
-            socket_netns: tells_netns(ProgramType::SockOps),
-            skb_netns: tells_netns(ProgramType::CgroupSkb),
+            socket_netns: has(ProgramType::SockOps, BpfHelper::BPF_FUNC_get_netns_cookie),
+            skb_netns: has(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_get_netns_cookie),
+            loops: has(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_loop),
         });
         *HERE
     }
@@ -51,13 +54,19 @@ impl Features {
                     .to_owned(),
             );
         }
+        if !self.loops {
+            absent.push(
+                "HTTP/2 is not followed, so its requests are not counted: this kernel has no loop by callback"
+                    .to_owned(),
+            );
+        }
         absent
     }
 }
 
 /// An error that tells nothing counts as there: loading the programs themselves will name it.
-fn tells_netns(kind: ProgramType) -> bool {
-    is_helper_supported(kind, BpfHelper::BPF_FUNC_get_netns_cookie).unwrap_or(true)
+fn has(kind: ProgramType, helper: BpfHelper) -> bool {
+    is_helper_supported(kind, helper).unwrap_or(true)
 }
 
 /// The verifier refuses the opcode wherever it stands, also where nothing leads.

@@ -32,6 +32,9 @@ pub(crate) const IN_FLIGHT: &str = "edge_in_flight";
 
 pub(crate) struct Tracepoint {
     pub name: &'static str,
+    /// What `doctor` calls it, and what it is good for.
+    pub called: &'static str,
+    pub gives: &'static str,
     /// The program that is told the socket, with BTF; taken where the kernel lets it.
     pub typed: Option<&'static str>,
     /// The program for where it does not.
@@ -41,21 +44,29 @@ pub(crate) struct Tracepoint {
 pub(crate) const TRACEPOINTS: [Tracepoint; 4] = [
     Tracepoint {
         name: "tcp_rcv_space_adjust",
+        called: "time to read",
+        gives: "how long a request waits until its server reads it",
         typed: Some("edge_read"),
         plain: None,
     },
     Tracepoint {
         name: "tcp_retransmit_synack",
+        called: "SYN-ACKs sent again",
+        gives: "handshakes whose answer was lost, by service",
         typed: Some("edge_synacks"),
         plain: Some("edge_synack"),
     },
     Tracepoint {
         name: "tcp_send_reset",
+        called: "resets sent",
+        gives: "connections that this host reset, by service",
         typed: Some("edge_resets_sent"),
         plain: Some("edge_reset_sent"),
     },
     Tracepoint {
         name: "tcp_receive_reset",
+        called: "resets received",
+        gives: "connections that peers reset, by service",
         typed: Some("edge_resets_received"),
         plain: Some("edge_reset_received"),
     },
@@ -71,6 +82,15 @@ const FIELDS: [(usize, &str, &str); 6] = [
     (kernel::TCP_ROUND_TRIP, "tcp_sock", "srtt_us"),
     (kernel::TCP_TOTAL_RETRANSMITS, "tcp_sock", "total_retrans"),
 ];
+
+/// Fields that this kernel does not tell, by its structures' names.
+pub(crate) fn untold() -> Vec<String> {
+    let fields = FIELDS.iter().map(|(_, structure, member)| (structure, member));
+    fields
+        .filter(|(structure, member)| kernel_types::offset(structure, member).is_none())
+        .map(|(structure, member)| format!("{structure}.{member}"))
+        .collect()
+}
 
 /// The object in the kernel, its cgroup programs loaded.
 #[derive(Debug)]
@@ -102,7 +122,7 @@ pub(crate) fn load(
         features,
         synack_sport,
     )
-    .and_then(|ebpf| load_programs(ebpf, synack_sport != 0))
+    .and_then(|ebpf| load_programs(ebpf, features, synack_sport != 0))
     .map_err(|error| AgentError::Load {
         reason: brief(&error),
     })?;
@@ -112,6 +132,13 @@ pub(crate) fn load(
         object.absent.push(text.to_owned());
     }
     object.absent.append(&mut features.absent());
+    let untold = untold();
+    if !untold.is_empty() {
+        object.absent.push(format!(
+            "this kernel does not tell its types (BTF: {}), so connects fail without a reason, and bytes are counted as a connection ends",
+            untold.join(", ")
+        ));
+    }
     Ok(object)
 }
 
@@ -152,12 +179,14 @@ pub(crate) fn open(
     Ok(loader.load(if features.exchange { OBJECT } else { PLAIN })?)
 }
 
-fn load_programs(mut ebpf: Ebpf, port_is_known: bool) -> anyhow::Result<Object> {
+fn load_programs(mut ebpf: Ebpf, features: Features, port_is_known: bool) -> anyhow::Result<Object> {
     for name in [IN, OUT, SOCKET] {
         load_program(&mut ebpf, name)?;
     }
     let mut absent = Vec::new();
-    if let Err(error) = load_http2(&mut ebpf) {
+    if features.loops
+        && let Err(error) = load_http2(&mut ebpf)
+    {
         absent.push(format!(
             "HTTP/2 is not followed, so its requests are not counted ({})",
             brief(&error)
@@ -223,7 +252,7 @@ pub(crate) fn reset_reasons(tracefs: &Path) -> Vec<ResetReason> {
 }
 
 /// Loads the programs that follow HTTP/2 to where those of an earlier agent run: swapped in at once.
-fn load_http2(ebpf: &mut Ebpf) -> anyhow::Result<()> {
+pub(crate) fn load_http2(ebpf: &mut Ebpf) -> anyhow::Result<()> {
     for (name, _) in HTTP2 {
         load_program(ebpf, name)?;
     }
@@ -344,26 +373,36 @@ mod tests {
         if !nix::unistd::geteuid().is_root() {
             return;
         }
+        let absent = |features: Features| {
+            let loaded = open(None, &counter_maps(&MapSizes::default(), 1), features, 0)
+                .and_then(|ebpf| load_programs(ebpf, features, true));
+            loaded.unwrap().absent
+        };
+        let here = Features::here();
+        // What an older kernel refuses to all, it refuses to each of these.
+        let expected = absent(here);
         let oldest = Features {
             exchange: false,
             socket_netns: false,
             skb_netns: false,
+            loops: false,
         };
-        for features in [
-            oldest,
-            Features {
-                exchange: true,
-                ..oldest
-            },
-            Features {
-                socket_netns: true,
-                ..oldest
-            },
-        ] {
-            let loaded = open(None, &counter_maps(&MapSizes::default(), 1), features, 0)
-                .and_then(|ebpf| load_programs(ebpf, true));
-            assert_eq!(loaded.unwrap().absent, [""; 0], "{features:?}");
+        let exchange = here.exchange;
+        let told_less = Features {
+            skb_netns: false,
+            ..here
+        };
+        for features in [oldest, Features { exchange, ..oldest }, told_less] {
+            // What a kernel without loops lacks, its features tell.
+            let refused = |text: &&String| features.loops || !text.starts_with("HTTP/2");
+            let expected: Vec<_> = expected.iter().filter(refused).collect();
+            assert_eq!(
+                absent(features).iter().collect::<Vec<_>>(),
+                expected,
+                "{features:?}"
+            );
         }
+        assert_eq!(oldest.absent().len(), 3, "each is told in words");
     }
 
     #[test]
