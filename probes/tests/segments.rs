@@ -1,4 +1,4 @@
-//! Segments that no well-behaved client sends, or not in this order: who is to blame for what follows,
+//! Segments that no well-behaved peer sends, or not in this order: who is to blame for what follows,
 //! and since when a request has waited.
 
 #![allow(clippy::unwrap_used, reason = "tests panic")]
@@ -8,10 +8,10 @@ mod support;
 use std::{fs, net::TcpStream, time::Duration};
 
 use probes::agent::Agent;
-use slo_engine::measurement::{Batch, Clock, Signal};
+use slo_engine::measurement::{Batch, Clock, Gauge, Signal};
 use slo_engine::service::WatchedService;
-use support::by_hand::{ACK, NEAR, PSH, Peer, wire};
-use support::{Inside, Place, Server, eventually, pause, read, value, watched};
+use support::by_hand::{ACK, FAR, FIN, NEAR, PSH, Peer, RST, wire};
+use support::{Inside, Place, Server, client_value, eventually, pause, read, value, watched};
 
 #[test]
 fn serve_when_asked() {
@@ -47,6 +47,14 @@ impl Stage {
         }
     }
 
+    /// A connection of which the server has read a request, and has not answered it.
+    fn asked(&mut self, port: u16) -> Peer {
+        let peer = self.namespace.beside(move || Peer::open(50_000, port));
+        peer.send(0, PSH | ACK, GET);
+        self.program.said("asked");
+        peer
+    }
+
     fn once(&mut self, what: &str, holds: impl Fn(&Batch) -> bool) -> Batch {
         eventually(what, || {
             let batch = read(&mut self.agent);
@@ -54,8 +62,12 @@ impl Stage {
         })
     }
 
+    fn proc(&self, file: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{file}", self.namespace.child.id())).unwrap()
+    }
+
     fn netstat(&self, name: &str) -> u64 {
-        let text = fs::read_to_string(format!("/proc/{}/net/netstat", self.namespace.child.id())).unwrap();
+        let text = self.proc("net/netstat");
         let mut rows = text.lines().filter(|line| line.starts_with("TcpExt:"));
         let (names, values) = (rows.next().unwrap(), rows.next().unwrap());
         let column = names.split(' ').position(|found| found == name).unwrap();
@@ -116,6 +128,138 @@ fn a_request_waits_since_the_full_queue_turned_it_away() {
     let (clock, threshold) = service.thresholds[0];
     assert_eq!(value(&batch, "full", Signal::Over { clock, threshold }), 1);
     assert_eq!(value(&batch, "full", Signal::Within { clock, threshold }), 0);
+    stage.program.go_on();
+    stage.program.end();
+}
+
+/// Reads a request, and closes instead of answering it.
+const SILENT: &str = r#"
+asked, _ = listener.accept()
+asked.recv(1000)
+print("asked", flush=True)
+told()
+asked.close()
+told()
+"#;
+
+/// Where the request ends.
+const END: u32 = 30;
+const _: () = assert!(GET.len() == END as usize);
+
+/// What is counted of a server that closes without an answer, once its kernel has `seen` what the client
+/// sent last.
+fn closed_by_server(
+    test: &str,
+    port: u16,
+    (place, flags): (u32, u8),
+    seen: impl Fn(&Stage) -> bool,
+) -> Batch {
+    let mut stage = Stage::new(test, &watched("silent", port), port, SILENT);
+    let mut peer = stage.asked(port);
+    peer.send(place, flags, b"");
+    eventually("the segment has been seen", || seen(&stage).then_some(()));
+    stage.program.go_on();
+    peer.answer();
+    let batch = stage.once("the request has ended", |batch| {
+        [
+            Signal::ClosedUnanswered,
+            Signal::ClientGaveUp,
+            Signal::ResetByServer,
+        ]
+        .iter()
+        .any(|signal| value(batch, "silent", *signal) > 0)
+    });
+    stage.program.go_on();
+    stage.program.end();
+    batch
+}
+
+#[test]
+fn a_reset_that_tcp_ignores_blames_no_client() {
+    // Within the window, but not where the next byte stands (RFC 5961).
+    let batch = closed_by_server("forgedreset", 8161, (END + 100, RST), |stage| {
+        stage.netstat("TCPChallengeACK") > 0
+    });
+    assert_eq!(value(&batch, "silent", Signal::ClosedUnanswered), 1);
+    assert_eq!(value(&batch, "silent", Signal::ResetsReceived), 0);
+}
+
+#[test]
+fn a_client_whose_last_bytes_are_missing_has_not_closed() {
+    let batch = closed_by_server("earlyfin", 8162, (END + 10, FIN | ACK), |stage| {
+        stage.netstat("TCPOFOQueue") > 0
+    });
+    assert_eq!(value(&batch, "silent", Signal::ClosedUnanswered), 1);
+}
+
+#[test]
+fn a_client_that_has_closed_gave_up() {
+    let batch = closed_by_server("infin", 8164, (END, FIN | ACK), |stage| {
+        // The state of a socket whose peer has closed.
+        stage.proc("net/tcp").contains(" 08 ")
+    });
+    assert_eq!(value(&batch, "silent", Signal::ClientGaveUp), 1);
+}
+
+#[test]
+fn a_reset_is_counted_wherever_tcp_takes_it() {
+    // Where the next byte stands; and one before a FIN, as some systems send it.
+    for (port, does) in [
+        (8165, &[(END, RST)][..]),
+        (8166, &[(END, FIN | ACK), (END, RST)][..]),
+    ] {
+        let mut stage = Stage::new("reset", &watched("silent", port), port, SILENT);
+        let peer = stage.asked(port);
+        for (place, flags) in does {
+            peer.send(*place, *flags, b"");
+        }
+        let batch = stage.once("the request has ended", |batch| {
+            value(batch, "silent", Signal::ClientGaveUp) > 0
+        });
+        assert_eq!(value(&batch, "silent", Signal::ResetsReceived), 1, "{does:?}");
+        stage.program.go_on();
+        stage.program.go_on();
+        stage.program.end();
+    }
+}
+
+/// Asks the peer, and says how long the answer was.
+const CLIENT: &str = r#"
+told()
+calls = socket.create_connection((sys.argv[1], 8168))
+calls.sendall(b"GET / HTTP/1.1\r\n\r\n")
+print("answered", len(calls.recv(1000)), flush=True)
+told()
+"#;
+
+#[test]
+fn a_server_that_closes_has_answered_first() {
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let length = u32::try_from(ANSWER.len()).unwrap();
+    let port = 8167;
+    let mut service = watched("caller", port);
+    // All that listens here is one service, so its cgroup is known when it calls.
+    service.matches.extend(watched("caller", 8159).matches);
+    let client = CLIENT.replace("sys.argv[1]", &format!("'{FAR}'"));
+    let mut stage = Stage::new("finfirst", &service, port, &client);
+    stage.once("its listeners are known", |batch| {
+        support::gauge(batch, "caller", Gauge::AcceptBacklog).is_some_and(|backlog| backlog > 128.0)
+    });
+    let mut peer = stage.namespace.beside(|| Peer::listen(8168));
+    stage.program.go_on();
+    peer.accept();
+    peer.answer();
+    // The answer was lost on its way, and what follows it was not.
+    peer.send(length, FIN | ACK, b"");
+    peer.send(0, PSH | ACK, ANSWER);
+    assert_eq!(stage.program.said("answered "), length.to_string());
+    let batch = stage.once("the call has ended", |batch| {
+        client_value(batch, "caller", Signal::Status(200))
+            + client_value(batch, "caller", Signal::ClosedUnanswered)
+            > 0
+    });
+    assert_eq!(client_value(&batch, "caller", Signal::Status(200)), 1);
+    assert_eq!(client_value(&batch, "caller", Signal::ClosedUnanswered), 0);
     stage.program.go_on();
     stage.program.end();
 }

@@ -1,4 +1,4 @@
-//! A client whose TCP is the test's own, segment by segment, on a wire that nothing else uses.
+//! A peer whose TCP is the test's own, segment by segment, on a wire that nothing else uses.
 
 use std::{
     io,
@@ -12,6 +12,8 @@ use super::client::checksum;
 
 /// The server's end of the wire.
 pub const NEAR: &str = "10.78.0.1";
+/// The peer's.
+pub const FAR: &str = "10.78.0.2";
 const NEAR_IP: [u8; 4] = [10, 78, 0, 1];
 const FAR_IP: [u8; 4] = [10, 78, 0, 2];
 const NEAR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -37,7 +39,7 @@ const WIRE: &str = "
     ip neigh add 10.78.0.2 lladdr 02:00:00:00:00:03 nud permanent dev near
 ";
 
-/// One connection of this client.
+/// One connection of this peer.
 pub struct Peer {
     wire: OwnedFd,
     link: libc::c_int,
@@ -45,11 +47,11 @@ pub struct Peer {
     remote: u16,
     /// Of the SYN.
     first: u32,
-    /// What the server said last, and is now acknowledged.
+    /// What the other side said last, and is now acknowledged.
     heard: u32,
 }
 
-/// What the server said.
+/// What the other side said.
 pub struct Heard {
     pub flags: u8,
     pub payload: Vec<u8>,
@@ -58,6 +60,33 @@ pub struct Heard {
 impl Peer {
     /// Sends a SYN to [`NEAR`] and waits for its answer; the handshake is left open.
     pub fn half_open(local: u16, remote: u16) -> Self {
+        let mut peer = Self::at(local, remote);
+        peer.send_at(0, SYN, b"");
+        peer.hear();
+        peer
+    }
+
+    pub fn open(local: u16, remote: u16) -> Self {
+        let peer = Self::half_open(local, remote);
+        peer.send(0, ACK, b"");
+        peer
+    }
+
+    /// Listens at [`FAR`].
+    pub fn listen(local: u16) -> Self {
+        Self::at(local, 0)
+    }
+
+    /// Accepts the next connection, and becomes it.
+    pub fn accept(&mut self) {
+        self.remote = 0;
+        while self.hear().flags & (SYN | ACK) != SYN {
+            self.remote = 0;
+        }
+        self.send_at(0, SYN | ACK, b"");
+    }
+
+    fn at(local: u16, remote: u16) -> Self {
         // SAFETY: plain system calls; the descriptor is ours, the address outlives the call.
         let (wire, link) = unsafe {
             let fd = libc::socket(libc::AF_PACKET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
@@ -70,23 +99,14 @@ impl Peer {
         };
         let patience = nix::sys::time::TimeVal::new(60, 0);
         setsockopt(&wire, ReceiveTimeout, &patience).unwrap();
-        let mut peer = Self {
+        Self {
             wire,
             link,
             local,
             remote,
             first: 1_000_000,
             heard: 0,
-        };
-        peer.send_at(0, SYN, b"");
-        peer.hear();
-        peer
-    }
-
-    pub fn open(local: u16, remote: u16) -> Self {
-        let peer = Self::half_open(local, remote);
-        peer.send(0, ACK, b"");
-        peer
+        }
     }
 
     /// `place` counts from the first byte of data.
@@ -129,20 +149,21 @@ impl Peer {
         assert_eq!(usize::try_from(sent).unwrap(), ip.len());
     }
 
-    /// The next segment of this connection from the server. What it said is acknowledged from then on.
+    /// The next segment of this connection from the other side. What it said is acknowledged from then on.
     pub fn hear(&mut self) -> Heard {
         loop {
             let mut packet = vec![0; 65_536];
             // SAFETY: a buffer of that size.
             let got =
                 unsafe { libc::recv(self.wire.as_raw_fd(), packet.as_mut_ptr().cast(), packet.len(), 0) };
-            packet.truncate(usize::try_from(got).expect("the server said nothing"));
+            packet.truncate(usize::try_from(got).expect("the other side said nothing"));
             let total = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
             let tcp = &packet[20..total];
             let port = |at: usize| u16::from_be_bytes([tcp[at], tcp[at + 1]]);
-            if (port(0), port(2)) != (self.remote, self.local) {
+            if port(2) != self.local || self.remote != 0 && port(0) != self.remote {
                 continue;
             }
+            self.remote = port(0);
             let payload = tcp[usize::from(tcp[12] >> 4) * 4..].to_vec();
             let flags = tcp[13];
             let seq = u32::from_be_bytes(tcp[4..8].try_into().unwrap());
@@ -152,7 +173,7 @@ impl Peer {
         }
     }
 
-    /// What the server says next that is more than an acknowledgement.
+    /// What the other side says next that is more than an acknowledgement.
     pub fn answer(&mut self) -> Heard {
         loop {
             let heard = self.hear();

@@ -27,7 +27,7 @@ use probes_ebpf::{
 use crate::{
     answering::weather,
     connection::{self, endpoint, identify, refresh},
-    count::{count, lose, source},
+    count::{count, lose, source, swap},
     http2_record::{self, CHUNK},
     maps::{HTTP2, HTTP2_IN, HTTP2_OUT, HTTP2_UPLOADS},
     segment::{PASS, Segment, control_segment, parse},
@@ -68,7 +68,8 @@ pub fn begins(segment: &Segment, known: Option<*mut Connection>, role: u8) -> Op
     connection.protocol = protocol::HTTP2;
     connection.role = role;
     // What was taken for a turn of another protocol was none.
-    connection.flight &= !((1 << flight::ORDINAL_SHIFT) - 1);
+    let idle = connection.flight & !((1 << flight::ORDINAL_SHIFT) - 1);
+    swap(&raw mut connection.flight, idle);
     Some(found)
 }
 

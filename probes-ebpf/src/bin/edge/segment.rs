@@ -7,7 +7,10 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes, macros::cgroup_skb, programs::SkBuffContext,
+    bindings::{__sk_buff, bpf_sock},
+    helpers::{bpf_tcp_sock, generated::bpf_skb_load_bytes},
+    macros::cgroup_skb,
+    programs::SkBuffContext,
 };
 use probes_ebpf::{
     http1::{Method, STATUS_LINE, begins_method, method, status},
@@ -24,7 +27,7 @@ use crate::{
     http2, pieces,
     pipeline::abandon,
     request::closed,
-    tcp::closed_window,
+    tcp::{closed_window, has_last_word, peer_reset},
     turns,
 };
 
@@ -37,6 +40,9 @@ const ACK: u8 = 16;
 
 /// `TCP_LISTEN`.
 const LISTEN: u32 = 10;
+/// `TCP_CLOSE_WAIT`, `TCP_LAST_ACK`: the peer has closed.
+pub const CLOSE_WAIT: u32 = 8;
+pub const LAST_ACK: u32 = 9;
 
 #[cgroup_skb(ingress)]
 pub fn edge_in(context: SkBuffContext) -> i32 {
@@ -348,11 +354,13 @@ pub fn control_segment(segment: &Segment, opens: bool) {
         return;
     }
     let resets = segment.flags & RST != 0;
-    let peer_ended = connection.flags & (flag::PEER_CLOSED | flag::PEER_RESET) != 0;
     if segment.ingress {
+        let is_next = is_next(segment);
         if resets {
-            count_tcp(connection, what::RESETS_RECEIVED, 1);
-            connection.flags |= flag::PEER_RESET;
+            if !is_next && has_last_word(connection) {
+                return;
+            }
+            peer_reset(connection);
             // Sockets seen from birth tell of their end themselves, once the kernel has judged it.
             if connection.birth != birth::UNSEEN {
                 return;
@@ -360,8 +368,9 @@ pub fn control_segment(segment: &Segment, opens: bool) {
         } else {
             connection.flags |= flag::PEER_CLOSED;
             turns::closes(segment, connection, role::SERVER);
-            // A client may close its half and still wait for the answer; a server that closes is gone.
-            if connection.role == role::SERVER {
+            // A client may close its half and still wait for the answer; a server that closes is gone, once
+            // all that it said before is here.
+            if connection.role == role::SERVER || !is_next {
                 return;
             }
         }
@@ -378,9 +387,32 @@ pub fn control_segment(segment: &Segment, opens: bool) {
         connection.flags |= flag::LOCAL_CLOSED;
         turns::closes(segment, connection, role::CLIENT);
     }
+    let peer_ended = connection.flags & flag::PEER_RESET != 0 || peer_has_closed(segment);
     if is_in_flight(connection) {
         abandon(segment.skb, closed(connection, peer_ended, resets));
     } else if connection.protocol == protocol::HTTP2 {
         http2::closed(segment.sk, connection, closed(connection, peer_ended, resets));
     }
+}
+
+/// Whether the segment goes on where TCP has received everything up to.
+#[inline(always)]
+fn is_next(segment: &Segment) -> bool {
+    // SAFETY: the verifier knows `sk` is a socket.
+    let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
+    if tcp.is_null() {
+        return false;
+    }
+    // SAFETY: not null.
+    let next = unsafe { (&raw const (*tcp).rcv_nxt).read_volatile() };
+    next.wrapping_sub(segment.seq) <= segment.payload
+}
+
+/// Whether TCP has taken the peer's FIN. One that came before data which is still missing has ended
+/// nothing yet. Of sockets that close in turn, this is asked as their own FIN leaves.
+#[inline(always)]
+fn peer_has_closed(segment: &Segment) -> bool {
+    // SAFETY: the verifier knows `sk` is a socket.
+    let state = unsafe { (*segment.sk.cast::<bpf_sock>()).state };
+    state == CLOSE_WAIT || state == LAST_ACK
 }

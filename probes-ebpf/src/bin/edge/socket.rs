@@ -25,14 +25,13 @@ use crate::{
     maps::{HANDSHAKE, PENDING, skb_netns, socket_netns},
     pipeline::edge_end_next_of,
     request::{begin, closed},
+    segment::{CLOSE_WAIT, LAST_ACK},
     tcp::{not_opened, opened, opening, over},
 };
 
-/// `TCP_SYN_SENT`, `TCP_CLOSE`, `TCP_CLOSE_WAIT`, `TCP_LAST_ACK`.
+/// `TCP_SYN_SENT`, `TCP_CLOSE`.
 const SYN_SENT: u32 = 2;
 const CLOSE: u32 = 7;
-const CLOSE_WAIT: u32 = 8;
-const LAST_ACK: u32 = 9;
 
 const FAMILY_V4: u32 = 2;
 
@@ -194,10 +193,11 @@ fn ended(sk: *mut c_void, connection: &mut Connection, ops: *mut bpf_sock_ops, o
     if connection.birth == birth::UNSEEN {
         return;
     }
-    over(connection, ops);
+    over(connection, ops, old);
     if is_in_flight(connection) || connection.protocol == protocol::HTTP2 {
         let peer_reset = connection.flags & flag::PEER_RESET != 0;
-        let peer_closed = old == CLOSE_WAIT || old == LAST_ACK || connection.flags & flag::PEER_CLOSED != 0;
+        // Only then has TCP taken the peer's FIN, whatever has passed.
+        let peer_closed = old == CLOSE_WAIT || old == LAST_ACK;
         let outcome = closed(connection, peer_reset || peer_closed, peer_reset || !peer_closed);
         if connection.protocol == protocol::HTTP2 {
             http2::closed(sk, connection, outcome);

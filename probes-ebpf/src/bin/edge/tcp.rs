@@ -20,6 +20,10 @@ use crate::{
     maps::of_kernel,
 };
 
+/// `TCP_ESTABLISHED`.
+const ESTABLISHED: u32 = 1;
+
+const EPIPE: u32 = 32;
 const ENETUNREACH: u32 = 101;
 const ECONNRESET: u32 = 104;
 const ETIMEDOUT: u32 = 110;
@@ -66,12 +70,15 @@ pub fn not_opened(connection: &Connection, ops: *mut bpf_sock_ops) {
     count_tcp(connection, because, 1);
 }
 
-/// An open connection ends.
+/// An open connection ends, which was in the state `old`.
 #[inline(always)]
-pub fn over(connection: &mut Connection, ops: *mut bpf_sock_ops) {
+pub fn over(connection: &mut Connection, ops: *mut bpf_sock_ops, old: u32) {
     count_tcp(connection, what::CLOSED, 1);
-    if error_of(ops) == Some(ETIMEDOUT) {
-        count_tcp(connection, what::CONNECTION_TIMEOUTS, 1);
+    match error_of(ops) {
+        Some(ETIMEDOUT) => count_tcp(connection, what::CONNECTION_TIMEOUTS, 1),
+        // TCP took one that passed here while data before it still waited for its reader.
+        Some(ECONNRESET | EPIPE) if connection.flags & flag::PEER_RESET == 0 => peer_reset(connection),
+        _ => {}
     }
     // SAFETY: the context's own fields.
     let (mut received, acked, srtt, una, next) = unsafe {
@@ -84,7 +91,7 @@ pub fn over(connection: &mut Connection, ops: *mut bpf_sock_ops) {
         )
     };
     // TCP counts FINs as bytes.
-    if connection.flags & flag::PEER_CLOSED != 0 {
+    if connection.flags & flag::PEER_CLOSED != 0 && old != ESTABLISHED {
         received = received.saturating_sub(1);
     }
     let mut sent = payload_acked(connection, acked);
@@ -93,6 +100,21 @@ pub fn over(connection: &mut Connection, ops: *mut bpf_sock_ops) {
     }
     count_bytes(connection, received, sent);
     round_trip(connection, srtt);
+}
+
+/// The peer has reset the connection.
+#[inline(always)]
+pub fn peer_reset(connection: &mut Connection) {
+    count_tcp(connection, what::RESETS_RECEIVED, 1);
+    connection.flags |= flag::PEER_RESET;
+}
+
+/// Whether the socket will say as it ends what ended it. Then only a reset that TCP is sure to take is
+/// believed as it passes: anybody can forge one that stands elsewhere, and TCP ignores it.
+#[inline(always)]
+pub fn has_last_word(connection: &Connection) -> bool {
+    let is_open = connection.spare[BYTES_RECEIVED] & BYTES_KNOWN != 0;
+    connection.birth != birth::UNSEEN && is_open && of_kernel(kernel::SOCK_ERROR) != 0
 }
 
 /// A segment says that its sender has no room for more.

@@ -18,7 +18,7 @@ use probes_ebpf::{
 use crate::{
     answering::weather,
     connection::{endpoint, find_or_create, identify, is_in_flight},
-    count::source,
+    count::{source, swap},
     maps::{COUNTS, ENDPOINTS},
     request::{begin, end},
     segment::Segment,
@@ -150,7 +150,9 @@ fn listens(connection: &Connection) -> bool {
 /// probe did, so it is dropped, and the answer counts as one to such a request.
 #[inline(always)]
 pub fn is_http_after_all(segment: &Segment, connection: &mut Connection) {
-    connection.flight &= !((1 << flight::ORDINAL_SHIFT) - 1);
+    let idle = connection.flight & !((1 << flight::ORDINAL_SHIFT) - 1);
+    // An exchange, as the iterator may be booking it as overdue.
+    swap(&raw mut connection.flight, idle);
     connection.protocol = protocol::HTTP1;
     connection.response_seq = segment.seq.wrapping_sub(1);
 }
