@@ -1,7 +1,7 @@
 -- Every window of every tier that is defined (with $2, of this objective only), and every open alert whose
 -- tier no longer is; fast pages are judged by themselves (`fast_page.sql`).
 -- For each objective: one step back in the ledger for the right edge, and one for each left edge.
-select o.name as "objective!", s.name as "service!", d.target as "target!",
+select o.name as "objective!", s.name as "service!", d.target as "target!", slice_unit(g.method) as "unit!",
        t.tier as "tier!", t.severity as "severity!", t.long_window as "long_window!",
        t.short_window as "short_window!", t.burn_rate as "burn_rate!", t.budget_share, false as "withdrawn!",
        coalesce(r.good, 0) - coalesce(l.good, 0) as "long_good!",
@@ -36,7 +36,7 @@ left join alert a on a.objective_id = o.objective_id and a.tier = t.tier and a.s
 left join tier_freeze f on f.objective_id = o.objective_id and f.tier = t.tier
 where o.withdrawn_at is null and ($2::text is null or o.name = $2)
 union all
-select o.name, s.name, d.target, a.tier, a.severity, interval '0', interval '0',
+select o.name, s.name, d.target, slice_unit(g.method), a.tier, a.severity, interval '0', interval '0',
        (a.evidence ->> 'threshold')::numeric, null, true,
        0, 0, $1, 0, 0, 0,
        0, 0, $1, 0, 0, 0,
@@ -57,4 +57,4 @@ where a.state <> 'resolved'
           where t.objective_id = o.objective_id and t.from_at = o.defined_at and t.tier = a.tier
       )
   )
-order by 1, 4
+order by 1, 5

@@ -1,49 +1,58 @@
-//! What may still fail.
-//!
-//! In: the counts of an objective's period. Out: the budget they allow, and what is left of it.
+//! How long what is left of a budget lasts. What is left of it, SQL's `error_budget` says.
 
 use std::time::Duration;
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
-use crate::objective::Target;
-use crate::window::WindowCounts;
-
-/// The error budget of one objective over its period.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Budget {
-    pub target: Target,
-    pub counts: WindowCounts,
+/// What a budget is a share of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whole {
+    /// All that is counted in a period of this length.
+    Period(Duration),
+    /// What was counted so far, in this time: the budget grows with it.
+    SoFar(Duration),
 }
 
-impl Budget {
-    /// Bad events that the period's total allows.
-    #[must_use]
-    pub fn allowed(&self) -> Decimal {
-        self.target.budget() * Decimal::from(self.counts.total())
+/// When a budget of which `remaining` is left is spent at a steady burn rate; `None` when it never is, or when
+/// nothing is left. The rest counts, not the whole budget.
+#[must_use]
+pub fn exhausted_in(remaining: Decimal, burn_rate: Decimal, whole: Whole) -> Option<Duration> {
+    let (length, spends) = match whole {
+        Whole::Period(length) => (length, burn_rate),
+        Whole::SoFar(elapsed) => (elapsed, burn_rate - Decimal::ONE),
+    };
+    if spends <= Decimal::ZERO {
+        return None;
+    }
+    let left = remaining.max(Decimal::ZERO) * Decimal::from(length.as_secs()) / spends;
+    left.to_u64().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 86_400;
+
+    fn days(remaining: i64, burn_rate: i64, whole: fn(Duration) -> Whole) -> Option<u64> {
+        let length = Duration::from_secs(30 * DAY);
+        let remaining = Decimal::new(remaining, 1);
+        exhausted_in(remaining, Decimal::from(burn_rate), whole(length)).map(|left| left.as_secs() / DAY)
     }
 
-    /// Share of the budget left: 1 untouched, below 0 overspent. 1 when nothing was counted.
-    #[must_use]
-    pub fn remaining(&self) -> Decimal {
-        Decimal::ONE - self.spent()
+    #[test]
+    fn what_remains_is_spent_and_not_the_whole_budget() {
+        assert_eq!(days(10, 10, Whole::Period), Some(3));
+        assert_eq!(days(5, 10, Whole::Period), Some(1));
+        assert_eq!(days(5, 0, Whole::Period), None);
+        assert_eq!(days(-5, 10, Whole::Period), Some(0));
     }
 
-    /// Share of the budget spent.
-    #[must_use]
-    pub fn spent(&self) -> Decimal {
-        self.counts.burn_rate(self.target)
-    }
-
-    /// How long the rest of the budget lasts at a burn rate; `None` when it lasts for ever. The rest
-    /// counts, not the whole budget: `remaining * period / burn rate`.
-    #[must_use]
-    pub fn exhausted_in(&self, burn_rate: Decimal, period: Duration) -> Option<Duration> {
-        if burn_rate <= Decimal::ZERO {
-            return None;
-        }
-        let seconds = self.remaining().max(Decimal::ZERO) * Decimal::from(period.as_secs()) / burn_rate;
-        seconds.to_u64().map(Duration::from_secs)
+    #[test]
+    fn a_budget_that_grows_with_the_requests_lasts_for_ever_at_a_burn_rate_of_one() {
+        assert_eq!(days(5, 1, Whole::SoFar), None);
+        // After 30 days at half the budget, 16 times as fast: 15 days' worth is gone in one.
+        assert_eq!(days(5, 16, Whole::SoFar), Some(1));
     }
 }

@@ -8,6 +8,7 @@
 //! Three passes: envelopes (so that names are known), specs (each document by itself), and
 //! [`collect`] (what documents say about each other). A pass goes on after a mistake.
 
+mod budgeting;
 mod collect;
 mod default_tiers;
 mod diagnostic;
@@ -36,7 +37,7 @@ use document::{Envelope, OPENSLO, Place, SLOWBURN};
 pub use collect::ROUTES_MAX;
 pub use default_tiers::default_tiers;
 pub use diagnostic::{Diagnostic, DiagnosticSeverity, Diagnostics};
-pub use expand::expand;
+pub use expand::{expand, expand_json};
 pub use files::FILES_MAX;
 pub use node::{Fields, Node, Position, Report, Value};
 pub use tiers::TIERS_MAX;

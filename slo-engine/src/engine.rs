@@ -80,6 +80,10 @@ pub enum EngineError {
     UnknownObjective(ObjectiveName),
     #[error("no service is called `{0}`")]
     UnknownService(crate::measurement::ServiceName),
+    #[error(
+        "Postgres has no time zone `{0}`: write a current name of the place, or install its zones (Debian: `tzdata-legacy`)"
+    )]
+    UnknownZone(String),
     #[error("`{value}` in column `{column}` cannot be read")]
     Unreadable { column: &'static str, value: String },
     #[error("slots of {0:?} do not divide a minute")]
@@ -215,6 +219,15 @@ impl Engine {
         received_at: DateTime<Utc>,
     ) -> Result<Ingested, IngestError> {
         store::ingest::ingest(self, batch, received_at).await
+    }
+
+    /// Books every slice of time that is over, for budgets that count slices; to be called before each
+    /// [`Engine::evaluate`]. How many were judged.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn judge_slices(&self, now: DateTime<Utc>) -> Result<u64, EngineError> {
+        store::slice::judge(self, micros(now)).await
     }
 
     /// What every tier of every objective should be. Reads only; one round trip.

@@ -52,6 +52,8 @@ pub struct EvaluationInput {
     pub objective: ObjectiveName,
     pub service: ServiceName,
     pub target: Target,
+    /// What one event is in the counts: 1, or the billionths of a slice.
+    pub unit: u64,
     pub tier: Tier,
     pub long: WindowCounts,
     pub short: WindowCounts,
@@ -163,7 +165,11 @@ fn weigh(input: &EvaluationInput) -> Evidence {
     let ratio = (input.tier.burn_rate.value() * input.target.budget())
         .to_f64()
         .unwrap_or(1.0);
-    let total = input.long.total();
+    // A slice that was partly bad is an event, too, so that nothing is rounded away.
+    let (total, bad) = (
+        input.long.total().div_ceil(input.unit),
+        input.long.bad.div_ceil(input.unit),
+    );
     let alpha = alpha(input).filter(|_| burns(input) && !fires_already(input));
     Evidence {
         test: Test::Windows,
@@ -172,8 +178,10 @@ fn weigh(input: &EvaluationInput) -> Evidence {
         burn_rate_long: input.long.burn_rate(input.target),
         burn_rate_short: input.short.burn_rate(input.target),
         threshold: input.tier.burn_rate,
-        chance: alpha.map(|_| evidence::chance(total, input.long.bad, ratio)),
-        bad_needed: alpha.and_then(|alpha| evidence::bad_needed(total, ratio, alpha)),
+        chance: alpha.map(|_| evidence::chance(total, bad, ratio)),
+        bad_needed: alpha
+            .and_then(|alpha| evidence::bad_needed(total, ratio, alpha))
+            .map(|needed| needed * input.unit),
     }
 }
 

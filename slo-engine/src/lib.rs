@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod budget;
+pub mod budgeting;
 pub mod definitions;
 pub mod duration;
 mod engine;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rust_decimal::Decimal;
 
+use crate::budgeting::{Budgeting, Calendar};
 use crate::duration;
 use crate::measurement::{Clock, Role, Route, Series, ServiceName, Signal, UnknownWord, words};
 use crate::name::{LABEL, checked_text, is_label};
@@ -17,7 +18,7 @@ use crate::sequential::{FAST_PAGE, FastPage};
 pub use crate::status::{Outcome, StatusSet};
 pub use crate::target::{BurnRate, RatioError, Target};
 
-/// A promise about one service over one rolling period.
+/// A promise about one service over one period.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Objective {
     pub name: ObjectiveName,
@@ -25,8 +26,10 @@ pub struct Objective {
     pub display_name: String,
     pub description: String,
     pub target: Target,
-    /// Rolling.
+    /// Rolling, or the nominal length of the calendar's periods.
     pub period: Duration,
+    pub calendar: Option<Calendar>,
+    pub budgeting: Budgeting,
     pub sli: Sli,
     /// Pages before tickets, short before long.
     pub tiers: Vec<Tier>,

@@ -137,8 +137,17 @@ pub struct Slo {
     pub kind: SloKind,
     pub target: Target,
     pub threshold: Option<Duration>,
+    /// Nominal where a calendar says otherwise.
     pub period: Duration,
-    /// Of the whole period.
+    /// The period that the numbers are of; one of a calendar is not over yet.
+    pub period_from: DateTime<Utc>,
+    pub period_to: DateTime<Utc>,
+    /// OpenSLO's budgeting method.
+    pub method: String,
+    /// What all counts here count: 1, requests or slices; else the parts of a slice.
+    pub unit: u64,
+    pub slice: Option<Duration>,
+    /// Of the period.
     pub counts: WindowCounts,
     /// Share of good events; `None` when nothing was counted.
     pub sli: Option<Decimal>,

@@ -15,6 +15,7 @@ use crate::window::WindowCounts;
 
 pub(crate) mod alert;
 pub(crate) mod booking;
+pub(crate) mod calendar;
 pub(crate) mod definition;
 pub(crate) mod endpoint;
 pub(crate) mod evaluation;
@@ -25,6 +26,7 @@ pub(crate) mod ledger;
 pub(crate) mod maintain;
 pub(crate) mod memory;
 pub(crate) mod series;
+pub(crate) mod slice;
 pub(crate) mod source;
 
 /// Keys of advisory locks, as `hashtext` would make them if it were stable across releases.

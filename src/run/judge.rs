@@ -64,6 +64,7 @@ impl Judge {
 
     async fn everything(&self, now: DateTime<Utc>) -> Result<()> {
         let work = async {
+            self.engine.judge_slices(now).await.context("judge slices")?;
             let mut evaluations = self.engine.evaluate(now).await.context("evaluate")?;
             evaluations.extend(
                 self.engine

@@ -1,15 +1,18 @@
 //! Puts what the documents say together: references, duplicates, and what the kernel has to count.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::document::Place;
 use super::draft::{IndicatorDraft, ObjectiveDraft, ServiceDraft};
+use super::fast_page::{self, FastPageDraft};
 use super::indicator::{Counts, Indicator};
 use super::node::{Position, Report, nearest, quoted};
-use super::{default_tiers::default_tiers, fast_page, tiers};
+use super::{default_tiers::default_tiers, tiers};
+use crate::budgeting::Budgeting;
 use crate::duration;
 use crate::measurement::{Route, ServiceName};
-use crate::objective::{Objective, SliKind};
+use crate::objective::{Objective, SliKind, Tier};
 use crate::service::{COUNTED_CLOCKS, DEFAULT_TIMEOUT, EndpointMatch, THRESHOLD_MAX, WatchedService};
 
 /// Routes that one service may have: each multiplies what the kernel keeps.
@@ -160,10 +163,10 @@ pub(super) fn objective(
     let kind = bind(indicator, &draft, at, report)?;
     let (tiers, tier_notes) = match &draft.tiers {
         Some(drafts) => (
-            tiers::build(drafts, draft.target, draft.period, report),
+            tiers::build(drafts, draft.target, draft.period.length, report),
             Vec::new(),
         ),
-        None => default_tiers(draft.target, draft.period),
+        None => default_tiers(draft.target, draft.period.length),
     };
     if tiers.is_empty() && draft.tiers.is_none() {
         let notes: Vec<String> = tier_notes.iter().map(ToString::to_string).collect();
@@ -187,19 +190,49 @@ pub(super) fn objective(
             add_threshold(service, (clock, threshold), at, report);
         }
     }
-    let fast_page = fast_page::build(draft.fast_page, draft.tiers.is_some(), draft.period);
+    let fast_page = match (draft.budgeting, draft.fast_page) {
+        (Budgeting::Occurrences, stated) => {
+            fast_page::build(stated, draft.tiers.is_some(), draft.period.length)
+        }
+        (_, Some(FastPageDraft::On(_))) => {
+            let message = "the fast page tests requests one by one, but this budget counts slices of time";
+            let hint = "remove it, or write `budgetingMethod: Occurrences`".to_owned();
+            report.error(draft.place.at, message, Some(hint));
+            None
+        }
+        (_, Some(FastPageDraft::Off) | None) => None,
+    };
+    if let Some(slice) = draft.budgeting.slice() {
+        warn_of_short_windows(&tiers, slice, draft.place.at, report);
+    }
     known_service.then_some(Objective {
         name: draft.name,
         service: draft.service,
         display_name: draft.display_name,
         description: draft.description,
         target: draft.target,
-        period: draft.period,
+        period: draft.period.length,
+        calendar: draft.period.calendar,
+        budgeting: draft.budgeting,
         sli,
         tiers,
         fast_page,
         tier_notes,
     })
+}
+
+/// A window that holds one slice is all good or all bad.
+fn warn_of_short_windows(tiers: &[Tier], slice: Duration, at: Position, report: &mut Report) {
+    for tier in tiers.iter().filter(|tier| tier.short < slice * 2) {
+        let message = format!(
+            "tier `{}`: the short window `{}` holds less than two slices of `{}`",
+            tier.name,
+            duration::format(tier.short),
+            duration::format(slice)
+        );
+        let hint = "state tiers with longer windows, or shorten `timeSliceWindow`".to_owned();
+        report.warning(at, message, Some(hint));
+    }
 }
 
 fn named_indicator<'a>(
@@ -257,7 +290,7 @@ fn bind(indicator: &Indicator, draft: &ObjectiveDraft, at: Position, report: &mu
 
 fn add_threshold(
     service: &mut WatchedService,
-    threshold: (crate::measurement::Clock, std::time::Duration),
+    threshold: (crate::measurement::Clock, Duration),
     at: Position,
     report: &mut Report,
 ) {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use super::budgeting::Period;
 use super::document::Place;
 use super::fast_page::FastPageDraft;
 use super::indicator::Indicator;
 use super::node::{Node, Position, Report, shorten};
 use super::tiers::TierDraft;
+use crate::budgeting::Budgeting;
 use crate::duration;
 use crate::measurement::{Route, ServiceName};
 use crate::objective::{ObjectiveName, Target};
@@ -34,7 +36,8 @@ pub(super) struct ObjectiveDraft {
     pub display_name: String,
     pub description: String,
     pub target: Target,
-    pub period: Duration,
+    pub period: Period,
+    pub budgeting: Budgeting,
     pub indicator: IndicatorDraft,
     /// The threshold in seconds of an objective over a threshold metric.
     pub value: Option<Value>,

@@ -1,13 +1,17 @@
 //! Prints definitions as OpenSLO v1, whatever form they were written in.
 //!
-//! Reading the text gives the same services and objectives again.
+//! Reading the text gives the same services and objectives again. Default tiers are comments, since
+//! stating them would make them somebody's own; so is what became of those that do not suit a target.
 
 use std::fmt::{self, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
-use super::Definitions;
 use super::default_tiers::{default_name, default_tiers};
 use super::fast_page;
+use super::node::{Node, Report};
+use super::{Definitions, yaml};
+use crate::budgeting::Budgeting;
 use crate::duration;
 use crate::objective::{Objective, Sli, SliKind, StatusSet, Tier};
 use crate::service::{DEFAULT_TIMEOUT, WatchedService};
@@ -26,6 +30,14 @@ pub fn expand(definitions: &Definitions) -> String {
         .try_for_each(|o| objective(&mut text, o));
     // Writing into a `String` cannot fail.
     services.and(objectives).map(|()| text).unwrap_or_default()
+}
+
+/// The same documents as one JSON list. JSON has no comments, so default tiers are not in it.
+#[must_use]
+pub fn expand_json(definitions: &Definitions) -> serde_json::Value {
+    let mut report = Report::new(Path::new("expansion"));
+    let documents = yaml::parse(expand(definitions).as_bytes(), &mut report);
+    documents.iter().map(Node::to_json).collect()
 }
 
 fn service(out: &mut String, service: &WatchedService) -> fmt::Result {
@@ -49,19 +61,30 @@ fn service(out: &mut String, service: &WatchedService) -> fmt::Result {
 }
 
 fn objective(out: &mut String, objective: &Objective) -> fmt::Result {
+    let has_own_tiers = objective.tiers != default_tiers(objective.target, objective.period).0;
+    writeln!(out, "---")?;
+    if !has_own_tiers {
+        for default in &objective.tiers {
+            writeln!(out, "# {} at {}x", tier(default), default.burn_rate)?;
+        }
+        objective
+            .tier_notes
+            .iter()
+            .try_for_each(|note| writeln!(out, "# {note}"))?;
+    }
     writeln!(
         out,
-        "---\napiVersion: openslo/v1\nkind: SLO\nmetadata:\n  name: {}",
+        "apiVersion: openslo/v1\nkind: SLO\nmetadata:\n  name: {}",
         quote(objective.name.as_str())
     )?;
     writeln!(out, "  displayName: {}", quote(&objective.display_name))?;
     let mut annotations = Vec::new();
-    let has_own_tiers = objective.tiers != default_tiers(objective.target, objective.period).0;
     if has_own_tiers {
         let tiers = objective.tiers.iter().map(tier).collect::<Vec<_>>().join(", ");
         annotations.push(("slowburn/tiers", tiers));
     }
-    if objective.fast_page != fast_page::build(None, has_own_tiers, objective.period) {
+    let counts_requests = objective.budgeting == Budgeting::Occurrences;
+    if counts_requests && objective.fast_page != fast_page::build(None, has_own_tiers, objective.period) {
         annotations.push((
             "slowburn/fast-page",
             fast_page::spell(objective.fast_page.as_ref()),
@@ -72,13 +95,15 @@ fn objective(out: &mut String, objective: &Objective) -> fmt::Result {
     if !objective.description.is_empty() {
         writeln!(out, "  description: {}", quote(&objective.description))?;
     }
-    writeln!(out, "  budgetingMethod: Occurrences")?;
-    writeln!(
-        out,
-        "  timeWindow:\n    - duration: {}\n      isRolling: true",
-        duration::format(objective.period)
-    )?;
+    writeln!(out, "  budgetingMethod: {}", objective.budgeting.method())?;
+    time_window(out, objective)?;
     writeln!(out, "  objectives:\n    - target: {}", objective.target)?;
+    if let Some(slice) = objective.budgeting.slice() {
+        writeln!(out, "      timeSliceWindow: {}", duration::format(slice))?;
+    }
+    if let Some(target) = objective.budgeting.slice_target() {
+        writeln!(out, "      timeSliceTarget: {target}")?;
+    }
     writeln!(
         out,
         "  indicator:\n    metadata:\n      name: {}",
@@ -95,6 +120,22 @@ fn objective(out: &mut String, objective: &Objective) -> fmt::Result {
     };
     metric_source(out, "good", objective, &good)?;
     metric_source(out, "total", objective, &total)
+}
+
+fn time_window(out: &mut String, objective: &Objective) -> fmt::Result {
+    let Some(calendar) = objective.calendar else {
+        return writeln!(
+            out,
+            "  timeWindow:\n    - duration: {}\n      isRolling: true",
+            duration::format(objective.period)
+        );
+    };
+    writeln!(
+        out,
+        "  timeWindow:\n    - duration: {}\n      isRolling: false\n      calendar:\n        \
+         startTime: {}\n        timeZone: {}",
+        calendar.every, calendar.starts, calendar.zone
+    )
 }
 
 fn metric_source(

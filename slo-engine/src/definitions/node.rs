@@ -157,6 +157,24 @@ impl Node {
         }
     }
 
+    /// The part as JSON. A number that JSON cannot spell becomes a text; of keys given twice the last stands.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(value) => (*value).into(),
+            Value::Number(text) => text
+                .parse::<serde_json::Number>()
+                .map_or_else(|_| text.as_str().into(), Into::into),
+            Value::Text(text) => text.as_str().into(),
+            Value::List(items) => items.iter().map(Self::to_json).collect(),
+            Value::Map(entries) => entries
+                .iter()
+                .map(|(key, value)| (key.name.clone(), value.to_json()))
+                .collect(),
+        }
+    }
+
     /// Looks a key up without reading the mapping.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Node> {

@@ -2,12 +2,10 @@
 //!
 //! In: one document. Out: the same drafts that short forms make.
 
-use std::time::Duration;
-
+use super::budgeting::{self, Slices};
 use super::document::{Envelope, OPENSLO, own_annotations};
 use super::draft::{
-    IndicatorDraft, ObjectiveDraft, ServiceDraft, Value, check_match, check_period, check_timeout,
-    description,
+    IndicatorDraft, ObjectiveDraft, ServiceDraft, Value, check_match, check_timeout, description,
 };
 use super::indicator::{self, Indicator};
 use super::metric_source::seconds;
@@ -88,9 +86,9 @@ pub(super) fn slo(envelope: &Envelope<'_>, sources: &[&str], report: &mut Report
         .and_then(|n| Some((n.parse("service", report)?, n.at)));
     let method = fields
         .required("budgetingMethod", report)
-        .and_then(|n| check_method(n, report));
+        .and_then(|n| budgeting::method(n, report));
     let period = match fields.optional("timeWindow") {
-        Some(node) => time_window(node, report),
+        Some(node) => budgeting::time_window(node, report),
         None => {
             let hint = "write `timeWindow: [{duration: 30d, isRolling: true}]`".to_owned();
             report.error(
@@ -126,9 +124,9 @@ pub(super) fn slo(envelope: &Envelope<'_>, sources: &[&str], report: &mut Report
         fast_page::read_annotation(text, at, report).map(Some)
     });
 
+    let (target, value, slices) = objective?;
+    let budgeting = method.and_then(|method| slices.budgeting(method, report));
     let (service, service_at) = service?;
-    method?;
-    let (target, value) = objective?;
     Some(ObjectiveDraft {
         name: envelope.name.parse::<ObjectiveName>().ok()?,
         place: envelope.place(),
@@ -138,76 +136,12 @@ pub(super) fn slo(envelope: &Envelope<'_>, sources: &[&str], report: &mut Report
         description: about,
         target,
         period: period?,
+        budgeting: budgeting?,
         indicator: indicator?,
         value,
         tiers: tiers?,
         fast_page: fast_page?,
     })
-}
-
-fn check_method(node: &Node, report: &mut Report) -> Option<()> {
-    match node.text("budgetingMethod", report)? {
-        "Occurrences" => Some(()),
-        method @ ("Timeslices" | "RatioTimeslices") => {
-            let hint = "write `Occurrences`: every request counts once".to_owned();
-            report.error(
-                node.at,
-                format!("`budgetingMethod` is `{method}`, which is not yet supported"),
-                Some(hint),
-            );
-            None
-        }
-        _ => {
-            node.wrong("budgetingMethod", "`Occurrences`", None, report);
-            None
-        }
-    }
-}
-
-/// Reads `[{duration, isRolling: true}]`.
-fn time_window(node: &Node, report: &mut Report) -> Option<Duration> {
-    let windows = node.list("timeWindow", report)?;
-    let [window] = windows else {
-        let message = format!("`timeWindow` has {} items, expected one", windows.len());
-        report.error(node.at, message, Some("write one SLO for each window".to_owned()));
-        return None;
-    };
-    let mut fields = window.fields("timeWindow", report)?;
-    let length = fields.required("duration", report);
-    let rolling = fields.required("isRolling", report);
-    let calendar = fields.optional("calendar");
-    let calendar_at = fields.key_at("calendar");
-    fields.finish(report);
-    let rolling = rolling.and_then(|n| Some((n.boolean("isRolling", report)?, n.at)));
-    if let Some(at) = rolling
-        .filter(|(rolling, _)| !rolling)
-        .map(|(_, at)| calendar.and(calendar_at).unwrap_or(at))
-    {
-        let hint = "write `isRolling: true` and remove `calendar`".to_owned();
-        report.error(
-            at,
-            "calendar windows are not yet supported, only rolling ones",
-            Some(hint),
-        );
-        return None;
-    }
-    if let Some(at) = calendar.and(calendar_at) {
-        report.error(
-            at,
-            "a rolling window has no `calendar`",
-            Some("remove it".to_owned()),
-        );
-    }
-    let length = length?;
-    let period = match duration::parse_openslo(&length.scalar().unwrap_or_default()) {
-        Ok(period) => check_period(period, "duration", length.at, report),
-        Err(error) => {
-            report.error(length.at, format!("`duration`: {error}"), None);
-            None
-        }
-    };
-    rolling?;
-    period
 }
 
 fn indicator_draft(
@@ -258,7 +192,7 @@ fn indicator_draft(
 }
 
 /// Reads the one objective an SLO has here.
-fn only_objective(node: &Node, report: &mut Report) -> Option<(Target, Option<Value>)> {
+fn only_objective<'a>(node: &'a Node, report: &mut Report) -> Option<(Target, Option<Value>, Slices<'a>)> {
     let objectives = node.list("objectives", report)?;
     let [objective] = objectives else {
         let message = format!("`objectives` has {} items, expected one", objectives.len());
@@ -277,12 +211,8 @@ fn only_objective(node: &Node, report: &mut Report) -> Option<(Target, Option<Va
     let percent = fields.optional("targetPercent");
     let op = fields.optional("op");
     let value = fields.optional("value");
+    let slices = Slices::take(&mut fields);
     for (key, instead) in [
-        ("timeSliceTarget", "it belongs to the budgeting method Timeslices"),
-        (
-            "timeSliceWindow",
-            "it belongs to the budgeting methods Timeslices and RatioTimeslices",
-        ),
         ("indicator", "composites are not yet supported: move it to `spec`"),
         (
             "indicatorRef",
@@ -319,7 +249,7 @@ fn only_objective(node: &Node, report: &mut Report) -> Option<(Target, Option<Va
             None
         }
     };
-    Some((target?, value?))
+    Some((target?, value?, slices))
 }
 
 /// The outer `None` is a mistake, the inner one is absence.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::budgeting::Period;
 use super::document::{Envelope, SLOWBURN, own_annotations};
 use super::draft::{
     DEFAULT_PERIOD, IndicatorDraft, ObjectiveDraft, ServiceDraft, check_period, check_timeout, description,
@@ -16,6 +17,7 @@ use super::metric_source::{below, word};
 use super::node::{Fields, Node, Position, Report, Value};
 use super::tiers::{self, TierDraft};
 use super::{document::Place, ratio};
+use crate::budgeting::Budgeting;
 use crate::duration;
 use crate::measurement::{Clock, Role, Route, ServiceName};
 use crate::objective::{ObjectiveName, Sli, SliKind, Target};
@@ -118,7 +120,8 @@ impl Stated {
             display_name: format!("{title} {}", self.what),
             description: context.about.to_owned(),
             target: self.target,
-            period,
+            period: Period::rolling(period),
+            budgeting: Budgeting::Occurrences,
             indicator: IndicatorDraft::Inline(Indicator {
                 service: None,
                 role,

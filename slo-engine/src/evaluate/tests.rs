@@ -32,6 +32,7 @@ fn input(long: (u64, u64), short: (u64, u64)) -> EvaluationInput {
         now: now(),
         objective: "web-availability".parse().unwrap(),
         service: "web".parse().unwrap(),
+        unit: 1,
         target: Target::try_from(decimal("0.999")).unwrap(),
         tier: Tier {
             name: "page-1h".parse().unwrap(),

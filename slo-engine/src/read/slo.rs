@@ -10,7 +10,7 @@ use sqlx::postgres::types::PgInterval;
 
 use super::{Burn, FastPageState, Slo, SloCourse, SloKind, SloState, TierState};
 use crate::alert::AlertState;
-use crate::budget::Budget;
+use crate::budget::{Whole, exhausted_in};
 use crate::engine::EngineError;
 use crate::evaluate::{EvaluationInput, Rules};
 use crate::objective::{ObjectiveName, Sli, SliKind, Target};
@@ -37,6 +37,14 @@ struct Row {
     expected_ms: i64,
     covered_ms: i64,
     lost: i64,
+    remaining: Decimal,
+    allowed: Decimal,
+    unit: i64,
+    method: String,
+    slice: Option<PgInterval>,
+    period_from_at: DateTime<Utc>,
+    period_to_at: DateTime<Utc>,
+    is_calendar: bool,
     fast_burn_rate: Option<Decimal>,
     false_pages_a_year: Option<Decimal>,
     rate_min: Option<Decimal>,
@@ -75,6 +83,9 @@ async fn read(
         r#"select o.name, d.display_name, d.description, s.name as service, g.sli, d.target, d.period,
                   w.good as "good!", w.bad as "bad!", w.from_at as "from_at!", w.to_at as "to_at!",
                   w.expected_ms as "expected_ms!", w.covered_ms as "covered_ms!", w.lost as "lost!",
+                  w.remaining as "remaining!", w.allowed as "allowed!", w.counted as "unit!", g.method, g.slice,
+                  w.period_from_at as "period_from_at!", w.period_to_at as "period_to_at!",
+                  d.calendar_zone is not null as "is_calendar!",
                   p.burn_rate as "fast_burn_rate?", p.false_pages_a_year as "false_pages_a_year?",
                   p.rate_min as "rate_min?", e.statistic as "statistic?", a.state as "fast_state?"
            from objective o
@@ -84,7 +95,7 @@ async fn read(
            left join objective_fast_page p on p.objective_id = o.objective_id and p.from_at = o.defined_at
            left join excursion e on e.objective_id = o.objective_id and e.generation = o.generation
            left join alert a on a.objective_id = o.objective_id and a.tier = $3 and a.state <> 'resolved'
-           cross join lateral ledger_window(o.objective_id, o.generation, $1::timestamptz - d.period, $1) w
+           cross join lateral error_budget(o.name, greatest($1::timestamptz, o.defined_at)) w
            where o.withdrawn_at is null and ($2::text is null or o.name = $2)
            order by o.name"#,
         now,
@@ -128,11 +139,7 @@ impl Row {
             covered_ms: self.covered_ms,
             lost: self.lost,
         })?;
-        let budget = Budget {
-            target,
-            counts: counts.clone(),
-        };
-        let remaining = budget.remaining();
+        let remaining = self.remaining;
         let fast_page = fast_page(
             target,
             (self.fast_burn_rate, self.false_pages_a_year, self.rate_min),
@@ -142,11 +149,24 @@ impl Row {
         let fastest = inputs
             .first()
             .map_or(Decimal::ZERO, |input| input.long.burn_rate(target));
-        let exhausts_at = budget
-            .exhausted_in(fastest, period)
-            .filter(|left| *left < period)
+        let until = if self.is_calendar {
+            self.period_to_at
+        } else {
+            now + TimeDelta::from_std(period).unwrap_or_default()
+        };
+        let whole = if self.is_calendar && self.slice.is_none() {
+            Whole::SoFar((now - self.period_from_at).to_std().unwrap_or_default())
+        } else {
+            Whole::Period(period)
+        };
+        let exhausts_at = exhausted_in(remaining, fastest, whole)
             .and_then(|left| TimeDelta::from_std(left).ok())
-            .and_then(|left| now.checked_add_signed(left));
+            .and_then(|left| now.checked_add_signed(left))
+            .filter(|at| *at < until);
+        let slice = self
+            .slice
+            .map(|slice| span("objective_generation.slice", &slice))
+            .transpose()?;
         Ok(Slo {
             service: parse("service.name", &self.service)?,
             display_name: self.display_name,
@@ -163,7 +183,12 @@ impl Row {
                 .map(|ratio| (Decimal::ONE - ratio).round_dp(12).normalize()),
             budget_remaining: remaining.normalize(),
             budget_spent_events: counts.bad,
-            budget_total_events: budget.allowed().normalize(),
+            budget_total_events: self.allowed.normalize(),
+            period_from: self.period_from_at,
+            period_to: self.period_to_at,
+            unit: count("slice_unit", self.unit)?,
+            method: self.method,
+            slice,
             burn: burn(target, inputs),
             state: state(&counts, remaining, fastest, inputs, fast_page.as_ref()),
             fast_page,

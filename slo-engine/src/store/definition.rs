@@ -9,8 +9,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use sqlx::PgConnection;
 
+use super::calendar::{check_zones, step};
 use super::series::{map_series, services};
 use super::{excursion, interval, lock, micros};
+use crate::budgeting::Budgeting;
 use crate::definitions::Definitions;
 use crate::engine::{EngineError, Settings};
 use crate::event::{self, Event, EventKind};
@@ -50,6 +52,7 @@ pub(crate) async fn apply(
     )
     .execute(&mut *connection)
     .await?;
+    check_zones(connection, definitions).await?;
     let now = micros(now);
     let names: BTreeSet<_> = definitions
         .services
@@ -82,8 +85,14 @@ pub(crate) async fn apply(
     Ok(())
 }
 
-fn counts_text(service: &str, sli: &str) -> String {
-    format!("{service} {sli}")
+fn counts_text(service: &str, sli: &str, method: &str, slices: [Option<String>; 2]) -> String {
+    let mut text = format!("{service} {sli}");
+    // Requests are counted unless something is said, as before there was anything else.
+    if method != Budgeting::Occurrences.method() {
+        let [slice, target] = slices.map(Option::unwrap_or_default);
+        text.push_str(&format!(" {method} {slice} {target}"));
+    }
+    text
 }
 
 /// What an objective asks, in one text that changes when and only when the definition does.
@@ -107,6 +116,12 @@ fn asks_text(objective: &Objective) -> String {
                 .unwrap_or_default()
         ));
     }
+    if let Some(calendar) = &objective.calendar {
+        lines.push(format!(
+            "calendar {} {} {}",
+            calendar.starts, calendar.zone, calendar.every
+        ));
+    }
     if let Some(page) = &objective.fast_page {
         lines.push(format!(
             "{FAST_PAGE} {} {} {}",
@@ -119,7 +134,7 @@ fn asks_text(objective: &Objective) -> String {
 async fn standing(connection: &mut PgConnection) -> Result<BTreeMap<String, Standing>, EngineError> {
     let rows = sqlx::query!(
         r#"select o.name, o.objective_id, o.generation, o.withdrawn_at, o.defined_at,
-                  s.name as service, g.sli, d.fingerprint
+                  s.name as service, g.sli, g.method, g.slice, g.slice_target, d.fingerprint
            from objective o
            join objective_generation g using (objective_id, generation)
            join service s using (service_id)
@@ -135,7 +150,15 @@ async fn standing(connection: &mut PgConnection) -> Result<BTreeMap<String, Stan
                 generation: row.generation,
                 withdrawn: row.withdrawn_at.is_some(),
                 defined_at: row.defined_at,
-                counts: counts_text(&row.service, &row.sli),
+                counts: counts_text(
+                    &row.service,
+                    &row.sli,
+                    &row.method,
+                    [
+                        row.slice.map(|slice| slice.microseconds.to_string()),
+                        row.slice_target.map(|target| target.normalize().to_string()),
+                    ],
+                ),
                 asks: row.fingerprint,
             };
             (row.name, standing)
@@ -152,7 +175,21 @@ async fn define(
     now: DateTime<Utc>,
 ) -> Result<bool, EngineError> {
     let asks = asks_text(objective);
-    let counts = counts_text(objective.service.as_str(), &objective.sli.to_string());
+    let counts = counts_text(
+        objective.service.as_str(),
+        &objective.sli.to_string(),
+        objective.budgeting.method(),
+        [
+            objective
+                .budgeting
+                .slice()
+                .map(|slice| slice.as_micros().to_string()),
+            objective
+                .budgeting
+                .slice_target()
+                .map(|target| target.normalize().to_string()),
+        ],
+    );
     let (objective_id, generation, from_at, message) = match before {
         None => {
             let id = sqlx::query_scalar!(
@@ -252,14 +289,18 @@ async fn begin_generation(
     .execute(&mut *connection)
     .await?;
     sqlx::query!(
-        "insert into objective_generation (objective_id, generation, service_id, role, sli, started_at)
-         values ($1, $2, $3, $4, $5, $6)",
+        "insert into objective_generation
+             (objective_id, generation, service_id, role, sli, started_at, method, slice, slice_target)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         objective_id,
         generation,
         service_id,
         objective.sli.role.as_str(),
         objective.sli.to_string(),
-        started_at
+        started_at,
+        objective.budgeting.method(),
+        objective.budgeting.slice().map(interval),
+        objective.budgeting.slice_target()
     )
     .execute(&mut *connection)
     .await?;
@@ -313,8 +354,9 @@ async fn store_definition(
 ) -> Result<(), EngineError> {
     sqlx::query!(
         "insert into objective_definition
-             (objective_id, from_at, generation, display_name, description, target, period, fingerprint)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+             (objective_id, from_at, generation, display_name, description, target, period, fingerprint,
+              calendar_starts, calendar_zone, calendar_every)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         objective_id,
         from_at,
         generation,
@@ -322,7 +364,10 @@ async fn store_definition(
         objective.description,
         objective.target.ratio(),
         interval(objective.period),
-        fingerprint
+        fingerprint,
+        objective.calendar.map(|calendar| calendar.starts),
+        objective.calendar.map(|calendar| calendar.zone.name()),
+        objective.calendar.map(|calendar| step(calendar.every))
     )
     .execute(&mut *connection)
     .await?;

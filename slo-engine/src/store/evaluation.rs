@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 use sqlx::PgPool;
 use sqlx::postgres::types::PgInterval;
 
-use super::{WindowRow, convert, interval, look_up, parse, span};
+use super::{WindowRow, convert, count, interval, look_up, parse, span};
 use crate::alert::AlertId;
 use crate::engine::EngineError;
 use crate::evaluate::{EvaluationInput, OpenAlert, Rules};
@@ -21,6 +21,7 @@ struct Row {
     objective: String,
     service: String,
     target: Decimal,
+    unit: i64,
     tier: String,
     severity: String,
     long_window: PgInterval,
@@ -81,6 +82,7 @@ impl Row {
             objective: parse("objective.name", &self.objective)?,
             service: parse("service.name", &self.service)?,
             target: convert("target", self.target)?,
+            unit: count("unit", self.unit)?.max(1),
             tier: Tier {
                 name: parse("tier", &self.tier)?,
                 severity: parse("severity", &self.severity)?,

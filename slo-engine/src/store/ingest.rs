@@ -13,7 +13,7 @@ use super::ledger::{self, Deltas, day_of};
 use super::memory::Generation;
 use super::series::{Known, Named};
 use super::source::{self, SourceRow, Watch};
-use super::{excursion, histogram, lock, maintain, micros, slot_end};
+use super::{excursion, histogram, lock, maintain, micros, slice, slot_end};
 use crate::engine::{Engine, EngineError, IngestError, Ingested, Settings};
 use crate::event::{self, Event, EventKind};
 use crate::measurement::{Batch, Role};
@@ -68,6 +68,15 @@ pub(crate) async fn ingest(
     ingest.losses(&mut transaction, &batch.losses).await?;
     ingest.cover(&mut transaction).await?;
     ingest.gauges(&mut transaction, &batch.gauges).await?;
+    slice::book(
+        &mut transaction,
+        engine.settings(),
+        slice::all(&ingest.known.generations),
+        moment.slot_end,
+        received_at,
+        &mut ingest.deltas,
+    )
+    .await?;
     ledger::book(&mut transaction, moment.slot_end, &ingest.deltas).await?;
     ingest.fast_pages(&mut transaction, engine.settings()).await?;
     ingest.source(&mut transaction, batch).await?;

@@ -4,6 +4,7 @@
 //! a restart, or a change by another engine, costs one reading of it and nothing else.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
@@ -16,6 +17,8 @@ pub(crate) struct Generation {
     pub objective_id: i64,
     pub generation: i32,
     pub sli: Sli,
+    /// Counts slices of this length instead of requests.
+    pub slice: Option<Duration>,
     pub started_at: DateTime<Utc>,
     pub ended_at: Option<DateTime<Utc>>,
 }

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::memory::{CountsFor, Generation, HistogramKey, Memory};
-use super::parse;
+use super::{parse, span};
 use crate::engine::EngineError;
 use crate::measurement::{Role, Series, ServiceName};
 use crate::objective::{Side, Sli};
@@ -323,7 +323,7 @@ async fn generations(
 ) -> Result<HashMap<(i64, Role), Vec<Generation>>, EngineError> {
     let ids: Vec<i64> = wanted.iter().map(|(service_id, _)| *service_id).collect();
     let rows = sqlx::query!(
-        "select objective_id, generation, service_id, role, sli, started_at, ended_at
+        "select objective_id, generation, service_id, role, sli, slice, started_at, ended_at
          from objective_generation
          where service_id = any($1)",
         &ids
@@ -340,6 +340,10 @@ async fn generations(
                 objective_id: row.objective_id,
                 generation: row.generation,
                 sli,
+                slice: row
+                    .slice
+                    .map(|slice| span("objective_generation.slice", &slice))
+                    .transpose()?,
                 started_at: row.started_at,
                 ended_at: row.ended_at,
             });

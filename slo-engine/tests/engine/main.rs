@@ -5,6 +5,7 @@
 mod absence;
 mod alert;
 mod budget;
+mod calendar;
 mod definition;
 mod fast_page;
 mod ingest;
@@ -13,4 +14,5 @@ mod order;
 mod plan;
 mod prometheus;
 mod read;
+mod slices;
 mod support;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use slo_engine::alert::Transition;
+use slo_engine::budgeting::Budgeting;
 use slo_engine::definitions::Definitions;
 use slo_engine::evaluate::Rules;
 use slo_engine::measurement::{
@@ -224,6 +225,8 @@ pub fn availability(name: &str, service_name: &str) -> Objective {
         description: String::new(),
         target: Target::try_from(decimal("0.999")).unwrap(),
         period: seconds(30 * DAY),
+        calendar: None,
+        budgeting: Budgeting::Occurrences,
         sli: Sli::availability(),
         tiers: workbook_tiers(),
         fast_page: None,
@@ -332,6 +335,7 @@ pub async fn books(pool: &PgPool) -> Vec<String> {
 }
 
 pub async fn step(engine: &Engine, now: DateTime<Utc>, traceparent: Option<&str>) -> Vec<Transition> {
+    engine.judge_slices(now).await.unwrap();
     let evaluations = engine.evaluate(now).await.unwrap();
     let mut transaction = engine.pool().begin().await.unwrap();
     let transitions = engine
