@@ -4,6 +4,7 @@ mod database;
 mod definitions;
 mod demo;
 mod doctor;
+mod expand;
 mod limiter;
 mod limits;
 mod maps;
@@ -48,6 +49,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Check definitions; every mistake with its place and a way out
     Validate(validate::ValidateArgs),
+    /// Print definitions as OpenSLO v1, whatever form they were written in
+    Expand(expand::ExpandArgs),
     /// What this kernel and these privileges allow, and what to do about the rest
     Doctor(doctor::DoctorArgs),
     /// Show or clear the traffic limits in the kernel; works without the daemon
@@ -88,6 +91,7 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(*args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Validate(args) => validate::run(&args),
+        Command::Expand(args) => expand::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Limits(args) => limits::run(&args),
         Command::Unload(args) => unload::run(&args),

@@ -1,0 +1,85 @@
+//! `slowburn expand`, as people run it.
+
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn slowburn(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_slowburn"))
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+const SHORT: &str = "apiVersion: slowburn/v1
+kind: Service
+metadata: {name: web}
+spec:
+  match: {port: 80}
+  window: 28d
+  objectives:
+    - availability: 90%
+    - latency: {below: 250ms, target: 99%, route: GET /api/}
+";
+
+fn write(directory: &Path, name: &str, content: &[u8]) -> String {
+    let path = directory.join(name);
+    fs::write(&path, content).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_short_form_is_printed_as_openslo_with_what_became_of_the_default_tiers() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), "web.yaml", SHORT.as_bytes());
+    let output = slowburn(&["expand", &file]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    insta::assert_snapshot!(text(&output.stdout));
+}
+
+#[test]
+fn an_expansion_validates_and_expands_to_itself_in_both_formats() {
+    let directory = tempfile::tempdir().unwrap();
+    for source in ["config/checkout.yaml", "config/payments.openslo.yaml"] {
+        let first = slowburn(&["expand", source]);
+        assert!(first.status.success(), "{}", text(&first.stderr));
+        let yaml = write(directory.path(), "expansion.yaml", &first.stdout);
+        let json = slowburn(&["expand", "--format", "json", source]).stdout;
+        assert!(
+            serde_json::from_slice::<serde_json::Value>(&json)
+                .unwrap()
+                .is_array()
+        );
+        let json = write(directory.path(), "expansion.json", &json);
+        for file in [yaml, json] {
+            let validated = slowburn(&["validate", &file]);
+            assert!(validated.status.success(), "{}", text(&validated.stdout));
+            let again = slowburn(&["expand", &file]);
+            assert_eq!(text(&again.stdout), text(&first.stdout), "{source}");
+        }
+    }
+}
+
+#[test]
+fn a_mistake_prints_its_place_and_no_document() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(
+        directory.path(),
+        "bad.yaml",
+        SHORT.replace("port", "prot").as_bytes(),
+    );
+    let output = slowburn(&["expand", &file]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stdout), "");
+    let said = text(&output.stderr);
+    assert!(
+        said.contains(&format!("{file}:5:11:")) && said.contains("did you mean `port`?"),
+        "{said}"
+    );
+}
