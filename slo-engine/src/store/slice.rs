@@ -134,8 +134,6 @@ pub(crate) async fn forget(
 }
 
 /// Every generation that something may be booked to, once.
-pub(crate) fn all<'a, K>(
-    generations: &'a HashMap<K, Vec<Generation>>,
-) -> impl Iterator<Item = &'a Generation> {
+pub(crate) fn all<K>(generations: &HashMap<K, Vec<Generation>>) -> impl Iterator<Item = &Generation> {
     generations.values().flatten()
 }
