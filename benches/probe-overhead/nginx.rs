@@ -148,6 +148,7 @@ pub fn attach(
         routes: routes.collect::<Result<_, _>>()?,
         thresholds: vec![(Clock::Turnaround, Duration::from_millis(250))],
         timeout: DEFAULT_TIMEOUT,
+        long_poll: slo_engine::service::LongPoll::None,
     };
     agent.watch(&[service])?;
     Ok(agent)

@@ -13,9 +13,9 @@ pub use bucket::bucket;
 pub use words::{control, kernel, loss, mode};
 
 /// Of the records in this file. [`Connection`] has a version of its own: it outlives upgrades.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Of [`Connection`].
-pub const CONNECTION_VERSION: u8 = 2;
+pub const CONNECTION_VERSION: u8 = 3;
 
 /// Where a connection ends, as the kernel knows it. Names are user space's business.
 #[repr(C)]
@@ -64,12 +64,23 @@ pub struct Settings {
     /// [`clock`] of each threshold; 0 ends the list.
     pub clock: [u8; THRESHOLDS],
     pub route_count: u16,
-    pub pad: [u8; 2],
+    /// [`asks`].
+    pub asks: u8,
+    pub pad: u8,
+}
+
+/// What a service wants that most do not.
+pub mod asks {
+    /// Answers are followed to their last byte.
+    pub const LAST_BYTE: u8 = 1;
+    /// Requests of every route are meant to wait, as those of [`LONG_POLL`](super::LONG_POLL).
+    pub const LONG_POLL: u8 = 2;
 }
 
 pub mod clock {
     pub const TURNAROUND: u8 = 1;
     pub const FIRST_BYTE: u8 = 2;
+    pub const LAST_BYTE: u8 = 3;
 }
 
 /// Bytes of a request line that routes are matched against: the method, a space, the path.
@@ -85,6 +96,8 @@ pub struct RouteText {
 
 /// The route of requests that no configured route takes.
 pub const ROUTE_OTHER: u16 = 0;
+/// Set in the number of a route whose requests are meant to wait: they count by their status alone.
+pub const LONG_POLL: u16 = 0x4000;
 /// For counters that know no request.
 pub const ROUTE_NONE: u16 = 0xffff;
 /// Under which [`Latency`] holds how long connections took to open.
@@ -158,6 +171,13 @@ pub struct Count {
     pub value: u64,
 }
 
+/// Whether this is the number of a route with [`LONG_POLL`], and none of those below zero.
+#[must_use]
+#[inline(always)]
+pub const fn is_long_poll(route: u16) -> bool {
+    route & (LONG_POLL | 0x8000) == LONG_POLL
+}
+
 /// Key of latencies.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -165,14 +185,15 @@ pub struct LatencyKey {
     pub endpoint: Endpoint,
     pub settings: u32,
     pub route: u16,
-    pub pad: u16,
+    /// [`clock::LAST_BYTE`], or 0: the turnaround, or what `route` stands for.
+    pub clock: u16,
 }
 
 /// Latencies below 1.024 us share the first bucket, those above 137 s the last.
 pub const BUCKET_FIRST: u32 = 159;
 pub const BUCKETS: usize = 434;
 
-/// One CPU's share of a route's latencies, on the turnaround clock.
+/// One CPU's share of a route's latencies, on one clock.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Latency {
@@ -239,7 +260,8 @@ pub struct Connection {
     pub request: u8,
     /// [`asking`]. Written by the side that asks alone.
     pub asking: u8,
-    pub pad: u8,
+    /// [`asks`], of `settings`.
+    pub asks: u8,
     /// Where the request ends that came last, when [`asking::END_KNOWN`]. A count of bytes whose low
     /// half is a sequence number, so that an upload may be longer than those reach.
     pub request_end: u64,
@@ -300,7 +322,21 @@ pub struct Pipeline {
     pub answering: u8,
     /// [`request`], of the request that is being answered.
     pub request: u8,
+    pub ending: Ending,
     pub queue: [Queued; QUEUE],
+}
+
+/// An answer that has begun, of a service that [`asks`] for its last byte.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ending {
+    /// As [`Connection::flight`]: 0 when no answer is on its way.
+    pub flight: u64,
+    /// Of the request.
+    pub started_ns: u64,
+    pub settings: u32,
+    pub route: u16,
+    pub status: u16,
 }
 
 /// The unfinished line at the end of a piece of a header, and what the lines before it said.
@@ -473,6 +509,6 @@ const _: () = {
     assert!(size_of::<PendingKey>() == 48);
     assert!(size_of::<Pending>() == 40);
     assert!(size_of::<Piece>() == 96);
-    assert!(size_of::<Pipeline>() == 248 + 24 * QUEUE);
+    assert!(size_of::<Pipeline>() == 272 + 24 * QUEUE);
     assert!(size_of::<InFlight>() == 32);
 };

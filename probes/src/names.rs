@@ -7,8 +7,8 @@ use std::{
 
 use probes_ebpf::wire::{Endpoint, THRESHOLDS, role};
 use slo_engine::{
-    measurement::{Clock, Route, ServiceName, SourceId},
-    service::{DEFAULT_TIMEOUT, Discovered, EndpointMatch, WatchedService},
+    measurement::{Route, ServiceName, SourceId},
+    service::{DEFAULT_TIMEOUT, Discovered, EndpointMatch, LongPoll, WatchedService},
 };
 
 use crate::{
@@ -38,14 +38,10 @@ pub(crate) struct Names {
 impl Names {
     pub fn watch(&mut self, services: &[WatchedService]) {
         for service in services {
-            let last_byte = service
-                .thresholds
-                .iter()
-                .any(|(clock, _)| *clock == Clock::LastByte);
-            if last_byte || service.thresholds.len() > THRESHOLDS {
+            if service.thresholds.len() > THRESHOLDS {
                 tracing::warn!(
                     service = %service.name,
-                    "thresholds on the last byte, or more than {THRESHOLDS}, are not counted"
+                    "thresholds beyond the first {THRESHOLDS} are not counted"
                 );
             }
         }
@@ -292,17 +288,26 @@ fn definition(service: &ServiceName, watched: &[WatchedService]) -> Definition {
     routes.retain(|route| route.method().is_some());
     routes.sort();
     routes.dedup();
+    let mut long_poll = known.map(|known| known.long_poll.clone()).unwrap_or_default();
+    if let LongPoll::Routes(waiting) = &mut long_poll {
+        waiting.retain(|route| routes.contains(route));
+        waiting.sort();
+        waiting.dedup();
+        if waiting.is_empty() {
+            long_poll = LongPoll::None;
+        }
+    }
     let thresholds = known.map(|known| known.thresholds.as_slice()).unwrap_or_default();
     Definition {
         service: service.clone(),
         thresholds: thresholds
             .iter()
-            .filter(|(clock, _)| *clock != Clock::LastByte)
             .take(THRESHOLDS)
             .map(|(clock, threshold)| (*clock, nanoseconds(*threshold)))
             .collect(),
         timeout_ns: nanoseconds(known.map_or(DEFAULT_TIMEOUT, |known| known.timeout)),
         routes,
+        long_poll,
     }
 }
 

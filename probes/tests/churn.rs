@@ -103,6 +103,7 @@ fn watched(wish: &str) -> WatchedService {
         routes: vec![],
         thresholds: vec![],
         timeout: Duration::from_secs(30),
+        long_poll: slo_engine::service::LongPoll::None,
     }
 }
 

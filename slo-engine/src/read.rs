@@ -94,6 +94,9 @@ pub struct ServiceDetail {
     /// What requests waited until the server read them, of all routes; `None` where no kernel tells.
     pub queue_p50_ms: Option<f64>,
     pub queue_p99_ms: Option<f64>,
+    /// From the first byte of a request to the last of its answer; `None` unless an objective is on that clock.
+    pub last_byte_p50_ms: Option<f64>,
+    pub last_byte_p99_ms: Option<f64>,
     pub course: ServiceCourse,
     pub routes: Vec<RouteCounts>,
     /// Its connections: as a server those it accepts, as a client those it opens to others.

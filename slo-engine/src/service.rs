@@ -16,9 +16,6 @@ use crate::measurement::{Clock, Route, ServiceName, SourceId, UnknownWord};
 /// Thresholds a service may have: each is one pair of exact counters in the kernel.
 pub const THRESHOLD_MAX: usize = 4;
 
-/// The clocks that the probes count thresholds for so far.
-pub const COUNTED_CLOCKS: [Clock; 2] = [Clock::Turnaround, Clock::FirstByte];
-
 /// How long a request may be in flight before it is booked as failed, unless the definition says.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -32,6 +29,30 @@ pub struct WatchedService {
     /// At most [`THRESHOLD_MAX`], in order; they apply to every route of the service.
     pub thresholds: Vec<(Clock, Duration)>,
     pub timeout: Duration,
+    pub long_poll: LongPoll,
+}
+
+/// Requests that are meant to wait, for news or for work: they count by their status, and are neither
+/// slow nor overdue.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub enum LongPoll {
+    #[default]
+    None,
+    /// Of these routes, which are among the service's.
+    Routes(Vec<Route>),
+    /// All of the service's.
+    All,
+}
+
+impl LongPoll {
+    #[must_use]
+    pub fn takes(&self, route: Option<&Route>) -> bool {
+        match self {
+            Self::None => false,
+            Self::Routes(routes) => route.is_some_and(|route| routes.contains(route)),
+            Self::All => true,
+        }
+    }
 }
 
 /// What makes an endpoint belong to a service.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use slo_engine::definitions::{self, Definitions, Diagnostics, expand};
-use slo_engine::measurement::Clock;
-use slo_engine::service::EndpointMatch;
+use slo_engine::measurement::{Clock, Route};
+use slo_engine::service::{EndpointMatch, LongPoll};
 
 fn testdata(kind: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -177,6 +177,28 @@ fn thresholds_and_routes_are_collected_from_every_objective_of_a_service() {
             "web-slowest"
         ]
     );
+}
+
+#[test]
+fn requests_that_are_meant_to_wait_are_routes_or_a_whole_service() {
+    let read = good("long_poll.yaml");
+    let [news, queue] = read.services.as_slice() else {
+        panic!("{:?}", read.services)
+    };
+    let waiting: Vec<Route> = ["GET /events", "GET /poll"]
+        .iter()
+        .map(|text| text.parse().unwrap())
+        .collect();
+    assert_eq!(news.routes, waiting);
+    assert_eq!(news.long_poll, LongPoll::Routes(waiting));
+    assert_eq!(
+        news.thresholds,
+        [
+            (Clock::Turnaround, Duration::from_millis(250)),
+            (Clock::LastByte, Duration::from_secs(2))
+        ]
+    );
+    assert_eq!(queue.long_poll, LongPoll::All);
 }
 
 #[test]

@@ -766,6 +766,14 @@ export interface components {
             connections: components["schemas"]["ConnectionsView"];
             /**
              * Format: double
+             * @description From the first byte of a request to the last of its answer, where the end of answers is known; null
+             *     unless an objective of the service is on the clock `last_byte`.
+             */
+            last_byte_p50_ms?: number | null;
+            /** Format: double */
+            last_byte_p99_ms?: number | null;
+            /**
+             * Format: double
              * @description What requests waited until the server read them, a part of the turnaround; null where the
              *     kernel does not tell.
              */

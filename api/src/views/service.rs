@@ -48,6 +48,10 @@ pub struct ServiceDetail {
     /// kernel does not tell.
     pub queue_p50_ms: Option<f64>,
     pub queue_p99_ms: Option<f64>,
+    /// From the first byte of a request to the last of its answer, where the end of answers is known; null
+    /// unless an objective of the service is on the clock `last_byte`.
+    pub last_byte_p50_ms: Option<f64>,
+    pub last_byte_p99_ms: Option<f64>,
     pub series: ServiceSeriesView,
     pub routes: Vec<RouteView>,
     pub connections: ConnectionsView,
@@ -121,6 +125,8 @@ impl From<read::ServiceDetail> for ServiceDetail {
             summary: detail.service.into(),
             queue_p50_ms: detail.queue_p50_ms,
             queue_p99_ms: detail.queue_p99_ms,
+            last_byte_p50_ms: detail.last_byte_p50_ms,
+            last_byte_p99_ms: detail.last_byte_p99_ms,
             series: detail.course.into(),
             routes: detail.routes.into_iter().map(RouteView::from).collect(),
             connections: detail.tcp.into(),

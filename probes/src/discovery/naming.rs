@@ -308,6 +308,7 @@ mod tests {
             routes: vec![],
             thresholds: vec![],
             timeout: Duration::from_secs(30),
+            long_poll: slo_engine::service::LongPoll::None,
         }
     }
 

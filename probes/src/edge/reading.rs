@@ -188,7 +188,13 @@ impl Totals {
             ROUTE_QUEUE => (None, Clock::Queue),
             number => {
                 let route = route_of(generation, settings, key.settings, number);
-                (Some(route), Clock::Turnaround)
+                let is_last_byte = key.clock == u16::from(wire::clock::LAST_BYTE);
+                let clock = if is_last_byte {
+                    Clock::LastByte
+                } else {
+                    Clock::Turnaround
+                };
+                (Some(route), clock)
             }
         };
         if let Some(definition) = generation.definitions.get(key.settings)
@@ -320,7 +326,10 @@ impl Totals {
             .iter()
             .map(|((service, role, clock, route), histogram)| {
                 let name = match route {
-                    Some(route) => format!("{service}|{role}|{route}|histogram"),
+                    Some(route) if *clock == Clock::Turnaround => {
+                        format!("{service}|{role}|{route}|histogram")
+                    }
+                    Some(route) => format!("{service}|{role}|{route}|{clock}|histogram"),
                     None => format!("{service}|{role}||{clock}|histogram"),
                 };
                 HistogramReading {

@@ -8,10 +8,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use aya::maps::lpm_trie;
 use probes_ebpf::wire::{
-    Endpoint, NAME_MAX, Naming, ROUTE_OTHER, ROUTE_TEXT, RouteText, SETTINGS_MAX, Settings, THRESHOLDS,
-    clock, control,
+    Endpoint, LONG_POLL, NAME_MAX, Naming, ROUTE_TEXT, RouteText, SETTINGS_MAX, Settings, THRESHOLDS, asks,
+    clock, control, is_long_poll,
 };
-use slo_engine::measurement::{Clock, Route, ServiceName};
+use slo_engine::{
+    measurement::{Clock, Route, ServiceName},
+    service::LongPoll,
+};
 
 use super::{
     layout::Directories,
@@ -31,16 +34,33 @@ pub(crate) struct Definition {
     pub timeout_ns: u64,
     /// Sorted; the id of a route is its place here, from 1.
     pub routes: Vec<Route>,
+    /// Of these, sorted too.
+    pub long_poll: LongPoll,
 }
 
 impl Definition {
     /// The route that the kernel counted under `id`.
     pub fn route(&self, id: u16) -> Route {
-        if id == ROUTE_OTHER {
-            return Route::other();
-        }
-        let found = self.routes.get(usize::from(id) - 1);
+        let found = usize::from(id & !LONG_POLL).checked_sub(1);
+        let found = found.and_then(|place| self.routes.get(place));
         found.cloned().unwrap_or_else(Route::other)
+    }
+
+    pub fn asks_for_last_byte(&self) -> bool {
+        self.thresholds.iter().any(|(clock, _)| *clock == Clock::LastByte)
+    }
+
+    /// Every route with its id.
+    pub fn numbered(&self) -> impl Iterator<Item = (u16, &Route)> {
+        (1..).zip(&self.routes).map(|(number, route)| {
+            let is_long_poll = matches!(&self.long_poll, LongPoll::Routes(routes) if routes.contains(route));
+            (number | if is_long_poll { LONG_POLL } else { 0 }, route)
+        })
+    }
+
+    /// Whether requests counted under the route's `id` are meant to wait.
+    pub fn is_long_poll(&self, id: u16) -> bool {
+        self.long_poll == LongPoll::All || is_long_poll(id)
     }
 }
 
@@ -66,8 +86,7 @@ impl Definitions {
             if record.0.name[0] == 0 {
                 continue;
             }
-            let routes = by_id.remove(&id).unwrap_or_default().into_values().collect();
-            match definition_of(&record.0, routes) {
+            match definition_of(&record.0, by_id.remove(&id).unwrap_or_default()) {
                 Some(definition) => {
                     found.insert(id, definition);
                 }
@@ -185,7 +204,7 @@ impl Registry {
     }
 
     fn write(&mut self, id: u32, definition: &Definition) -> Result<(), AgentError> {
-        self.write_routes(id, &definition.routes)?;
+        self.write_routes(id, definition)?;
         // The record comes last: an id without one means nothing.
         self.settings
             .set(id, Raw(record_of(definition)), 0)
@@ -194,7 +213,7 @@ impl Registry {
         Ok(())
     }
 
-    fn write_routes(&mut self, id: u32, routes: &[Route]) -> Result<(), AgentError> {
+    fn write_routes(&mut self, id: u32, definition: &Definition) -> Result<(), AgentError> {
         // An agent that was killed halfway may have left routes under this id.
         let failed = AgentError::map("read", "ROUTES");
         let stale: Vec<_> = self.routes.keys().collect::<Result<_, _>>().map_err(failed)?;
@@ -203,14 +222,13 @@ impl Registry {
                 .remove(&key)
                 .map_err(AgentError::map("write", "ROUTES"))?;
         }
-        for (index, route) in routes.iter().enumerate() {
+        for (number, route) in definition.numbered() {
             let Some((bits, text)) = text_of(id, route) else {
                 continue;
             };
             let key = lpm_trie::Key::new(bits, Raw(text));
-            let number = u32::try_from(index + 1).unwrap_or(u32::from(ROUTE_OTHER));
             self.routes
-                .insert(&key, number, 0)
+                .insert(&key, u32::from(number), 0)
                 .map_err(AgentError::map("write", "ROUTES"))?;
         }
         Ok(())
@@ -338,19 +356,28 @@ fn record_of(definition: &Definition) -> Settings {
         timeout_ns: definition.timeout_ns,
         clock: [0; THRESHOLDS],
         route_count: u16::try_from(definition.routes.len()).unwrap_or(u16::MAX),
-        pad: [0; 2],
+        asks: 0,
+        pad: 0,
     };
+    if definition.long_poll == LongPoll::All {
+        record.asks |= asks::LONG_POLL;
+    }
     for (index, (clock, ns)) in definition.thresholds.iter().take(THRESHOLDS).enumerate() {
         record.threshold_ns[index] = *ns;
         record.clock[index] = match clock {
             Clock::FirstByte => clock::FIRST_BYTE,
+            Clock::LastByte => clock::LAST_BYTE,
             _ => clock::TURNAROUND,
         };
+        if record.clock[index] == clock::LAST_BYTE {
+            record.asks |= asks::LAST_BYTE;
+        }
     }
     record
 }
 
-fn definition_of(record: &Settings, routes: Vec<Route>) -> Option<Definition> {
+/// `routes` are by their ids.
+fn definition_of(record: &Settings, routes: BTreeMap<u16, Route>) -> Option<Definition> {
     let length = record.name.iter().position(|byte| *byte == 0).unwrap_or(NAME_MAX);
     let service = std::str::from_utf8(&record.name[..length]).ok()?.parse().ok()?;
     let thresholds = record
@@ -360,14 +387,27 @@ fn definition_of(record: &Settings, routes: Vec<Route>) -> Option<Definition> {
         .filter_map(|(clock, ns)| match *clock {
             clock::TURNAROUND => Some((Clock::Turnaround, ns)),
             clock::FIRST_BYTE => Some((Clock::FirstByte, ns)),
+            clock::LAST_BYTE => Some((Clock::LastByte, ns)),
             _ => None,
         })
         .collect();
+    let mut routes: Vec<(u16, Route)> = routes.into_iter().collect();
+    routes.sort_by_key(|(id, _)| id & !LONG_POLL);
+    let waiting = routes.iter().filter(|(id, _)| is_long_poll(*id));
+    let waiting: Vec<Route> = waiting.map(|(_, route)| route.clone()).collect();
+    let long_poll = if record.asks & asks::LONG_POLL != 0 {
+        LongPoll::All
+    } else if waiting.is_empty() {
+        LongPoll::None
+    } else {
+        LongPoll::Routes(waiting)
+    };
     Some(Definition {
         service,
         thresholds,
         timeout_ns: record.timeout_ns,
-        routes,
+        routes: routes.into_iter().map(|(_, route)| route).collect(),
+        long_poll,
     })
 }
 
@@ -405,14 +445,27 @@ mod tests {
             thresholds: vec![
                 (Clock::Turnaround, 250_000_000),
                 (Clock::FirstByte, 1_000_000_000),
+                (Clock::LastByte, 2_000_000_000),
             ],
             timeout_ns: 30_000_000_000,
             routes: routes.clone(),
+            long_poll: LongPoll::None,
         };
-        assert_eq!(
-            definition_of(&record_of(&definition), routes.clone()),
-            Some(definition)
-        );
+        for long_poll in [
+            LongPoll::None,
+            LongPoll::Routes(routes[1..].to_vec()),
+            LongPoll::All,
+        ] {
+            let definition = Definition {
+                long_poll,
+                ..definition.clone()
+            };
+            let by_id = definition
+                .numbered()
+                .map(|(id, route)| (id, route.clone()))
+                .collect();
+            assert_eq!(definition_of(&record_of(&definition), by_id), Some(definition));
+        }
         for route in routes {
             let (bits, text) = text_of(7, &route).unwrap();
             assert_eq!(route_of(&text, bits), Some(route));

@@ -121,12 +121,16 @@ impl Book {
                 continue;
             };
             for stream in connection.streams.values_mut() {
-                if stream.is_answered() {
-                    continue;
-                }
                 let before = (stream.timing.over, stream.timing.is_final);
                 let definition = meaning.of(stream.place.settings);
                 let place = stream.place;
+                if stream.is_answered() {
+                    let timing = &mut stream.timing;
+                    self.tally
+                        .book_unfinished(&place, definition, timing, now_ns, boot_ns);
+                    is_booked |= before.0 != timing.over;
+                    continue;
+                }
                 let overdue = self.tally.book_overdue(
                     &place,
                     definition,

@@ -145,7 +145,7 @@ impl Connection {
     pub fn end_all(&mut self, outcome: u16, at_ns: u64) -> Vec<Ended> {
         let streams = std::mem::take(&mut self.streams);
         let ended = streams.into_values();
-        ended.map(|stream| stream.end(outcome, at_ns)).collect()
+        ended.map(|stream| stream.end(outcome, at_ns, false)).collect()
     }
 
     fn begin(&mut self, record: &Record) {
@@ -205,7 +205,7 @@ impl Connection {
             .grpc_status
             .filter(|_| stream.is_grpc && stream.status == 200);
         let outcome = grpc.map_or(stream.status, |code| what::GRPC + code);
-        self.end(record, if outcome == 0 { what::UNKNOWN } else { outcome })
+        self.end(record, if outcome == 0 { what::UNKNOWN } else { outcome }, true)
     }
 
     /// The last byte of a stream's DATA has passed, and nothing follows it.
@@ -223,7 +223,7 @@ impl Connection {
         } else {
             stream.status
         };
-        self.end(record, outcome)
+        self.end(record, outcome, true)
     }
 
     fn reset(&mut self, record: &Record, asks: bool) -> Option<Ended> {
@@ -232,17 +232,17 @@ impl Connection {
         } else {
             what::RESET_BY_SERVER
         };
-        self.end(record, outcome)
+        self.end(record, outcome, false)
     }
 
-    fn end(&mut self, record: &Record, outcome: u16) -> Option<Ended> {
+    fn end(&mut self, record: &Record, outcome: u16, is_whole: bool) -> Option<Ended> {
         let stream = self.streams.remove(&record.stream)?;
-        Some(stream.end(outcome, record.at_ns))
+        Some(stream.end(outcome, record.at_ns, is_whole))
     }
 }
 
 impl Stream {
-    fn end(self, outcome: u16, at_ns: u64) -> Ended {
+    fn end(self, outcome: u16, at_ns: u64, is_whole: bool) -> Ended {
         // A client that stops reading an answer has had its status. A call's own status comes last.
         let stands = outcome == what::CLIENT_GAVE_UP && self.is_answered() && !self.is_grpc;
         Ended {
@@ -254,6 +254,8 @@ impl Stream {
             } else {
                 at_ns
             },
+            last_ns: at_ns,
+            is_whole,
             rtt_us: self.rtt_us,
         }
     }

@@ -79,7 +79,7 @@ impl Meaning for Meanings {
 impl Prefixes {
     fn new(definition: &Definition) -> Self {
         let mut found = Self::default();
-        for (number, route) in (1..).zip(&definition.routes) {
+        for (number, route) in definition.numbered() {
             let Some((bits, text)) = text_of(0, route) else {
                 continue;
             };
@@ -109,6 +109,8 @@ impl Prefixes {
 
 #[cfg(test)]
 mod tests {
+    use slo_engine::service::LongPoll;
+
     use super::*;
 
     #[test]
@@ -119,6 +121,7 @@ mod tests {
             thresholds: vec![],
             timeout_ns: 0,
             routes: routes.iter().map(|text| text.parse().unwrap()).collect(),
+            long_poll: LongPoll::None,
         };
         let prefixes = Prefixes::new(&definition);
         for (method, path, number) in [

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use probes_ebpf::wire::{
-    self, BUCKETS, CountKey, Endpoint, LatencyKey, ROUTE_OTHER, THRESHOLDS, bucket, what,
+    self, BUCKETS, CountKey, Endpoint, LatencyKey, ROUTE_OTHER, THRESHOLDS, bucket, clock, what,
 };
 use serde::{Deserialize, Serialize};
 use slo_engine::{grpc, measurement::Clock};
@@ -70,6 +70,9 @@ pub(crate) struct Ended {
     pub outcome: u16,
     /// When the answer began or, without one, when it ended.
     pub end_ns: u64,
+    /// When the last of the answer passed, which need not be its end.
+    pub last_ns: u64,
+    pub is_whole: bool,
     pub rtt_us: u32,
 }
 
@@ -94,6 +97,8 @@ pub(crate) struct Latency {
 pub(crate) struct Tally {
     counts: HashMap<(Place, u16), Count>,
     latencies: HashMap<Place, Latency>,
+    /// To the last byte, of services that ask for it.
+    last_bytes: HashMap<Place, Latency>,
 }
 
 impl Tally {
@@ -120,6 +125,8 @@ impl Tally {
             timing,
             outcome,
             end_ns,
+            last_ns,
+            is_whole,
             rtt_us,
         } = *ended;
         if timing.is_final {
@@ -129,22 +136,25 @@ impl Tally {
         let is_answer = !(1000..what::GRPC).contains(&outcome);
         // A client that stops halfway through its request leaves no time to hold against the server.
         let is_timed = is_answer || timing.is_complete;
-        let is_late = is_timed && outcome != what::UNKNOWN && turnaround >= timeout(definition);
+        let may_wait = definition.is_some_and(|definition| definition.is_long_poll(place.route));
+        let is_late = is_timed && !may_wait && outcome != what::UNKNOWN && turnaround >= timeout(definition);
         let outcome = if is_late { what::TIMED_OUT } else { outcome };
         self.count(&place, outcome, boot_ns);
-        if outcome == what::UNKNOWN {
+        if outcome == what::UNKNOWN || may_wait {
             return;
         }
         let is_good = is_answer && !is_server_error(outcome) && !is_late;
         let latency = self.latency(&place, boot_ns);
-        for (index, threshold_ns, elapsed) in elapsed(definition, &timing, end_ns) {
+        for (index, clock, threshold_ns, elapsed) in elapsed(definition, &timing, end_ns, last_ns) {
             if timing.over & 1 << index != 0 {
                 continue;
             }
+            // An answer that was cut off has no last byte.
+            let is_cut = clock == Clock::LastByte && !is_whole;
             if elapsed > threshold_ns {
                 latency.over[index] += u64::from(is_timed);
             } else {
-                latency.within[index] += u64::from(is_good);
+                latency.within[index] += u64::from(is_good && !is_cut);
             }
         }
         if rtt_us != 0 {
@@ -154,6 +164,16 @@ impl Tally {
         if is_answer && !is_late {
             latency.sum_ns += turnaround;
             let index = u16::try_from(bucket(turnaround)).unwrap_or(u16::MAX);
+            *latency.buckets.entry(index).or_default() += 1;
+        }
+        if is_whole && is_answer && !is_late && definition.is_some_and(Definition::asks_for_last_byte) {
+            let took = last_ns.saturating_sub(timing.started_ns);
+            let latency = self.last_bytes.entry(place).or_insert_with(|| Latency {
+                first_ns: boot_ns,
+                ..Latency::default()
+            });
+            latency.sum_ns += took;
+            let index = u16::try_from(bucket(took)).unwrap_or(u16::MAX);
             *latency.buckets.entry(index).or_default() += 1;
         }
     }
@@ -169,7 +189,8 @@ impl Tally {
         now_ns: u64,
         boot_ns: u64,
     ) -> bool {
-        if !timing.is_complete {
+        let may_wait = definition.is_some_and(|definition| definition.is_long_poll(place.route));
+        if !timing.is_complete || may_wait {
             return false;
         }
         if timing.is_final {
@@ -177,7 +198,7 @@ impl Tally {
         }
         let mut is_overdue = timing.over != 0;
         let shown = *timing;
-        for (index, threshold_ns, elapsed) in elapsed(definition, &shown, now_ns) {
+        for (index, _, threshold_ns, elapsed) in elapsed(definition, &shown, now_ns, now_ns) {
             if elapsed > threshold_ns && timing.over & 1 << index == 0 {
                 timing.over |= 1 << index;
                 is_overdue = true;
@@ -190,6 +211,27 @@ impl Tally {
             self.count(place, timed_out, boot_ns);
         }
         is_overdue
+    }
+
+    /// Books an answer that has begun as over the thresholds to its last byte that it is past.
+    pub fn book_unfinished(
+        &mut self,
+        place: &Place,
+        definition: Option<&Definition>,
+        timing: &mut Timing,
+        now_ns: u64,
+        boot_ns: u64,
+    ) {
+        if definition.is_none_or(|definition| definition.is_long_poll(place.route)) || timing.is_final {
+            return;
+        }
+        let shown = *timing;
+        for (index, clock, threshold_ns, elapsed) in elapsed(definition, &shown, now_ns, now_ns) {
+            if clock == Clock::LastByte && elapsed > threshold_ns && timing.over & 1 << index == 0 {
+                timing.over |= 1 << index;
+                self.latency(place, boot_ns).over[index] += 1;
+            }
+        }
     }
 
     pub fn counts(&self) -> impl Iterator<Item = (CountKey, Count)> {
@@ -205,12 +247,16 @@ impl Tally {
     }
 
     pub fn latencies(&self) -> impl Iterator<Item = (LatencyKey, wire::Latency)> {
-        self.latencies.iter().map(|(place, latency)| {
+        let last_bytes = self.last_bytes.iter();
+        let last_bytes = last_bytes.map(|(place, latency)| (place, u16::from(clock::LAST_BYTE), latency));
+        let others = self.latencies.iter();
+        let others = others.map(|(place, latency)| (place, 0, latency));
+        others.chain(last_bytes).map(|(place, clock, latency)| {
             let key = LatencyKey {
                 endpoint: place.endpoint(),
                 settings: place.settings,
                 route: place.route,
-                pad: 0,
+                clock,
             };
             let mut buckets = [0; BUCKETS];
             for (index, count) in &latency.buckets {
@@ -245,21 +291,23 @@ fn timeout(definition: Option<&Definition>) -> u64 {
     }
 }
 
-/// Each threshold's place and time, and the time that its clock shows at `now_ns`.
+/// Each threshold's place, clock and time, and the time that its clock shows when the answer begins at
+/// `begins_ns` and ends at `last_ns`.
 fn elapsed(
     definition: Option<&Definition>,
     timing: &Timing,
-    now_ns: u64,
-) -> impl Iterator<Item = (usize, u64, u64)> {
+    begins_ns: u64,
+    last_ns: u64,
+) -> impl Iterator<Item = (usize, Clock, u64, u64)> {
     let thresholds = definition.map_or(&[][..], |definition| &definition.thresholds);
     let (started_ns, last_byte_ns) = (timing.started_ns, timing.last_byte_ns);
     let thresholds = thresholds.iter().take(THRESHOLDS).enumerate();
     thresholds.map(move |(index, (clock, threshold_ns))| {
-        let from = if *clock == Clock::FirstByte {
-            started_ns
-        } else {
-            last_byte_ns
+        let (from, to) = match clock {
+            Clock::FirstByte => (started_ns, begins_ns),
+            Clock::LastByte => (started_ns, last_ns),
+            _ => (last_byte_ns, begins_ns),
         };
-        (index, *threshold_ns, now_ns.saturating_sub(from))
+        (index, *clock, *threshold_ns, to.saturating_sub(from))
     })
 }

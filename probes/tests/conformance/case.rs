@@ -222,6 +222,7 @@ fn service(case: &Case, network: &Network) -> WatchedService {
         routes: case.routes.iter().map(|route| route.parse().unwrap()).collect(),
         thresholds: case.below_ms.iter().map(turnaround).collect(),
         timeout: case.timeout,
+        long_poll: slo_engine::service::LongPoll::None,
     }
 }
 

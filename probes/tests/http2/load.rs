@@ -1,5 +1,7 @@
 //! Many streams at once.
 
+use std::time::Duration;
+
 use probes::agent::Agent;
 use slo_engine::{
     measurement::{Batch, Clock, LossReason, Signal},
@@ -14,11 +16,15 @@ use crate::{
 /// A second server would share nothing with the first but the port: each has a namespace.
 const PORT: u16 = 8200;
 
+/// So late that none is.
+const LAST_BYTE: (Clock, Duration) = (Clock::LastByte, Duration::from_secs(29));
+
 fn shop(place: &Place) -> (Agent, Files, Server) {
     let mut agent = place.agent();
     let routes = ["GET /one", "GET /two"];
     let service = WatchedService {
         routes: routes.iter().map(|text| text.parse().unwrap()).collect(),
+        thresholds: vec![LAST_BYTE],
         ..watched("shop", PORT)
     };
     agent.watch(&[service]).unwrap();
@@ -78,14 +84,18 @@ fn twenty_thousand_streams_are_counted_by_route_and_status() {
     }
     assert_eq!(value(&batch, "shop", Signal::Status(200)), 15_000);
     assert_eq!(value(&batch, "shop", Signal::Status(404)), 5000);
-    let timed: u64 = batch
-        .histograms
-        .iter()
-        .filter(|histogram| histogram.clock == Clock::Turnaround)
-        .flat_map(|histogram| &histogram.buckets)
-        .map(|(_, count)| count)
-        .sum();
-    assert_eq!(timed, 20_000);
+    for clock in [Clock::Turnaround, Clock::LastByte] {
+        let timed: u64 = batch
+            .histograms
+            .iter()
+            .filter(|histogram| histogram.clock == clock)
+            .flat_map(|histogram| &histogram.buckets)
+            .map(|(_, count)| count)
+            .sum();
+        assert_eq!(timed, 20_000, "{clock}");
+    }
+    let (clock, threshold) = LAST_BYTE;
+    assert_eq!(value(&batch, "shop", Signal::Within { clock, threshold }), 20_000);
     for reason in [
         LossReason::ReserveFailed,
         LossReason::GapInSequence,

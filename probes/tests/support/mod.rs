@@ -349,6 +349,7 @@ pub fn watched(name: &str, port: u16) -> WatchedService {
         routes: vec![],
         thresholds: vec![],
         timeout: Duration::from_secs(30),
+        long_poll: slo_engine::service::LongPoll::None,
     }
 }
 

@@ -7,13 +7,13 @@ use super::document::Place;
 use super::draft::{IndicatorDraft, ObjectiveDraft, ServiceDraft};
 use super::fast_page::{self, FastPageDraft};
 use super::indicator::{Counts, Indicator};
-use super::node::{Position, Report, nearest, quoted};
+use super::node::{Position, Report, nearest};
 use super::{default_tiers::default_tiers, tiers};
 use crate::budgeting::Budgeting;
 use crate::duration;
 use crate::measurement::{Route, ServiceName};
 use crate::objective::{Objective, SliKind, Tier};
-use crate::service::{COUNTED_CLOCKS, DEFAULT_TIMEOUT, EndpointMatch, THRESHOLD_MAX, WatchedService};
+use crate::service::{DEFAULT_TIMEOUT, EndpointMatch, LongPoll, THRESHOLD_MAX, WatchedService};
 
 /// Routes that one service may have: each multiplies what the kernel keeps.
 pub const ROUTES_MAX: usize = 64;
@@ -74,6 +74,7 @@ pub(super) fn services(drafts: Vec<ServiceDraft>, report: &mut Report) -> Vec<Wa
             }
             known.matches.extend(matches);
             known.timeout = draft.timeout.unwrap_or(known.timeout);
+            add_long_poll(known, draft.long_poll, at, report);
             draft
                 .routes
                 .into_iter()
@@ -87,7 +88,9 @@ pub(super) fn services(drafts: Vec<ServiceDraft>, report: &mut Report) -> Vec<Wa
                 routes,
                 thresholds,
                 timeout,
+                long_poll: LongPoll::None,
             };
+            add_long_poll(&mut service, draft.long_poll, draft.place.at, report);
             draft
                 .routes
                 .into_iter()
@@ -117,6 +120,22 @@ fn add_route(service: &mut WatchedService, route: Route, at: Position, report: &
             Some(hint),
         );
     }
+}
+
+fn add_long_poll(service: &mut WatchedService, more: LongPoll, at: Position, report: &mut Report) {
+    if let LongPoll::Routes(routes) = &more {
+        for route in routes {
+            add_route(service, route.clone(), at, report);
+        }
+    }
+    service.long_poll = match (std::mem::take(&mut service.long_poll), more) {
+        (LongPoll::All, _) | (_, LongPoll::All) => LongPoll::All,
+        (LongPoll::Routes(mut routes), LongPoll::Routes(more)) => {
+            routes.extend(more);
+            LongPoll::Routes(routes)
+        }
+        (LongPoll::None, stated) | (stated, LongPoll::None) => stated,
+    };
 }
 
 /// Resolves the references of one objective and notes what its service must count for it.
@@ -187,6 +206,14 @@ pub(super) fn objective(
             add_route(service, route.clone(), at, report);
         }
         if let SliKind::Latency { clock, threshold } = sli.kind {
+            if service.long_poll.takes(sli.route.as_ref()) {
+                let message = format!(
+                    "the latency of requests that are meant to wait says nothing: `longPoll` of service `{}` takes them",
+                    service.name
+                );
+                let hint = "state their availability, or the latency of another route".to_owned();
+                report.error(at, message, Some(hint));
+            }
             add_threshold(service, (clock, threshold), at, report);
         }
     }
@@ -302,12 +329,6 @@ fn add_threshold(
             duration::format(service.timeout)
         );
         report.error(at, message, Some("raise the service's `timeout`".to_owned()));
-    }
-    if !COUNTED_CLOCKS.contains(&threshold.0) {
-        let words: Vec<String> = COUNTED_CLOCKS.iter().map(ToString::to_string).collect();
-        let message = format!("the clock `{}` is not yet counted", threshold.0);
-        report.error(at, message, Some(format!("use one of {}", quoted(&words))));
-        return;
     }
     if service.thresholds.contains(&threshold) {
         return;

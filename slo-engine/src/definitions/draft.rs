@@ -12,7 +12,7 @@ use crate::budgeting::Budgeting;
 use crate::duration;
 use crate::measurement::{Route, ServiceName};
 use crate::objective::{ObjectiveName, Target};
-use crate::service::{EndpointMatch, PodMatch};
+use crate::service::{EndpointMatch, LongPoll, PodMatch};
 
 /// What one Service document says. Two may speak of one service: an OpenSLO Service and a short form.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub(super) struct ServiceDraft {
     pub matches: Vec<(EndpointMatch, Position)>,
     pub routes: Vec<Route>,
     pub timeout: Option<Duration>,
+    pub long_poll: LongPoll,
 }
 
 /// What one SLO, or one objective of a short form, says.

@@ -14,7 +14,7 @@ use super::{Definitions, yaml};
 use crate::budgeting::Budgeting;
 use crate::duration;
 use crate::objective::{Objective, Sli, SliKind, StatusSet, Tier};
-use crate::service::{DEFAULT_TIMEOUT, WatchedService};
+use crate::service::{DEFAULT_TIMEOUT, LongPoll, WatchedService};
 
 /// The services and objectives as OpenSLO documents; other kinds are left out.
 #[must_use]
@@ -50,6 +50,11 @@ fn service(out: &mut String, service: &WatchedService) -> fmt::Result {
     }
     if service.timeout != DEFAULT_TIMEOUT {
         annotations.push(("slowburn/timeout", duration::format(service.timeout)));
+    }
+    match &service.long_poll {
+        LongPoll::None => {}
+        LongPoll::Routes(routes) => annotations.push(("slowburn/long-poll", join(routes))),
+        LongPoll::All => annotations.push(("slowburn/long-poll", "true".to_owned())),
     }
     writeln!(
         out,

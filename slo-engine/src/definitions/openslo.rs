@@ -12,13 +12,19 @@ use super::metric_source::seconds;
 use super::node::{Fields, Node, Position, Report, shorten};
 use super::{fast_page, ratio, tiers};
 use crate::duration;
+use crate::measurement::Route;
 use crate::objective::{ObjectiveName, Target};
-use crate::service::EndpointMatch;
+use crate::service::{EndpointMatch, LongPoll};
 
 /// Reads a Service. Its endpoints are in annotations, since OpenSLO has no place for them.
 pub(super) fn service(envelope: &Envelope<'_>, report: &mut Report) -> Option<ServiceDraft> {
-    let known = ["slowburn/match", "slowburn/routes", "slowburn/timeout"];
-    let [matched, routed, timed] = own_annotations(envelope.annotations, known, report);
+    let known = [
+        "slowburn/match",
+        "slowburn/routes",
+        "slowburn/timeout",
+        "slowburn/long-poll",
+    ];
+    let [matched, routed, timed, waiting] = own_annotations(envelope.annotations, known, report);
     if let Some(spec) = envelope.spec {
         let mut fields = spec.fields(&format!("spec of {}", envelope.title()), report)?;
         description(fields.optional("description"), report);
@@ -34,13 +40,12 @@ pub(super) fn service(envelope: &Envelope<'_>, report: &mut Report) -> Option<Se
             }
         }
     }
-    let mut routes = Vec::new();
-    for (item, at) in items(routed) {
-        match item.parse() {
-            Ok(route) => routes.push(route),
-            Err(error) => report.error(at, format!("`slowburn/routes`: {error}"), None),
-        }
-    }
+    let routes = routes("slowburn/routes", routed, report);
+    let long_poll = match waiting {
+        None | Some(("false", _)) => LongPoll::None,
+        Some(("true", _)) => LongPoll::All,
+        waiting => LongPoll::Routes(self::routes("slowburn/long-poll", waiting, report)),
+    };
     let timeout = timed.and_then(|(text, at)| match duration::parse(text) {
         Ok(timeout) => check_timeout(timeout, at, report),
         Err(error) => {
@@ -55,7 +60,19 @@ pub(super) fn service(envelope: &Envelope<'_>, report: &mut Report) -> Option<Se
         matches,
         routes,
         timeout,
+        long_poll,
     })
+}
+
+fn routes(name: &str, annotation: Option<(&str, Position)>, report: &mut Report) -> Vec<Route> {
+    let mut routes = Vec::new();
+    for (item, at) in items(annotation) {
+        match item.parse() {
+            Ok(route) => routes.push(route),
+            Err(error) => report.error(at, format!("`{name}`: {error}"), None),
+        }
+    }
+    routes
 }
 
 fn items(annotation: Option<(&str, Position)>) -> impl Iterator<Item = (&str, Position)> {

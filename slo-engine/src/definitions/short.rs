@@ -21,6 +21,7 @@ use crate::budgeting::Budgeting;
 use crate::duration;
 use crate::measurement::{Clock, Role, Route, ServiceName};
 use crate::objective::{ObjectiveName, Sli, SliKind, Target};
+use crate::service::LongPoll;
 
 /// Reads one short-form Service.
 pub(super) fn read(
@@ -42,6 +43,10 @@ pub(super) fn read(
     let timeout = fields
         .optional("timeout")
         .and_then(|n| check_timeout(n.duration("timeout", report)?, n.at, report));
+    let long_poll = fields
+        .optional("longPoll")
+        .map(|n| long_poll(n, report))
+        .unwrap_or_default();
     let window = fields.optional("window");
     let alerts = fields.optional("alerts");
     let objectives = fields.optional("objectives");
@@ -85,6 +90,7 @@ pub(super) fn read(
             matches,
             routes,
             timeout,
+            long_poll,
         }),
         drafts,
     )
@@ -141,6 +147,20 @@ fn routes(node: &Node, report: &mut Report) -> Vec<Route> {
         .iter()
         .filter_map(|item| item.parse("routes", report))
         .collect()
+}
+
+/// `true` for the whole service, or its routes that wait.
+fn long_poll(node: &Node, report: &mut Report) -> LongPoll {
+    match &node.value {
+        Value::Bool(true) => LongPoll::All,
+        Value::Bool(false) => LongPoll::None,
+        _ => LongPoll::Routes(
+            node.one_or_many()
+                .iter()
+                .filter_map(|item| item.parse("longPoll", report))
+                .collect(),
+        ),
+    }
 }
 
 /// What `alerts` states for every objective of the document.

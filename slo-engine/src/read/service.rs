@@ -51,6 +51,7 @@ pub async fn service(
     let counts = Counts::read(pool, stepped).await?;
     let latencies = Latencies::read(pool, stepped, Clock::Turnaround).await?;
     let queue = Latencies::read(pool, stepped, Clock::Queue).await?;
+    let last_byte = Latencies::read(pool, stepped, Clock::LastByte).await?;
     let role = counts.role(name);
     let mut course = course(&counts, &latencies, &queue, name, role, stepped);
     course.coverage = coverage(pool, &service, &course, stepped).await?;
@@ -70,6 +71,8 @@ pub async fn service(
     Ok(Some(ServiceDetail {
         queue_p50_ms: queue.quantile(name, role, None, None, 0.5),
         queue_p99_ms: queue.quantile(name, role, None, None, 0.99),
+        last_byte_p50_ms: last_byte.quantile(name, role, None, None, 0.5),
+        last_byte_p99_ms: last_byte.quantile(name, role, None, None, 0.99),
         service,
         course,
         routes,

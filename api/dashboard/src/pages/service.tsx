@@ -44,6 +44,7 @@ export function ServicePage({ name }: { name: string }) {
         <Tile label="Errors" value={format.percent(service.error_ratio)} {...((service.error_ratio ?? 0) > 0.01 ? { tone: "bad" } : {})} />
         <Tile label="p50" value={format.latency(service.p50_ms)} />
         <Tile label="p99" value={format.latency(service.p99_ms)}>{service.queue_p99_ms != null && `waiting to be read: ${format.latency(service.queue_p99_ms)}`}</Tile>
+        {service.last_byte_p99_ms != null && <Tile label="p99 to the last byte" value={format.latency(service.last_byte_p99_ms)}>{`p50 ${format.latency(service.last_byte_p50_ms)}`}</Tile>}
         <Tile label="In flight" value={format.count(service.in_flight)}>
           <span className={(service.overdue ?? 0) > 0 ? "tone-bad strong" : ""}>{service.overdue == null ? "overdue unknown" : `${format.count(service.overdue)} overdue`}</span>
         </Tile>

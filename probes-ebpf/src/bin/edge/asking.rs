@@ -5,7 +5,7 @@
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_tcp_sock};
 use probes_ebpf::{
     http1::{Method, WINDOW, method},
-    wire::{Connection, Queued, asking, birth, loss, protocol, request, role},
+    wire::{Connection, Queued, asking, asks, birth, loss, protocol, request, role},
 };
 
 use crate::{
@@ -82,6 +82,10 @@ pub fn ask(segment: &Segment, connection: &mut Connection) -> u32 {
     }
     if role == role::CLIENT && connection.settings == 0 {
         return rest::NOTHING;
+    }
+    if connection.asks & asks::LAST_BYTE != 0 && connection.asking & asking::PIPELINE == 0 {
+        // What follows answers keeps its place there.
+        let _ = pipeline::find_or_create(segment.sk, connection);
     }
     let start = position(connection, segment);
     let end = start + u64::from(segment.payload);

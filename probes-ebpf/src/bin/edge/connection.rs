@@ -12,7 +12,7 @@ use probes_ebpf::wire::{
 
 use crate::{
     count::{count, lose},
-    maps::{CONN, CONTROL, ENDPOINTS, skb_netns},
+    maps::{CONN, CONTROL, ENDPOINTS, SETTINGS, skb_netns},
 };
 
 #[inline(always)]
@@ -78,6 +78,11 @@ pub fn refresh(connection: &mut Connection, role: u8) {
     };
     if connection.generation != generation {
         connection.settings = settings_of(endpoint(connection, role));
+        connection.asks = match SETTINGS.get_ptr(connection.settings) {
+            // SAFETY: a live map value; settings never change under an id.
+            Some(settings) => unsafe { (*settings).asks },
+            None => 0,
+        };
         connection.generation = generation;
     }
 }

@@ -105,7 +105,7 @@ fn appear(key: &CountKey, by: u64) {
     }
 }
 
-/// The latencies beside a count: the key but for `what`, which is 0.
+/// The latencies beside a count: the key but for `what`, which is the clock.
 #[inline(always)]
 pub fn latency(key: &CountKey) -> Option<*mut Latency> {
     // SAFETY: the same layout, as is asserted below.
@@ -117,7 +117,7 @@ const _: () = assert!(
     size_of::<LatencyKey>() == size_of::<CountKey>()
         && mem::offset_of!(LatencyKey, settings) == mem::offset_of!(CountKey, settings)
         && mem::offset_of!(LatencyKey, route) == mem::offset_of!(CountKey, route)
-        && mem::offset_of!(LatencyKey, pad) == mem::offset_of!(CountKey, what)
+        && mem::offset_of!(LatencyKey, clock) == mem::offset_of!(CountKey, what)
 );
 
 #[inline(always)]

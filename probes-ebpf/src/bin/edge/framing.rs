@@ -6,13 +6,16 @@ use core::ffi::c_void;
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_tcp_sock};
 use probes_ebpf::{
     http1::{Head, STATUS_LINE, found, phase, status},
-    wire::{Connection, Pipeline, ROUTE_OTHER, answering, flag, loss, protocol, request, role, what},
+    wire::{
+        Connection, Ending, Pipeline, ROUTE_OTHER, answering, asks, flag, loss, protocol, request, role, what,
+    },
 };
 
 use crate::{
     answering::{answered, is_interim, is_repeated, status_at_start, weather},
     connection::{endpoint, find, is_in_flight},
     count::{count, lose},
+    last_byte,
     pipeline::{self, abandon, find_or_create, take},
     request::end,
     scratch::{
@@ -132,7 +135,7 @@ fn step(
             return false;
         }
         *offset += pipeline.remaining as u32;
-        pipeline.answering = answering::STATUS_LINE;
+        ends(connection, pipeline);
         return true;
     }
     if place == answering::CHUNKS && pipeline.chunks.phase == phase::DATA {
@@ -145,18 +148,25 @@ fn step(
         return false;
     }
     if place == answering::CHUNKS {
-        return chunks(pipeline, slot, scratch, offset, length);
+        return chunks(connection, pipeline, slot, scratch, offset, length);
     }
     header(segment, connection, pipeline, slot, scratch, offset, length)
 }
 
 #[inline(always)]
-fn chunks(pipeline: &mut Pipeline, slot: u32, scratch: &mut Scratch, offset: &mut u32, length: u32) -> bool {
+fn chunks(
+    connection: &Connection,
+    pipeline: &mut Pipeline,
+    slot: u32,
+    scratch: &mut Scratch,
+    offset: &mut u32,
+    length: u32,
+) -> bool {
     scratch.chunks = pipeline.chunks;
     *offset += edge_read_chunks(slot, START + length);
     pipeline.chunks = scratch.chunks;
     if pipeline.chunks.phase == phase::DONE {
-        pipeline.answering = answering::STATUS_LINE;
+        ends(connection, pipeline);
     } else if pipeline.chunks.phase == phase::BROKEN {
         lose(loss::UNPARSABLE);
         scratch.visit.is_lost = 1;
@@ -211,8 +221,10 @@ fn header(
     pipeline.answered.length = 0;
     let head = scratch.head;
     let status = pipeline.status;
-    if status < 200 || status == 204 || status == 304 || pipeline.request & request::HEAD != 0 {
+    if status < 200 {
         pipeline.answering = answering::STATUS_LINE;
+    } else if status == 204 || status == 304 || pipeline.request & request::HEAD != 0 {
+        ends(connection, pipeline);
     } else if head.found & found::UNREADABLE != 0 {
         pipeline.answering = answering::REST;
     } else if head.found & found::CHUNKED != 0 {
@@ -223,6 +235,9 @@ fn header(
     } else if head.found & found::CONTENT_LENGTH != 0 {
         pipeline.answering = answering::BODY;
         pipeline.remaining = head.content_length;
+        if head.content_length == 0 {
+            ends(connection, pipeline);
+        }
     } else {
         pipeline.answering = answering::REST;
     }
@@ -245,7 +260,26 @@ fn begins(segment: &Segment, connection: &mut Connection, pipeline: &mut Pipelin
         }
         return;
     }
+    let mut ending = Ending {
+        flight: 0,
+        started_ns: connection.started_ns,
+        settings: connection.request_settings,
+        route: connection.route,
+        status,
+    };
     answered(connection, status);
-    end(connection, status, rtt);
+    ending.flight = end(connection, status, rtt);
+    if connection.asks & asks::LAST_BYTE != 0 && connection.protocol != protocol::UPGRADED {
+        pipeline.ending = ending;
+    }
     take(connection, pipeline);
+}
+
+/// The answer's last byte is in this segment.
+#[inline(always)]
+fn ends(connection: &Connection, pipeline: &mut Pipeline) {
+    pipeline.answering = answering::STATUS_LINE;
+    if pipeline.ending.flight != 0 {
+        last_byte::over(connection, &mut pipeline.ending, true);
+    }
 }

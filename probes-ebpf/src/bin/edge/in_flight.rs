@@ -4,10 +4,11 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_seq_write;
-use probes_ebpf::wire::InFlight;
+use probes_ebpf::wire::{InFlight, asks};
 
 use crate::{
     connection::{endpoint, find, is_in_flight},
+    last_byte,
     request::book_overdue,
     tcp::passed,
     turns::is_doubtful,
@@ -27,6 +28,9 @@ pub extern "C" fn edge_in_flight(context: *mut c_void) -> i32 {
         let Some(connection) = find(sk) else { return 0 };
         let connection = &mut *connection;
         passed(connection, sk);
+        if connection.asks & asks::LAST_BYTE != 0 {
+            last_byte::book_overdue(sk, connection);
+        }
         if !is_in_flight(connection) || is_doubtful(connection) {
             return 0;
         }

@@ -2,7 +2,8 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use probes_ebpf::wire::{
-    Connection, CountKey, Settings, THRESHOLDS, bucket, clock, flag, flight, request, role, what,
+    Connection, CountKey, Settings, THRESHOLDS, asks, bucket, clock, flag, flight, is_long_poll, request,
+    role, what,
 };
 
 use crate::{
@@ -24,12 +25,12 @@ pub fn begin(connection: &mut Connection, role: u8, started_ns: u64, last_byte_n
 }
 
 /// Ends the request in flight. `outcome` is a status code or one of `what`; `rtt_us` is 0 when it is
-/// not known. Only the first of several ends counts anything.
+/// not known. Only the first of several ends counts anything. What was in flight, if it was answered; else 0.
 #[inline(never)]
-pub fn end(connection: &mut Connection, outcome: u16, rtt_us: u32) {
+pub fn end(connection: &mut Connection, outcome: u16, rtt_us: u32) -> u64 {
     let mut before = in_flight_now(connection);
     if before & flight::IN_FLIGHT == 0 {
-        return;
+        return 0;
     }
     // SAFETY: takes nothing.
     let now = unsafe { bpf_ktime_get_ns() };
@@ -49,31 +50,32 @@ pub fn end(connection: &mut Connection, outcome: u16, rtt_us: u32) {
     if held != before {
         // What was booked of it meanwhile changes nothing, and happens once at most; that it has ended does.
         if held & flight::IN_FLIGHT == 0 || (held ^ before) & ORDINAL != 0 {
-            return;
+            return 0;
         }
         before = held;
         held = compare_swap(&raw mut connection.flight, before, before & ORDINAL);
     }
     if held != before || before & flight::TIMED_OUT != 0 || outcome == NOTHING {
-        return;
+        return 0;
     }
     let Some(settings) = SETTINGS.get_ptr(key.settings) else {
-        return;
+        return 0;
     };
     // SAFETY: a live map value; settings never change under an id.
     let settings = unsafe { &*settings };
-    let timed_out = is_timed && turnaround >= timeout(settings);
+    let may_wait = is_long_poll(key.route) || settings.asks & asks::LONG_POLL != 0;
+    let timed_out = is_timed && !may_wait && turnaround >= timeout(settings);
     let outcome = if timed_out { what::TIMED_OUT } else { outcome };
     key.what = outcome;
     count_at(&key, 1);
     key.what = 0;
-    if outcome == SWITCHING_PROTOCOLS {
-        // What follows is a conversation: how long it took to begin is no latency of this service.
-        return;
+    if outcome == SWITCHING_PROTOCOLS || may_wait {
+        // How long a conversation took to begin, or until there was news, is no latency of this service.
+        return 0;
     }
 
     let Some(cells) = latency(&key) else {
-        return;
+        return 0;
     };
     // SAFETY: a live map value; every index is bounded.
     let cells = unsafe { &mut *cells };
@@ -81,12 +83,14 @@ pub fn end(connection: &mut Connection, outcome: u16, rtt_us: u32) {
     while index < THRESHOLDS {
         let clock = settings.clock[index];
         if clock != 0 && before & (1 << index) == 0 {
-            let elapsed = if clock == clock::FIRST_BYTE {
-                first_byte
-            } else {
+            let elapsed = if clock == clock::TURNAROUND {
                 turnaround
+            } else {
+                first_byte
             };
-            if elapsed > settings.threshold_ns[index] {
+            if clock == clock::LAST_BYTE && is_answer(outcome) {
+                // It has only begun: see `last_byte`.
+            } else if elapsed > settings.threshold_ns[index] {
                 if is_timed {
                     add(&raw mut cells.over[index], 1);
                 }
@@ -107,6 +111,7 @@ pub fn end(connection: &mut Connection, outcome: u16, rtt_us: u32) {
             add((&raw mut cells.buckets).cast::<u64>().wrapping_add(index), 1);
         }
     }
+    if is_answer(outcome) { before } else { 0 }
 }
 
 const ORDINAL: u64 = !0 << flight::ORDINAL_SHIFT;
@@ -138,15 +143,18 @@ pub fn book_overdue(connection: &mut Connection) -> bool {
     };
     // SAFETY: a live map value; settings never change under an id.
     let settings = unsafe { &*settings };
+    if is_long_poll(connection.route) || settings.asks & asks::LONG_POLL != 0 {
+        return false;
+    }
     let mut after = before;
     let mut index = 0;
     while index < THRESHOLDS {
         let clock = settings.clock[index];
         if clock != 0 {
-            let elapsed = if clock == clock::FIRST_BYTE {
-                first_byte
-            } else {
+            let elapsed = if clock == clock::TURNAROUND {
                 turnaround
+            } else {
+                first_byte
             };
             if elapsed > settings.threshold_ns[index] {
                 after |= 1 << index;

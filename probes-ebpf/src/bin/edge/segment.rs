@@ -15,7 +15,7 @@ use aya_ebpf::{
 use probes_ebpf::{
     http1::{Method, STATUS_LINE, begins_method, method, status},
     http2::begins_request,
-    wire::{Connection, birth, flag, protocol, role, what},
+    wire::{Connection, asks, birth, flag, protocol, role, what},
 };
 
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     connection::{count_tcp, find, find_or_create, identify, is_in_flight},
     framing,
     handshake::before_birth,
-    http2, pieces,
+    http2, last_byte, pieces,
     pipeline::abandon,
     request::closed,
     tcp::{closed_window, has_last_word, peer_reset},
@@ -374,6 +374,9 @@ pub fn control_segment(segment: &Segment, opens: bool) {
                 return;
             }
         }
+        if connection.asks & asks::LAST_BYTE != 0 {
+            last_byte::closes(segment.sk, connection, !resets && connection.role == role::CLIENT);
+        }
         if is_in_flight(connection) {
             abandon(segment.skb, closed(connection, true, resets));
         } else if connection.protocol == protocol::HTTP2 {
@@ -386,6 +389,9 @@ pub fn control_segment(segment: &Segment, opens: bool) {
     } else {
         connection.flags |= flag::LOCAL_CLOSED;
         turns::closes(segment, connection, role::CLIENT);
+    }
+    if connection.asks & asks::LAST_BYTE != 0 && connection.role == role::SERVER {
+        last_byte::closes(segment.sk, connection, !resets);
     }
     let peer_ended = connection.flags & flag::PEER_RESET != 0 || peer_has_closed(segment);
     if is_in_flight(connection) {

@@ -13,7 +13,7 @@ use aya_ebpf::{
     programs::SockOpsContext,
 };
 use probes_ebpf::wire::{
-    Connection, PendingKey, QUEUE, ROUTE_OTHER, birth, flag, protocol, role,
+    Connection, PendingKey, QUEUE, ROUTE_OTHER, asks, birth, flag, protocol, role,
     spare::{BYTES_KNOWN, BYTES_RECEIVED},
     what,
 };
@@ -21,9 +21,9 @@ use probes_ebpf::wire::{
 use crate::{
     connection::{count_tcp, find, find_or_create, is_in_flight, refresh},
     count::source,
-    http2,
+    http2, last_byte,
     maps::{HANDSHAKE, PENDING, skb_netns, socket_netns},
-    pipeline::edge_end_next_of,
+    pipeline::{self, edge_end_next_of},
     request::{begin, closed},
     segment::{CLOSE_WAIT, LAST_ACK},
     tcp::{not_opened, opened, opening, over},
@@ -145,6 +145,13 @@ fn accepted(context: &SockOpsContext, connection: &mut Connection) {
     connection.asked = start + u64::from(pending.payload);
     connection.request_end = start + pending.length;
     begin(connection, role::SERVER, pending.started_ns, pending.last_byte_ns);
+    if connection.asks & asks::LAST_BYTE != 0 {
+        // SAFETY: the context's own field.
+        let sk = unsafe { (*context.ops).__bindgen_anon_2.sk };
+        if !sk.is_null() {
+            let _ = pipeline::find_or_create(sk.cast(), connection);
+        }
+    }
     // Not before: whoever sends a bare segment may write any address on it.
     if connection.settings != 0 {
         source(&remote, connection.settings);
@@ -194,6 +201,9 @@ fn ended(sk: *mut c_void, connection: &mut Connection, ops: *mut bpf_sock_ops, o
         return;
     }
     over(connection, ops, old);
+    if connection.asks & asks::LAST_BYTE != 0 {
+        last_byte::cut(sk, connection);
+    }
     if is_in_flight(connection) || connection.protocol == protocol::HTTP2 {
         let peer_reset = connection.flags & flag::PEER_RESET != 0;
         // Only then has TCP taken the peer's FIN, whatever has passed.

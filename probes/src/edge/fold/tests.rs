@@ -83,6 +83,7 @@ fn setup(pins: &Pins) -> (Counters, Registry, u32) {
         thresholds: vec![],
         timeout_ns: 1,
         routes: vec![],
+        long_poll: slo_engine::service::LongPoll::None,
     };
     let id = registry.id(&definition).unwrap();
     (Counters::open(&pins.0.counters).unwrap(), registry, id)
