@@ -1,40 +1,53 @@
 -- Every window of every tier that is defined (with $2, of this objective only), and every open alert whose
 -- tier no longer is; fast pages are judged by themselves (`fast_page.sql`).
--- For each objective: one step back in the ledger for the right edge, and one for each left edge.
-select o.name as "objective!", s.name as "service!", d.target as "target!", slice_unit(g.method) as "unit!",
+-- For each objective: one step back in the ledger for the right edge, and one for each left edge. No argument of
+-- `ledger_total` holds a subquery: the planner would call it instead of inlining it.
+with right_edge as materialized (
+    select o.objective_id, o.name, d.target, o.defined_at, g.service_id, g.role, g.method, g.started_at,
+           coalesce(r.at, g.started_at) as at, coalesce(r.good, 0) as good, coalesce(r.bad, 0) as bad,
+           coalesce(r.expected_ms, 0) as expected_ms, coalesce(r.covered_ms, 0) as covered_ms,
+           coalesce(r.lost, 0) as lost, o.generation, e.slot,
+           g.started_at > $1 - e.patience or exists (
+               select from source where state = 'expected' and state_at > $1 - e.patience
+           ) as starting
+    from engine_state e
+    cross join objective o
+    join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
+    join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
+    left join lateral ledger_total(o.objective_id, o.generation, $1::timestamptz + e.slot) r on true
+    where o.withdrawn_at is null and ($2::text is null or o.name = $2)
+)
+select o.name as "objective!", s.name as "service!", o.target as "target!", slice_unit(o.method) as "unit!",
        t.tier as "tier!", t.severity as "severity!", t.long_window as "long_window!",
        t.short_window as "short_window!", t.burn_rate as "burn_rate!", t.budget_share, false as "withdrawn!",
-       coalesce(r.good, 0) - coalesce(l.good, 0) as "long_good!",
-       coalesce(r.bad, 0) - coalesce(l.bad, 0) as "long_bad!",
-       coalesce(l.at, g.started_at) as "long_from_at!",
-       coalesce(r.expected_ms, 0) - coalesce(l.expected_ms, 0) + long_silence.silent_ms as "long_expected_ms!",
-       coalesce(r.covered_ms, 0) - coalesce(l.covered_ms, 0) as "long_covered_ms!",
-       coalesce(r.lost, 0) - coalesce(l.lost, 0) as "long_lost!",
-       coalesce(r.good, 0) - coalesce(c.good, 0) as "short_good!",
-       coalesce(r.bad, 0) - coalesce(c.bad, 0) as "short_bad!",
-       coalesce(c.at, g.started_at) as "short_from_at!",
-       coalesce(r.expected_ms, 0) - coalesce(c.expected_ms, 0) + short_silence.silent_ms as "short_expected_ms!",
-       coalesce(r.covered_ms, 0) - coalesce(c.covered_ms, 0) as "short_covered_ms!",
-       coalesce(r.lost, 0) - coalesce(c.lost, 0) as "short_lost!",
-       least(coalesce(r.at, g.started_at), $1) as "to_at!",
+       o.good - coalesce(l.good, 0) as "long_good!",
+       o.bad - coalesce(l.bad, 0) as "long_bad!",
+       coalesce(l.at, o.started_at) as "long_from_at!",
+       o.expected_ms - coalesce(l.expected_ms, 0) + coalesce(long_silence.silent_ms, 0) as "long_expected_ms!",
+       o.covered_ms - coalesce(l.covered_ms, 0) as "long_covered_ms!",
+       o.lost - coalesce(l.lost, 0) as "long_lost!",
+       o.good - coalesce(c.good, 0) as "short_good!",
+       o.bad - coalesce(c.bad, 0) as "short_bad!",
+       coalesce(c.at, o.started_at) as "short_from_at!",
+       o.expected_ms - coalesce(c.expected_ms, 0) + coalesce(short_silence.silent_ms, 0) as "short_expected_ms!",
+       o.covered_ms - coalesce(c.covered_ms, 0) as "short_covered_ms!",
+       o.lost - coalesce(c.lost, 0) as "short_lost!",
+       least(o.at, $1) as "to_at!",
        a.alert_id as "alert_id?", a.state as "state?", a.clear_since_at as "clear_since_at?",
-       f.since_at as "frozen_since_at?",
-       (g.started_at > $1 - (select patience from engine_state) or exists (
-           select from source where state = 'expected' and state_at > $1 - (select patience from engine_state)
-       )) as "starting!"
-from objective o
-join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
-join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
-join service s on s.service_id = g.service_id
-left join lateral ledger_total(o.objective_id, o.generation, $1::timestamptz + (select slot from engine_state)) r on true
+       f.since_at as "frozen_since_at?", o.starting as "starting!"
+from right_edge o
+join service s on s.service_id = o.service_id
 join objective_tier t on t.objective_id = o.objective_id and t.from_at = o.defined_at
-left join lateral ledger_total(o.objective_id, o.generation, $1 - t.long_window + (select slot from engine_state)) l on true
-left join lateral ledger_total(o.objective_id, o.generation, $1 - t.short_window + (select slot from engine_state)) c on true
-cross join lateral ledger_silence(g.service_id, g.role, $1 - t.long_window, $1) long_silence
-cross join lateral ledger_silence(g.service_id, g.role, $1 - t.short_window, $1) short_silence
+left join lateral ledger_total(o.objective_id, o.generation, $1 - t.long_window + o.slot) l on true
+left join lateral ledger_total(o.objective_id, o.generation, $1 - t.short_window + o.slot) c on true
+left join lateral (
+    select * from ledger_silence(o.service_id, o.role, $1 - t.long_window, $1) where (select is_any_silent($1))
+) long_silence on true
+left join lateral (
+    select * from ledger_silence(o.service_id, o.role, $1 - t.short_window, $1) where (select is_any_silent($1))
+) short_silence on true
 left join alert a on a.objective_id = o.objective_id and a.tier = t.tier and a.state <> 'resolved'
 left join tier_freeze f on f.objective_id = o.objective_id and f.tier = t.tier
-where o.withdrawn_at is null and ($2::text is null or o.name = $2)
 union all
 select o.name, s.name, d.target, slice_unit(g.method), a.tier, a.severity, interval '0', interval '0',
        (a.evidence ->> 'threshold')::numeric, null, true,
