@@ -8,6 +8,7 @@
 //! Three passes: envelopes (so that names are known), specs (each document by itself), and
 //! [`collect`] (what documents say about each other). A pass goes on after a mistake.
 
+mod alerting;
 mod budgeting;
 mod collect;
 mod default_tiers;
@@ -32,13 +33,14 @@ use std::path::{Path, PathBuf};
 
 use crate::objective::{Objective, ObjectiveName};
 use crate::service::WatchedService;
+use alerting::Alerting;
 use document::{Envelope, OPENSLO, Place, SLOWBURN};
 
 pub use collect::ROUTES_MAX;
 pub use default_tiers::default_tiers;
 pub use diagnostic::{Diagnostic, DiagnosticSeverity, Diagnostics};
 pub use expand::{expand, expand_json};
-pub use files::FILES_MAX;
+pub use files::{FILES_MAX, Stamp};
 pub use node::{Fields, Node, Position, Report, Value};
 pub use tiers::TIERS_MAX;
 pub use yaml::{ALIAS_NODES_MAX, FILE_BYTES_MAX, NESTING_MAX};
@@ -128,6 +130,7 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
         report.switch(envelope.file);
         sources.extend(openslo::data_source(envelope, report));
     }
+    let alerting = Alerting::read(&envelopes, report);
     let (mut services, mut objectives, mut other) = (Vec::new(), Vec::new(), Vec::new());
     let mut indicators = HashMap::new();
     for envelope in &envelopes {
@@ -139,12 +142,13 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
                 objectives.extend(stated);
             }
             (OPENSLO, "Service") => services.extend(openslo::service(envelope, report)),
-            (OPENSLO, "SLO") => objectives.extend(openslo::slo(envelope, &sources, report)),
+            (OPENSLO, "SLO") => {
+                objectives.extend(openslo::slo(envelope, &sources, &alerting, report));
+            }
             (OPENSLO, "SLI") => {
                 indicators.insert(envelope.name, openslo::sli(envelope, &sources, report));
             }
-            (OPENSLO, "AlertPolicy" | "AlertCondition") => openslo::alerting(envelope, report),
-            (OPENSLO, "DataSource") => {}
+            (OPENSLO, "AlertPolicy" | "AlertCondition" | "DataSource") => {}
             (api_version, _) => {
                 if api_version == OPENSLO {
                     openslo::notification_target(envelope, report);
@@ -197,7 +201,7 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
 /// Names are unique by kind. SLOs are compared as objectives, together with those of short forms.
 fn refuse_duplicates(envelopes: &[Envelope<'_>], report: &mut Report) {
     let mut named: HashMap<(&str, &str, &str), Place> = HashMap::new();
-    for envelope in envelopes.iter().filter(|e| e.kind != "SLO") {
+    for envelope in envelopes.iter().filter(|e| e.kind != "SLO" && !e.name.is_empty()) {
         let key = (envelope.api_version, envelope.kind, envelope.name);
         if let Some(first) = named.get(&key) {
             report.switch(envelope.file);

@@ -30,7 +30,7 @@ pub(super) struct Place {
     pub at: Position,
 }
 
-/// A document whose envelope is in order. The spec is still to be read.
+/// A document of a known kind. The spec is still to be read, also when the name has been reported.
 #[derive(Debug)]
 pub(super) struct Envelope<'a> {
     pub file: &'a Path,
@@ -50,9 +50,13 @@ impl Envelope<'_> {
         self.api_version == api_version && self.kind == kind
     }
 
-    /// How messages name the document: ``SLO `checkout` ``.
+    /// How messages name the document: ``SLO `checkout` ``, and ``SLO`` when it has no good name.
     pub fn title(&self) -> String {
-        format!("{} `{}`", self.kind, self.name)
+        if is_label(self.name) {
+            format!("{} `{}`", self.kind, self.name)
+        } else {
+            self.kind.to_owned()
+        }
     }
 
     pub fn place(&self) -> Place {
@@ -115,7 +119,21 @@ fn envelope<'a>(file: &'a Path, node: &'a Node, report: &mut Report) -> Option<E
     }
     fields.finish(report);
 
-    let mut metadata = metadata?.fields("metadata", report)?;
+    // Without a good name a document is still read, for the sake of its other mistakes.
+    let nameless = Envelope {
+        file,
+        node,
+        api_version,
+        kind,
+        name: "",
+        name_at: node.at,
+        display_name: None,
+        annotations: None,
+        spec,
+    };
+    let Some(mut metadata) = metadata.and_then(|node| node.fields("metadata", report)) else {
+        return Some(nameless);
+    };
     let name = metadata.required("name", report);
     let display_name = metadata
         .optional("displayName")
@@ -125,23 +143,18 @@ fn envelope<'a>(file: &'a Path, node: &'a Node, report: &mut Report) -> Option<E
     metadata.finish(report);
     check_labels(labels, report);
     check_annotations(annotations, report);
-    let name = name?;
-    let text = name.text("name", report)?;
-    if !is_label(text) {
+    let name = name.and_then(|node| Some((node.text("name", report)?, node.at)));
+    if let Some((text, at)) = name.filter(|(text, _)| !is_label(text)) {
         let message = format!("`name` is `{}`, expected {LABEL}", shorten(text));
-        report.error(name.at, message, suggest_label(text));
-        return None;
+        report.error(at, message, suggest_label(text));
     }
+    let (name, name_at) = name.unwrap_or((nameless.name, nameless.name_at));
     Some(Envelope {
-        file,
-        node,
-        api_version,
-        kind,
-        name: text,
-        name_at: name.at,
+        name,
+        name_at,
         display_name,
         annotations,
-        spec,
+        ..nameless
     })
 }
 

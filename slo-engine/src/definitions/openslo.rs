@@ -2,6 +2,7 @@
 //!
 //! In: one document. Out: the same drafts that short forms make.
 
+use super::alerting::Alerting;
 use super::budgeting::{self, Slices};
 use super::document::{Envelope, OPENSLO, own_annotations};
 use super::draft::{
@@ -93,7 +94,12 @@ pub(super) fn sli(envelope: &Envelope<'_>, sources: &[&str], report: &mut Report
 }
 
 /// Reads an SLO. All of it is read before the first mistake ends it.
-pub(super) fn slo(envelope: &Envelope<'_>, sources: &[&str], report: &mut Report) -> Option<ObjectiveDraft> {
+pub(super) fn slo(
+    envelope: &Envelope<'_>,
+    sources: &[&str],
+    alerting: &Alerting<'_>,
+    report: &mut Report,
+) -> Option<ObjectiveDraft> {
     let known = ["slowburn/tiers", "slowburn/fast-page"];
     let [tiers, fast_page] = own_annotations(envelope.annotations, known, report);
     let mut fields = envelope.spec(report)?;
@@ -120,21 +126,15 @@ pub(super) fn slo(envelope: &Envelope<'_>, sources: &[&str], report: &mut Report
     let objective = fields
         .required("objectives", report)
         .and_then(|n| only_objective(n, report));
-    if let Some(policies) = fields
-        .optional("alertPolicies")
-        .filter(|n| !n.one_or_many().is_empty())
-    {
-        let hint = "remove it for the default tiers, or state tiers in the annotation `slowburn/tiers`, \
-                    such as `page 1h+5m 2%, ticket 3d+6h 10%`";
-        let at = fields.key_at("alertPolicies").unwrap_or(policies.at);
-        report.error(
-            at,
-            "`alertPolicies` is not supported: slowburn alerts on pairs of windows",
-            Some(hint.to_owned()),
-        );
-    }
+    let policies = fields.optional("alertPolicies");
+    let policies_at = fields.key_at("alertPolicies");
     fields.finish(report);
-    let tiers = tiers.map_or(Some(None), |(text, at)| {
+    let by_policy = policies.map_or(Some(None), |node| alerting.tiers(node, report));
+    if let (Some(Some(_)), Some(at), Some(_)) = (&by_policy, policies_at, tiers) {
+        let message = "tiers are stated twice: by `alertPolicies`, and by the annotation `slowburn/tiers`";
+        report.error(at, message, Some("remove one of them".to_owned()));
+    }
+    let tiers = tiers.map_or(by_policy, |(text, at)| {
         tiers::read_annotation(text, at, report).map(Some)
     });
     let fast_page = fast_page.map_or(Some(None), |(text, at)| {
@@ -328,17 +328,6 @@ pub(super) fn data_source<'a>(envelope: &Envelope<'a>, report: &mut Report) -> O
 /// Notification targets of OpenSLO name a person's tool, not how to reach it.
 pub(super) fn notification_target(envelope: &Envelope<'_>, report: &mut Report) {
     let hint = "runbooks of `slowburn/v1` notify targets of `slowburn/v1`, kind NotificationTarget";
-    report.warning(
-        envelope.name_at,
-        format!("{} is not used", envelope.title()),
-        Some(hint.to_owned()),
-    );
-}
-
-/// Alert policies and conditions have one window each; slowburn alerts on pairs.
-pub(super) fn alerting(envelope: &Envelope<'_>, report: &mut Report) {
-    let hint = "every SLO gets the default tiers; the annotation `slowburn/tiers` of an SLO states others, \
-                such as `page 1h+5m 2%, ticket 3d+6h 10%`";
     report.warning(
         envelope.name_at,
         format!("{} is not used", envelope.title()),

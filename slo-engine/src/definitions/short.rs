@@ -63,7 +63,10 @@ pub(super) fn read(
         Some(node) => read_alerts(node, report),
         None => Some(Alerts::default()),
     };
-    let Ok(name) = envelope.name.parse::<ServiceName>() else {
+    // Under a name that has been reported the objectives are still read, for the sake of their mistakes.
+    let is_named = envelope.name.parse::<ServiceName>().is_ok();
+    let stand_in = if is_named { envelope.name } else { "service" };
+    let Ok(name) = stand_in.parse::<ServiceName>() else {
         return (None, Vec::new());
     };
     let context = Context {
@@ -74,6 +77,9 @@ pub(super) fn read(
     let stated = objectives
         .map(|node| read_objectives(node, &context, report))
         .unwrap_or_default();
+    if !is_named {
+        return (None, Vec::new());
+    }
     let place = envelope.place();
     let drafts = match (period, alerts) {
         (Some(period), Some(alerts)) => stated

@@ -15,6 +15,9 @@ use crate::sequential::FAST_PAGE;
 /// Tiers that one objective may have.
 pub const TIERS_MAX: usize = 8;
 
+/// A window shorter than this is one slot, or none, of the ledger as it is by default.
+const TWO_SLOTS: Duration = Duration::from_secs(20);
+
 /// A tier as stated, before target and period are known to suit it.
 #[derive(Debug, Clone)]
 pub(super) struct TierDraft {
@@ -24,6 +27,27 @@ pub(super) struct TierDraft {
     short: Duration,
     burn: Burn,
     at: Position,
+}
+
+impl TierDraft {
+    /// A tier over these windows, long and short, that fires above a burn rate.
+    pub fn at_rate(
+        name: TierName,
+        severity: Severity,
+        (long, short): (Duration, Duration),
+        rate: BurnRate,
+        at: Position,
+    ) -> Self {
+        let burn = Burn::Rate(rate);
+        Self {
+            name,
+            severity,
+            long,
+            short,
+            burn,
+            at,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -189,7 +213,7 @@ fn check_share(share: Decimal, at: Position, report: &mut Report) -> Option<Deci
     None
 }
 
-fn check_rate(rate: Decimal, at: Position, report: &mut Report) -> Option<BurnRate> {
+pub(super) fn check_rate(rate: Decimal, at: Position, report: &mut Report) -> Option<BurnRate> {
     match BurnRate::try_from(rate) {
         Ok(rate) => Some(rate),
         Err(error) => {
@@ -199,7 +223,11 @@ fn check_rate(rate: Decimal, at: Position, report: &mut Report) -> Option<BurnRa
     }
 }
 
-fn check_list(drafts: Vec<Option<TierDraft>>, at: Position, report: &mut Report) -> Option<Vec<TierDraft>> {
+pub(super) fn check_list(
+    drafts: Vec<Option<TierDraft>>,
+    at: Position,
+    report: &mut Report,
+) -> Option<Vec<TierDraft>> {
     if drafts.is_empty() {
         let hint = "remove it to get the default tiers".to_owned();
         report.error(at, "the list of alert tiers is empty", Some(hint));
@@ -313,6 +341,14 @@ fn build_one(draft: &TierDraft, target: Target, period: Duration, report: &mut R
             Some(hint),
         );
         return None;
+    }
+    if short < TWO_SLOTS {
+        let message = format!(
+            "tier `{name}`: the short window `{}` holds less than two slots of the ledger, which are `10s` by default",
+            spell(short)
+        );
+        let hint = "write at least `20s`, unless `run` is given a shorter `--slot`".to_owned();
+        report.warning(at, message, Some(hint));
     }
     if rate.value() < Decimal::ONE {
         let message = format!("tier `{name}` fires at burn rate {rate}, while the objective is still met");

@@ -1,0 +1,331 @@
+//! OpenSLO's AlertPolicy and AlertCondition, as tiers.
+//!
+//! In: documents of these kinds, and the `alertPolicies` of SLOs, by reference or inline. Out: tier drafts. A
+//! condition has one window; slowburn alerts on pairs, so a twelfth of it is the short one, which ends an alert soon
+//! after its cause and delays none.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::document::{Envelope, OPENSLO};
+use super::metric_source::word;
+use super::node::{Node, Position, Report, nearest, shorten};
+use super::tiers::{self, TierDraft};
+use crate::duration;
+use crate::objective::{BurnRate, Severity, TierName};
+
+/// What the documents of a set say, by name; `None` for one that has mistakes of its own.
+#[derive(Debug, Default)]
+pub(super) struct Alerting<'a> {
+    conditions: HashMap<&'a str, Option<Condition>>,
+    policies: HashMap<&'a str, Option<Vec<Condition>>>,
+    targets: Vec<&'a str>,
+}
+
+#[derive(Debug, Clone)]
+struct Condition {
+    name: TierName,
+    severity: Severity,
+    burn_rate: BurnRate,
+    window: Duration,
+    /// In the file of the SLO that it alerts on, or of its own document.
+    at: Position,
+}
+
+impl<'a> Alerting<'a> {
+    pub fn read(envelopes: &[Envelope<'a>], report: &mut Report) -> Self {
+        let mut found = Self {
+            targets: envelopes
+                .iter()
+                .filter(|e| e.is(OPENSLO, "AlertNotificationTarget"))
+                .map(|e| e.name)
+                .collect(),
+            ..Self::default()
+        };
+        for envelope in envelopes.iter().filter(|e| e.is(OPENSLO, "AlertCondition")) {
+            report.switch(envelope.file);
+            let condition = spec_of(envelope, report)
+                .and_then(|spec| condition(envelope.name, envelope.name_at, spec, report));
+            found.conditions.insert(envelope.name, condition);
+        }
+        for envelope in envelopes.iter().filter(|e| e.is(OPENSLO, "AlertPolicy")) {
+            report.switch(envelope.file);
+            let policy = spec_of(envelope, report).and_then(|spec| found.policy(spec, report));
+            found.policies.insert(envelope.name, policy);
+        }
+        found
+    }
+
+    /// Reads `alertPolicies`: `{alertPolicyRef}`, a whole AlertPolicy, or the bare name of older files. The inner
+    /// `None` means no policy, and so the default tiers.
+    #[expect(clippy::option_option, reason = "absent and wrong are different things here")]
+    pub fn tiers(&self, node: &Node, report: &mut Report) -> Option<Option<Vec<TierDraft>>> {
+        let items = node.list("alertPolicies", report)?;
+        let policies: Vec<_> = items.iter().map(|item| self.policy_of(item, report)).collect();
+        let conditions: Vec<Condition> = policies
+            .into_iter()
+            .collect::<Option<Vec<_>>>()?
+            .into_iter()
+            .flatten()
+            .collect();
+        if conditions.is_empty() {
+            return Some(None);
+        }
+        let drafts = conditions.into_iter().map(|c| {
+            let short = Duration::from_secs((c.window.as_secs() / 12).max(2));
+            Some(TierDraft::at_rate(
+                c.name,
+                c.severity,
+                (c.window, short),
+                c.burn_rate,
+                c.at,
+            ))
+        });
+        tiers::check_list(drafts.collect(), node.at, report).map(Some)
+    }
+
+    fn policy_of(&self, item: &Node, report: &mut Report) -> Option<Vec<Condition>> {
+        let reference = match item.scalar() {
+            Some(_) => Some(item),
+            None => item.get("alertPolicyRef"),
+        };
+        if let Some(reference) = reference {
+            if item.scalar().is_none() {
+                let mut fields = item.fields("alertPolicies", report)?;
+                fields.optional("alertPolicyRef");
+                fields.finish(report);
+            }
+            let found = resolve(&self.policies, reference, "alertPolicyRef", "AlertPolicy", report)?;
+            // What does not suit the SLO is the SLO's mistake.
+            let here = |condition| Condition {
+                at: reference.at,
+                ..condition
+            };
+            return Some(found.into_iter().map(here).collect());
+        }
+        self.policy(inline(item, "alertPolicies", "AlertPolicy", report)?.1, report)
+    }
+
+    fn policy(&self, spec: &Node, report: &mut Report) -> Option<Vec<Condition>> {
+        let mut fields = spec.fields("spec of AlertPolicy", report)?;
+        for key in ["alertWhenNoData", "alertWhenResolved"] {
+            fields.optional(key).and_then(|n| n.boolean(key, report));
+        }
+        let breaching = fields
+            .optional("alertWhenBreaching")
+            .map(|n| (n.boolean("alertWhenBreaching", report), n.at));
+        fields
+            .optional("description")
+            .and_then(|n| n.text("description", report));
+        let conditions = fields.required("conditions", report);
+        let targets = fields.required("notificationTargets", report);
+        fields.finish(report);
+        if let Some((Some(false), at)) = breaching {
+            let hint = "remove the policy from the SLO, or silence its alerts".to_owned();
+            report.error(
+                at,
+                "a policy that does not alert when breaching is none",
+                Some(hint),
+            );
+        }
+        self.notification_targets(targets?, report);
+        let conditions = conditions?;
+        let items = conditions.list("conditions", report)?;
+        let [item] = items else {
+            let message = format!("`conditions` has {} items, expected one", items.len());
+            let hint = "write one policy for each condition, and name them all in the SLO".to_owned();
+            report.error(conditions.at, message, Some(hint));
+            return None;
+        };
+        let found = match item.get("conditionRef") {
+            Some(reference) => {
+                let mut fields = item.fields("condition", report)?;
+                fields.optional("conditionRef");
+                fields.finish(report);
+                let found = resolve(
+                    &self.conditions,
+                    reference,
+                    "conditionRef",
+                    "AlertCondition",
+                    report,
+                )?;
+                Condition {
+                    at: reference.at,
+                    ..found
+                }
+            }
+            None => {
+                let (name, spec) = inline(item, "conditions", "AlertCondition", report)?;
+                condition(name?.0, name?.1, spec, report)?
+            }
+        };
+        Some(vec![found])
+    }
+
+    fn notification_targets(&self, node: &Node, report: &mut Report) {
+        let Some(items) = node.list("notificationTargets", report) else {
+            return;
+        };
+        if items.is_empty() {
+            report.error(node.at, "`notificationTargets` is empty", None);
+        }
+        let known: HashMap<&str, Option<()>> = self.targets.iter().map(|name| (*name, Some(()))).collect();
+        for item in items {
+            match item.get("targetRef") {
+                Some(reference) => {
+                    resolve(&known, reference, "targetRef", "AlertNotificationTarget", report);
+                }
+                None => {
+                    inline(item, "notificationTargets", "AlertNotificationTarget", report);
+                }
+            }
+        }
+    }
+}
+
+fn spec_of<'a>(envelope: &Envelope<'a>, report: &mut Report) -> Option<&'a Node> {
+    if envelope.spec.is_none() {
+        envelope.spec(report);
+    }
+    envelope.spec
+}
+
+fn resolve<T: Clone>(
+    known: &HashMap<&str, Option<T>>,
+    reference: &Node,
+    what: &str,
+    kind: &str,
+    report: &mut Report,
+) -> Option<T> {
+    let name = reference.text(what, report)?;
+    if let Some(found) = known.get(name) {
+        return found.clone();
+    }
+    let names: Vec<&str> = known.keys().copied().collect();
+    let hint = match nearest(name, &names) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("add a document of kind {kind} with this name, or write it inline"),
+    };
+    report.error(
+        reference.at,
+        format!("no {kind} is named `{}`", shorten(name)),
+        Some(hint),
+    );
+    None
+}
+
+type Named<'a> = (&'a str, Position);
+
+/// A document inside of another: its kind is known, its name may be missing.
+fn inline<'a>(
+    node: &'a Node,
+    what: &str,
+    kind: &str,
+    report: &mut Report,
+) -> Option<(Option<Named<'a>>, &'a Node)> {
+    let mut fields = node.fields(what, report)?;
+    fields.optional("apiVersion");
+    let said = fields
+        .optional("kind")
+        .and_then(|n| Some((n.text("kind", report)?, n.at)));
+    if let Some((said, at)) = said.filter(|(said, _)| *said != kind) {
+        report.error(
+            at,
+            format!("`kind` is `{}`, expected `{kind}`", shorten(said)),
+            None,
+        );
+    }
+    let metadata = fields.required("metadata", report);
+    let spec = fields.required("spec", report);
+    fields.finish(report);
+    let name = metadata.and_then(|metadata| {
+        let mut fields = metadata.fields("metadata", report)?;
+        let name = fields.required("name", report);
+        fields.optional("displayName");
+        fields.finish(report);
+        name.and_then(|n| Some((n.text("name", report)?, n.at)))
+    });
+    Some((name, spec?))
+}
+
+fn condition(name: &str, name_at: Position, spec: &Node, report: &mut Report) -> Option<Condition> {
+    let mut fields = spec.fields("spec of AlertCondition", report)?;
+    let severity = fields
+        .required("severity", report)
+        .and_then(|n| word(n, "severity", Severity::ALL, report));
+    fields
+        .optional("description")
+        .and_then(|n| n.text("description", report));
+    let burn = fields.required("condition", report);
+    fields.finish(report);
+    let burn = burn.and_then(|node| burning(node, report));
+    let name = match name.parse::<TierName>() {
+        Ok(name) => Some(name),
+        Err(_) if name.is_empty() => None,
+        Err(error) => {
+            report.error(name_at, error.to_string(), None);
+            None
+        }
+    };
+    let (burn_rate, window) = burn?;
+    Some(Condition {
+        name: name?,
+        severity: severity?,
+        burn_rate,
+        window,
+        at: spec.at,
+    })
+}
+
+fn burning(node: &Node, report: &mut Report) -> Option<(BurnRate, Duration)> {
+    let mut fields = node.fields("condition", report)?;
+    let kind = fields.required("kind", report);
+    let op = fields.required("op", report);
+    let threshold = fields.required("threshold", report);
+    let window = fields.required("lookbackWindow", report);
+    let after = fields.optional("alertAfter");
+    fields.finish(report);
+    let is_known = kind.and_then(|kind| {
+        if kind.text("kind", report)? == "burnrate" {
+            return Some(());
+        }
+        kind.wrong("kind", "`burnrate`", None, report);
+        None
+    });
+    if let Some(op) = op {
+        match op.text("op", report) {
+            Some("gt") | None => {}
+            Some(found @ ("gte" | "lt" | "lte")) => report.warning(
+                op.at,
+                format!(
+                    "`op: {found}` is taken for `gt`: a tier fires above its burn rate, not at or below it"
+                ),
+                Some("write `op: gt`".to_owned()),
+            ),
+            Some(_) => op.wrong("op", "`gt`", None, report),
+        }
+    }
+    let mut span = |node: &Node, what: &str| match duration::parse_openslo(&node.scalar().unwrap_or_default())
+    {
+        Ok(span) => Some(span),
+        Err(error) => {
+            report.error(node.at, format!("`{what}`: {error}"), None);
+            None
+        }
+    };
+    let window = window.and_then(|n| span(n, "lookbackWindow"));
+    // `0m` is the default, and no span of time elsewhere.
+    let after = after
+        .filter(|n| n.scalar().is_none_or(|text| text != "0m"))
+        .and_then(|n| Some((span(n, "alertAfter")?, n.at)));
+    if let Some((_, at)) = after {
+        let hint = "remove it: counts that are no evidence yet leave an alert pending".to_owned();
+        report.warning(at, "`alertAfter` is ignored", Some(hint));
+    }
+    let rate = threshold.and_then(|n| {
+        let rate = n.decimal("threshold", report)?;
+        tiers::check_rate(rate, n.at, report)
+    });
+    is_known?;
+    Some((rate?, window?))
+}
