@@ -65,7 +65,7 @@ function summary([name, display_name, service, kind, target, threshold_ms], now)
   const left = good + bad ? 1 - bad / total : null;
   const state = left === null ? "no_data" : left <= 0 ? "exhausted" : name === "checkout-availability" ? "firing" : burn[0].burn_rate > 2 ? "burning" : "ok";
   return {
-    name, display_name, service, kind, target, threshold_ms, period_seconds: PERIOD, good, bad, sli: good + bad ? good / (good + bad) : null,
+    name, display_name, service, kind, target, threshold_ms, period_seconds: PERIOD, period_from: new Date(Date.now() - 2_592_000_000).toISOString(), period_to: new Date().toISOString(), budgeting_method: 'Occurrences', slice_seconds: null, unit: 1, good, bad, sli: good + bad ? good / (good + bad) : null,
     budget_remaining: left, budget_spent_events: bad, budget_total_events: total, burn, state, coverage: base.coverage, lost: name === "stock-latency" ? 1_204 : 0,
     exhausts_at: left > 0 && burn[0].burn_rate > 1 ? iso(now + (left * PERIOD) / burn[0].burn_rate) : null,
   };

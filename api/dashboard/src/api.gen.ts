@@ -612,6 +612,8 @@ export interface components {
                  * @description Bad events the target allows for the events counted so far.
                  */
                 budget_total_events: number;
+                /** @description OpenSLO's: `Occurrences`, `Timeslices` or `RatioTimeslices`. */
+                budgeting_method: string;
                 burn: components["schemas"]["BurnView"][];
                 /**
                  * Format: double
@@ -633,14 +635,26 @@ export interface components {
                  */
                 lost: number;
                 name: string;
-                /** Format: int64 */
+                /** Format: date-time */
+                period_from: string;
+                /**
+                 * Format: int64
+                 * @description Nominal for a calendar's period: `period_from` and `period_to` are what it is.
+                 */
                 period_seconds: number;
+                /** Format: date-time */
+                period_to: string;
                 service: string;
                 /**
                  * Format: double
                  * @description Share of good events over the period; null while nothing was counted.
                  */
                 sli?: number | null;
+                /**
+                 * Format: int64
+                 * @description Length of the slices that are counted instead of requests.
+                 */
+                slice_seconds?: number | null;
                 state: components["schemas"]["SloState"];
                 /**
                  * Format: double
@@ -653,6 +667,11 @@ export interface components {
                  * @description Of a latency objective: slower than this is bad.
                  */
                 threshold_ms?: number | null;
+                /**
+                 * Format: int64
+                 * @description All counts of this SLO are in parts of which so many make an event: 1, or 1000000000 where slices are partly good.
+                 */
+                unit: number;
             }[];
         };
         LimitView: {
@@ -869,6 +888,8 @@ export interface components {
              * @description Bad events the target allows for the events counted so far.
              */
             budget_total_events: number;
+            /** @description OpenSLO's: `Occurrences`, `Timeslices` or `RatioTimeslices`. */
+            budgeting_method: string;
             burn: components["schemas"]["BurnView"][];
             /**
              * Format: double
@@ -890,14 +911,26 @@ export interface components {
              */
             lost: number;
             name: string;
-            /** Format: int64 */
+            /** Format: date-time */
+            period_from: string;
+            /**
+             * Format: int64
+             * @description Nominal for a calendar's period: `period_from` and `period_to` are what it is.
+             */
             period_seconds: number;
+            /** Format: date-time */
+            period_to: string;
             service: string;
             /**
              * Format: double
              * @description Share of good events over the period; null while nothing was counted.
              */
             sli?: number | null;
+            /**
+             * Format: int64
+             * @description Length of the slices that are counted instead of requests.
+             */
+            slice_seconds?: number | null;
             state: components["schemas"]["SloState"];
             /**
              * Format: double
@@ -910,6 +943,11 @@ export interface components {
              * @description Of a latency objective: slower than this is bad.
              */
             threshold_ms?: number | null;
+            /**
+             * Format: int64
+             * @description All counts of this SLO are in parts of which so many make an event: 1, or 1000000000 where slices are partly good.
+             */
+            unit: number;
         };
         SourceView: {
             host: string;

@@ -8,6 +8,7 @@ use slo_engine::read;
 
 use super::limit;
 use crate::error::{ErrorEnvelope, Result};
+use crate::readiness::Part;
 use crate::state::AppState;
 use crate::views::{AlertView, OverviewView, SloSummary, SourceView};
 
@@ -26,11 +27,15 @@ pub async fn show(State(state): State<AppState>) -> Result<Json<OverviewView>> {
         read::sources(&state.pool, now),
         limit::live(&state),
     );
+    let mut notes = Vec::new();
+    if let Part::NotReady { reason } = &state.readiness.borrow().definitions {
+        notes.push(format!("the definition files are not in force: {reason}"));
+    }
     // The limiter is another machine than the database: the budgets are true without it.
-    let (limits, notes) = match limits {
-        Ok(limits) => (limits, Vec::new()),
-        Err(error) => (Vec::new(), vec![format!("limits are not known: {error}")]),
-    };
+    let limits = limits.unwrap_or_else(|error| {
+        notes.push(format!("limits are not known: {error}"));
+        Vec::new()
+    });
     let alerts = firing?.into_iter().chain(pending?);
     Ok(Json(OverviewView {
         items: slos?.into_iter().map(SloSummary::from).collect(),

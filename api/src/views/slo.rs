@@ -18,7 +18,16 @@ pub struct SloSummary {
     pub target: f64,
     /// Of a latency objective: slower than this is bad.
     pub threshold_ms: Option<f64>,
+    /// Nominal for a calendar's period: `period_from` and `period_to` are what it is.
     pub period_seconds: u64,
+    pub period_from: DateTime<Utc>,
+    pub period_to: DateTime<Utc>,
+    /// OpenSLO's: `Occurrences`, `Timeslices` or `RatioTimeslices`.
+    pub budgeting_method: String,
+    /// Length of the slices that are counted instead of requests.
+    pub slice_seconds: Option<u64>,
+    /// All counts of this SLO are in parts of which so many make an event: 1, or 1000000000 where slices are partly good.
+    pub unit: u64,
     pub good: u64,
     pub bad: u64,
     /// Events of the period that are known to have been lost.
@@ -133,6 +142,11 @@ impl From<read::Slo> for SloSummary {
             target: number(slo.target.ratio()),
             threshold_ms: slo.threshold.map(|threshold| threshold.as_secs_f64() * 1_000.0),
             period_seconds: slo.period.as_secs(),
+            period_from: slo.period_from,
+            period_to: slo.period_to,
+            budgeting_method: slo.method,
+            slice_seconds: slo.slice.map(|slice| slice.as_secs()),
+            unit: slo.unit,
             good: slo.counts.good,
             bad: slo.counts.bad,
             lost: slo.counts.lost,

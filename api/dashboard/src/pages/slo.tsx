@@ -47,14 +47,22 @@ export function SloPage({ name }: { name: string }) {
 function Tiles({ slo }: { slo: SloDetail }) {
   const thin = slo.coverage != null && slo.coverage < 0.995;
   const tone = budgetTone(slo.budget_remaining);
-  const left = slo.budget_total_events - slo.budget_spent_events;
+  // RatioTimeslices are counted in billionths of a slice; people read slices.
+  const [good, bad, allowed] = [slo.good, slo.bad, slo.budget_total_events].map((count) => count / slo.unit) as [number, number, number];
+  const left = allowed - bad;
+  const slices = slo.slice_seconds == null ? "" : ` slices of ${format.window(slo.slice_seconds)}`;
+  const event = slices === "" ? "bad event" : "bad slice";
+  // A calendar's period ends later; a rolling one now.
+  const span = Date.parse(slo.period_to) - serverNow() > 60_000
+    ? <>since {format.clock(new Date(slo.period_from), new Date(serverNow()), false)}</>
+    : <>over the last {format.window(slo.period_seconds)}</>;
   return (
     <dl className="tiles three">
       <Tile label="Objective" value={format.target(slo.target)}>
-        {slo.kind === "latency" && slo.threshold_ms != null ? `answered within ${format.duration(slo.threshold_ms / 1000)}` : "good answers"}, over the last {format.window(slo.period_seconds)}
+        {slo.kind === "latency" && slo.threshold_ms != null ? `answered within ${format.duration(slo.threshold_ms / 1000)}` : "good answers"}{slices !== "" && <>, counted in{slices}</>}, {span}
       </Tile>
       <Tile label="Measured" value={format.sli(slo.sli, slo.target)}>
-        {slo.good + slo.bad === 0 ? "nothing was counted in the period" : <>{format.count(slo.bad)} bad of {format.count(slo.good + slo.bad)}</>}
+        {good + bad === 0 ? "nothing was counted in the period" : <>{format.count(bad)} bad of {format.count(good + bad)}{slices}</>}
         {thin && <><br />{format.percent(slo.coverage)} of the period was measured</>}
         {slo.lost > 0 && <><br />{format.count(slo.lost)} events are known to be lost</>}
       </Tile>
@@ -63,10 +71,10 @@ function Tiles({ slo }: { slo: SloDetail }) {
         {slo.budget_remaining == null
           ? "nothing was counted, so nothing is spent"
           : left >= 0
-            ? <>{format.events(Math.floor(left))} of {format.events(Math.floor(slo.budget_total_events))} bad events may still happen</>
-            : slo.budget_total_events < 1
-              ? <>{format.count(slo.budget_spent_events)} bad, and no bad event is allowed before {format.count(firstAllowed(slo))} are counted</>
-              : <>{format.plural(Math.ceil(-left), "bad event")} more than the {format.events(Math.floor(slo.budget_total_events))} allowed</>}
+            ? <>{format.events(Math.floor(left))} of {format.events(Math.floor(allowed))} {event}s may still happen</>
+            : allowed < 1
+              ? <>{format.count(bad)} bad, and no bad event is allowed before {format.count(firstAllowed(slo))} are counted</>
+              : <>{format.plural(Math.ceil(-left), event)} more than the {format.events(Math.floor(allowed))} allowed</>}
         {slo.exhausts_at && <><br />at the rate of now it is gone <Ago at={slo.exhausts_at} /></>}
       </Tile>
     </dl>
