@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use remediation::Playbook;
-use slo_engine::definitions::{self, Definitions, Diagnostics};
+use slo_engine::definitions::{self, Definitions, Diagnostics, Stamp};
 
 /// One consistent set: every reference between its parts holds.
 #[derive(Debug)]
@@ -11,10 +11,13 @@ pub struct Set {
     pub definitions: Definitions,
     pub playbook: Playbook,
     pub warnings: Diagnostics,
+    /// Of the files, from before they were read, so that no change falls between.
+    pub stamp: Stamp,
 }
 
 /// Reads files and directories. All or nothing: any error refuses the whole set, and all errors come at once.
 pub fn read(paths: &[PathBuf]) -> Result<Set, Diagnostics> {
+    let stamp = Stamp::of(paths);
     let definitions = definitions::read(paths)?;
     let playbook = Playbook::read(&definitions)?;
     let mut warnings = definitions.warnings.clone();
@@ -23,5 +26,6 @@ pub fn read(paths: &[PathBuf]) -> Result<Set, Diagnostics> {
         definitions,
         playbook,
         warnings,
+        stamp,
     })
 }

@@ -287,6 +287,7 @@ async fn assemble(
     ));
     let reload = Reload {
         paths: options.config,
+        taken: set.stamp,
         engine: engine.clone(),
         agent: agent.clone(),
         playbook: playbook_sender,

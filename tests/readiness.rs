@@ -42,6 +42,41 @@ fn a_database_that_takes_nothing_turns_readiness_red() {
 }
 
 #[test]
+fn a_changed_file_is_taken_up_and_a_bad_one_leaves_the_last_good_set_in_force() {
+    let network = Network::create();
+    let slowburn = Slowburn::start(&network, SERVICE);
+    let file = slowburn.state().with_file_name("definitions.yaml");
+    let names = || {
+        let slos = slowburn.get("/api/v1/slos");
+        let items = slos["items"].as_array().unwrap().iter();
+        items
+            .map(|slo| slo["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    fs::write(&file, SERVICE.replace("99%", "100%")).unwrap();
+    let reason = eventually("the mistake to be told", PATIENCE, || {
+        slowburn.try_get("/readyz").err()
+    });
+    assert!(
+        reason.contains("definitions.yaml:7:") && reason.contains("last good set"),
+        "{reason}"
+    );
+    let overview = slowburn.get("/api/v1/overview");
+    assert!(
+        overview["notes"][0].as_str().unwrap().contains("last good set"),
+        "{overview}"
+    );
+    assert_eq!(names(), ["shop-availability"]);
+
+    let more = "{availability: 99%}, {latency: {below: 250ms, target: 99%}}";
+    fs::write(&file, SERVICE.replace("{availability: 99%}", more)).unwrap();
+    eventually("readiness to turn green", PATIENCE, || {
+        slowburn.try_get("/readyz").ok()
+    });
+    assert_eq!(names(), ["shop-availability", "shop-latency"]);
+}
+
+#[test]
 fn a_stop_while_it_starts_leaves_no_postgres() {
     let network = Network::create();
     let directory = tempfile::tempdir().unwrap();

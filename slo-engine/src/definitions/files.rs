@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::node::{Position, Report};
@@ -98,6 +99,40 @@ impl Search {
     fn first_time(&mut self, path: &Path) -> bool {
         self.seen
             .insert(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()))
+    }
+}
+
+/// What tells one state of a set's files from another without reading them: names, times, lengths, inodes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stamp(Vec<(PathBuf, Option<About>)>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct About {
+    modified_ns: i128,
+    bytes: u64,
+    inode: u64,
+}
+
+impl Stamp {
+    /// The files that [`super::read`] would read now.
+    #[must_use]
+    pub fn of(paths: &[PathBuf]) -> Self {
+        let files = find(paths, &mut Report::new(Path::new("")));
+        // What cannot be looked at has no state, until it can.
+        let about = |file: &PathBuf| {
+            let about = fs::metadata(file).ok()?;
+            Some(About {
+                modified_ns: i128::from(about.mtime()) * 1_000_000_000 + i128::from(about.mtime_nsec()),
+                bytes: about.size(),
+                inode: about.ino(),
+            })
+        };
+        Self(
+            files
+                .into_iter()
+                .map(|file| (file.clone(), about(&file)))
+                .collect(),
+        )
     }
 }
 
