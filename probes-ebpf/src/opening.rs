@@ -80,6 +80,18 @@ fn decided(length: u32, found: u8) -> u8 {
     }
 }
 
+/// How long a goodbye is.
+pub const GOODBYE: u32 = 5;
+
+/// Whether five bytes, as the high ones of a word, are the whole of a segment that no server answers: the last
+/// words of a session of Postgres (`X`, and its length of 4) and of MySQL (`COM_QUIT`, of length 1).
+#[inline(always)]
+#[must_use]
+pub const fn is_goodbye(word: u64) -> bool {
+    let five = word >> 24;
+    five == 0x58_0000_0004 || five == 0x01_0000_0001
+}
+
 #[cfg(test)]
 mod tests {
     extern crate std;
@@ -108,6 +120,14 @@ mod tests {
         b"OPTIONS /a HTTP/1.1",
         b"CONNECT a:443 HTTP/1.1",
     ];
+
+    #[test]
+    fn only_last_words_are_goodbyes() {
+        let word = |bytes: [u8; 8]| is_goodbye(u64::from_be_bytes(bytes));
+        // Whatever stands behind them in the word.
+        assert!(word(*b"X\0\0\0\x04abc") && word(*b"\x01\0\0\0\x01\0\0\0"));
+        assert!(!word(*b"X\0\0\0\x05abc") && !word(*b"Q\0\0\0\x04abc") && !word(*b"\x01\0\0\0\x02\0\0\0"));
+    }
 
     #[test]
     fn a_method_and_a_target_are_http() {

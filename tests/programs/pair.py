@@ -137,10 +137,10 @@ def pairs(asking, answering):
         request = next(waiting, None)
 
 
-def main():
-    port = int(sys.argv[2])
+def conversations(capture, port):
+    """The two directions of each connection to this port: what was asked, and what was answered."""
     connections = {}
-    for at, source, target, sequence, flags, data, length in segments(sys.argv[1]):
+    for at, source, target, sequence, flags, data, length in segments(capture):
         is_asking = target[1] == port
         client, server = (source, target) if is_asking else (target, source)
         # A SYN that is not an answer to one begins a connection, also where the ports were used before.
@@ -150,10 +150,14 @@ def main():
                 connections[client, server].append((Direction(), Direction()))
         both = connections.setdefault((client, server), [(Direction(), Direction())])[-1]
         both[0 if is_asking else 1].take(at, sequence, flags, data, length)
-    for lives in connections.values():
-        for asking, answering in lives:
-            for pair in pairs(asking, answering):
-                print(*pair)
+    return [both for lives in connections.values() for both in lives]
 
 
-main()
+def main(pairs):
+    for asking, answering in conversations(sys.argv[1], int(sys.argv[2])):
+        for pair in pairs(asking, answering):
+            print(*pair)
+
+
+if __name__ == "__main__":
+    main(pairs)

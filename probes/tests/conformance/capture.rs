@@ -12,10 +12,11 @@ use std::{
 use nix::{sys::signal, unistd::Pid};
 
 use super::{
+    case::{Case, Seen},
     client::beside,
     eventually,
     network::{Network, SERVER, Side},
-    server::{PORT, needs},
+    server::{Protocol, needs},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,6 +26,7 @@ const MARKS: u16 = 9;
 pub struct Capture {
     tcpdump: Child,
     file: PathBuf,
+    marks_from: Side,
 }
 
 /// A request and its answer on the wire.
@@ -32,22 +34,27 @@ pub struct Capture {
 pub struct Pair {
     pub method: String,
     pub path: String,
-    pub status: u16,
+    pub status: String,
     pub turnaround_ns: u64,
 }
 
 impl Capture {
-    /// Keeps the first bytes of each packet, which hold its headers, or `whole` packets, of which there must be few.
-    pub fn start(network: &Network, side: Side, directory: &Path, whole: bool) -> Self {
+    /// Keeps the first bytes of each packet, which hold its headers, or whole packets, of which there must be few.
+    pub fn start(network: &Network, case: &Case, directory: &Path) -> Self {
+        let Seen {
+            side, port, device, ..
+        } = case.seen;
+        let whole = case.framed || case.server.protocol == Protocol::Http2;
         needs("tcpdump");
         let file = directory.join("capture");
-        let filter = format!("tcp port {PORT} or udp port {MARKS}");
+        let filter = format!("tcp port {port} or udp port {MARKS}");
         let kept = if whole {
             "-s 66000 -B 131072"
         } else {
             "-s 2048 -B 65536"
         };
-        let options = format!("{kept} -i eth0 -U --immediate-mode -Z root --time-stamp-precision=nano -w");
+        let options =
+            format!("{kept} -i {device} -U --immediate-mode -Z root --time-stamp-precision=nano -w");
         let mut arguments: Vec<&str> = options.split(' ').collect();
         arguments.extend([file.to_str().unwrap(), &filter]);
         let tcpdump = network
@@ -56,7 +63,12 @@ impl Capture {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let capture = Self { tcpdump, file };
+        let capture = Self {
+            tcpdump,
+            file,
+            // What a host sends to itself is on its loopback device.
+            marks_from: if device == "lo" { side } else { Side::Client },
+        };
         capture.wait_for_mark(network, "the capture begins");
         capture
     }
@@ -64,7 +76,7 @@ impl Capture {
     /// Packets are written in their order: when the mark is in the file, all before it are.
     fn wait_for_mark(&self, network: &Network, mark: &'static str) {
         eventually(mark, PATIENCE, || {
-            beside(network, move || {
+            beside(network, self.marks_from, move || {
                 let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
                 socket.send_to(mark.as_bytes(), (SERVER, MARKS)).unwrap();
             });
@@ -76,7 +88,8 @@ impl Capture {
         });
     }
 
-    pub fn pairs(mut self, network: &Network) -> Vec<Pair> {
+    /// None where the wire does not show what a request is.
+    pub fn pairs(mut self, network: &Network, case: &Case) -> Option<Vec<Pair>> {
         self.wait_for_mark(network, "the capture ends");
         let id = Pid::from_raw(i32::try_from(self.tcpdump.id()).unwrap());
         signal::kill(id, signal::SIGINT).unwrap();
@@ -88,14 +101,16 @@ impl Capture {
             said.contains("\n0 packets dropped by kernel"),
             "not all was captured: {said}"
         );
-        let reader = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/programs/pair.py");
-        let file = self.file.to_str().unwrap();
-        let text = network.output(
-            Side::Client,
-            "/usr/bin/python3",
-            &[reader, file, &PORT.to_string()],
-        );
-        text.lines().map(pair).collect()
+        let reader = match case.server.protocol {
+            Protocol::Http1 => "pair.py",
+            Protocol::Http2 => "pair_http2.py",
+            Protocol::Turns => "pair_turns.py",
+            Protocol::Tls => return None,
+        };
+        let reader = format!("{}/../tests/programs/{reader}", env!("CARGO_MANIFEST_DIR"));
+        let (file, port) = (self.file.to_str().unwrap(), case.seen.port.to_string());
+        let text = network.output(Side::Client, "/usr/bin/python3", &[&reader, file, &port]);
+        Some(text.lines().map(pair).collect())
     }
 }
 
@@ -107,7 +122,7 @@ fn pair(line: &str) -> Pair {
     Pair {
         method: method.to_owned(),
         path: path.to_owned(),
-        status: status.parse().unwrap(),
+        status: status.to_owned(),
         turnaround_ns: turnaround.parse().unwrap(),
     }
 }

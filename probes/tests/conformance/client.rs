@@ -7,14 +7,14 @@ use nix::sched::{CloneFlags, setns};
 use super::{
     network::{Network, SERVER, SERVER_V6, Side},
     raw::Talk,
-    server::needs,
+    server::{Protocol, Server, needs},
 };
 
 /// Arguments of clients know these words.
 const WORDS: [(&str, &str); 3] = [
     ("HERE", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance")),
-    ("URL6", "http://[SERVER_V6]:8080"),
-    ("URL", "http://SERVER:8080"),
+    ("URL6", "SCHEME://[SERVER_V6]:8080"),
+    ("URL", "SCHEME://SERVER:8080"),
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,10 @@ pub enum Client {
     /// Stops at a time, with requests on their way: it says a little less than the server.
     Wrk(&'static [&'static str]),
     H2load(&'static [&'static str]),
+    /// Any other, that says after these words how many answers it got.
+    Says(&'static str, &'static [&'static str]),
+    /// And one that does not.
+    Silent(&'static [&'static str]),
     /// By hand; gives the number of answers.
     Raw(fn() -> u64),
     /// By hand, on a connection older than the probe that has asked for `/ok` before.
@@ -45,17 +49,23 @@ impl Client {
             Self::Ab(_) => "ab",
             Self::Wrk(_) => "wrk",
             Self::H2load(_) => "h2load",
+            Self::Says(_, words) | Self::Silent(words) => {
+                let is_name =
+                    |word: &&&str| **word != "env" && !word.contains('=') && !word.contains("/bin/");
+                let name = words.iter().find(is_name).unwrap();
+                name.rsplit('/').next().unwrap()
+            }
             Self::Raw(_) | Self::Older(_) => "raw",
         }
     }
 
-    pub fn run(&self, network: &Network, directory: &str, older: Option<Talk>) -> Answers {
+    pub fn run(&self, network: &Network, server: &Server, directory: &str, older: Option<Talk>) -> Answers {
         let run = |program: &str, first: &[&str], rest: &[&str]| {
             needs(program);
             let words: Vec<String> = [first, rest]
                 .concat()
                 .iter()
-                .map(|word| fill(word, directory))
+                .map(|word| fill(word, server, directory))
                 .collect();
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             let output = network.command(Side::Client, program, &words).output().unwrap();
@@ -66,7 +76,11 @@ impl Client {
         match *self {
             Self::Curl(rest) => {
                 let told = "%{stderr}answered %{http_code}\n";
-                let (text, _) = run("curl", &["-sS", "--no-progress-meter", "-w", told], rest);
+                let (text, _) = run(
+                    "curl",
+                    &[&["-sS", "--no-progress-meter", "-w", told], server.curl].concat(),
+                    rest,
+                );
                 let answers = text.lines().filter_map(|line| line.strip_prefix("answered "));
                 Answers::Exactly(answers.filter(|status| *status != "000").count() as u64)
             }
@@ -88,15 +102,29 @@ impl Client {
                 let done = line.split(", ").find_map(|part| part.strip_suffix(" done"));
                 Answers::Exactly(done.unwrap().parse().unwrap())
             }
-            Self::Raw(talk) => Answers::Exactly(beside(network, talk)),
+            Self::Says(label, words) => {
+                let (text, status) = run(words[0], &[], &words[1..]);
+                assert!(status.success(), "{text}");
+                Answers::Exactly(number(&text, label))
+            }
+            Self::Silent(words) => {
+                let (text, status) = run(words[0], &[], &words[1..]);
+                assert!(status.success(), "{text}");
+                Answers::AtLeast(0)
+            }
+            Self::Raw(talk) => Answers::Exactly(beside(network, Side::Client, talk)),
             Self::Older(talk) => Answers::Exactly(talk(older.unwrap())),
         }
     }
 }
 
-/// Runs `work` in the client's network namespace.
-pub fn beside<T: Send + 'static>(network: &Network, work: impl FnOnce() -> T + Send + 'static) -> T {
-    let namespace = File::open(network.namespace_path(Side::Client)).unwrap();
+/// Runs `work` in the side's network namespace.
+pub fn beside<T: Send + 'static>(
+    network: &Network,
+    side: Side,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let namespace = File::open(network.namespace_path(side)).unwrap();
     let worker = thread::spawn(move || {
         setns(&namespace, CloneFlags::CLONE_NEWNET).unwrap();
         work()
@@ -104,12 +132,18 @@ pub fn beside<T: Send + 'static>(network: &Network, work: impl FnOnce() -> T + S
     worker.join().unwrap()
 }
 
-fn fill(word: &str, directory: &str) -> String {
+fn fill(word: &str, server: &Server, directory: &str) -> String {
     let mut filled = word.to_owned();
     for (name, value) in WORDS {
         filled = filled.replace(name, value);
     }
+    let scheme = if server.protocol == Protocol::Tls {
+        "https"
+    } else {
+        "http"
+    };
     filled
+        .replace("SCHEME", scheme)
         .replace("SERVER_V6", SERVER_V6)
         .replace("SERVER", SERVER)
         .replace("DIR", directory)

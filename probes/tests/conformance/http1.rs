@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-use slo_engine::measurement::Role;
-
 use super::{
-    case::{CASE, Case, Wire, on},
-    client::Client::{Ab, Curl, H2load, Older, Raw, Wrk},
-    raw::Talk,
-    server::{APACHE, CADDY, HAPROXY, HYPER, LIGHTTPD, NGINX, NODE, PYTHON, URING},
+    case::{BY_CLIENT, BY_SERVER_AS_CLIENT, CASE, Case, on},
+    client::Client::{Ab, Curl, H2load, Older},
+    servers::{APACHE, BEHIND_HAPROXY, CADDY, HAPROXY, HYPER, LIGHTTPD, NGINX, NODE, PYTHON, URING},
 };
 
 #[rustfmt::skip]
-const MIXED: Case = Case {
+pub const MIXED: Case = Case {
     name: "keep-alive, statuses mixed",
     clients: &[Curl(&[
         "-o", "/dev/null", "URL/ok?[1-25]",
@@ -25,14 +22,14 @@ const MIXED: Case = Case {
     ..CASE
 };
 
-const LOAD: Case = Case {
+pub const LOAD: Case = Case {
     name: "keep-alive under load",
     clients: &[H2load(&["--h1", "-n2000", "-c8", "-t1", "URL/ok"])],
     at_least: 2000,
     ..CASE
 };
 
-const EACH: Case = Case {
+pub const EACH: Case = Case {
     name: "one connection a request",
     clients: &[Ab(&["-n", "500", "-c", "8", "URL/ok"])],
     at_least: 500,
@@ -46,7 +43,7 @@ const OLD: Case = Case {
     ..CASE
 };
 
-const V6: Case = Case {
+pub const V6: Case = Case {
     name: "IPv6",
     clients: &[
         Curl(&["-o", "/dev/null", "URL6/ok?[1-20]"]),
@@ -56,7 +53,7 @@ const V6: Case = Case {
     ..CASE
 };
 
-const HEAD: Case = Case {
+pub const HEAD: Case = Case {
     name: "HEAD",
     clients: &[Curl(&["-I", "-o", "/dev/null", "URL/ok?[1-20]"])],
     routes: &["HEAD /ok"],
@@ -78,7 +75,7 @@ const CHUNKED: Case = Case {
     ..CASE
 };
 
-const DOWNLOAD: Case = Case {
+pub const DOWNLOAD: Case = Case {
     name: "downloads of 10 MB",
     clients: &[Curl(&[
         "-o",
@@ -93,7 +90,7 @@ const DOWNLOAD: Case = Case {
     ..CASE
 };
 
-const UPLOAD: Case = Case {
+pub const UPLOAD: Case = Case {
     name: "uploads of 10 MB after 100 Continue",
     clients: &[Curl(&[
         "--data-binary",
@@ -134,7 +131,7 @@ const CONTINUE: Case = Case {
     ..CASE
 };
 
-const OLDER: Case = Case {
+pub const OLDER: Case = Case {
     name: "a connection older than the probe",
     clients: &[Older(|mut talk| {
         (0..20).filter(|_| talk.get("/ok") == 200).count() as u64
@@ -144,7 +141,7 @@ const OLDER: Case = Case {
 };
 
 /// On either side of a threshold, and past all of them.
-const DELAYS: Case = Case {
+pub const DELAYS: Case = Case {
     name: "known delays around the thresholds",
     clients: &[
         H2load(&["--h1", "-n200", "-c4", "-t1", "URL/slow/2"]),
@@ -176,37 +173,9 @@ const TIMED_OUT: Case = Case {
 
 /// As the client sees it; the server is not looked at.
 const CALLER: Case = Case {
-    role: Role::Client,
+    seen: BY_CLIENT,
     ..MIXED
 };
-
-/// A segment a byte, and one that ends inside of a word.
-fn in_pieces(length: usize) -> u64 {
-    let mut talk = Talk::open();
-    let request = b"GET /ok HTTP/1.1\r\nHost: test\r\nX-Long-Name: some value of a header\r\n\r\n";
-    let answers = (0..5).filter(|_| {
-        talk.send_in_pieces(request.chunks(length));
-        talk.answer() == 200
-    });
-    answers.count() as u64
-}
-
-/// All that is asked is on its way before the first answer is read.
-fn at_once(talk: &mut Talk, paths: &[&str]) -> u64 {
-    let ask = |path: &&str| format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
-    talk.send(&paths.iter().map(ask).collect::<String>());
-    paths.iter().filter(|_| talk.answer() != 0).count() as u64
-}
-
-/// Asks on a connection of its own each time, and is not answered.
-fn in_vain(path: &str) -> u64 {
-    for _ in 0..10 {
-        let mut talk = Talk::open();
-        talk.send(&format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
-        assert_eq!(talk.answer(), 0);
-    }
-    0
-}
 
 pub const CASES: &[Case] = &[
     on(&NGINX, MIXED),
@@ -298,157 +267,28 @@ pub const CASES: &[Case] = &[
     },
     Case {
         name: "load, as the client sees it",
-        role: Role::Client,
+        seen: BY_CLIENT,
         ..LOAD
     },
     Case {
         name: "known delays, as the client sees them",
         server: &HYPER,
-        role: Role::Client,
+        seen: BY_CLIENT,
         ..DELAYS
     },
     Case {
-        name: "three at once, then two",
-        clients: &[Raw(|| {
-            let mut talk = Talk::open();
-            at_once(&mut talk, &["/ok", "/missing", "/ok"]) + at_once(&mut talk, &["/busy", "/moved"])
-        })],
-        routes: &["GET /ok", "GET /missing"],
-        at_least: 5,
-        ..CASE
-    },
-    Case {
-        // The next request may come on one processor while an answer leaves on another.
-        name: "pipelined under load",
-        clients: &[H2load(&[
-            "--h1",
-            "-n4000",
-            "-c4",
-            "-t1",
-            "-m4",
-            "URL/ok",
-            "URL/missing",
-            "URL/ok",
-        ])],
-        routes: &["GET /ok", "GET /missing"],
-        at_least: 4000,
-        ..CASE
-    },
-    Case {
-        name: "four at once, a thousand times",
-        // One that stops by the clock resets what it has not read: nginx logs answers then that never left.
-        clients: &[Raw(|| {
-            let mut talk = Talk::open();
-            let times = (0..1000).map(|_| at_once(&mut talk, &["/ok", "/missing", "/ok", "/busy"]));
-            times.sum()
-        })],
-        routes: &["GET /ok", "GET /missing"],
-        at_least: 4000,
-        ..CASE
-    },
-    Case {
-        name: "a header, a byte a segment",
-        clients: &[Raw(|| in_pieces(1))],
-        at_least: 5,
-        ..CASE
-    },
-    Case {
-        name: "a header in seven pieces",
-        clients: &[Raw(|| in_pieces(11))],
-        at_least: 5,
-        ..CASE
-    },
-    Case {
-        name: "wrk over several paths",
-        clients: &[Wrk(&["-c8", "-d1s", "-s", "HERE/clients/mix.lua", "URL"])],
-        routes: &["GET /ok", "GET /missing"],
-        at_least: 500,
-        ..CASE
-    },
-    Case {
-        name: "downloads, segments as on a wire",
-        wire: Wire::NoOffloads,
-        ..DOWNLOAD
-    },
-    Case {
-        name: "uploads, segments as on a wire",
-        wire: Wire::NoOffloads,
-        ..UPLOAD
-    },
-    Case {
-        name: "load, segments as on a wire",
-        wire: Wire::NoOffloads,
-        ..LOAD
-    },
-    Case {
-        name: "downloads, 2 % of segments lost",
-        wire: Wire::Lossy,
-        ..DOWNLOAD
-    },
-    Case {
-        // What comes after a lost segment comes before it.
-        name: "uploads, 2 % of segments lost",
-        wire: Wire::Lossy,
-        ..UPLOAD
-    },
-    Case {
-        name: "keep-alive, 2 % of segments lost",
-        clients: &[Ab(&["-k", "-n", "2000", "-c", "8", "URL/ok"])],
-        wire: Wire::Lossy,
-        at_least: 2000,
-        ..CASE
-    },
-    Case {
-        name: "one connection a request, 2 % of segments lost",
-        clients: &[Ab(&["-n", "300", "-c", "8", "URL/ok"])],
-        wire: Wire::Lossy,
-        at_least: 300,
-        ..CASE
-    },
-    Case {
-        name: "answers without a body",
+        name: "calls of what is behind it",
+        server: &BEHIND_HAPROXY,
         clients: &[Curl(&[
             "-o",
             "/dev/null",
-            "URL/empty?[1-5]",
+            "URL/broken?[1-20]",
             "-o",
             "/dev/null",
-            "URL/ok?[1-5]",
+            "URL/none?[1-20]",
         ])],
-        at_least: 10,
-        ..CASE
-    },
-    Case {
-        name: "closed without an answer",
-        clients: &[Raw(|| in_vain("/drop"))],
-        outcomes: &[("/drop", "outcome:closed_unanswered")],
-        at_least: 10,
-        ..CASE
-    },
-    Case {
-        name: "reset by the server",
-        clients: &[Raw(|| in_vain("/cut"))],
-        outcomes: &[("/cut", "outcome:reset_by_server")],
-        at_least: 10,
-        ..CASE
-    },
-    Case {
-        name: "the client goes away first",
-        clients: &[Raw(|| {
-            // nginx lets one a second pass, so the others wait until their clients have gone.
-            let mut first = Talk::open();
-            assert_eq!(first.get("/wait"), 200);
-            for _ in 0..5 {
-                let mut talk = Talk::open();
-                talk.send("GET /wait HTTP/1.1\r\nHost: test\r\n\r\n");
-                // Of two answers on another connection, the second comes after nginx has read this.
-                assert_eq!((first.get("/ok"), first.get("/ok")), (200, 200));
-                talk.reset();
-            }
-            11
-        })],
-        below_ms: &[5000],
-        at_least: 16,
+        seen: BY_SERVER_AS_CLIENT,
+        at_least: 40,
         ..CASE
     },
 ];

@@ -1,6 +1,6 @@
 //! Real servers and real clients: what slowburn counts is what they logged, and its times are those of a capture.
 //!
-//! A case is a row of the tables in `http1.rs` and its neighbours. Each runs in network namespaces and a cgroup of
+//! A case is a row of a table: `http1.rs`, `odd.rs`, `http2.rs`, `tls.rs`, `turns.rs`. Each runs in network namespaces and a cgroup of
 //! its own, so any two may run at once. At the end a table says what was shown.
 //! `cargo test -p probes --test conformance nginx` runs the cases with nginx in their names.
 
@@ -11,8 +11,15 @@ mod case;
 mod client;
 mod compare;
 mod http1;
+mod http2;
+mod hyper;
+mod odd;
 mod raw;
 mod server;
+mod servers;
+mod times;
+mod tls;
+mod turns;
 mod uring;
 
 #[path = "../../../tests/support/network.rs"]
@@ -27,13 +34,13 @@ use libtest_mimic::{Arguments, Trial};
 use patience::{eventually, needs_root, pause};
 
 fn main() -> std::process::ExitCode {
-    if server::serve_when_asked() {
+    if hyper::serve_when_asked() {
         return std::process::ExitCode::SUCCESS;
     }
     let mut arguments = Arguments::from_args();
-    // Each case is a handful of processes: more at once would time the machine, not the servers.
-    arguments.test_threads.get_or_insert(2);
-    let cases = [http1::CASES].concat();
+    // Each case is a handful of processes that wait for one another: more at once would time the machine.
+    arguments.test_threads.get_or_insert(3);
+    let cases = [http1::CASES, odd::CASES, http2::CASES, tls::CASES, turns::CASES].concat();
     let trials = cases.into_iter().map(|case| {
         let name = format!("{}::{}", case.server.name, case.name.replace(' ', "_"));
         Trial::test(name, move || {

@@ -20,8 +20,12 @@ fn calls_are_counted_by_their_own_status() {
     agent.watch(&[service]).unwrap();
     let program = beside_this("calls.py");
     // Debian's own, which has its gRPC.
-    let server = Server::start(&place, 8220, &["/usr/bin/python3", &program, "serve", "8220"]);
-    let said = server.ask(&["/usr/bin/python3", &program, "call", "8220"]);
+    let server = Server::start(
+        &place,
+        8220,
+        &["/usr/bin/python3", &program, "serve", "127.0.0.1:8220"],
+    );
+    let said = server.ask(&["/usr/bin/python3", &program, "call", "127.0.0.1:8220"]);
     let seen: HashMap<&str, u64> = said
         .lines()
         .filter_map(|line| line.split_once(' '))

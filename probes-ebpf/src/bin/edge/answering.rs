@@ -22,6 +22,9 @@ use crate::{
     tcp::retransmitted,
 };
 
+/// What a server may send unasked, as it closes a connection that has been idle.
+const REQUEST_TIMEOUT: u16 = 408;
+
 /// Interim answers that may stand before one answer in one segment.
 const INTERIM_MAX: u32 = 4;
 
@@ -149,6 +152,11 @@ fn behind_interim(segment: &Segment, slot: u32, scratch: &mut Scratch) -> u16 {
 #[inline(never)]
 pub fn unexpected_answer(segment: &Segment, connection: &mut Connection, status: u16) {
     if connection.birth == birth::OPENED || segment.seq == connection.response_seq || is_interim(status) {
+        return;
+    }
+    // Nobody asked: some servers say so to a connection that stays silent, or leaves so.
+    let is_silent = connection.protocol == protocol::UNDECIDED || status == REQUEST_TIMEOUT;
+    if connection.birth == birth::ACCEPTED && is_silent {
         return;
     }
     // SAFETY: the verifier knows `sk` is a socket.

@@ -11,7 +11,7 @@
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_tcp_sock, generated::bpf_skb_load_bytes};
 use probes_ebpf::{
     http2,
-    opening::{OPENING, protocol_of},
+    opening::{GOODBYE, OPENING, is_goodbye, protocol_of},
     wire::{Connection, CountKey, ROUTE_OTHER, birth, flight, protocol, request, role, turn, what},
 };
 
@@ -196,9 +196,28 @@ fn asks(segment: &Segment, connection: &mut Connection, role: u8, last: u32, rem
         tls::asks(segment, connection, role, last, remote);
         return;
     }
-    if !is_mid_answer(segment, connection, role) {
+    if !is_mid_answer(segment, connection, role) && !says_goodbye(segment) {
         begins(segment, connection, role, now, remote);
     }
+}
+
+/// Whether this is the last that a client says, which nobody answers: the server may close before it does.
+#[inline(always)]
+fn says_goodbye(segment: &Segment) -> bool {
+    let mut word = 0u64;
+    if segment.payload != GOODBYE {
+        return false;
+    }
+    // SAFETY: five bytes into eight.
+    let rc = unsafe {
+        bpf_skb_load_bytes(
+            segment.skb.cast(),
+            segment.offset,
+            (&raw mut word).cast(),
+            GOODBYE,
+        )
+    };
+    rc == 0 && is_goodbye(u64::from_be(word))
 }
 
 /// Whether the server is still speaking to whoever sent this. Only its own side knows what has reached the client.

@@ -1,11 +1,17 @@
-// Node's own HTTP server. Logs what it answered to its standard output: method, path, status.
+// Node's own HTTP servers. Log what they answered to their standard output: method, path, status.
+// usage: server.mjs http|https|http2 [IDLE_MS [CERTIFICATE]]
 import http from "node:http";
-import { writeSync } from "node:fs";
+import https from "node:https";
+import http2 from "node:http2";
+import { readFileSync, writeSync } from "node:fs";
+
+const [kind, idle = "60000", certificate] = process.argv.slice(2);
+const options = certificate ? { key: readFileSync(certificate), cert: readFileSync(certificate) } : {};
 
 const named = { "/missing": 404, "/broken": 500, "/busy": 503, "/moved": 302 };
 const big = Buffer.alloc(10 * 1024 * 1024, "x");
 
-const server = http.createServer((request, response) => {
+const server = { http, https, http2 }[kind].createServer(options, (request, response) => {
   request.on("data", () => {});
   request.on("end", () => {
     const answer = () => {
@@ -31,7 +37,8 @@ server.on("upgrade", (request, socket) => {
   writeSync(1, `${request.method} ${request.url} 101\n`);
   // An echo, a moment later, for as long as the client wants.
   socket.on("data", (bytes) => setTimeout(() => socket.write(bytes), 20));
+  socket.on("end", () => socket.end());
   socket.on("error", () => {});
 });
-server.keepAliveTimeout = 60000;
+server.keepAliveTimeout = Number(idle);
 server.listen({ host: "::", port: 8080 });

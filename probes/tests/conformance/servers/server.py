@@ -1,6 +1,6 @@
 """Python's own HTTP server. Logs what it answered to its standard output: method, path, status.
 
-usage: server.py
+usage: server.py [CERTIFICATE]
 GET /slow/MS waits that many milliseconds, /chunked answers in chunks, POST or PUT is read whole, and all
 else is 200 unless its name says otherwise.
 """
@@ -8,6 +8,8 @@ else is 200 unless its name says otherwise.
 import http.server
 import os
 import socket
+import ssl
+import sys
 import time
 
 NAMED = {"/missing": 404, "/broken": 500, "/busy": 503, "/moved": 302}
@@ -55,4 +57,9 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
 
-Server(("::", 8080), Handler).serve_forever()
+server = Server(("::", 8080), Handler)
+if len(sys.argv) > 1:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[1])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
