@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     error::Error,
     fmt, fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -100,28 +100,27 @@ impl Agent {
     /// taken before this call: what begins after it is counted from zero.
     pub fn start(config: AgentConfig) -> Result<Self, AgentError> {
         let root = mounts::cgroup_root()?;
-        let path = match config.cgroup {
-            Some(path) => path
-                .canonicalize()
-                .map_err(|source| AgentError::Cgroup { path, source })?,
-            None => root.clone(),
+        let refused = |path: &Path| {
+            let path = path.to_owned();
+            |source| AgentError::Cgroup { path, source }
         };
-        let within = path
-            .strip_prefix(&root)
-            .map_err(|_| AgentError::NotACgroup {
-                path: path.clone(),
-                root: root.clone(),
-            })?
-            .to_string_lossy()
-            .into_owned();
+        let cgroups = Hierarchy::open(&root).map_err(refused(&root))?;
+        let (path, within) = match config.cgroup {
+            Some(path) => {
+                // It may be told by another mount than ours, where it has another path.
+                let id = mounts::cgroup_id(&path).map_err(refused(&path))?;
+                match cgroups.path(id).filter(|_| mounts::is_cgroup(&path)) {
+                    Some(within) => (path, within),
+                    None => return Err(AgentError::NotACgroup { path, root }),
+                }
+            }
+            None => (root.clone(), String::new()),
+        };
         let lock = bpffs::lock(&path).map_err(|error| match error {
             BpffsError::InUse { path } => AgentError::CgroupInUse { path },
             other => other.into(),
         })?;
-        let cgroup = fs::File::open(&path).map_err(|source| AgentError::Cgroup {
-            path: path.clone(),
-            source,
-        })?;
+        let cgroup = fs::File::open(&path).map_err(refused(&path))?;
 
         let bpffs_root = PathBuf::from(bpffs::DEFAULT_ROOT);
         bpffs::ensure(&bpffs_root)?;
@@ -185,17 +184,14 @@ impl Agent {
             earlier,
             room,
             overhead: Overhead::new(config.overhead),
-            cgroups: Hierarchy::open(&root).map_err(|source| AgentError::Cgroup {
-                path: root.clone(),
-                source,
-            })?,
+            cgroups,
             sources: SourceTable::new(sources, sizes.sources),
             starts: StartTimes::open(generation::starts(&directories)?, anchor_ns)?,
             looker: Looker::start()
                 .map_err(|error| tracing::warn!(%error, "accept queues are not seen"))
                 .ok(),
             drop_book: DropBook::open(&directories.source)?,
-            watcher: Watcher::start(root, within).map_err(|source| AgentError::Discovery { source })?,
+            watcher: Watcher::start(&root, within).map_err(|source| AgentError::Discovery { source })?,
             names: Names::default(),
             round_trips: HashMap::new(),
             warned: HashSet::new(),

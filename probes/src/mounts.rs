@@ -8,8 +8,10 @@ use std::{
 
 use nix::{
     mount::{MsFlags, mount},
-    sys::statfs::{CGROUP2_SUPER_MAGIC, FsType, TRACEFS_MAGIC, statfs},
+    sys::statfs::{CGROUP2_SUPER_MAGIC, TRACEFS_MAGIC, statfs},
 };
+
+mod cgroup;
 
 /// Where a cgroup v2 hierarchy is mounted when the machine has none mounted.
 const PRIVATE_CGROUP: &str = "/run/slowburn/cgroup2";
@@ -23,10 +25,10 @@ pub struct MountError {
     pub source: io::Error,
 }
 
-/// The root of the cgroup v2 hierarchy. Mounted privately when it is mounted nowhere: that changes
+/// The root of the cgroup v2 hierarchy, as far up as any mount shows it. Mounted privately when it is mounted nowhere: that changes
 /// nothing for anybody else, since the hierarchy exists whether it is mounted or not.
 pub fn cgroup_root() -> Result<PathBuf, MountError> {
-    if let Some(found) = mounted("cgroup2", CGROUP2_SUPER_MAGIC) {
+    if let Some(found) = cgroup::highest() {
         return Ok(found);
     }
     let path = PathBuf::from(PRIVATE_CGROUP);
@@ -47,27 +49,6 @@ pub fn tracefs() -> Result<PathBuf, MountError> {
     Ok(path)
 }
 
-/// The first mount point of `kind` that still is one.
-fn mounted(kind: &str, magic: FsType) -> Option<PathBuf> {
-    let table = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    table
-        .lines()
-        .filter_map(|line| parse_mount(line, kind))
-        .find(|path| statfs(path).is_ok_and(|found| found.filesystem_type() == magic))
-}
-
-/// The mount point of a line of `mountinfo`, if it is the whole of a file system of this kind.
-fn parse_mount(line: &str, kind: &str) -> Option<PathBuf> {
-    let (left, right) = line.split_once(" - ")?;
-    if right.split(' ').next()? != kind {
-        return None;
-    }
-    let mut fields = left.split(' ').skip(3);
-    let root = fields.next()?;
-    let point = fields.next()?;
-    (root == "/").then(|| PathBuf::from(point.replace("\\040", " ")))
-}
-
 fn mount_at(kind: &'static str, path: &Path) -> Result<(), MountError> {
     let failed = |source: io::Error| MountError {
         kind,
@@ -79,24 +60,11 @@ fn mount_at(kind: &'static str, path: &Path) -> Result<(), MountError> {
     mount(Some(kind), path, Some(kind), flags, None::<&str>).map_err(|errno| failed(errno.into()))
 }
 
+pub(crate) fn is_cgroup(path: &Path) -> bool {
+    statfs(path).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC)
+}
+
 /// The id of a cgroup, which is its directory's inode.
 pub(crate) fn cgroup_id(directory: &Path) -> io::Result<u64> {
     Ok(fs::metadata(directory)?.ino())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_whole_hierarchy_is_taken() {
-        let line = "35 24 0:30 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw";
-        assert_eq!(
-            parse_mount(line, "cgroup2"),
-            Some(PathBuf::from("/sys/fs/cgroup/unified"))
-        );
-        let bound = "35 24 0:30 /sub /mnt rw,relatime - cgroup2 cgroup2 rw";
-        assert_eq!(parse_mount(bound, "cgroup2"), None);
-        assert_eq!(parse_mount(line, "bpf"), None);
-    }
 }

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::Duration,
@@ -29,7 +29,7 @@ struct Found {
 }
 
 impl Watcher {
-    pub fn start(cgroup_root: PathBuf, within: String) -> io::Result<Self> {
+    pub fn start(cgroup_root: &Path, within: String) -> io::Result<Self> {
         let scanner = Arc::new(Mutex::new(Scanner::new(cgroup_root, within)?));
         let found = Arc::new(Mutex::new(Found::default()));
         let (stop, stopped) = mpsc::channel();

@@ -16,7 +16,7 @@ use std::{
 
 use probes::agent::{Agent, AgentError};
 use slo_engine::measurement::{Batch, Gauge, LossReason, Signal};
-use support::{Client, Place, eventually, pause, read, value, watched};
+use support::{Client, Place, eventually, pause, programs_of, read, value, watched};
 
 #[test]
 fn serve_when_asked() {
@@ -185,17 +185,6 @@ fn unload_leaves_nothing_behind() {
         assert_eq!(value(&batch, "gone", Signal::Status(200)), 1);
     }
     assert_eq!(probes::unload(&place.name).unwrap(), 0);
-}
-
-/// Programs attached to the cgroup, as another tool sees it.
-fn programs_of(cgroup: &Path) -> usize {
-    let output = std::process::Command::new("bpftool")
-        .args(["cgroup", "show"])
-        .arg(cgroup)
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().filter(|line| line.contains("edge_")).count()
 }
 
 #[test]

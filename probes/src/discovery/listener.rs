@@ -38,7 +38,6 @@ pub(crate) struct Listener {
 /// Finds listeners again and again; remembers what does not change.
 #[derive(Debug)]
 pub(crate) struct Scanner {
-    cgroup_root: PathBuf,
     hierarchy: Hierarchy,
     /// Listeners outside of this cgroup are somebody else's.
     within: String,
@@ -59,11 +58,10 @@ pub(crate) struct Scan {
 }
 
 impl Scanner {
-    pub fn new(cgroup_root: PathBuf, within: String) -> io::Result<Self> {
+    pub fn new(cgroup_root: &Path, within: String) -> io::Result<Self> {
         Ok(Self {
-            hierarchy: Hierarchy::open(&cgroup_root)?,
-            owners: Owners::new(cgroup_root.clone()),
-            cgroup_root,
+            hierarchy: Hierarchy::open(cgroup_root)?,
+            owners: Owners::new(),
             within,
             cookies: HashMap::new(),
             births: HashMap::new(),
@@ -100,7 +98,7 @@ impl Scanner {
             }
         }
         let sockets = open.iter().map(|(_, _, (_, socket))| *socket).collect();
-        self.owners.find(&processes, &sockets);
+        self.owners.find(&self.hierarchy, &processes, &sockets);
         self.births.retain(|socket, _| sockets.contains(socket));
 
         let mut scan = Scan::default();
@@ -184,9 +182,12 @@ impl Scanner {
     /// Every cgroup below the attached one, with its id.
     pub fn cgroups(&self) -> Vec<(String, u64)> {
         let mut found = Vec::new();
-        let mut waiting = vec![self.cgroup_root.join(&self.within)];
+        let mut waiting = vec![self.hierarchy.root().join(&self.within)];
         while let Some(directory) = waiting.pop() {
-            if let (Ok(id), Ok(path)) = (cgroup_id(&directory), directory.strip_prefix(&self.cgroup_root)) {
+            if let (Ok(id), Ok(path)) = (
+                cgroup_id(&directory),
+                directory.strip_prefix(self.hierarchy.root()),
+            ) {
                 found.push((path.to_string_lossy().into_owned(), id));
             }
             // A cgroup may go away while it is walked.

@@ -10,7 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::container::{self, Container};
+use super::{
+    cgroup::Hierarchy,
+    container::{self, Container},
+};
 use crate::mounts::cgroup_id;
 
 /// The process that serves a socket, and where it lives.
@@ -36,7 +39,6 @@ pub(crate) struct Home {
 
 #[derive(Debug)]
 pub(crate) struct Owners {
-    cgroup_root: PathBuf,
     /// By the socket's inode.
     held: HashMap<u64, Owner>,
     /// Sockets that no process holds, such as the kernel's own, and how often they were looked for.
@@ -56,9 +58,8 @@ const GROWN: u32 = 3;
 const GROWN_AGAIN: u32 = 5;
 
 impl Owners {
-    pub fn new(cgroup_root: PathBuf) -> Self {
+    pub fn new() -> Self {
         Self {
-            cgroup_root,
             held: HashMap::new(),
             ownerless: HashMap::new(),
             known: BTreeSet::new(),
@@ -71,9 +72,9 @@ impl Owners {
     }
 
     /// Looks through the descriptors of new processes, and of all when a socket has no owner.
-    pub fn find(&mut self, processes: &BTreeSet<u32>, sockets: &BTreeSet<u64>) {
+    pub fn find(&mut self, cgroups: &Hierarchy, processes: &BTreeSet<u32>, sockets: &BTreeSet<u64>) {
         self.scans = self.scans.wrapping_add(1);
-        self.keep(sockets);
+        self.keep(cgroups, sockets);
         self.ownerless.retain(|socket, _| sockets.contains(socket));
         let mut is_missing = self.scans.is_multiple_of(LOOK_AGAIN);
         for socket in sockets {
@@ -97,7 +98,7 @@ impl Owners {
             }
             found.sort_unstable();
             found.dedup_by_key(|(pid, _)| *pid);
-            let chosen = self.choose(&found);
+            let chosen = choose(cgroups, &found);
             if let Some(owner) = chosen {
                 self.ownerless.remove(&socket);
                 if self
@@ -112,8 +113,8 @@ impl Owners {
     }
 
     /// Keeps owners that still hold their socket, and looks where they live now.
-    fn keep(&mut self, sockets: &BTreeSet<u64>) {
-        let (root, scans) = (&self.cgroup_root, self.scans);
+    fn keep(&mut self, cgroups: &Hierarchy, sockets: &BTreeSet<u64>) {
+        let scans = self.scans;
         self.held.retain(|socket, owner| {
             let link = fs::read_link(format!("/proc/{}/fd/{}", owner.pid, owner.descriptor));
             if !sockets.contains(socket) || link.ok().as_deref().and_then(parse_socket) != Some(*socket) {
@@ -121,7 +122,7 @@ impl Owners {
             }
             owner.age += 1;
             if owner.age <= GROWN || scans.is_multiple_of(GROWN_AGAIN) {
-                match home(root, owner.pid) {
+                match home(cgroups, owner.pid) {
                     Some(home) => owner.home = home,
                     None => return false,
                 }
@@ -129,32 +130,32 @@ impl Owners {
             true
         });
     }
+}
 
-    fn choose(&self, holders: &[(u32, u32)]) -> Option<Owner> {
-        let mut by_cgroup: BTreeMap<String, (u64, Owner)> = BTreeMap::new();
-        for (pid, descriptor) in holders {
-            let (Some(home), Some(started)) = (home(&self.cgroup_root, *pid), started(*pid)) else {
-                continue;
-            };
-            let owner = Owner {
-                pid: *pid,
-                descriptor: *descriptor,
-                age: 0,
-                home,
-            };
-            let of_cgroup = by_cgroup.entry(owner.home.cgroup.clone());
-            let oldest = of_cgroup.or_insert_with(|| (started, owner.clone()));
-            if (started, *pid) < (oldest.0, oldest.1.pid) {
-                *oldest = (started, owner);
-            }
+fn choose(cgroups: &Hierarchy, holders: &[(u32, u32)]) -> Option<Owner> {
+    let mut by_cgroup: BTreeMap<String, (u64, Owner)> = BTreeMap::new();
+    for (pid, descriptor) in holders {
+        let (Some(home), Some(started)) = (home(cgroups, *pid), started(*pid)) else {
+            continue;
+        };
+        let owner = Owner {
+            pid: *pid,
+            descriptor: *descriptor,
+            age: 0,
+            home,
+        };
+        let of_cgroup = by_cgroup.entry(owner.home.cgroup.clone());
+        let oldest = of_cgroup.or_insert_with(|| (started, owner.clone()));
+        if (started, *pid) < (oldest.0, oldest.1.pid) {
+            *oldest = (started, owner);
         }
-        // What systemd listens on is for somebody else, who may not be there yet.
-        let is_init = |owner: &Owner| owner.pid == 1;
-        let serving = by_cgroup.into_values();
-        serving
-            .max_by_key(|(started, owner)| (!is_init(owner), *started, owner.pid))
-            .map(|(_, owner)| owner)
     }
+    // What systemd listens on is for somebody else, who may not be there yet.
+    let is_init = |owner: &Owner| owner.pid == 1;
+    let serving = by_cgroup.into_values();
+    serving
+        .max_by_key(|(started, owner)| (!is_init(owner), *started, owner.pid))
+        .map(|(_, owner)| owner)
 }
 
 /// Sockets a process holds, and by which descriptors. None once it has ended.
@@ -177,17 +178,15 @@ fn parse_socket(link: &Path) -> Option<u64> {
         .ok()
 }
 
-fn home(cgroup_root: &Path, pid: u32) -> Option<Home> {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let cgroup = path.trim_start_matches('/').to_owned();
+fn home(cgroups: &Hierarchy, pid: u32) -> Option<Home> {
+    let cgroup = cgroups.of_process(pid)?;
     let executable = fs::read_link(format!("/proc/{pid}/exe")).ok().map(|path| {
         let text = path.to_string_lossy();
         text.strip_suffix(" (deleted)")
             .map_or_else(|| path.clone(), PathBuf::from)
     });
     Some(Home {
-        cgroup_id: cgroup_id(&cgroup_root.join(&cgroup)).unwrap_or(0),
+        cgroup_id: cgroup_id(&cgroups.root().join(&cgroup)).unwrap_or(0),
         container: container::of(&cgroup, Path::new(&format!("/proc/{pid}/root"))),
         cgroup,
         executable,
@@ -205,17 +204,19 @@ fn started(pid: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mounts::cgroup_root;
 
     #[test]
     fn a_socket_that_nobody_holds_is_not_looked_for_every_second() {
-        let mut owners = Owners::new(PathBuf::from("/nowhere"));
+        let mut owners = Owners::new();
+        let cgroups = Hierarchy::open(&cgroup_root().unwrap()).unwrap();
         let processes = BTreeSet::from([std::process::id()]);
         // Not an inode, but what the walk counts is how often it was wanted.
         for _ in 0..10 {
-            owners.find(&processes, &BTreeSet::from([u64::MAX]));
+            owners.find(&cgroups, &processes, &BTreeSet::from([u64::MAX]));
         }
         assert_eq!(owners.ownerless.get(&u64::MAX), Some(&10));
-        owners.find(&processes, &BTreeSet::new());
+        owners.find(&cgroups, &processes, &BTreeSet::new());
         assert!(owners.ownerless.is_empty());
     }
 

@@ -293,6 +293,17 @@ pub fn within_patience<T>(patience: Duration, what: &str, mut probe: impl FnMut(
     }
 }
 
+/// Programs attached to the cgroup, as another tool sees it.
+pub fn programs_of(cgroup: &Path) -> usize {
+    let output = Command::new("bpftool")
+        .args(["cgroup", "show"])
+        .arg(cgroup)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter(|line| line.contains("edge_")).count()
+}
+
 pub fn read(agent: &mut Agent) -> Batch {
     agent.read(Utc::now()).unwrap()
 }
