@@ -54,7 +54,7 @@ fn a_changed_file_is_taken_up_and_a_bad_one_leaves_the_last_good_set_in_force() 
             .collect::<Vec<_>>()
     };
     fs::write(&file, SERVICE.replace("99%", "100%")).unwrap();
-    let reason = eventually("the mistake to be told", PATIENCE, || {
+    let reason = eventually("the mistake to be told", PATIENCE * 3, || {
         slowburn.try_get("/readyz").err()
     });
     assert!(
@@ -70,7 +70,7 @@ fn a_changed_file_is_taken_up_and_a_bad_one_leaves_the_last_good_set_in_force() 
 
     let more = "{availability: 99%}, {latency: {below: 250ms, target: 99%}}";
     fs::write(&file, SERVICE.replace("{availability: 99%}", more)).unwrap();
-    eventually("readiness to turn green", PATIENCE, || {
+    eventually("readiness to turn green", PATIENCE * 3, || {
         slowburn.try_get("/readyz").ok()
     });
     assert_eq!(names(), ["shop-availability", "shop-latency"]);
