@@ -39,7 +39,7 @@ fn around(case: &Case, captured_ns: f64) -> (f64, f64) {
 pub fn thresholds(case: &Case, batch: &Batch, pairs: &[Pair]) {
     let seen = thresholds_seen(case, batch);
     for (route, pairs) in by_route(case, pairs) {
-        let is_good = |pair: &&&Pair| is_plain(case, pair) && !pair.status.starts_with('5');
+        let is_good = |pair: &&&Pair| is_plain(case, pair) && !is_server_error(&pair.status);
         for (limit, within, over) in signals(case) {
             for (signal, is_over) in [(within, false), (over, true)] {
                 let times = pairs.iter().filter(|pair| is_over || is_good(pair));
@@ -142,6 +142,14 @@ pub fn all_are_timed(case: &Case, batch: &Batch, expected: &Counts) -> String {
 
 fn is_plain(case: &Case, pair: &Pair) -> bool {
     has_status(case, &pair.path, &pair.status)
+}
+
+/// Those are never within a threshold. Which of gRPC's they are, OpenTelemetry's conventions say.
+fn is_server_error(status: &str) -> bool {
+    match status.strip_prefix("grpc:") {
+        Some(code) => ["2", "4", "12", "13", "14", "15"].contains(&code),
+        None => status.starts_with('5'),
+    }
 }
 
 fn by_route<'a>(case: &Case, pairs: &'a [Pair]) -> BTreeMap<String, Vec<&'a Pair>> {

@@ -3,6 +3,7 @@
 
 import collections
 import os
+import signal
 import sys
 import threading
 from concurrent import futures
@@ -27,11 +28,14 @@ def end(request, context):
 def stream(request, context):
     """As many messages as the request says; `forever` waits until the client leaves."""
     if request == b"forever":
-        yield b"first"
         left = threading.Event()
         context.add_callback(left.set)
-        left.wait(30)
-        log("/test.Calls/Stream", "outcome:client_gave_up")
+        # A client that has left may end this anywhere.
+        try:
+            yield b"first"
+            left.wait(30)
+        finally:
+            log("/test.Calls/Stream", "outcome:client_gave_up")
         return
     for _ in range(int(request)):
         yield b"message"
@@ -66,6 +70,8 @@ def serve(address):
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Calls", handlers), Missing()))
     server.add_insecure_port(address)
     server.start()
+    # Python ends once every call has, and so has logged.
+    signal.signal(signal.SIGTERM, lambda *_: server.stop(None))
     server.wait_for_termination()
 
 
