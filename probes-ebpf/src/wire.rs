@@ -178,6 +178,15 @@ pub const fn is_long_poll(route: u16) -> bool {
     route & (LONG_POLL | 0x8000) == LONG_POLL
 }
 
+/// What was lost of one service, by [`loss`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Nanoseconds since boot when the first was.
+    pub first_ns: u64,
+    pub by_reason: [u64; loss::WORDS as usize],
+}
+
 /// Key of latencies.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

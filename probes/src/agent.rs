@@ -283,7 +283,7 @@ impl Agent {
             + nameless.len()
             + queues.failed
             + usize::from(self.overhead.mode() != Mode::Full);
-        let losses = totals.losses(absent, attached_at);
+        let losses = totals.losses(absent, attached_at, &mut self.starts);
         if self.names.is_set()
             && let Err(error) = self.room.make(
                 &totals.activities,

@@ -190,7 +190,7 @@ impl State {
             }
             self.position = next;
         }
-        let full = self.losses.get(&loss::HTTP2_RING_FULL, 0);
+        let full = self.losses.get(&loss::HTTP2_RING_DOUBT, 0);
         self.book.doubt(full.map_or(0, |shares| shares.iter().sum()));
         self.is_dirty |= self.position != before;
         self.keep();

@@ -8,10 +8,10 @@ mod support;
 use std::{fs, net::TcpStream, time::Duration};
 
 use probes::agent::Agent;
-use slo_engine::measurement::{Batch, Clock, Gauge, Signal};
+use slo_engine::measurement::{Batch, Clock, Gauge, LossReason, ServiceName, Signal};
 use slo_engine::service::WatchedService;
 use support::by_hand::{ACK, FAR, FIN, NEAR, PSH, Peer, RST, wire};
-use support::{Inside, Place, Server, client_value, eventually, pause, read, value, watched};
+use support::{Client, Inside, Place, Server, client_value, eventually, pause, read, value, watched};
 
 #[test]
 fn serve_when_asked() {
@@ -262,4 +262,44 @@ fn a_server_that_closes_has_answered_first() {
     assert_eq!(client_value(&batch, "caller", Signal::ClosedUnanswered), 0);
     stage.program.go_on();
     stage.program.end();
+}
+
+#[test]
+fn what_is_lost_of_one_service_is_no_loss_of_another() {
+    let place = Place::new("lostof");
+    let mut agent = place.agent();
+    agent
+        .watch(&[watched("odd", 8180), watched("even", 8181)])
+        .unwrap();
+    let server = place.server(&["127.0.0.1:8180", "127.0.0.1:8181"]);
+    server.beside(|| {
+        assert_eq!(Client::connect("127.0.0.1:8181").get("/"), 200);
+        // Nobody can tell where such a request ends.
+        let mut odd = Client::connect("127.0.0.1:8180");
+        odd.send("POST / HTTP/1.1\r\nContent-Length: 7\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(odd.answer(), Some(200));
+    });
+    let of = |batch: &Batch, service: Option<&str>| {
+        let losses = batch.losses.iter();
+        let of_service = losses.filter(|loss| loss.service.as_ref().map(ServiceName::as_str) == service);
+        let unparsable = of_service.filter(|loss| loss.reason == LossReason::Unparsable);
+        unparsable
+            .map(|loss| (loss.value, loss.start_time))
+            .collect::<Vec<_>>()
+    };
+    let lost = eventually("it is lost", || of(&read(&mut agent), Some("odd")).pop());
+    assert_eq!(lost.0, 1);
+    // The engine counts from zero what began after it first heard of this source.
+    let began = read(&mut agent).losses;
+    let pins = began
+        .iter()
+        .find(|loss| loss.service.is_none())
+        .unwrap()
+        .start_time;
+    assert!(lost.1 > pins);
+    drop(agent);
+    let batch = read(&mut place.agent());
+    assert_eq!(of(&batch, Some("odd")), [lost]);
+    assert_eq!(of(&batch, Some("even")), []);
+    assert!(of(&batch, None).iter().all(|(value, _)| *value == 0));
 }

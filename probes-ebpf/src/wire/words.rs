@@ -36,7 +36,7 @@ pub mod mode {
     pub const NO_ROUTES: u64 = 2;
 }
 
-/// Indexes of `LOSSES`.
+/// Indexes of `LOSSES`, which knows no service, and of `LOST`.
 pub mod loss {
     pub const COUNTS_FULL: u32 = 0;
     pub const LATENCIES_FULL: u32 = 1;
@@ -60,5 +60,7 @@ pub mod loss {
     pub const HTTP2_HOLE: u32 = 11;
     /// Connections that were speaking HTTP/2 before the probe could read their headers.
     pub const HTTP2_JOINED_LATE: u32 = 12;
+    /// All of [`HTTP2_RING_FULL`], of whichever service: no loss of its own, it says that ends may be missing.
+    pub const HTTP2_RING_DOUBT: u32 = 13;
     pub const WORDS: u32 = 32;
 }

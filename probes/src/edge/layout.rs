@@ -16,8 +16,9 @@ use std::{
 use probes_ebpf::{
     http2_wire::{Http2, RING_BYTES, StreamKey},
     wire::{
-        CONNECTION_VERSION, Connection, Count, CountKey, Endpoint, Handshake, Latency, LatencyKey, Naming,
-        Pending, PendingKey, Pipeline, RouteText, SETTINGS_MAX, Settings, SourceKey, VERSION, control, loss,
+        CONNECTION_VERSION, Connection, Count, CountKey, Endpoint, Handshake, Latency, LatencyKey, Lost,
+        Naming, Pending, PendingKey, Pipeline, RouteText, SETTINGS_MAX, Settings, SourceKey, VERSION,
+        control, loss,
     },
 };
 
@@ -140,7 +141,7 @@ pub(crate) fn connection_maps() -> [MapLayout; 5] {
 }
 
 /// Maps pinned under the fingerprint.
-pub(crate) fn counter_maps(sizes: &MapSizes, cpus: usize) -> [MapLayout; 12] {
+pub(crate) fn counter_maps(sizes: &MapSizes, cpus: usize) -> [MapLayout; 13] {
     [
         map::<CountKey, Count>("COUNTS", PER_CPU_HASH, sizes.counts),
         map::<LatencyKey, Latency>("LATENCIES", PER_CPU_HASH, sizes.latencies(cpus)),
@@ -156,6 +157,7 @@ pub(crate) fn counter_maps(sizes: &MapSizes, cpus: usize) -> [MapLayout; 12] {
         map::<PendingKey, Pending>("PENDING", LRU_HASH, 4096),
         map::<u32, Handshake>("HANDSHAKE", PER_CPU_ARRAY, 1),
         map::<u32, u64>("LOSSES", PER_CPU_ARRAY, loss::WORDS),
+        map::<u32, Lost>("LOST", ARRAY, SETTINGS_MAX),
         map::<StreamKey, u64>("HTTP2_UPLOADS", LRU_HASH, 8192),
         map::<(), ()>(RECORDS, RING, RING_BYTES),
     ]

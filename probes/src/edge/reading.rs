@@ -48,7 +48,7 @@ pub(crate) struct Totals {
     /// Closed connections; the gauge is what was opened less these.
     closed: HashMap<(ServiceName, Role), u64>,
     rtt: HashMap<(ServiceName, Role), (u64, u64)>,
-    losses: BTreeMap<LossReason, u64>,
+    losses: BTreeMap<(Option<ServiceName>, LossReason), Sum>,
     /// Endpoints counted without a name, and since when.
     pub unnamed: HashMap<Endpoint, u64>,
     pub activities: Activities,
@@ -74,7 +74,7 @@ impl Totals {
         for generation in generations {
             totals.add_counts(generation)?;
             totals.add_latencies(generation)?;
-            totals.add_losses(generation.counters)?;
+            totals.add_losses(generation)?;
             totals.add_tally(generation, &generation.counters.frozen);
         }
         if let Some(now) = generations.first() {
@@ -235,27 +235,29 @@ impl Totals {
         }
     }
 
-    fn add_losses(&mut self, counters: &Counters) -> Result<(), AgentError> {
-        for (index, reason) in [
-            (loss::COUNTS_FULL, LossReason::MapFull),
-            (loss::LATENCIES_FULL, LossReason::MapFull),
-            (loss::SOURCES_FULL, LossReason::MapFull),
-            (loss::PENDING_FULL, LossReason::MapFull),
-            (loss::STORAGE_FULL, LossReason::ReserveFailed),
-            (loss::PIPELINED, LossReason::Unparsable),
-            (loss::UNPARSABLE, LossReason::Unparsable),
-            (loss::UNFRAMED, LossReason::Unparsable),
-            (loss::INTERRUPTED, LossReason::ReserveFailed),
-            (loss::UNROUTED, LossReason::Reduced),
-            (loss::HTTP2_RING_FULL, LossReason::ReserveFailed),
-            (loss::HTTP2_HOLE, LossReason::GapInSequence),
-            (loss::HTTP2_JOINED_LATE, LossReason::Unparsable),
-        ] {
+    fn add_losses(&mut self, generation: &Generation<'_>) -> Result<(), AgentError> {
+        let counters = generation.counters;
+        for (index, reason) in REASONS {
             let shares = counters
                 .losses
                 .get(&index, 0)
                 .map_err(AgentError::map("read", "LOSSES"))?;
-            *self.losses.entry(reason).or_default() += shares.iter().sum::<u64>();
+            self.losses.entry((None, reason)).or_default().value += shares.iter().sum::<u64>();
+        }
+        for (id, definition) in generation.definitions.iter() {
+            let Raw(lost) = counters
+                .lost
+                .get(&id, 0)
+                .map_err(AgentError::map("read", "LOST"))?;
+            for (index, reason) in REASONS {
+                let value = lost.by_reason[index as usize];
+                if value > 0 {
+                    let of_service = (Some(definition.service.clone()), reason);
+                    let sum = self.losses.entry(of_service).or_default();
+                    sum.first_ns = earlier(sum.first_ns, lost.first_ns);
+                    sum.value += value;
+                }
+            }
         }
         Ok(())
     }
@@ -345,15 +347,19 @@ impl Totals {
             .collect()
     }
 
-    pub fn losses(&self, absent: usize, start_time: DateTime<Utc>) -> Vec<Loss> {
+    /// Those of nobody knows which service began with the pins, at `start_time`.
+    pub fn losses(&self, absent: usize, start_time: DateTime<Utc>, starts: &mut StartTimes) -> Vec<Loss> {
         let mut losses: Vec<Loss> = self
             .losses
             .iter()
-            .map(|(reason, value)| Loss {
-                service: None,
+            .map(|((service, reason), sum)| Loss {
+                service: service.clone(),
                 reason: *reason,
-                value: *value,
-                start_time,
+                value: sum.value,
+                start_time: match service {
+                    Some(service) => starts.of(&format!("{service}|lost|{reason}"), sum.first_ns),
+                    None => start_time,
+                },
             })
             .collect();
         if absent > 0 {
@@ -408,6 +414,23 @@ impl Totals {
         found
     }
 }
+
+/// The kernel's reasons in the engine's words.
+const REASONS: [(u32, LossReason); 13] = [
+    (loss::COUNTS_FULL, LossReason::MapFull),
+    (loss::LATENCIES_FULL, LossReason::MapFull),
+    (loss::SOURCES_FULL, LossReason::MapFull),
+    (loss::PENDING_FULL, LossReason::MapFull),
+    (loss::STORAGE_FULL, LossReason::ReserveFailed),
+    (loss::PIPELINED, LossReason::Unparsable),
+    (loss::UNPARSABLE, LossReason::Unparsable),
+    (loss::UNFRAMED, LossReason::Unparsable),
+    (loss::INTERRUPTED, LossReason::ReserveFailed),
+    (loss::UNROUTED, LossReason::Reduced),
+    (loss::HTTP2_RING_FULL, LossReason::ReserveFailed),
+    (loss::HTTP2_HOLE, LossReason::GapInSequence),
+    (loss::HTTP2_JOINED_LATE, LossReason::Unparsable),
+];
 
 fn earlier(a: u64, b: u64) -> u64 {
     if a == 0 { b } else { a.min(b) }

@@ -100,6 +100,10 @@ impl Definitions {
         self.0.get(&id)
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Definition)> {
+        self.0.iter().map(|(id, definition)| (*id, definition))
+    }
+
     fn id_of(&self, definition: &Definition) -> Option<u32> {
         // The newest wins, though two ids never have the same meaning unless an agent was killed.
         self.0

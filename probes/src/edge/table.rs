@@ -39,6 +39,7 @@ pod!(
     wire::Count,
     wire::LatencyKey,
     wire::Latency,
+    wire::Lost,
     wire::SourceKey,
 );
 
@@ -53,6 +54,7 @@ pub(crate) type SettingsTable = Array<MapData, Raw<wire::Settings>>;
 pub(crate) type Routes = LpmTrie<MapData, Raw<wire::RouteText>, u32>;
 pub(crate) type Ports = HashMap<MapData, u32, u32>;
 pub(crate) type Losses = PerCpuArray<MapData, u64>;
+pub(crate) type LostTable = Array<MapData, Raw<wire::Lost>>;
 pub(crate) type Starts = HashMap<MapData, u64, u64>;
 
 /// Opens the map pinned as `name` in `directory`, as the kind the caller asks for.
@@ -98,6 +100,7 @@ pub(crate) struct Counters {
     pub settings: SettingsTable,
     pub routes: Routes,
     pub losses: Losses,
+    pub lost: LostTable,
     /// Of HTTP/2, where the counters are of another layout. What counts now, counts on.
     pub frozen: Tally,
 }
@@ -123,6 +126,7 @@ impl Counters {
             settings: open!(directory, "SETTINGS", Array)?,
             routes: open!(directory, "ROUTES", LpmTrie)?,
             losses: open!(directory, "LOSSES", PerCpuArray)?,
+            lost: open!(directory, "LOST", Array)?,
             frozen: Tally::default(),
         })
     }

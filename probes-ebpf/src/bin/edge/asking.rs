@@ -11,7 +11,7 @@ use probes_ebpf::{
 use crate::{
     answering::is_repeated,
     connection::{find_or_create, identify},
-    count::{lose, source},
+    count::{lose_of, source},
     http::route,
     http2,
     pieces::{self, of_method},
@@ -165,7 +165,7 @@ pub fn begin_or_wait(segment: &Segment, connection: &mut Connection, fresh: &Que
             }
             Some(_) => {}
             None => {
-                lose(loss::PIPELINED);
+                lose_of(connection.settings, loss::PIPELINED);
                 return;
             }
         }

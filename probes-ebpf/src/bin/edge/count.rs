@@ -8,7 +8,7 @@ use probes_ebpf::{
     wire::{Count, CountKey, Endpoint, Latency, LatencyKey, SourceKey, bucket, control, loss, mode},
 };
 
-use crate::maps::{BLANK, CONTROL, COUNTS, LATENCIES, LOSSES, SOURCES};
+use crate::maps::{BLANK, CONTROL, COUNTS, LATENCIES, LOSSES, LOST, SOURCES};
 
 /// Programs nest on one CPU (egress runs preemptible), so even per-CPU values are added to
 /// atomically.
@@ -61,10 +61,33 @@ pub fn compare_swap(cell: *mut u64, old: u64, new: u64) -> u64 {
     value
 }
 
+/// Something was lost of nobody knows which service.
 #[inline(always)]
 pub fn lose(reason: u32) {
     if let Some(cell) = LOSSES.get_ptr_mut(reason) {
         add(cell, 1);
+    }
+}
+
+/// Something was lost of the service that these settings are of; 0 is nobody's.
+#[inline(always)]
+pub fn lose_of(settings: u32, reason: u32) {
+    if reason == loss::HTTP2_RING_FULL {
+        lose(loss::HTTP2_RING_DOUBT);
+    }
+    if settings == 0 {
+        lose(reason);
+        return;
+    }
+    if let Some(lost) = LOST.get_ptr_mut(settings) {
+        // SAFETY: a live map value; every reason is below the number of words. Two that are first at once
+        // store times as good as each other's.
+        unsafe {
+            if (*lost).first_ns == 0 {
+                (*lost).first_ns = bpf_ktime_get_boot_ns();
+            }
+            add((&raw mut (*lost).by_reason).cast::<u64>().add(reason as usize), 1);
+        }
     }
 }
 
@@ -101,7 +124,7 @@ fn appear(key: &CountKey, by: u64) {
     match COUNTS.get_ptr_mut(key) {
         // SAFETY: a live map value.
         Some(entry) => add(unsafe { &raw mut (*entry).value }, by),
-        None => lose(loss::COUNTS_FULL),
+        None => lose_of(key.settings, loss::COUNTS_FULL),
     }
 }
 
@@ -131,7 +154,7 @@ fn fresh_latency(key: &LatencyKey) -> Option<*mut Latency> {
     let _ = copied;
     let entry = LATENCIES.get_ptr_mut(key);
     if entry.is_none() {
-        lose(loss::LATENCIES_FULL);
+        lose_of(key.settings, loss::LATENCIES_FULL);
     }
     entry
 }
@@ -185,6 +208,6 @@ pub fn source(address: &[u32; 4], settings: u32) {
     let _ = SOURCES.insert(key, &0, u64::from(BPF_NOEXIST));
     match SOURCES.get_ptr_mut(key) {
         Some(cell) => add(cell, 1),
-        None => lose(loss::SOURCES_FULL),
+        None => lose_of(settings, loss::SOURCES_FULL),
     }
 }

@@ -14,7 +14,7 @@ use probes_ebpf::{
 use crate::{
     answering::{answered, is_interim, is_repeated, status_at_start, weather},
     connection::{endpoint, find, is_in_flight},
-    count::{count, lose},
+    count::{count, lose_of},
     last_byte,
     pipeline::{self, abandon, find_or_create, take},
     request::end,
@@ -80,7 +80,7 @@ pub fn follow(segment: &Segment, slot: u32) {
     let is_lost = scratch.visit.is_lost != 0;
     release(scratch);
     if steps == STEPS {
-        lose(loss::UNFRAMED);
+        lose_of(settings(segment.sk), loss::UNFRAMED);
     }
     if (steps == STEPS || is_lost)
         && let Some(pipeline) = pipeline::find(segment.sk)
@@ -88,6 +88,13 @@ pub fn follow(segment: &Segment, slot: u32) {
         pipeline.answering = answering::LOST;
         abandon(segment.skb, what::UNKNOWN);
     }
+}
+
+/// Of the socket's connection.
+#[inline(always)]
+pub fn settings(sk: *mut c_void) -> u32 {
+    // SAFETY: a live map value.
+    find(sk).map_or(0, |connection| unsafe { (*connection).settings })
 }
 
 /// As `edge_request_part`, of answers.
@@ -168,7 +175,7 @@ fn chunks(
     if pipeline.chunks.phase == phase::DONE {
         ends(connection, pipeline);
     } else if pipeline.chunks.phase == phase::BROKEN {
-        lose(loss::UNPARSABLE);
+        lose_of(connection.settings, loss::UNPARSABLE);
         scratch.visit.is_lost = 1;
         return false;
     }
@@ -199,7 +206,7 @@ fn header(
             (scratch.window.word(from + 8) >> 32) as u32,
         );
         if status == 0 {
-            lose(loss::UNPARSABLE);
+            lose_of(connection.settings, loss::UNPARSABLE);
             scratch.visit.is_lost = 1;
             return false;
         }

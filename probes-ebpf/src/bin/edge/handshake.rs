@@ -14,7 +14,7 @@ use probes_ebpf::{
 
 use crate::{
     connection::{endpoint_at, settings_of},
-    count::lose,
+    count::lose_of,
     http::route,
     maps::{HANDSHAKE, PENDING, skb_netns},
     pieces::of_method,
@@ -120,11 +120,11 @@ fn keep(key: &PendingKey, segment: &Segment, scratch: &mut Scratch, under: u64, 
         }
         if pending.length < here {
             // Where these requests should wait does not exist yet.
-            lose(loss::PIPELINED);
+            lose_of(settings, loss::PIPELINED);
         }
     }
     if PENDING.insert(key, &pending, 0).is_err() {
-        lose(loss::PENDING_FULL);
+        lose_of(settings, loss::PENDING_FULL);
     }
 }
 

@@ -9,7 +9,7 @@ use probes_ebpf::{
 };
 
 use crate::{
-    count::{lose, mode},
+    count::{lose_of, mode},
     maps::{ROUTES, SETTINGS},
 };
 
@@ -38,7 +38,7 @@ pub fn route(window: &Window, from: u32, settings: u32) -> u16 {
         return ROUTE_OTHER;
     }
     if mode() >= mode::NO_ROUTES {
-        lose(loss::UNROUTED);
+        lose_of(settings, loss::UNROUTED);
         return ROUTE_OTHER;
     }
     longest_prefix(window, from, settings)

@@ -27,7 +27,7 @@ use probes_ebpf::{
 use crate::{
     answering::weather,
     connection::{self, endpoint, identify, refresh},
-    count::{count, lose, source, swap},
+    count::{count, lose, lose_of, source, swap},
     http2_record::{self, CHUNK},
     maps::{HTTP2, HTTP2_IN, HTTP2_OUT, HTTP2_UPLOADS},
     segment::{PASS, Segment, control_segment, parse},
@@ -127,7 +127,7 @@ fn find_or_begin(segment: &Segment, connection: &mut Connection) -> Option<*mut 
         asks.is_placed = 1;
     }
     if is_late {
-        lose(loss::HTTP2_JOINED_LATE);
+        lose_of(connection.settings, loss::HTTP2_JOINED_LATE);
     }
     Some(http2)
 }
@@ -395,7 +395,8 @@ pub fn lost(walk: &mut Walk, reason: u32) {
     let http2 = unsafe { &mut *walk.http2 };
     if http2.mode == mode::TRACKED {
         http2.mode = mode::LOST;
-        lose(reason);
+        // SAFETY: a live map value.
+        lose_of(unsafe { (*walk.connection).settings }, reason);
         http2_record::tell_lost(walk);
     }
 }

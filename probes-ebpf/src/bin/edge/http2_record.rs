@@ -163,7 +163,7 @@ pub fn tell_lost(walk: &mut Walk) {
 #[inline(always)]
 pub fn tell_event(http2: &Http2, connection: &Connection, kind: u8, outcome: u16) -> bool {
     let Some(mut entry) = HTTP2_RECORDS.reserve::<Record>(0) else {
-        crate::count::lose(loss::HTTP2_RING_FULL);
+        crate::count::lose_of(connection.settings, loss::HTTP2_RING_FULL);
         return false;
     };
     let record = Record {

@@ -13,8 +13,8 @@ use aya_ebpf::{
 use probes_ebpf::{
     http2_wire::{Http2, RING_BYTES, StreamKey},
     wire::{
-        Connection, Count, CountKey, Endpoint, Handshake, Latency, LatencyKey, Naming, Pending, PendingKey,
-        RouteText, SETTINGS_MAX, Settings, SourceKey, control, kernel, loss,
+        Connection, Count, CountKey, Endpoint, Handshake, Latency, LatencyKey, Lost, Naming, Pending,
+        PendingKey, RouteText, SETTINGS_MAX, Settings, SourceKey, control, kernel, loss,
     },
 };
 
@@ -65,6 +65,9 @@ pub static HTTP2_UPLOADS: LruHashMap<StreamKey, u64> = LruHashMap::with_max_entr
 pub static CONTROL: Array<u64> = Array::with_max_entries(control::WORDS, 0);
 #[map]
 pub static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(loss::WORDS, 0);
+/// By settings: never full, and so rarely written that no CPU needs a share of its own.
+#[map]
+pub static LOST: Array<Lost> = Array::with_max_entries(SETTINGS_MAX, 0);
 
 /// Whether cgroup_skb programs may ask for the network namespace's cookie (Linux 6.16).
 #[unsafe(no_mangle)]

@@ -11,7 +11,8 @@ use probes_ebpf::{
 use crate::{
     asking::{begin_or_wait, complete, now, touch},
     connection::{find, is_in_flight},
-    count::lose,
+    count::lose_of,
+    framing::settings,
     http::route,
     pipeline::{self, is_busy},
     scratch::{START, Scratch, Visit, at, carry, claim, edge_read_head, keep, load, release},
@@ -30,7 +31,7 @@ pub fn visit(segment: &Segment, connection: &mut Connection, start: u64) -> u32 
     let done = connection.asked.saturating_sub(start) as u32;
     if connection.asking & asking::OPEN != 0 && start > connection.asked {
         // A piece is missing, and what comes later cannot be understood without it.
-        lose(loss::UNPARSABLE);
+        lose_of(connection.settings, loss::UNPARSABLE);
         connection.asking &= asking::PIPELINE;
         complete(segment, connection);
     }
@@ -50,7 +51,9 @@ pub fn take(skb: *mut __sk_buff, slot: u32) {
         steps += 1;
     }
     if steps == STEPS {
-        lose(loss::PIPELINED);
+        // SAFETY: the program's own context.
+        let sk: *mut c_void = unsafe { (*skb).__bindgen_anon_2.sk }.cast();
+        lose_of(if sk.is_null() { 0 } else { settings(sk) }, loss::PIPELINED);
     }
     if let Some(scratch) = at(slot) {
         release(scratch);
@@ -240,7 +243,7 @@ fn no_request(segment: &Segment, connection: &mut Connection, now: u64) {
         if connection.asking & asking::END_KNOWN == 0 {
             touch(segment, connection, now);
         } else {
-            lose(loss::UNPARSABLE);
+            lose_of(connection.settings, loss::UNPARSABLE);
         }
     } else if connection.flight == 0 {
         // Its very first bytes began like a method.
@@ -281,7 +284,7 @@ fn read_on(
     let head = scratch.head;
     connection.asking &= asking::PIPELINE;
     if head.found & found::UNREADABLE != 0 {
-        lose(loss::UNPARSABLE);
+        lose_of(connection.settings, loss::UNPARSABLE);
         complete(segment, connection);
         return false;
     }

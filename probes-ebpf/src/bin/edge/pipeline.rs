@@ -15,7 +15,7 @@ use probes_ebpf::wire::{Connection, Pipeline, QUEUE, Queued, asking, flight, los
 
 use crate::{
     connection::{self, is_in_flight},
-    count::{compare_swap, lose, swap},
+    count::{compare_swap, lose_of, swap},
     request::{begin, end, in_flight_now},
 };
 
@@ -33,7 +33,7 @@ pub fn find_or_create(sk: *mut c_void, connection: &mut Connection) -> Option<&'
     if found.is_some() {
         connection.asking |= asking::PIPELINE;
     } else {
-        lose(loss::STORAGE_FULL);
+        lose_of(connection.settings, loss::STORAGE_FULL);
     }
     found
 }
@@ -78,7 +78,7 @@ pub fn newest(pipeline: &mut Pipeline) -> Option<&mut Queued> {
 #[inline(always)]
 pub fn push(connection: &mut Connection, pipeline: &mut Pipeline, request: &Queued) {
     if pipeline.pushed.wrapping_sub(pipeline.taken) >= QUEUE as u64 {
-        lose(loss::PIPELINED);
+        lose_of(connection.settings, loss::PIPELINED);
         return;
     }
     let next = pipeline.pushed;
