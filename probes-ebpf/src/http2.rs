@@ -43,7 +43,10 @@ pub struct Direction {
     /// Nothing of this frame's payload has been passed on yet.
     pub is_first: u8,
     pub header: [u8; HEADER as usize],
-    pub pad: [u8; 2],
+    /// TCP brought a part too late: every byte is told until frames can be followed again. `next` is then
+    /// the end of what was told, and [`Direction::told`] counts it.
+    pub is_raw: u8,
+    pub pad: u8,
     /// What of the segment at hand is still ahead. Of no meaning between segments; it is here because
     /// the verifier follows every value on the stack from step to step, and none in here.
     pub offset: u32,
@@ -97,6 +100,27 @@ impl Direction {
         self.left == 0
     }
 
+    /// Begins to tell every byte.
+    #[inline(always)]
+    pub fn begin_raw(&mut self) {
+        self.is_raw = 1;
+        self.header = [0; HEADER as usize];
+    }
+
+    /// Takes a segment whose bytes are all told; how many were so far. The count stands where a split
+    /// header would, which has been told.
+    #[inline(always)]
+    pub fn told(&mut self, seq: u32, length: u32) -> u32 {
+        let end = seq.wrapping_add(length);
+        if (end.wrapping_sub(self.next) as i32) > 0 {
+            self.next = end;
+        }
+        let header = &mut self.header;
+        let count = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]).wrapping_add(length);
+        [header[0], header[1], header[2], header[3]] = count.to_ne_bytes();
+        count
+    }
+
     /// The next bytes of the segment at hand are done with.
     #[inline(always)]
     pub fn pass(&mut self, bytes: u32) {
@@ -109,7 +133,8 @@ impl Direction {
     #[inline(always)]
     #[must_use]
     pub fn is_told(&self) -> bool {
-        self.kind == kind::HEADERS
+        self.is_raw != 0
+            || self.kind == kind::HEADERS
             || self.kind == kind::CONTINUATION
             || self.kind == kind::RST_STREAM
             || self.kind == kind::PUSH_PROMISE
@@ -122,6 +147,19 @@ impl Direction {
 pub fn is_settings(head: &[u8; 12]) -> bool {
     let is_short = head[0] == 0 && head[1] == 0 && head[2].is_multiple_of(6);
     is_short && head[3] == 4 && head[4] == 0 && head[5] | head[6] | head[7] | head[8] == 0
+}
+
+/// Whether this looks like the beginning of a frame that often begins a segment: a header block, a
+/// window's update, a PING, the acknowledgement of settings. Who knows the bytes before can tell for sure.
+#[inline(always)]
+#[must_use]
+pub fn begins_frame(head: &[u8; 12]) -> bool {
+    let is_update = head[2] == 4 && head[3] == 8 && head[4] == 0 && head[5] & 0x80 == 0;
+    let is_of_connection = head[5] | head[6] | head[7] | head[8] == 0;
+    let is_ping = head[2] == 8 && head[3] == 6 && head[4] < 2;
+    let is_acknowledgement = head[2] == 0 && head[3] == 4 && head[4] == 1;
+    let is_control = is_update || is_of_connection && (is_ping || is_acknowledgement);
+    head[0] == 0 && head[1] == 0 && is_control || begins_request(head)
 }
 
 /// Whether a segment of a connection nobody saw the beginning of begins with a request's HEADERS: ten
@@ -234,5 +272,10 @@ mod tests {
             b"\x00\x00\x01\x01\x00\x01\x00\x0b\x00\x00\x00\x07"
         ));
         assert!(!begins_request(b"SELECT 1;\x00\x00\x00"));
+        // An update of a stream's window, a PING, an acknowledgement with what follows it.
+        assert!(begins_frame(b"\x00\x00\x04\x08\x00\x00\x00\x00\x03\x00\x01\x00"));
+        assert!(begins_frame(b"\x00\x00\x08\x06\x01\x00\x00\x00\x00\xff\xff\xff"));
+        assert!(begins_frame(b"\x00\x00\x00\x04\x01\x00\x00\x00\x00\x00\x00\x04"));
+        assert!(!begins_frame(b"SELECT 1;\x00\x00\x00"));
     }
 }

@@ -69,6 +69,14 @@ pub struct Record {
 pub mod event {
     /// The connection has ended.
     pub const CLOSED: u8 = 0xf0;
+    /// TCP brings a part of this direction too late. What follows is the kernel's
+    /// [`Direction`](crate::http2::Direction), which has come up to its `next`.
+    pub const HOLE: u8 = 0xf2;
+    /// Bytes of a direction with a hole, as they came; `stream` is their sequence number.
+    pub const RAW: u8 = 0xf3;
+    /// All has come up to the sequence number `stream`, where the kernel takes a frame to begin and
+    /// follows again.
+    pub const WHOLE: u8 = 0xf4;
     /// The kernel could not follow or tell: what is in flight ends as `UNKNOWN`, what comes is
     /// counted by the kernel.
     pub const LOST: u8 = 0xf1;
@@ -86,6 +94,11 @@ pub struct StreamKey {
     pub stream: u32,
     pub pad: u32,
 }
+
+/// Bytes of one direction that are told as they came. One that is in no order for longer is lost.
+pub const RAW_MOST: u32 = 1 << 20;
+/// Of those, what may wait for others that came later.
+pub const HELD_MOST: usize = 256 << 10;
 
 /// Bytes of the ring buffer: two seconds of 20,000 requests a second.
 pub const RING_BYTES: u32 = 16 << 20;

@@ -30,7 +30,7 @@ use crate::{
     agent::AgentError,
     edge::{
         generation::boot_ns,
-        layout::{BOOK, Directories, RECORDS},
+        layout::{Directories, RECORDS},
         table::{Losses, open},
     },
 };
@@ -39,6 +39,7 @@ mod book;
 mod checkpoint;
 mod connection;
 mod meaning;
+mod raw;
 mod record;
 mod ring;
 pub(crate) mod tally;
@@ -147,13 +148,30 @@ impl Drop for Reader {
     }
 }
 
-/// What an agent of another layout counted and kept.
+/// What an agent of another layout counted and kept. Records that it had not read may have a layout that
+/// nobody knows any more: they are lost, once.
 pub(crate) fn frozen(counters: &Path) -> Result<Tally, AgentError> {
-    if !counters.join(BOOK).exists() {
+    if !counters.join(RECORDS).exists() {
         return Ok(Tally::default());
     }
-    let kept = Checkpoint::open(counters)?.read()?;
-    Ok(kept.map(|(book, _)| book.tally).unwrap_or_default())
+    let map = MapData::from_pin(counters.join(RECORDS)).map_err(AgentError::map("open", RECORDS))?;
+    let size = map
+        .info()
+        .map_err(AgentError::map("read", RECORDS))?
+        .max_entries();
+    let ring = Ring::open(map, size as usize).map_err(AgentError::map("open", RECORDS))?;
+    let mut checkpoint = Checkpoint::open(counters)?;
+    let (mut book, position) = checkpoint.read()?.unwrap_or_default();
+    let mut position = position.max(ring.position());
+    let before = book.tally.lost;
+    while let Some((_, next)) = ring.at(position) {
+        position = next;
+        book.tally.lost += 1;
+    }
+    if book.tally.lost != before && checkpoint.keep(&book, position) {
+        ring.give_back(position);
+    }
+    Ok(book.tally)
 }
 
 /// The kernel wakes once a quarter of the ring is full. Edge-triggered: a ring that is not empty counts

@@ -157,6 +157,7 @@ impl Totals {
     }
 
     fn add_tally(&mut self, generation: &Generation<'_>, tally: &Tally) {
+        *self.losses.entry(LossReason::GapInSequence).or_default() += tally.lost;
         for (key, count) in tally.counts() {
             let sum = Sum {
                 first_ns: count.first_ns,

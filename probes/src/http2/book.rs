@@ -64,6 +64,10 @@ impl Book {
         let connection = match known {
             Known::Followed(connection) => connection,
             Known::Lost { last_stream } => {
+                if record.kind == event::RAW {
+                    // Whatever requests are in it, nobody counts them.
+                    self.tally.lost += 1;
+                }
                 let begins = usize::from(record.direction) == ASKS
                     && record.kind == kind::HEADERS
                     && record.part & part::FIRST != 0;
@@ -75,19 +79,17 @@ impl Book {
                 return;
             }
         };
-        match connection.take(record, piece, meaning) {
-            Ok(None) => {}
-            Ok(Some(ended)) => self.book(&ended, meaning, boot_ns),
-            Err(lost) => {
-                tracing::debug!(cookie = record.cookie, %lost, "an HTTP/2 connection cannot be followed");
-                let ended = connection.end_all(what::UNKNOWN, record.at_ns);
-                *known = Known::Lost {
-                    last_stream: record.stream,
-                };
-                for ended in ended {
-                    self.book(&ended, meaning, boot_ns);
-                }
-            }
+        let mut ended = Vec::new();
+        if let Err(lost) = connection.take(record, piece, meaning, &mut ended) {
+            tracing::debug!(cookie = record.cookie, %lost, "an HTTP/2 connection cannot be followed");
+            self.tally.lost += 1;
+            ended.extend(connection.end_all(what::UNKNOWN, record.at_ns));
+            *known = Known::Lost {
+                last_stream: connection.last_stream(),
+            };
+        }
+        for ended in ended {
+            self.book(&ended, meaning, boot_ns);
         }
     }
 

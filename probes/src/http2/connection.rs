@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 
 use probes_ebpf::{
     http2::{frame_flag, kind},
-    http2_wire::{ANSWERS, ASKS, Record, part},
+    http2_wire::{ANSWERS, ASKS, Record, event, part},
     wire::what,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     meaning::Meaning,
+    raw::Raw,
     tally::{Ended, Place, Timing},
 };
 use crate::hpack::{Decoder, HpackError};
@@ -31,6 +32,8 @@ pub(super) struct Connection {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Side {
     decoder: Decoder,
+    /// While the kernel cannot follow.
+    raw: Option<Raw>,
     /// The number its next record has.
     next: u32,
     /// What has come of the current frame's payload.
@@ -87,13 +90,14 @@ struct Fields {
 }
 
 impl Connection {
-    /// Takes one record.
+    /// Takes one record; adds the requests that ended by it to `ended`.
     pub fn take(
         &mut self,
         record: &Record,
         piece: &[u8],
         meaning: &mut dyn Meaning,
-    ) -> Result<Option<Ended>, Lost> {
+        ended: &mut Vec<Ended>,
+    ) -> Result<(), Lost> {
         let side = self
             .sides
             .get_mut(usize::from(record.direction))
@@ -103,8 +107,58 @@ impl Connection {
         }
         side.next = side.next.wrapping_add(1);
         self.last_ns = record.at_ns;
+        match record.kind {
+            event::HOLE => side.raw = Some(Raw::new(piece).ok_or(Lost::Gap)?),
+            event::RAW => self.take_raw(record, piece, meaning, ended)?,
+            event::WHOLE => {
+                let raw = side.raw.take();
+                if !raw.is_some_and(|raw| raw.is_whole(record.stream)) {
+                    return Err(Lost::Gap);
+                }
+            }
+            _ => ended.extend(self.take_frame(record, piece, meaning)?),
+        }
+        Ok(())
+    }
+
+    /// Bytes of a direction that the kernel cannot follow, as they came.
+    fn take_raw(
+        &mut self,
+        record: &Record,
+        piece: &[u8],
+        meaning: &mut dyn Meaning,
+        ended: &mut Vec<Ended>,
+    ) -> Result<(), Lost> {
+        let direction = usize::from(record.direction);
+        let mut raw = self.sides[direction].raw.take().ok_or(Lost::Gap)?;
+        let mut result = Ok(());
+        let is_held = raw.take(record, piece, &mut |record, piece| {
+            if result.is_ok() {
+                result = self
+                    .take_frame(record, piece, meaning)
+                    .map(|end| ended.extend(end));
+            }
+        });
+        self.sides[direction].raw = Some(raw);
+        result?;
+        if is_held { Ok(()) } else { Err(Lost::Gap) }
+    }
+
+    /// A piece of a frame.
+    fn take_frame(
+        &mut self,
+        record: &Record,
+        piece: &[u8],
+        meaning: &mut dyn Meaning,
+    ) -> Result<Option<Ended>, Lost> {
+        let side = &mut self.sides[usize::from(record.direction)];
         let asks = usize::from(record.direction) == ASKS;
         if record.kind == kind::DATA {
+            let ends = record.flags & frame_flag::END_STREAM != 0 && record.part & part::LAST != 0;
+            if !ends {
+                self.upload_goes_on(record, asks);
+                return Ok(None);
+            }
             return Ok(self.data_ends(record, asks));
         }
         if record.part & part::FIRST != 0 {
@@ -139,6 +193,11 @@ impl Connection {
             return Ok(None);
         }
         Ok(self.answered(record, &fields, ends_stream, began_ns))
+    }
+
+    /// The highest stream a request began on.
+    pub fn last_stream(&self) -> u32 {
+        self.last_stream
     }
 
     /// Everything in flight ends as `outcome`.
@@ -224,6 +283,16 @@ impl Connection {
             stream.status
         };
         self.end(record, outcome, true)
+    }
+
+    /// Told of bytes without order alone: else the kernel keeps it, see `Record::upload_ns`.
+    fn upload_goes_on(&mut self, record: &Record, asks: bool) {
+        if let Some(stream) = self.streams.get_mut(&record.stream)
+            && asks
+            && !stream.is_answered()
+        {
+            stream.timing.last_byte_ns = record.at_ns;
+        }
     }
 
     fn reset(&mut self, record: &Record, asks: bool) -> Option<Ended> {

@@ -99,6 +99,8 @@ pub(crate) struct Tally {
     latencies: HashMap<Place, Latency>,
     /// To the last byte, of services that ask for it.
     last_bytes: HashMap<Place, Latency>,
+    /// What could not be followed here, though the kernel told it.
+    pub lost: u64,
 }
 
 impl Tally {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use probes::agent::Agent;
+use probes::agent::{Agent, AgentConfig, MapSizes};
 use slo_engine::{
     measurement::{Batch, Clock, LossReason, Signal},
     service::WatchedService,
@@ -37,7 +37,7 @@ fn shop(place: &Place) -> (Agent, Files, Server) {
 }
 
 /// Reads until every one of `requests` has ended.
-fn settled(agent: &mut Agent, service: &str, requests: u64) -> Batch {
+pub fn settled(agent: &mut Agent, service: &str, requests: u64) -> Batch {
     eventually("all requests have ended", || {
         let batch = read(agent);
         let ended: u64 = batch
@@ -164,4 +164,35 @@ fn requests_that_find_no_room_are_unknown_and_none_is_missing() {
     server.run(&["h2load", "-n1000", "-c1", "-m20", "http://127.0.0.1:8200/one"]);
     let batch = settled(&mut agent, "shop", 121_000);
     assert_eq!(value(&batch, "shop", Signal::Status(200)), resolved + 1000);
+}
+
+#[test]
+fn what_nobody_read_before_another_layout_is_lost_once() {
+    let place = Place::new("h2-layout");
+    let (agent, _files, server) = shop(&place);
+    drop(agent);
+    server.run(&["h2load", "-n300", "-c1", "-m10", "http://127.0.0.1:8200/one"]);
+    let other = |counts| {
+        let sizes = MapSizes {
+            counts,
+            ..MapSizes::default()
+        };
+        let agent = Agent::start(AgentConfig {
+            sizes,
+            ..place.config()
+        });
+        let mut agent = agent.unwrap();
+        agent.watch(&[watched("shop", PORT)]).unwrap();
+        agent
+    };
+    let mut agent = other(4096);
+    let unread = lost(&read(&mut agent), LossReason::GapInSequence);
+    // Of each request its header, that of its answer, and the end of that; and the end of the connection.
+    assert_eq!(unread, 3 * 300 + 1);
+    drop(agent);
+    let mut agent = other(8192);
+    assert_eq!(lost(&read(&mut agent), LossReason::GapInSequence), unread);
+    server.run(&["h2load", "-n300", "-c1", "-m10", "http://127.0.0.1:8200/one"]);
+    let batch = settled(&mut agent, "shop", 300);
+    assert_eq!(value(&batch, "shop", Signal::Status(200)), 300);
 }

@@ -8,4 +8,5 @@ mod support;
 mod calls;
 mod ends;
 mod load;
+mod loss;
 mod program;

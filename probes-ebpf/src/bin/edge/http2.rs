@@ -19,8 +19,8 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use probes_ebpf::{
-    http2::{Direction, FRAME_HEADER, PREFACE, begins_request, frame_flag, kind},
-    http2_wire::{ANSWERS, ASKS, Http2, StreamKey, event, mode},
+    http2::{Direction, FRAME_HEADER, PREFACE, begins_frame, begins_request, frame_flag, kind},
+    http2_wire::{ANSWERS, ASKS, Http2, RAW_MOST, StreamKey, event, mode},
     wire::{Connection, ROUTE_OTHER, flight, loss, protocol, role, what},
 };
 
@@ -223,6 +223,9 @@ fn place(walk: &mut Walk, segment: &Segment) -> bool {
     // SAFETY: a live map value.
     let is_lost = unsafe { (*walk.http2).mode } == mode::LOST;
     let (seq, payload) = (segment.seq, segment.payload);
+    if is_lost && walk.direction().is_raw != 0 {
+        unplace(walk);
+    }
     let direction = walk.direction();
     if direction.is_placed == 0 {
         if is_lost {
@@ -239,6 +242,9 @@ fn place(walk: &mut Walk, segment: &Segment) -> bool {
     let direction = walk.direction();
     direction.offset = segment.offset;
     direction.available = payload;
+    if direction.is_raw != 0 {
+        return raw(walk, segment);
+    }
     let ahead = seq.wrapping_sub(direction.next) as i32;
     if ahead > 0 {
         // TCP brings what is missing later, when what follows it has passed. It matters only where
@@ -246,9 +252,7 @@ fn place(walk: &mut Walk, segment: &Segment) -> bool {
         let hole = ahead as u32;
         let is_harmless = direction.in_payload() && !direction.is_told() && hole < direction.left;
         if !is_harmless {
-            lost(walk, loss::HTTP2_HOLE);
-            unplace(walk);
-            return false;
+            return open_hole(walk, segment);
         }
         direction.take(hole);
     } else {
@@ -261,6 +265,58 @@ fn place(walk: &mut Walk, segment: &Segment) -> bool {
     }
     walk.direction().next = seq.wrapping_add(payload);
     true
+}
+
+/// A part of this direction comes later. Until frames can be followed again, user space is told every
+/// byte, puts them in order, and finds the frames.
+#[inline(always)]
+fn open_hole(walk: &mut Walk, segment: &Segment) -> bool {
+    // SAFETY: a live map value.
+    let is_tracked = unsafe { (*walk.http2).mode } == mode::TRACKED;
+    if !is_tracked || !segment.ingress || !http2_record::tell_hole(walk) {
+        return give_up(walk);
+    }
+    let direction = walk.direction();
+    direction.begin_raw();
+    raw(walk, segment)
+}
+
+/// A segment of a direction that had a hole.
+#[inline(always)]
+fn raw(walk: &mut Walk, segment: &Segment) -> bool {
+    let (seq, payload) = (segment.seq, segment.payload);
+    // SAFETY: the verifier knows `sk` is a socket.
+    let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
+    // All before it has come, and nothing behind it was told. What TCP has not looked at yet, or has
+    // dropped for want of room, was told and is not in its count.
+    // SAFETY: the helper's answer.
+    let is_next = !tcp.is_null() && unsafe { (*tcp).rcv_nxt } == seq && walk.direction().next == seq;
+    if is_next && head(segment).is_some_and(|head| begins_frame(&head)) {
+        if !http2_record::tell_whole(walk, seq) {
+            return give_up(walk);
+        }
+        unplace(walk);
+        let direction = walk.direction();
+        direction.is_placed = 1;
+        direction.next = seq.wrapping_add(payload);
+        return true;
+    }
+    if walk.direction().told(seq, payload) > RAW_MOST {
+        return give_up(walk);
+    }
+    let direction = walk.direction();
+    direction.kind = event::RAW;
+    direction.stream = seq;
+    direction.left = payload;
+    direction.have = FRAME_HEADER as u8;
+    true
+}
+
+#[inline(always)]
+fn give_up(walk: &mut Walk) -> bool {
+    lost(walk, loss::HTTP2_HOLE);
+    unplace(walk);
+    false
 }
 
 #[inline(always)]
@@ -276,6 +332,7 @@ fn head(segment: &Segment) -> Option<[u8; 12]> {
 fn unplace(walk: &mut Walk) {
     let direction = walk.direction();
     direction.is_placed = 0;
+    direction.is_raw = 0;
     direction.have = 0;
     direction.left = 0;
 }
@@ -308,11 +365,22 @@ extern "C" fn step(_: u64, walk: *mut Walk) -> i64 {
             length = CHUNK;
         }
         http2_record::tell_piece(walk, length);
+        let is_lost = unsafe { (*walk.http2).mode } == mode::LOST;
+        let direction = walk.direction();
+        if is_lost && direction.is_raw != 0 {
+            direction.available = 0;
+            unplace(walk);
+            return 1;
+        }
     }
     let direction = walk.direction();
     let (kind, flags, stream) = (direction.kind, direction.flags, direction.stream);
     let ends = direction.take(length);
     direction.pass(length);
+    if direction.is_raw != 0 {
+        direction.stream = stream.wrapping_add(length);
+        return 0;
+    }
     if is_tracked && kind == kind::DATA {
         if flags & frame_flag::END_STREAM != 0 {
             if ends {

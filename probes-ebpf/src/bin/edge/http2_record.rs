@@ -7,7 +7,7 @@ use aya_ebpf::{
     maps::ring_buf::RingBufEntry,
 };
 use probes_ebpf::{
-    http2::kind,
+    http2::{Direction, kind},
     http2_wire::{ANSWERS, ASKS, Http2, RING_BYTES, Record, StreamKey, event, part},
     wire::{Connection, loss},
 };
@@ -61,6 +61,67 @@ pub fn tell_piece(walk: &mut Walk, length: u32) {
     if walk.asks != 0 && is_request && walk.direction().stream == http2.last_stream {
         count_unknown(connection);
     }
+}
+
+/// Tells where the direction stands as a hole opens in front of it.
+#[inline(never)]
+pub fn tell_hole(walk: &mut Walk) -> bool {
+    let Some(mut entry) = HTTP2_RECORDS.reserve::<Hole>(0) else {
+        crate::count::lose(loss::HTTP2_RING_FULL);
+        return false;
+    };
+    let hole = entry.as_mut_ptr();
+    let record = of_direction(walk, event::HOLE, 0, size_of::<Direction>() as u16);
+    // SAFETY: a reserved record.
+    unsafe {
+        ptr::write(&raw mut (*hole).record, record);
+        ptr::write(&raw mut (*hole).direction, *walk.direction());
+    }
+    submit(entry);
+    true
+}
+
+#[repr(C)]
+struct Hole {
+    record: Record,
+    direction: Direction,
+}
+
+/// Tells that all has come up to `seq`, where a frame begins.
+#[inline(never)]
+pub fn tell_whole(walk: &mut Walk, seq: u32) -> bool {
+    let Some(mut entry) = HTTP2_RECORDS.reserve::<Record>(0) else {
+        crate::count::lose(loss::HTTP2_RING_FULL);
+        return false;
+    };
+    let record = of_direction(walk, event::WHOLE, seq, 0);
+    // SAFETY: a reserved record.
+    unsafe { ptr::write(entry.as_mut_ptr(), record) };
+    submit(entry);
+    true
+}
+
+/// The next record of the direction at hand.
+#[inline(always)]
+fn of_direction(walk: &mut Walk, kind: u8, stream: u32, length: u16) -> Record {
+    // SAFETY: live map values.
+    let (http2, connection) = unsafe { (&*walk.http2, &*walk.connection) };
+    let (asks, now) = (walk.asks != 0, walk.now);
+    let direction = walk.direction();
+    let record = Record {
+        cookie: http2.cookie,
+        at_ns: now,
+        endpoint: endpoint(connection, connection.role),
+        settings: connection.settings,
+        stream,
+        number: direction.records,
+        length,
+        kind,
+        direction: if asks { ASKS as u8 } else { ANSWERS as u8 },
+        ..Record::default()
+    };
+    direction.records = direction.records.wrapping_add(1);
+    record
 }
 
 /// Tells that the last byte of a stream's DATA has passed.
