@@ -157,7 +157,8 @@ impl Totals {
     }
 
     fn add_tally(&mut self, generation: &Generation<'_>, tally: &Tally) {
-        *self.losses.entry(LossReason::GapInSequence).or_default() += tally.lost;
+        let unfollowed = (None, LossReason::GapInSequence);
+        self.losses.entry(unfollowed).or_default().value += tally.lost;
         for (key, count) in tally.counts() {
             let sum = Sum {
                 first_ns: count.first_ns,
