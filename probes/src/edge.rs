@@ -4,6 +4,7 @@ pub(crate) mod attach;
 pub(crate) mod fold;
 pub(crate) mod generation;
 pub(crate) mod layout;
+pub(crate) mod meaning;
 pub(crate) mod object;
 pub(crate) mod overdue;
 pub(crate) mod quiet;

@@ -11,15 +11,16 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use probes_ebpf::wire::{
-    self, BUCKET_FIRST, CountKey, Endpoint, LatencyKey, ROUTE_CONNECT, ROUTE_QUEUE, ROUTE_ROUND_TRIP, loss,
-    role, what,
+    self, BUCKET_FIRST, CountKey, Endpoint, LatencyKey, ROUTE_CONNECT, ROUTE_QUEUE, ROUTE_ROUND_TRIP, role,
+    what,
 };
 use slo_engine::measurement::{
-    Clock, ConnectError, Gauge, GaugeReading, HistogramReading, Loss, LossReason, Reading, ResetReason, Role,
-    Route, Series, ServiceName, Signal,
+    Clock, Gauge, GaugeReading, HistogramReading, Loss, LossReason, Reading, ResetReason, Role, Route,
+    Series, ServiceName, Signal,
 };
 
 use super::{
+    meaning::{REASONS, signal_of},
     quiet::Activities,
     settings::Definitions,
     starts::StartTimes,
@@ -417,23 +418,6 @@ impl Totals {
     }
 }
 
-/// The kernel's reasons in the engine's words.
-const REASONS: [(u32, LossReason); 13] = [
-    (loss::COUNTS_FULL, LossReason::MapFull),
-    (loss::LATENCIES_FULL, LossReason::MapFull),
-    (loss::SOURCES_FULL, LossReason::MapFull),
-    (loss::PENDING_FULL, LossReason::MapFull),
-    (loss::STORAGE_FULL, LossReason::ReserveFailed),
-    (loss::PIPELINED, LossReason::Unparsable),
-    (loss::UNPARSABLE, LossReason::Unparsable),
-    (loss::UNFRAMED, LossReason::Unparsable),
-    (loss::INTERRUPTED, LossReason::ReserveFailed),
-    (loss::UNROUTED, LossReason::Reduced),
-    (loss::HTTP2_RING_FULL, LossReason::ReserveFailed),
-    (loss::HTTP2_HOLE, LossReason::GapInSequence),
-    (loss::HTTP2_JOINED_LATE, LossReason::Unparsable),
-];
-
 fn earlier(a: u64, b: u64) -> u64 {
     if a == 0 { b } else { a.min(b) }
 }
@@ -454,43 +438,6 @@ fn route_of(generation: &Generation<'_>, named: u32, settings: u32, route: u16) 
         .definitions
         .get(settings)
         .map_or_else(Route::other, |definition| definition.route(route))
-}
-
-fn signal_of(number: u16, reasons: &[ResetReason]) -> Option<Signal> {
-    Some(match number {
-        100..=999 => Signal::Status(number),
-        what::GRPC..=what::GRPC_END => Signal::Grpc(u8::try_from(number - what::GRPC).ok()?),
-        what::RESET_BY_SERVER => Signal::ResetByServer,
-        what::CLOSED_UNANSWERED => Signal::ClosedUnanswered,
-        what::TIMED_OUT => Signal::TimedOut,
-        what::CLIENT_GAVE_UP => Signal::ClientGaveUp,
-        what::UNKNOWN => Signal::Unknown,
-        what::ANSWERED => Signal::Answered,
-        what::RETRANSMITS => Signal::Retransmits,
-        what::SYN_RETRANSMITS => Signal::SynRetransmits,
-        what::CONNECT_FAILURES => Signal::ConnectFailures,
-        what::ACCEPTED => Signal::Accepted,
-        what::CONNECTED => Signal::Connected,
-        what::RESETS_SENT => Signal::ResetsSent,
-        what::RESETS_RECEIVED => Signal::ResetsReceived,
-        what::BYTES_RECEIVED => Signal::BytesReceived,
-        what::BYTES_SENT => Signal::BytesSent,
-        what::ZERO_WINDOWS_SENT => Signal::ZeroWindowsSent,
-        what::ZERO_WINDOWS_RECEIVED => Signal::ZeroWindowsReceived,
-        what::CONNECTION_TIMEOUTS => Signal::ConnectionTimeouts,
-        what::CONNECT_REFUSED => Signal::ConnectFailed(ConnectError::Refused),
-        what::CONNECT_TIMED_OUT => Signal::ConnectFailed(ConnectError::TimedOut),
-        what::CONNECT_HOST_UNREACHABLE => Signal::ConnectFailed(ConnectError::HostUnreachable),
-        what::CONNECT_NETWORK_UNREACHABLE => Signal::ConnectFailed(ConnectError::NetworkUnreachable),
-        what::CONNECT_RESET => Signal::ConnectFailed(ConnectError::Reset),
-        what::CONNECT_CANCELED => Signal::ConnectFailed(ConnectError::Canceled),
-        what::CONNECT_OTHER => Signal::ConnectFailed(ConnectError::Other),
-        what::RESET_SENT_BECAUSE..what::RESET_REASONS_END => {
-            let reason = reasons.get(usize::from(number - what::RESET_SENT_BECAUSE));
-            Signal::ResetSent(reason.copied().unwrap_or(ResetReason::Other))
-        }
-        _ => return None,
-    })
 }
 
 pub(crate) fn gauge((service, role): (ServiceName, Role), gauge: Gauge, value: f64) -> GaugeReading {
