@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-use super::nginx::{self, Nginx, PORTS};
+use super::nginx::{self, HTTP1, Nginx};
 use probes::overhead::OverheadConfig;
 
 const ASKED: &str = "SLOWBURN_BENCH_AGENT";
@@ -44,7 +44,7 @@ pub fn print(nginx: &Nginx) -> anyhow::Result<()> {
     // Every route has been asked for, so that all have counters.
     let urls = nginx.file("urls");
     let all: String = (1..ROUTES)
-        .map(|number| format!("http://127.0.0.1:{}/api/v1/resource-{number}/\n", PORTS[0]))
+        .map(|number| format!("http://127.0.0.1:{HTTP1}/api/v1/resource-{number}/\n"))
         .collect();
     fs::write(&urls, all)?;
     let output = nginx
@@ -59,7 +59,7 @@ pub fn print(nginx: &Nginx) -> anyhow::Result<()> {
     let output = nginx
         .beside("h2load")?
         .args(["--h1", "-t1", "-c16", "--rps=1250", "-D", &SECONDS.to_string()])
-        .arg(format!("http://127.0.0.1:{}/index.html", PORTS[0]))
+        .arg(format!("http://127.0.0.1:{HTTP1}/index.html"))
         .output()?;
     let text = String::from_utf8(output.stdout)?;
     let rate = text

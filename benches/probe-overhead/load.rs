@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 
 use super::{
     figures::to_f64,
-    nginx::{Nginx, PORTS},
+    nginx::{HTTP1, HTTP2, Nginx},
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,7 @@ impl Load {
                 let mut command = nginx.beside("wrk")?;
                 command
                     .args(["-t1", "-c16", "--latency", "-d", &format!("{seconds}s")])
-                    .arg(format!("http://127.0.0.1:{}/index.html", PORTS[0]));
+                    .arg(format!("http://127.0.0.1:{HTTP1}/index.html"));
                 command
             }
             Self::H2load => {
@@ -49,7 +49,7 @@ impl Load {
                 command
                     .args(["-t1", "-c4", "-m4", "-D", &seconds.to_string(), "--log-file"])
                     .arg(&log)
-                    .arg(format!("http://127.0.0.1:{}/index.html", PORTS[1]));
+                    .arg(format!("http://127.0.0.1:{HTTP2}/index.html"));
                 command
             }
         };

@@ -14,6 +14,8 @@
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 mod account;
+mod bare;
+mod cases;
 mod figures;
 mod footprint;
 mod load;
@@ -56,18 +58,29 @@ fn main() -> anyhow::Result<()> {
         return footprint::measure_nothing_but_live();
     }
     // cargo passes `--bench`.
-    let mut numbers = std::env::args()
-        .skip(1)
-        .filter_map(|text| text.parse::<u32>().ok());
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let mut numbers = words.iter().filter_map(|text| text.parse::<u32>().ok());
     let rounds = numbers.next().unwrap_or(ROUNDS);
     let seconds = numbers.next().unwrap_or(SECONDS);
-    ensure!(rounds >= 10, "fewer than ten rounds say nothing");
+    ensure!(
+        rounds >= 10 || words.len() > 1,
+        "fewer than ten rounds say nothing"
+    );
     probes::capability::privileged()?;
     let nginx = Nginx::start().context("start nginx")?;
+    if let Some(index) = words.iter().position(|word| word == "account") {
+        let only = words[index + 1..]
+            .iter()
+            .find(|word| word.parse::<u32>().is_err() && !word.starts_with('-'));
+        return account::print(&nginx, rounds, only.map_or("", String::as_str));
+    }
+    if words.iter().any(|word| word == "footprint") {
+        return footprint::print(&nginx);
+    }
     for load in [Load::Wrk, Load::H2load] {
         compare(&nginx, load, rounds, seconds)?;
     }
-    account::print(&nginx, seconds)?;
+    account::print(&nginx, rounds, "")?;
     footprint::print(&nginx)
 }
 

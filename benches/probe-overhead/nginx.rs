@@ -1,4 +1,4 @@
-//! nginx in a cgroup and a network namespace of its own.
+//! nginx, and a redis, in a cgroup and a network namespace of their own.
 
 use std::{
     fs,
@@ -19,8 +19,20 @@ use slo_engine::{
     service::{DEFAULT_TIMEOUT, WatchedService},
 };
 
-/// Of HTTP/1.1, and of HTTP/2 in clear text.
-pub const PORTS: [u16; 2] = [8080, 8081];
+pub const HTTP1: u16 = 8080;
+/// HTTP/2 in clear text.
+pub const HTTP2: u16 = 8081;
+/// HTTP/1.1 in TLS.
+pub const TLS: u16 = 8082;
+/// Beside nginx, in the same cgroup and namespace.
+pub const REDIS: u16 = 8083;
+const PORTS: [u16; 4] = [HTTP1, HTTP2, TLS, REDIS];
+
+/// Windows with the kernel's statistics are windows of their own.
+pub const UNWATCHED: OverheadConfig = OverheadConfig {
+    watching: Watching::Off,
+    budget: None,
+};
 
 pub struct Nginx {
     pub instance: String,
@@ -37,7 +49,9 @@ impl Nginx {
         let files = tempfile::tempdir()?;
         let root = files.path().display();
         fs::write(files.path().join("index.html"), "hello\n")?;
-        let [http1, http2] = PORTS;
+        fs::write(files.path().join("large"), vec![b'x'; 1 << 20])?;
+        fs::write(files.path().join("body"), "x".repeat(100))?;
+        certificate(files.path())?;
         fs::write(
             files.path().join("nginx.conf"),
             format!(
@@ -45,7 +59,9 @@ impl Nginx {
                  events {{ worker_connections 512; }}\n\
                  http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {root}/a;\n\
                  proxy_temp_path {root}/b; fastcgi_temp_path {root}/c; uwsgi_temp_path {root}/d; scgi_temp_path {root}/e;\n\
-                 server {{ listen 127.0.0.1:{http1}; listen 127.0.0.1:{http2} http2; root {root}; }} }}\n"
+                 ssl_certificate {root}/certificate; ssl_certificate_key {root}/key;\n\
+                 server {{ listen 127.0.0.1:{HTTP1}; listen 127.0.0.1:{HTTP2} http2; listen 127.0.0.1:{TLS} ssl; root {root};\n\
+                 location /posted {{ return 200 \"hello\\n\"; }} }} }}\n"
             ),
         )?;
         let procs = cgroup.join("cgroup.procs");
@@ -53,11 +69,13 @@ impl Nginx {
         command
             .args([
                 "-c",
-                "ip link set lo up && exec nginx -c \"$1\" -p \"$2\"",
+                "ip link set lo up && { redis-server --port $3 --save '' --dir \"$2\" >/dev/null & } && \
+                 exec nginx -c \"$1\" -p \"$2\"",
                 "nginx",
             ])
             .arg(files.path().join("nginx.conf"))
             .arg(files.path())
+            .arg(REDIS.to_string())
             .stderr(Stdio::null());
         // SAFETY: only system calls between fork and exec, on memory made before.
         unsafe {
@@ -80,8 +98,11 @@ impl Nginx {
     fn wait_until_it_listens(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(10);
         let table = format!("/proc/{}/net/tcp", self.process.id());
-        let listening = format!(":{:04X} 00000000:0000 0A", PORTS[1]);
-        while !fs::read_to_string(&table)?.contains(&listening) {
+        let listens = |text: &str, port| text.contains(&format!(":{port:04X} 00000000:0000 0A"));
+        while !PORTS
+            .iter()
+            .all(|port| fs::read_to_string(&table).is_ok_and(|text| listens(&text, port)))
+        {
             ensure!(Instant::now() < deadline, "nginx does not listen");
             std::thread::park_timeout(Duration::from_millis(20));
         }
@@ -89,12 +110,7 @@ impl Nginx {
     }
 
     pub fn attach(&self) -> anyhow::Result<Agent> {
-        // Windows with the kernel's statistics are windows of their own.
-        let overhead = OverheadConfig {
-            watching: Watching::Off,
-            budget: None,
-        };
-        attach(&self.instance, self.cgroup.clone(), 1, overhead)
+        attach(&self.instance, self.cgroup.clone(), 1, UNWATCHED)
     }
 
     /// A scratch file beside nginx's own.
@@ -104,11 +120,20 @@ impl Nginx {
 
     /// A program that runs in nginx's namespace, outside of its cgroup.
     pub fn beside(&self, program: &str) -> anyhow::Result<Command> {
-        let namespace = fs::File::open(format!("/proc/{}/ns/net", self.process.id()))?;
+        let namespace = self.namespace()?;
         let mut command = Command::new(program);
         // SAFETY: one system call between fork and exec.
         unsafe { command.pre_exec(move || Ok(setns(&namespace, CloneFlags::CLONE_NEWNET)?)) };
         Ok(command)
+    }
+
+    /// Takes the calling thread into the servers' namespace.
+    pub fn enter(&self) -> anyhow::Result<()> {
+        Ok(setns(self.namespace()?, CloneFlags::CLONE_NEWNET)?)
+    }
+
+    fn namespace(&self) -> anyhow::Result<fs::File> {
+        Ok(fs::File::open(format!("/proc/{}/ns/net", self.process.id()))?)
     }
 
     /// Time on a CPU of nginx and its worker.
@@ -157,10 +182,48 @@ pub fn attach(
 impl Drop for Nginx {
     fn drop(&mut self) {
         // The master tells its worker; killed outright, it would leave it behind.
-        let pid = nix::unistd::Pid::from_raw(self.process.id().cast_signed());
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let all = fs::read_to_string(self.cgroup.join("cgroup.procs")).unwrap_or_default();
+        for pid in all.lines().filter_map(|line| line.parse().ok()) {
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
+        }
         let _ = self.process.wait();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while fs::read_to_string(self.cgroup.join("cgroup.procs")).is_ok_and(|text| !text.is_empty())
+            && Instant::now() < deadline
+        {
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
         let _ = probes::unload(&self.instance);
         let _ = fs::remove_dir(&self.cgroup);
     }
+}
+
+/// For an hour, by nobody.
+fn certificate(directory: &std::path::Path) -> anyhow::Result<()> {
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+        ])
+        .args([
+            "-subj",
+            "/CN=127.0.0.1",
+            "-days",
+            "1",
+            "-out",
+            "certificate",
+            "-keyout",
+            "key",
+        ])
+        .current_dir(directory)
+        .output()
+        .context("run openssl")?;
+    ensure!(made.status.success(), "openssl made no certificate");
+    Ok(())
 }

@@ -26,6 +26,7 @@ const ITER_CREATE: libc::c_int = 33;
 const LINK_DETACH: libc::c_int = 34;
 
 const SOCKET_FILTER: u32 = 1;
+const CGROUP_SKB: u32 = 8;
 const F_REPLACE: u32 = 4;
 const ATTACH_XDP: u32 = 37;
 const ATTACH_ITER: u32 = 28;
@@ -51,8 +52,33 @@ pub const LINK_KIND_XDP: u32 = 6;
 
 /// Loads instructions as a socket filter, the kind that may do least. For trying what they may be.
 pub fn program_load_socket_filter(instructions: &[u64]) -> io::Result<OwnedFd> {
+    program_load(SOCKET_FILTER, 0, instructions)
+}
+
+/// Loads instructions that look at what enters or leaves a cgroup. For benches.
+#[doc(hidden)]
+pub fn program_load_cgroup_skb(instructions: &[u64], is_egress: bool) -> io::Result<OwnedFd> {
+    program_load(CGROUP_SKB, u32::from(is_egress), instructions)
+}
+
+/// Attaches such a program.
+#[doc(hidden)]
+pub fn link_create_cgroup(
+    program: BorrowedFd<'_>,
+    cgroup: BorrowedFd<'_>,
+    is_egress: bool,
+) -> io::Result<OwnedFd> {
     let mut attributes = Attributes([0; 32]);
-    attributes.0[0] = SOCKET_FILTER;
+    attributes.0[0] = word(program);
+    attributes.0[1] = word(cgroup);
+    attributes.0[2] = u32::from(is_egress);
+    bpf(LINK_CREATE, &mut attributes).map(own)
+}
+
+fn program_load(kind: u32, attach_type: u32, instructions: &[u64]) -> io::Result<OwnedFd> {
+    let mut attributes = Attributes([0; 32]);
+    attributes.0[0] = kind;
+    attributes.0[17] = attach_type;
     attributes.0[1] = u32::try_from(instructions.len()).map_err(io::Error::other)?;
     set_address(&mut attributes, 2, instructions.as_ptr() as u64);
     set_address(&mut attributes, 4, c"GPL".as_ptr() as u64);
