@@ -1,5 +1,6 @@
-//! What the probes cost a server: `cargo bench --bench probe-overhead [ROUNDS [SECONDS]]`, as root,
-//! with nginx, wrk, h2load and bpftrace installed.
+//! What the probes cost a server: `cargo bench --bench probe-overhead [-- ROUNDS [SECONDS]]`, as root,
+//! with nginx, redis, wrk, h2load and bpftrace installed. `-- account [ROUNDS [CASE]]` gives only the
+//! nanoseconds of each path of a request, `-- footprint` only what the agent takes.
 //!
 //! nginx answers a small file from its own cgroup and network namespace; wrk (HTTP/1.1) and h2load
 //! (HTTP/2) ask from outside of the cgroup, so that only the server's side is measured, as on a server.
