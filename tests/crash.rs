@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use support::eventually;
-use support::network::{Network, SERVER, Side};
+use support::network::{Network, Running, SERVER, Side};
 use support::nginx::{Nginx, booked_and_logged};
 use support::slowburn::Slowburn;
 
@@ -24,17 +24,23 @@ spec:
   window: 30d
 ";
 
-fn load(network: &Network, seconds: u32) -> support::network::Running {
-    let (duration, url) = (format!("-d{seconds}s"), format!("http://{SERVER}:8080/ok"));
-    network.spawn(Side::Client, "wrk", &["-t1", "-c8", &duration, &url])
+/// Load until it is interrupted: how long two restarts take is the machine's affair.
+fn load(network: &Network) -> Running {
+    let url = format!("http://{SERVER}:8080/ok");
+    network.spawn(Side::Client, "wrk", &["-t1", "-c8", "-d180s", &url])
 }
 
-fn booked(slowburn: &Slowburn) -> u64 {
-    slowburn
-        .try_get("/api/v1/slos/shop-availability")
-        .ok()
-        .and_then(|slo| slo["good"].as_u64())
-        .unwrap_or(0)
+/// Nothing while the engine or its Postgres is away.
+fn booked(slowburn: &Slowburn) -> Option<u64> {
+    slowburn.try_get("/api/v1/slos/shop-availability").ok()?["good"].as_u64()
+}
+
+/// Kills are to land in the middle of intake.
+fn until_500_more_are_booked(slowburn: &Slowburn) {
+    let before = eventually("the books to open", PATIENCE, || booked(slowburn));
+    eventually("load to be booked", PATIENCE, || {
+        booked(slowburn).filter(|now| *now > before + 500)
+    });
 }
 
 #[test]
@@ -42,12 +48,9 @@ fn a_killed_slowburn_loses_and_doubles_no_request() {
     let network = Network::create();
     let mut slowburn = Slowburn::start(&network, SERVICE);
     let nginx = Nginx::start(&network);
-    let mut load = load(&network, 12);
+    let mut load = load(&network);
     for _ in 0..2 {
-        let before = booked(&slowburn);
-        eventually("load to be booked", PATIENCE, || {
-            (booked(&slowburn) > before + 500).then_some(())
-        });
+        until_500_more_are_booked(&slowburn);
         slowburn.kill();
         // While nobody reads, the kernel goes on counting.
         let logged = nginx.counts()["200"];
@@ -56,7 +59,7 @@ fn a_killed_slowburn_loses_and_doubles_no_request() {
         });
         slowburn.launch();
     }
-    load.0.wait().unwrap();
+    load.interrupt();
     let (booked, logged) = booked_and_logged(&slowburn, "shop", &nginx);
     assert_eq!(booked, logged);
 }
@@ -66,18 +69,16 @@ fn a_killed_postgres_costs_nothing() {
     let network = Network::create();
     let slowburn = Slowburn::start(&network, SERVICE);
     let nginx = Nginx::start(&network);
-    let mut load = load(&network, 10);
+    let mut load = load(&network);
     for _ in 0..2 {
-        let (before, postgres) = (booked(&slowburn), slowburn.postgres_pid());
-        eventually("load to be booked", PATIENCE, || {
-            (booked(&slowburn) > before + 500).then_some(())
-        });
+        until_500_more_are_booked(&slowburn);
+        let postgres = slowburn.postgres().unwrap();
         kill(postgres, Signal::SIGKILL).unwrap();
         eventually("another Postgres", PATIENCE, || {
-            (slowburn.postgres_pid() != postgres).then_some(())
+            slowburn.postgres().filter(|pid| *pid != postgres)
         });
     }
-    load.0.wait().unwrap();
+    load.interrupt();
     let (booked, logged) = booked_and_logged(&slowburn, "shop", &nginx);
     assert_eq!(booked, logged);
 }
@@ -87,7 +88,7 @@ fn an_orderly_stop_leaves_no_postgres_and_keeps_counting() {
     let network = Network::create();
     let mut slowburn = Slowburn::start(&network, SERVICE);
     let nginx = Nginx::start(&network);
-    let postgres = slowburn.postgres_pid();
+    let postgres = slowburn.postgres().unwrap();
     slowburn.stop();
     assert!(kill(postgres, None).is_err(), "Postgres outlived an orderly stop");
     network.output(

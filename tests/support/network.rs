@@ -163,6 +163,15 @@ impl Drop for Network {
 #[derive(Debug)]
 pub struct Running(pub Child);
 
+impl Running {
+    /// Ends it as Ctrl-C would, and waits until it has.
+    pub fn interrupt(&mut self) {
+        let process = nix::unistd::Pid::from_raw(self.0.id().try_into().unwrap());
+        nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGINT).unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         let _gone = self.0.kill();

@@ -159,10 +159,21 @@ impl Slowburn {
         String::from_utf8(output.stdout).unwrap().trim().to_string()
     }
 
-    pub fn postgres_pid(&self) -> Pid {
-        let lock = fs::read_to_string(self.state().join("postgres/data/postmaster.pid")).unwrap();
-        Pid::from_raw(lock.lines().next().unwrap().parse().unwrap())
+    /// The private Postgres, once it takes connections: nobody while it is started.
+    pub fn postgres(&self) -> Option<Pid> {
+        // Postgres writes this file line by line, and "ready" in its last line.
+        let lock = self.postgres_lock()?;
+        let ready = lock.lines().next_back()?.trim() == "ready";
+        ready.then(|| first_line_pid(&lock)).flatten()
     }
+
+    fn postgres_lock(&self) -> Option<String> {
+        fs::read_to_string(self.state().join("postgres/data/postmaster.pid")).ok()
+    }
+}
+
+fn first_line_pid(lock: &str) -> Option<Pid> {
+    lock.lines().next()?.parse().ok().map(Pid::from_raw)
 }
 
 impl Drop for Slowburn {
@@ -171,10 +182,8 @@ impl Drop for Slowburn {
             let _gone = kill(self.pid(), Signal::SIGTERM);
             let _gone = self.child.take().unwrap().wait();
         }
-        if let Ok(lock) = fs::read_to_string(self.state().join("postgres/data/postmaster.pid"))
-            && let Some(pid) = lock.lines().next().and_then(|line| line.parse().ok())
-        {
-            let _gone = kill(Pid::from_raw(pid), Signal::SIGQUIT);
+        if let Some(pid) = self.postgres_lock().as_deref().and_then(first_line_pid) {
+            let _gone = kill(pid, Signal::SIGQUIT);
         }
         let _gone = Command::new(env!("CARGO_BIN_EXE_slowburn"))
             .args(["unload", "--instance", &self.instance])
