@@ -19,6 +19,7 @@ pub const fn is_plain(binary: &str) -> bool {
     true
 }
 
+pub mod conversation;
 pub mod http1;
 pub mod http2;
 pub mod http2_wire;

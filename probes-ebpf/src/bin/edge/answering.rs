@@ -8,15 +8,16 @@ use aya_ebpf::{
     helpers::{bpf_tcp_sock, generated::bpf_skb_load_bytes},
 };
 use probes_ebpf::{
+    conversation::{SWITCHING_PROTOCOLS, answered, is_in_flight, is_interim},
     http1::{STATUS_LINE, status},
-    wire::{Connection, ROUTE_OTHER, asking, birth, flag, protocol, request, role, what},
+    wire::{Connection, ROUTE_OTHER, asking, birth, flag, protocol, role, what},
 };
 
 use crate::{
-    connection::{endpoint, identify, is_in_flight},
+    connection::{endpoint, identify},
     count::count,
     framing,
-    request::{SWITCHING_PROTOCOLS, end},
+    request::end,
     scratch::{START, Scratch, claim, edge_end_of_head, load, release},
     segment::{Segment, rest},
     tcp::retransmitted,
@@ -93,21 +94,6 @@ fn answer_alone(segment: &Segment, connection: &mut Connection, is_waited_for: b
     answered(connection, status);
     let rtt = weather(connection, tcp);
     end(connection, status, rtt);
-}
-
-/// What an answer changes about the connection.
-#[inline(always)]
-pub fn answered(connection: &mut Connection, status: u16) {
-    connection.flags &= !flag::UNREADABLE;
-    let is_tunnel = connection.request & request::CONNECT != 0 && status / 100 == 2;
-    if status == SWITCHING_PROTOCOLS || is_tunnel {
-        connection.protocol = protocol::UPGRADED;
-    }
-}
-
-#[inline(always)]
-pub fn is_interim(status: u16) -> bool {
-    status < 200 && status != SWITCHING_PROTOCOLS
 }
 
 /// The status of the answer that shares the segment with an interim one; 0 when it is not here.

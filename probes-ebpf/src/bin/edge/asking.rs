@@ -4,19 +4,18 @@
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_tcp_sock};
 use probes_ebpf::{
+    conversation::{begin, complete, is_busy, of_method, touch},
     http1::{Method, WINDOW, method},
-    wire::{Connection, Queued, asking, asks, birth, loss, protocol, request, role},
+    wire::{Connection, asking, asks, birth, protocol, request, role},
 };
 
 use crate::{
     answering::is_repeated,
     connection::{find_or_create, identify},
-    count::{lose_of, source},
+    count::source,
     http::route,
-    http2,
-    pieces::{self, of_method},
-    pipeline::{self, is_busy},
-    request::begin,
+    http2, pieces,
+    pipeline::{self, Socket},
     scratch::{START, claim, edge_end_of_head, load, release},
     segment::{Segment, rest},
 };
@@ -94,7 +93,7 @@ pub fn ask(segment: &Segment, connection: &mut Connection) -> u32 {
         // full queue turned away was here: its client has waited since.
         let was_turned_away = segment.seq == connection.request_seq;
         if !is_idle && !was_turned_away && !was_seen(segment) {
-            touch(segment, connection, now());
+            touch(&mut Socket(segment.sk), connection, now());
         }
         return rest::NOTHING;
     }
@@ -102,9 +101,9 @@ pub fn ask(segment: &Segment, connection: &mut Connection) -> u32 {
     if is_known && end <= connection.request_end {
         connection.asked = end;
         if !is_idle {
-            touch(segment, connection, now());
+            touch(&mut Socket(segment.sk), connection, now());
             if end == connection.request_end {
-                complete(segment, connection);
+                complete(&mut Socket(segment.sk), connection);
             }
         }
         return rest::NOTHING;
@@ -151,63 +150,12 @@ fn whole(segment: &Segment, connection: &mut Connection, start: u64) -> bool {
     true
 }
 
-/// Begins a request, or has it wait behind the one in flight.
-#[inline(always)]
-pub fn begin_or_wait(segment: &Segment, connection: &mut Connection, fresh: &Queued) {
-    charge(segment, connection);
-    let has_queue = connection.asking & asking::PIPELINE != 0;
-    if has_queue || is_busy(connection) {
-        match pipeline::find_or_create(segment.sk, connection) {
-            // In this order: what the other side takes out is in flight before it no longer waits.
-            Some(pipeline) if !pipeline::is_empty(pipeline) || is_busy(connection) => {
-                pipeline::push(connection, pipeline, fresh);
-                return;
-            }
-            Some(_) => {}
-            None => {
-                lose_of(connection.settings, loss::PIPELINED);
-                return;
-            }
-        }
-    }
-    connection.route = fresh.route;
-    connection.request = fresh.request;
-    let role = connection.role;
-    begin(connection, role, fresh.started_ns, fresh.last_byte_ns);
-}
-
 /// Counts the request for the address it came from.
 #[inline(always)]
-fn charge(segment: &Segment, connection: &Connection) {
+pub fn charge(segment: &Segment, connection: &Connection) {
     if connection.role == role::SERVER && connection.settings != 0 {
         source(&segment.remote, connection.settings);
     }
-}
-
-/// More of the request that came last is here.
-#[inline(always)]
-pub fn touch(segment: &Segment, connection: &mut Connection, now: u64) {
-    if connection.asking & asking::PIPELINE != 0
-        && let Some(pipeline) = pipeline::find(segment.sk)
-        && let Some(waiting) = pipeline::newest(pipeline)
-    {
-        waiting.last_byte_ns = now;
-        return;
-    }
-    connection.last_byte_ns = now;
-}
-
-/// All of the request that came last is here.
-#[inline(always)]
-pub fn complete(segment: &Segment, connection: &mut Connection) {
-    if connection.asking & asking::PIPELINE != 0
-        && let Some(pipeline) = pipeline::find(segment.sk)
-        && let Some(waiting) = pipeline::newest(pipeline)
-    {
-        waiting.request |= request::COMPLETE;
-        return;
-    }
-    connection.request |= request::COMPLETE;
 }
 
 #[inline(always)]

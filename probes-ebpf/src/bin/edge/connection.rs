@@ -6,9 +6,8 @@ use aya_ebpf::{
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
     helpers::generated::{bpf_get_netns_cookie, bpf_sk_cgroup_id, bpf_sk_storage_get},
 };
-use probes_ebpf::wire::{
-    CONNECTION_VERSION, Connection, Endpoint, ROUTE_NONE, birth, control, flight, loss, role,
-};
+pub use probes_ebpf::conversation::is_in_flight;
+use probes_ebpf::wire::{CONNECTION_VERSION, Connection, Endpoint, ROUTE_NONE, birth, control, loss, role};
 
 use crate::{
     count::{count, lose},
@@ -148,9 +147,4 @@ pub fn count_tcp(connection: &Connection, what: u16, by: u64) {
         let endpoint = endpoint(connection, role_of(connection));
         count(&endpoint, connection.settings, ROUTE_NONE, what, by);
     }
-}
-
-#[inline(always)]
-pub fn is_in_flight(connection: &Connection) -> bool {
-    connection.flight & flight::IN_FLIGHT != 0
 }

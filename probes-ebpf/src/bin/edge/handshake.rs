@@ -8,6 +8,7 @@ use aya_ebpf::helpers::{
     generated::{bpf_get_netns_cookie, bpf_sk_cgroup_id, bpf_skb_load_bytes},
 };
 use probes_ebpf::{
+    conversation::of_method,
     http1::{Head, Method, found, method},
     wire::{Handshake, Pending, PendingKey, asking, loss, request, role},
 };
@@ -17,7 +18,6 @@ use crate::{
     count::lose_of,
     http::route,
     maps::{HANDSHAKE, PENDING, skb_netns},
-    pieces::of_method,
     scratch::{START, Scratch, claim, edge_read_head, load, release},
     segment::{Segment, address},
 };

@@ -33,6 +33,8 @@ mod asking;
 #[cfg(target_arch = "bpf")]
 mod connection;
 #[cfg(target_arch = "bpf")]
+mod conversation;
+#[cfg(target_arch = "bpf")]
 mod count;
 #[cfg(target_arch = "bpf")]
 mod framing;
@@ -56,6 +58,8 @@ mod pieces;
 mod pipeline;
 #[cfg(target_arch = "bpf")]
 mod queue;
+#[cfg(target_arch = "bpf")]
+mod reading;
 #[cfg(target_arch = "bpf")]
 mod request;
 #[cfg(target_arch = "bpf")]

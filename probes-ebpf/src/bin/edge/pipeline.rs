@@ -1,7 +1,4 @@
-//! Requests that wait behind the one in flight.
-//!
-//! The side that asks puts in, the side that answers takes out, on different CPUs if need be. Who may
-//! fill the connection's record with the next request is whoever marks it as starting.
+//! Where the requests of a socket are kept that wait behind the one in flight, and how all of them end.
 
 use core::{ffi::c_void, ptr};
 
@@ -11,13 +8,12 @@ use aya_ebpf::{
     helpers::generated::bpf_sk_storage_get,
     macros::btf_map,
 };
-use probes_ebpf::wire::{Connection, Pipeline, QUEUE, Queued, asking, flight, loss};
-
-use crate::{
-    connection::{self, is_in_flight},
-    count::{compare_swap, lose_of, swap},
-    request::{begin, end, in_flight_now},
+use probes_ebpf::{
+    conversation::{Pipelines, is_in_flight, take},
+    wire::{Connection, Pipeline, QUEUE, asking, loss},
 };
+
+use crate::{connection, conversation::Kernel, count::lose_of, request::end};
 
 #[btf_map]
 static PIPELINE: SkStorage<Pipeline> = SkStorage::new();
@@ -49,73 +45,18 @@ fn storage(sk: *mut c_void, flags: u64) -> Option<&'static mut Pipeline> {
     }
 }
 
-#[inline(always)]
-pub fn is_busy(connection: &Connection) -> bool {
-    in_flight_now(connection) & (flight::IN_FLIGHT | flight::STARTING) != 0
-}
+/// A socket, as what has hung a pipeline on it.
+pub struct Socket(pub *mut c_void);
 
-#[inline(always)]
-pub fn is_empty(pipeline: &Pipeline) -> bool {
-    // SAFETY: a live map value; an aligned word is never torn.
-    unsafe { (&raw const pipeline.pushed).read_volatile() == (&raw const pipeline.taken).read_volatile() }
-}
-
-#[inline(always)]
-fn place(pipeline: &mut Pipeline, number: u64) -> &mut Queued {
-    &mut pipeline.queue[number as usize & (QUEUE - 1)]
-}
-
-/// The request that came last, if it waits.
-#[inline(always)]
-pub fn newest(pipeline: &mut Pipeline) -> Option<&mut Queued> {
-    if is_empty(pipeline) {
-        return None;
+impl Pipelines for Socket {
+    #[inline(always)]
+    fn find(&mut self) -> Option<&mut Pipeline> {
+        find(self.0)
     }
-    let last = pipeline.pushed.wrapping_sub(1);
-    Some(place(pipeline, last))
-}
 
-#[inline(always)]
-pub fn push(connection: &mut Connection, pipeline: &mut Pipeline, request: &Queued) {
-    if pipeline.pushed.wrapping_sub(pipeline.taken) >= QUEUE as u64 {
-        lose_of(connection.settings, loss::PIPELINED);
-        return;
-    }
-    let next = pipeline.pushed;
-    *place(pipeline, next) = *request;
-    // An exchange, as it also keeps what stands before it before it.
-    swap(&raw mut pipeline.pushed, next + 1);
-    // The one ahead may have been answered meanwhile.
-    take(connection, pipeline);
-}
-
-/// Puts the next request in flight, unless one is.
-#[inline(always)]
-pub fn take(connection: &mut Connection, pipeline: &mut Pipeline) {
-    let mut tries = 0;
-    while tries < 2 {
-        let idle = connection.flight;
-        if idle & (flight::IN_FLIGHT | flight::STARTING) != 0 || is_empty(pipeline) {
-            return;
-        }
-        if compare_swap(&raw mut connection.flight, idle, idle | flight::STARTING) != idle {
-            return;
-        }
-        let number = pipeline.taken;
-        if number == pipeline.pushed {
-            // The other side took it, and another may come before it sees that we do not.
-            swap(&raw mut connection.flight, idle);
-            tries += 1;
-            continue;
-        }
-        let request = *place(pipeline, number);
-        swap(&raw mut pipeline.taken, number + 1);
-        connection.settings = request.settings;
-        connection.route = request.route;
-        connection.request = request.request;
-        let role = connection.role;
-        begin(connection, role, request.started_ns, request.last_byte_ns);
-        return;
+    #[inline(always)]
+    fn find_or_create(&mut self, connection: &mut Connection) -> Option<&mut Pipeline> {
+        find_or_create(self.0, connection)
     }
 }
 
@@ -160,7 +101,7 @@ fn end_next(sk: *mut c_void, outcome: u32) -> u32 {
         return 0;
     }
     if let Some(pipeline) = find(sk) {
-        take(connection, pipeline);
+        take::<Kernel>(connection, pipeline);
     }
     u32::from(is_in_flight(connection))
 }

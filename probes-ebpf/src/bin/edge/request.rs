@@ -1,9 +1,13 @@
 //! A request's beginning, its one end, and being overdue in between.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use probes_ebpf::wire::{
-    Connection, CountKey, Settings, THRESHOLDS, asks, bucket, clock, flag, flight, is_long_poll, request,
-    role, what,
+pub use probes_ebpf::conversation::begin;
+use probes_ebpf::{
+    conversation::{SWITCHING_PROTOCOLS, in_flight_now},
+    wire::{
+        Connection, CountKey, Settings, THRESHOLDS, asks, bucket, clock, flag, flight, is_long_poll, request,
+        role, what,
+    },
 };
 
 use crate::{
@@ -12,17 +16,6 @@ use crate::{
     maps::SETTINGS,
     turns::{is_opaque, judge},
 };
-
-/// Starts the clocks. The caller has filled the rest of the record.
-#[inline(always)]
-pub fn begin(connection: &mut Connection, role: u8, started_ns: u64, last_byte_ns: u64) {
-    connection.role = role;
-    connection.started_ns = started_ns;
-    connection.last_byte_ns = last_byte_ns;
-    connection.request_settings = connection.settings;
-    let ordinal = (connection.flight >> flight::ORDINAL_SHIFT) + 1;
-    connection.flight = (ordinal << flight::ORDINAL_SHIFT) | flight::IN_FLIGHT;
-}
 
 /// Ends the request in flight. `outcome` is a status code or one of `what`; `rtt_us` is 0 when it is
 /// not known. Only the first of several ends counts anything. What was in flight, if it was answered; else 0.
@@ -118,13 +111,6 @@ const ORDINAL: u64 = !0 << flight::ORDINAL_SHIFT;
 
 /// No outcome: what ended is not counted.
 const NOTHING: u16 = 0;
-
-/// What is in flight. The other side of the connection may change it on another CPU.
-#[inline(always)]
-pub fn in_flight_now(connection: &Connection) -> u64 {
-    // SAFETY: a live map value; an aligned word is never torn.
-    unsafe { (&raw const connection.flight).read_volatile() }
-}
 
 /// Books what the request in flight has become: over a threshold, or timed out. Returns whether it
 /// is past its smallest threshold.
@@ -231,9 +217,6 @@ pub fn closed(connection: &Connection, by_peer: bool, by_reset: bool) -> u16 {
 fn arrived(connection: &Connection) -> bool {
     connection.request & request::COMPLETE != 0
 }
-
-/// The status of a connection that is no longer HTTP.
-pub const SWITCHING_PROTOCOLS: u16 = 101;
 
 const DEFAULT_TIMEOUT_NS: u64 = 30_000_000_000;
 
