@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::{fs, net::TcpStream, time::Duration};
+use std::{fs, net::TcpStream, process::Command, time::Duration};
 
 use probes::agent::Agent;
 use slo_engine::measurement::{Batch, Clock, Gauge, LossReason, ServiceName, Signal};
@@ -221,6 +221,86 @@ fn a_reset_is_counted_wherever_tcp_takes_it() {
         stage.program.go_on();
         stage.program.end();
     }
+}
+
+/// Reads so many bytes, answers, and waits.
+const READS: &str = r#"
+asked, _ = listener.accept()
+left = SIZE
+while left:
+    left -= len(asked.recv(left))
+asked.sendall(ANSWER)
+told()
+"#;
+
+#[test]
+fn an_upload_whose_header_comes_last_is_a_request() {
+    const HEADER: &[u8] = b"POST /up HTTP/1.1\r\nContent-Length: 2000\r\n\r\n";
+    let port = 8169;
+    let mut service = watched("reads", port);
+    service.routes = vec!["POST /up".parse().unwrap()];
+    let size = HEADER.len() + 2000;
+    let program = READS.replace("SIZE", &size.to_string());
+    let mut stage = Stage::new("bodyfirst", &service, port, &program);
+    let mut peer = stage.namespace.beside(move || Peer::open(50_169, port));
+    let place = u32::try_from(HEADER.len()).unwrap();
+    peer.send(place + 1000, PSH | ACK, &[b'b'; 1000]);
+    peer.send(place, PSH | ACK, &[b'b'; 1000]);
+    peer.send(0, PSH | ACK, HEADER);
+    assert!(peer.answer().payload.starts_with(b"HTTP/1.1 200"));
+    let batch = stage.once("the request is counted", |batch| {
+        value(batch, "reads", Signal::Status(200)) + value(batch, "reads", Signal::Answered) > 0
+    });
+    assert_eq!(
+        support::route_value(&batch, "reads", "POST /up", Signal::Status(200)),
+        1
+    );
+    stage.program.go_on();
+    stage.program.end();
+}
+
+/// Answers a handshake, and says how it went.
+const SHAKES: &str = r#"
+import ssl
+asked, _ = listener.accept()
+try:
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).wrap_socket(asked, server_side=True)
+except ssl.SSLError as error:
+    # Without a certificate there is nothing that both sides take.
+    print("refused", error.reason, flush=True)
+told()
+"#;
+
+/// What a client of TLS says first, in hexadecimal digits.
+const HELLO: &str = r#"
+import ssl
+outgoing = ssl.MemoryBIO()
+context = ssl.create_default_context()
+client = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="near")
+try:
+    client.do_handshake()
+except ssl.SSLWantReadError:
+    print(outgoing.read().hex())
+"#;
+
+#[test]
+fn a_handshake_whose_beginning_comes_last_is_no_turn() {
+    let port = 8170;
+    let mut stage = Stage::new("hellolast", &watched("shakes", port), port, SHAKES);
+    let said = Command::new("python3").args(["-c", HELLO]).output().unwrap();
+    let digits = String::from_utf8(said.stdout).unwrap();
+    let hello: Vec<u8> = (0..digits.trim().len() / 2)
+        .map(|byte| u8::from_str_radix(&digits[2 * byte..2 * byte + 2], 16).unwrap())
+        .collect();
+    let mut peer = stage.namespace.beside(move || Peer::open(50_170, port));
+    peer.send(100, PSH | ACK, &hello[100..]);
+    peer.send(0, PSH | ACK, &hello[..100]);
+    assert_eq!(peer.answer().payload[0], 21, "an alert");
+    stage.program.said("refused NO_SHARED_CIPHER");
+    let batch = read(&mut stage.agent);
+    assert_eq!(value(&batch, "shakes", Signal::Answered), 0);
+    stage.program.go_on();
+    stage.program.end();
 }
 
 /// Asks the peer, and says how long the answer was.

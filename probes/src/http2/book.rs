@@ -112,6 +112,8 @@ impl Book {
         boot_ns: u64,
         in_flight: &mut Vec<InFlight>,
     ) -> bool {
+        self.connections
+            .retain(|_, known| !matches!(known, Known::Followed(connection) if connection.is_none(now_ns)));
         let timed_out = if self.is_doubtful {
             what::UNKNOWN
         } else {
@@ -172,5 +174,64 @@ impl Book {
             }
         }
         half > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use probes_ebpf::http2::{Direction, PREFACE};
+
+    use super::*;
+    use crate::edge::settings::Definition;
+
+    struct NoMeaning;
+
+    impl Meaning for NoMeaning {
+        fn of(&mut self, _: u32) -> Option<&Definition> {
+            None
+        }
+        fn route(&mut self, _: u32, _: &[u8], _: &[u8]) -> u16 {
+            0
+        }
+    }
+
+    fn take(book: &mut Book, number: u32, kind: u8, at: u32, piece: &[u8]) {
+        let record = Record {
+            cookie: 7,
+            number,
+            kind,
+            stream: at,
+            ..Record::default()
+        };
+        book.take(&record, piece, &mut NoMeaning, 0);
+    }
+
+    /// Another protocol's first segment may come late as well.
+    #[test]
+    fn who_never_says_a_preface_is_forgotten() {
+        for (preface, known) in [(None, 0), (Some(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), 1)] {
+            let mut book = Book::default();
+            let state = Direction {
+                next: PREFACE,
+                ..Direction::default()
+            };
+            // SAFETY: as plain bytes.
+            let state = unsafe {
+                std::slice::from_raw_parts((&raw const state).cast::<u8>(), size_of::<Direction>())
+            };
+            take(&mut book, 0, event::HOLE, 0, state);
+            take(&mut book, 1, event::RAW, 30, b"some of it");
+            take(&mut book, 2, event::RAW, 30, b"some of it");
+            if let Some(preface) = preface {
+                take(&mut book, 3, event::RAW, 0, &[&preface[..], &[0; 6]].concat());
+            }
+            let mut walk = |now_ns| {
+                book.walk(&mut NoMeaning, now_ns, 0, &mut Vec::new());
+                book.connections.len()
+            };
+            assert_eq!(walk(60_000_000_000), 1);
+            assert_eq!(walk(200_000_000_000), known);
+            assert_eq!(book.tally.lost, 0);
+        }
     }
 }

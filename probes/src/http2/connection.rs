@@ -79,6 +79,9 @@ pub(super) enum Lost {
 /// Of one header block, or of one frame that holds a piece of it.
 const BLOCK_MOST: usize = 256 << 10;
 
+/// `TCP_RTO_MAX` is two minutes.
+const LONGEST_WAIT_NS: u64 = 150_000_000_000;
+
 /// What of a block matters here.
 #[derive(Debug, Default)]
 struct Fields {
@@ -198,6 +201,17 @@ impl Connection {
     /// The highest stream a request began on.
     pub fn last_stream(&self) -> u32 {
         self.last_stream
+    }
+
+    /// Whether all that is known of it are bytes that still wait for a preface, for longer than TCP waits
+    /// before it sends again: it spoke another protocol, or has ended.
+    pub fn is_none(&self, now_ns: u64) -> bool {
+        let asks = &self.sides[ASKS];
+        let waits = asks.raw.as_ref().is_some_and(|raw| {
+            // One record told of the hole.
+            usize::try_from(asks.next).is_ok_and(|told| told == 1 + raw.waiting())
+        });
+        waits && now_ns.saturating_sub(self.last_ns) > LONGEST_WAIT_NS
     }
 
     /// Everything in flight ends as `outcome`.

@@ -63,6 +63,11 @@ impl Raw {
         self.next == seq && self.header.is_empty() && self.frame.is_none()
     }
 
+    /// How many pieces wait for others.
+    pub fn waiting(&self) -> usize {
+        self.held.len()
+    }
+
     /// Takes what came at `record.stream`, and hands on what is in order by it. `false`: too much waits
     /// for what is missing.
     pub fn take(&mut self, record: &Record, bytes: &[u8], each: &mut dyn FnMut(&Record, &[u8])) -> bool {

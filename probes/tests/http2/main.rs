@@ -9,4 +9,5 @@ mod calls;
 mod ends;
 mod load;
 mod loss;
+mod order;
 mod program;

@@ -102,9 +102,11 @@ fn find_or_begin(segment: &Segment, connection: &mut Connection) -> Option<*mut 
     if segment.ingress != (role == role::SERVER) {
         return None;
     }
-    let head = head(segment)?;
-    let is_late = head[0] != b'P';
-    if is_late && !begins_request(&head) {
+    // What it begins with is missing. Should that be a preface, this is what follows.
+    let is_early = connection.protocol == protocol::UNDECIDED;
+    let head = head(segment);
+    let is_late = !is_early && head?[0] != b'P';
+    if is_late && !begins_request(&head?) {
         return None;
     }
     let port = if role == role::SERVER {
@@ -118,12 +120,17 @@ fn find_or_begin(segment: &Segment, connection: &mut Connection) -> Option<*mut 
         return None;
     }
     let http2 = find(segment.sk, true)?;
+    let preface = if is_early {
+        connection.asked as u32
+    } else {
+        segment.seq
+    };
     // SAFETY: a live map value, and the program's own context.
     unsafe {
         (*http2).cookie = bpf_get_socket_cookie(segment.skb.cast());
         (*http2).mode = if is_late { mode::LOST } else { mode::TRACKED };
         let asks = &mut (*http2).directions[ASKS];
-        asks.next = segment.seq.wrapping_add(if is_late { 0 } else { PREFACE });
+        asks.next = preface.wrapping_add(if is_late { 0 } else { PREFACE });
         asks.is_placed = 1;
     }
     if is_late {

@@ -14,6 +14,7 @@ use probes_ebpf::{
 
 use crate::{
     connection::endpoint,
+    count::lose_of,
     http2::{Walk, count_unknown, lost},
     maps::{HTTP2_RECORDS, HTTP2_UPLOADS},
 };
@@ -66,8 +67,7 @@ pub fn tell_piece(walk: &mut Walk, length: u32) {
 /// Tells where the direction stands as a hole opens in front of it.
 #[inline(never)]
 pub fn tell_hole(walk: &mut Walk) -> bool {
-    let Some(mut entry) = HTTP2_RECORDS.reserve::<Hole>(0) else {
-        crate::count::lose(loss::HTTP2_RING_FULL);
+    let Some(mut entry) = reserve::<Hole>(walk.connection) else {
         return false;
     };
     let hole = entry.as_mut_ptr();
@@ -90,8 +90,7 @@ struct Hole {
 /// Tells that all has come up to `seq`, where a frame begins.
 #[inline(never)]
 pub fn tell_whole(walk: &mut Walk, seq: u32) -> bool {
-    let Some(mut entry) = HTTP2_RECORDS.reserve::<Record>(0) else {
-        crate::count::lose(loss::HTTP2_RING_FULL);
+    let Some(mut entry) = reserve::<Record>(walk.connection) else {
         return false;
     };
     let record = of_direction(walk, event::WHOLE, seq, 0);
@@ -205,6 +204,17 @@ fn bounded<const N: usize>(length: u32) -> u32 {
     less as u32 + 1
 }
 
+/// Room for what is told of a connection beside its frames; that there is none is a loss of its service.
+#[inline(always)]
+fn reserve<T: 'static>(connection: *const Connection) -> Option<RingBufEntry<T>> {
+    let entry = HTTP2_RECORDS.reserve::<T>(0);
+    if entry.is_none() {
+        // SAFETY: a live map value.
+        lose_of(unsafe { (*connection).settings }, loss::HTTP2_RING_FULL);
+    }
+    entry
+}
+
 #[inline(always)]
 fn submit<T>(entry: RingBufEntry<T>) {
     let is_due = HTTP2_RECORDS.query(AVAILABLE) >= WAKE_AT;
@@ -223,8 +233,7 @@ pub fn tell_lost(walk: &mut Walk) {
 /// Whether there was room for it.
 #[inline(always)]
 pub fn tell_event(http2: &Http2, connection: &Connection, kind: u8, outcome: u16) -> bool {
-    let Some(mut entry) = HTTP2_RECORDS.reserve::<Record>(0) else {
-        crate::count::lose_of(connection.settings, loss::HTTP2_RING_FULL);
+    let Some(mut entry) = reserve::<Record>(connection) else {
         return false;
     };
     let record = Record {

@@ -228,8 +228,8 @@ fn data_segment(segment: &Segment) -> u32 {
     if let Some(connection) = known {
         // SAFETY: a live map value.
         let connection = unsafe { &mut *connection };
-        if turns::takes(segment, connection, &segment.remote) {
-            return rest::NOTHING;
+        if let Some(rest) = turns::takes(segment, connection, &segment.remote) {
+            return rest;
         }
         match connection.protocol {
             protocol::HTTP2 => return rest::HTTP2,

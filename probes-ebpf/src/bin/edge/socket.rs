@@ -107,6 +107,11 @@ fn accepted(context: &SockOpsContext, connection: &mut Connection) {
     refresh(connection, role::SERVER);
     count_tcp(connection, what::ACCEPTED, 1);
 
+    // Where the client begins.
+    // SAFETY: the context's own field.
+    let next = unsafe { (*context.ops).rcv_nxt };
+    connection.asked = u64::from(next);
+
     let (remote, local) = addresses(context.ops, context.family() == FAMILY_V4);
     let key = PendingKey {
         // As the packet's side could tell it.
@@ -125,8 +130,6 @@ fn accepted(context: &SockOpsContext, connection: &mut Connection) {
     let _ = PENDING.remove(&key);
     // Of an earlier connection that was never born, or of a bare segment: nobody asked that here.
     // With data in the SYN, the sequence number is the SYN's own.
-    // SAFETY: the context's own field.
-    let next = unsafe { (*context.ops).rcv_nxt };
     if next.wrapping_sub(pending.request_seq) > 1 {
         return;
     }

@@ -21,7 +21,7 @@ use crate::{
     count::{source, swap},
     maps::{COUNTS, ENDPOINTS},
     request::{begin, end},
-    segment::Segment,
+    segment::{Segment, rest},
     tls,
 };
 
@@ -36,21 +36,53 @@ pub fn is_opaque(connection: &Connection) -> bool {
     connection.protocol == protocol::TLS || connection.protocol == protocol::OTHER
 }
 
-/// Deals with a segment of a connection that is known to be counted by turns, and says whether it was one.
+/// Deals with a segment of a connection that is known to be counted by turns; one of [`rest`] if it was one.
 /// Those older than the probe are only thought to be: they are asked about once it is seen that no HTTP begins.
 #[inline(always)]
-pub fn takes(segment: &Segment, connection: &mut Connection, remote: &[u32; 4]) -> bool {
+pub fn takes(segment: &Segment, connection: &mut Connection, remote: &[u32; 4]) -> Option<u32> {
     if connection.birth == birth::UNSEEN {
-        return false;
+        return None;
     }
     if connection.protocol == protocol::UNDECIDED && !is_in_flight(connection) {
+        if is_early(segment, connection) {
+            // Of all protocols, it is HTTP/2 that cannot be read without it.
+            connection.role = role::SERVER;
+            return Some(rest::HTTP2);
+        }
         decide(segment, connection);
     }
     if !is_opaque(connection) {
-        return false;
+        return None;
     }
     take(segment, connection, remote);
-    true
+    Some(rest::NOTHING)
+}
+
+/// Whether what a client begins with is still missing: TCP brings it later.
+#[inline(always)]
+fn is_early(segment: &Segment, connection: &mut Connection) -> bool {
+    if !segment.ingress || connection.birth != birth::ACCEPTED || connection.asked == 0 {
+        return false;
+    }
+    let ahead = segment.seq.wrapping_sub(connection.asked as u32) as i32;
+    if ahead <= 0 {
+        connection.role = 0;
+        // What is here may be too little to tell what it is.
+        let end = (ahead as u32).wrapping_add(segment.payload);
+        if (end as i32) > 0 {
+            connection.asked += u64::from(end);
+        }
+        return false;
+    }
+    // SAFETY: the verifier knows `sk` is a socket.
+    let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
+    if tcp.is_null() {
+        return false;
+    }
+    // What a listener took (TCP_DEFER_ACCEPT, data in the SYN) did not pass here, and is not missing.
+    // SAFETY: not null.
+    let next = unsafe { (&raw const (*tcp).rcv_nxt).read_volatile() };
+    segment.seq.wrapping_sub(next) as i32 > 0
 }
 
 /// What a connection speaks that was seen from birth, by its first bytes.
