@@ -13,7 +13,7 @@ pub use pipeline::{Ending, Piece, Pipeline, QUEUE, Queued, answering};
 pub use words::{control, kernel, loss, mode};
 
 /// Of the records in this file. [`Connection`] has a version of its own: it outlives upgrades.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// Of [`Connection`].
 pub const CONNECTION_VERSION: u8 = 3;
 

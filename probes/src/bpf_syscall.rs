@@ -14,11 +14,14 @@ use std::{
     path::Path,
 };
 
+const MAP_LOOKUP_ELEM: libc::c_int = 1;
+const MAP_DELETE_ELEM: libc::c_int = 3;
 const PROG_LOAD: libc::c_int = 5;
 const OBJ_PIN: libc::c_int = 6;
 const OBJ_GET: libc::c_int = 7;
 const PROG_GET_FD_BY_ID: libc::c_int = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const MAP_LOOKUP_AND_DELETE_ELEM: libc::c_int = 21;
 const LINK_CREATE: libc::c_int = 28;
 const LINK_UPDATE: libc::c_int = 29;
 const ENABLE_STATS: libc::c_int = 32;
@@ -149,6 +152,38 @@ pub fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
     match bpf(LINK_DETACH, &mut attributes) {
         Ok(_) => Ok(()),
         Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes a key out of a hash map, with all that the kernel added to its value before: `value` has
+/// room for the shares of all CPUs where each has one. `false`: there is no such key. Linux before 5.14
+/// refuses it for per-CPU hash maps.
+pub fn map_take(map: BorrowedFd<'_>, key: &[u8], value: &mut [u64]) -> io::Result<bool> {
+    element(MAP_LOOKUP_AND_DELETE_ELEM, map, key, value)
+}
+
+/// The same, and leaves it there.
+pub fn map_look(map: BorrowedFd<'_>, key: &[u8], value: &mut [u64]) -> io::Result<bool> {
+    element(MAP_LOOKUP_ELEM, map, key, value)
+}
+
+/// `false`: there is no such key.
+pub fn map_delete(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<bool> {
+    element(MAP_DELETE_ELEM, map, key, &mut [])
+}
+
+fn element(command: libc::c_int, map: BorrowedFd<'_>, key: &[u8], value: &mut [u64]) -> io::Result<bool> {
+    let mut attributes = Attributes([0; 32]);
+    attributes.0[0] = word(map);
+    set_address(&mut attributes, 2, key.as_ptr() as u64);
+    // The kernel insists on nothing where it expects nothing.
+    if !value.is_empty() {
+        set_address(&mut attributes, 4, value.as_mut_ptr() as u64);
+    }
+    match bpf(command, &mut attributes) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
         Err(error) => Err(error),
     }
 }

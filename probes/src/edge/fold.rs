@@ -3,13 +3,22 @@
 //!
 //! In: one directory of counters, and which endpoints are gone. Out: the same totals in fewer keys. A
 //! total that was reported never changes by it, whenever the agent is killed: each move is written to
-//! a pinned journal first, with its outcome, and doing it again changes nothing.
+//! a pinned journal first, with its outcome, and doing it again changes nothing. What the kernel counts
+//! under a key while that moves is moved after it. Two things are not: what another CPU adds in the
+//! nanoseconds after it has found the key that is just then taken out, and, where the agent is killed
+//! between that and the next system call, what was counted since the move began.
 
-use std::path::Path;
+use std::{
+    iter,
+    os::fd::{AsFd as _, BorrowedFd},
+    path::Path,
+    sync::Once,
+};
 
 use aya::{
     Pod,
     maps::{Array, HashMap, MapData, MapError, PerCpuHashMap},
+    sys::SyscallError,
 };
 use probes_ebpf::wire::{Count, CountKey, Endpoint, Latency, LatencyKey, ROUTE_OTHER};
 
@@ -17,7 +26,7 @@ use super::{
     settings::Definitions,
     table::{Counters, GONE_COUNTS, GONE_LATENCIES, Raw, open_or_create},
 };
-use crate::agent::AgentError;
+use crate::{agent::AgentError, bpf_syscall};
 
 const COUNT_JOURNAL: &str = "FOLD_COUNT";
 const LATENCY_JOURNAL: &str = "FOLD_LATENCY";
@@ -33,6 +42,8 @@ struct Move<K, V> {
     to: K,
     /// What `to` holds once it is done.
     total: V,
+    /// What of that `from` held.
+    moved: V,
 }
 
 // SAFETY: `repr(C)`, of records without padding whose sizes are multiples of eight.
@@ -48,8 +59,38 @@ trait Key: Copy + PartialEq {
     fn route(&mut self) -> &mut u16;
 }
 
+/// One CPU's share of a counter, or the sum of them.
 trait Share: Copy {
-    fn add(&mut self, other: &Self);
+    fn first_ns(&mut self) -> &mut u64;
+
+    /// All that is counted.
+    fn cells(&mut self) -> impl Iterator<Item = &mut u64>;
+
+    fn add(&mut self, other: &Self) {
+        let mut other = *other;
+        for (cell, by) in self.cells().zip(other.cells()) {
+            *cell += *by;
+        }
+        *self.first_ns() = match (*self.first_ns(), *other.first_ns()) {
+            (0, time) | (time, 0) => time,
+            (a, b) => a.min(b),
+        };
+    }
+
+    /// What has come since `before`. A key that appeared at another time is another one: all of it.
+    fn since(mut self, before: &Self) -> Self {
+        let mut before = *before;
+        if self.first_ns() == before.first_ns() {
+            for (cell, by) in self.cells().zip(before.cells()) {
+                *cell = cell.saturating_sub(*by);
+            }
+        }
+        self
+    }
+
+    fn is_nothing(mut self) -> bool {
+        self.cells().all(|cell| *cell == 0)
+    }
 }
 
 macro_rules! key {
@@ -74,87 +115,60 @@ macro_rules! key {
 key!(CountKey);
 key!(LatencyKey);
 
+// Every field by name: one that is added later must not be forgotten here.
 impl Share for Count {
-    fn add(&mut self, other: &Self) {
-        let Self { first_ns, value } = other;
-        self.first_ns = earlier(self.first_ns, *first_ns);
-        self.value += value;
+    fn first_ns(&mut self) -> &mut u64 {
+        &mut self.first_ns
+    }
+    fn cells(&mut self) -> impl Iterator<Item = &mut u64> {
+        let Self { first_ns: _, value } = self;
+        iter::once(value)
     }
 }
 
 impl Share for Latency {
-    fn add(&mut self, other: &Self) {
-        // Every field by name: one that is added later must not be forgotten here.
+    fn first_ns(&mut self) -> &mut u64 {
+        &mut self.first_ns
+    }
+    fn cells(&mut self) -> impl Iterator<Item = &mut u64> {
         let Self {
-            first_ns,
+            first_ns: _,
             within,
             over,
             sum_ns,
             rtt_sum_us,
             rtt_count,
             buckets,
-        } = other;
-        self.first_ns = earlier(self.first_ns, *first_ns);
-        self.sum_ns += sum_ns;
-        self.rtt_sum_us += rtt_sum_us;
-        self.rtt_count += rtt_count;
-        add_each(&mut self.within, within);
-        add_each(&mut self.over, over);
-        add_each(&mut self.buckets, buckets);
-    }
-}
-
-fn add_each(cells: &mut [u64], others: &[u64]) {
-    for (cell, other) in cells.iter_mut().zip(others) {
-        *cell += other;
-    }
-}
-
-fn earlier(a: u64, b: u64) -> u64 {
-    match (a, b) {
-        (0, other) | (other, 0) => other,
-        _ => a.min(b),
+        } = self;
+        let single = [sum_ns, rtt_sum_us, rtt_count].into_iter();
+        single.chain(within).chain(over).chain(buckets)
     }
 }
 
 /// Moves keys of one directory.
 pub(crate) struct Folder {
-    counts: Journal<CountKey, Count>,
-    latencies: Journal<LatencyKey, Latency>,
+    counts: Mover<CountKey, Count>,
+    latencies: Mover<LatencyKey, Latency>,
 }
-
-type Journal<K, V> = Array<MapData, Raw<Move<K, V>>>;
 
 impl Folder {
     /// Opens or makes the journal of a directory, and does what it says was begun.
     pub fn open(directory: &Path, counters: &mut Counters) -> Result<Self, AgentError> {
         let mut folder = Self {
-            counts: open_or_create!(
-                directory,
-                COUNT_JOURNAL,
-                Array,
-                Journal::<CountKey, Count>::create(1, 0)
-            )?,
-            latencies: open_or_create!(
-                directory,
-                LATENCY_JOURNAL,
-                Array,
-                Journal::<LatencyKey, Latency>::create(1, 0)
-            )?,
+            counts: Mover::open(directory, "COUNTS", COUNT_JOURNAL)?,
+            latencies: Mover::open(directory, "LATENCIES", LATENCY_JOURNAL)?,
         };
         folder.finish(counters)?;
         Ok(folder)
     }
 
     fn finish(&mut self, counters: &mut Counters) -> Result<(), AgentError> {
-        finish(&mut self.counts, &mut counters.counts, &mut counters.gone_counts)
-            .map_err(AgentError::map("write", "COUNTS"))?;
-        finish(
-            &mut self.latencies,
-            &mut counters.latencies,
-            &mut counters.gone_latencies,
-        )
-        .map_err(AgentError::map("write", "LATENCIES"))
+        self.counts
+            .finish(&mut counters.gone_counts)
+            .map_err(AgentError::map("write", GONE_COUNTS))?;
+        self.latencies
+            .finish(&mut counters.gone_latencies)
+            .map_err(AgentError::map("write", GONE_LATENCIES))
     }
 
     /// Moves the counters of endpoints for which `is_gone`. Those without a name stay. Says how many
@@ -175,14 +189,9 @@ impl Folder {
             &is_gone,
             &mut left,
         )? {
-            shift(
-                &mut self.counts,
-                &mut counters.counts,
-                &mut counters.gone_counts,
-                from,
-                to,
-            )
-            .map_err(AgentError::map("write", GONE_COUNTS))?;
+            self.counts
+                .shift(&counters.counts, &mut counters.gone_counts, from, to)
+                .map_err(AgentError::map("write", GONE_COUNTS))?;
         }
         for (from, to) in moves(
             &counters.latencies,
@@ -192,14 +201,9 @@ impl Folder {
             &is_gone,
             &mut left,
         )? {
-            shift(
-                &mut self.latencies,
-                &mut counters.latencies,
-                &mut counters.gone_latencies,
-                from,
-                to,
-            )
-            .map_err(AgentError::map("write", GONE_LATENCIES))?;
+            self.latencies
+                .shift(&counters.latencies, &mut counters.gone_latencies, from, to)
+                .map_err(AgentError::map("write", GONE_LATENCIES))?;
         }
         Ok(MOVES_MAX - left)
     }
@@ -261,64 +265,140 @@ fn without_endpoint<K: Key>(from: &K, counters: &Counters, definitions: &Definit
     Some(to)
 }
 
-fn shift<K: Key, V: Share>(
-    journal: &mut Journal<K, V>,
-    table: &mut Table<K, V>,
-    gone: &mut Gone<K, V>,
-    from: K,
-    to: K,
-) -> Result<(), MapError>
+/// Moves keys out of one table.
+struct Mover<K, V>
 where
-    Raw<K>: Pod,
-    Raw<V>: Pod,
     Raw<Move<K, V>>: Pod,
 {
-    let shares = match table.get(&Raw(from), 0) {
-        Ok(shares) => shares,
-        // The walk may tell of a key twice.
-        Err(MapError::KeyNotFound) => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let mut total = match gone.get(&Raw(to), 0) {
-        Ok(Raw(total)) => total,
-        Err(MapError::KeyNotFound) => {
-            // Room first: what cannot move stays where it is, and is counted on there.
-            let nothing = zeroed();
-            gone.insert(Raw(to), Raw(nothing), 0)?;
-            nothing
-        }
-        Err(error) => return Err(error),
-    };
-    for Raw(share) in shares.iter() {
-        total.add(share);
-    }
-    journal.set(0, Raw(Move { from, to, total }), 0)?;
-    finish(journal, table, gone)
+    journal: Array<MapData, Raw<Move<K, V>>>,
+    /// The table, for what aya does not do with it.
+    table: MapData,
 }
 
-/// Does the move that the journal tells of, if it tells of one.
-fn finish<K: Key, V: Share>(
-    journal: &mut Journal<K, V>,
-    table: &mut Table<K, V>,
-    gone: &mut Gone<K, V>,
-) -> Result<(), MapError>
+impl<K: Key, V: Share> Mover<K, V>
 where
     Raw<K>: Pod,
     Raw<V>: Pod,
     Raw<Move<K, V>>: Pod,
 {
-    let Raw(step) = journal.get(&0, 0)?;
-    // An empty journal is all zeros, and nothing moves to settings 0.
-    if step.to.settings() == 0 {
-        return Ok(());
+    fn open(directory: &Path, table: &'static str, journal: &'static str) -> Result<Self, AgentError> {
+        Ok(Self {
+            journal: open_or_create!(
+                directory,
+                journal,
+                Array,
+                Array::<MapData, Raw<Move<K, V>>>::create(1, 0)
+            )?,
+            table: MapData::from_pin(directory.join(table)).map_err(AgentError::map("open", table))?,
+        })
     }
-    gone.insert(Raw(step.to), Raw(step.total), 0)?;
-    match table.remove(&Raw(step.from)) {
-        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {}
-        outcome => outcome?,
+
+    fn shift(&mut self, table: &Table<K, V>, gone: &mut Gone<K, V>, from: K, to: K) -> Result<(), MapError> {
+        if self.begin(table, gone, from, to)? {
+            self.finish(gone)?;
+        }
+        Ok(())
     }
-    journal.set(0, Raw(zeroed()), 0)
+
+    /// Writes down what is to be done; `false` when that is nothing.
+    fn begin(
+        &mut self,
+        table: &Table<K, V>,
+        gone: &mut Gone<K, V>,
+        from: K,
+        to: K,
+    ) -> Result<bool, MapError> {
+        let shares = match table.get(&Raw(from), 0) {
+            Ok(shares) => shares,
+            // The walk may tell of a key twice.
+            Err(MapError::KeyNotFound) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let mut total = match gone.get(&Raw(to), 0) {
+            Ok(Raw(total)) => total,
+            Err(MapError::KeyNotFound) => {
+                // Room first: what cannot move stays where it is, and is counted on there.
+                let nothing = zeroed();
+                gone.insert(Raw(to), Raw(nothing), 0)?;
+                nothing
+            }
+            Err(error) => return Err(error),
+        };
+        let mut moved: V = zeroed();
+        for Raw(share) in shares.iter() {
+            moved.add(share);
+        }
+        total.add(&moved);
+        let step = Move {
+            from,
+            to,
+            total,
+            moved,
+        };
+        self.journal.set(0, Raw(step), 0)?;
+        Ok(true)
+    }
+
+    /// Does the move that the journal tells of, if it tells of one.
+    fn finish(&mut self, gone: &mut Gone<K, V>) -> Result<(), MapError> {
+        let Raw(mut step) = self.journal.get(&0, 0)?;
+        // An empty journal is all zeros, and nothing moves to settings 0.
+        if step.to.settings() == 0 {
+            return Ok(());
+        }
+        gone.insert(Raw(step.to), Raw(step.total), 0)?;
+        if let Some(taken) = take::<K, V>(self.table.fd().as_fd(), &step.from)? {
+            let late = taken.since(&step.moved);
+            if !late.is_nothing() {
+                step.total.add(&late);
+                self.journal.set(0, Raw(step), 0)?;
+                gone.insert(Raw(step.to), Raw(step.total), 0)?;
+            }
+        }
+        self.journal.set(0, Raw(zeroed()), 0)
+    }
 }
+
+/// Takes a key out of a table; what it held at last, if it was there.
+fn take<K, V: Share>(table: BorrowedFd<'_>, key: &K) -> Result<Option<V>, MapError>
+where
+    Raw<K>: Pod,
+    Raw<V>: Pod,
+{
+    const { assert!(size_of::<V>().is_multiple_of(size_of::<u64>())) };
+    static REFUSED: Once = Once::new();
+
+    let failed = |call| move |io_error| MapError::from(SyscallError { call, io_error });
+    let cpus = aya::util::nr_cpus().map_err(|(_, error)| failed("possible CPUs")(error))?;
+    let mut words = vec![0_u64; size_of::<V>() / size_of::<u64>() * cpus];
+    // SAFETY: of a `Pod` every byte may be read.
+    let key = unsafe { std::slice::from_raw_parts(std::ptr::from_ref(key).cast::<u8>(), size_of::<K>()) };
+    let is_there = match bpf_syscall::map_take(table, key, &mut words) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | ENOTSUPP)) => {
+            REFUSED.call_once(|| {
+                tracing::warn!(
+                    "this kernel does not tell what a counter held as it was removed (Linux 5.14 does): what is counted for an endpoint in the microseconds in which its counters are folded is lost"
+                );
+            });
+            let looked = bpf_syscall::map_look(table, key, &mut words);
+            looked.and_then(|is_there| bpf_syscall::map_delete(table, key).map(|_| is_there))
+        }
+        outcome => outcome,
+    }
+    .map_err(failed("bpf_map_lookup_and_delete_elem"))?;
+    if !is_there {
+        return Ok(None);
+    }
+    let mut sum: V = zeroed();
+    for share in words.chunks_exact(size_of::<V>() / size_of::<u64>()) {
+        // SAFETY: as many bytes of a `Pod`, and aligned as its widest field.
+        sum.add(unsafe { &*share.as_ptr().cast::<V>() });
+    }
+    Ok(Some(sum))
+}
+
+/// What the kernel says where it means `EOPNOTSUPP`.
+const ENOTSUPP: i32 = 524;
 
 fn zeroed<T>() -> T
 where

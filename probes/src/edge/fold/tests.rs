@@ -61,8 +61,12 @@ fn key(port: u16, settings: u32) -> CountKey {
 }
 
 fn put(counters: &mut Counters, key: CountKey, value: u64) {
+    put_since(counters, key, value, 9);
+}
+
+fn put_since(counters: &mut Counters, key: CountKey, value: u64, first_ns: u64) {
     let cpus = aya::util::nr_cpus().unwrap();
-    let share = Raw(Count { first_ns: 9, value });
+    let share = Raw(Count { first_ns, value });
     let shares = PerCpuValues::try_from(vec![share; cpus]).unwrap();
     counters.counts.insert(Raw(key), shares, 0).unwrap();
 }
@@ -144,8 +148,12 @@ fn a_move_that_was_cut_short_anywhere_is_done_once() {
             from,
             to,
             total: total_after,
+            moved: Count {
+                first_ns: 9,
+                value: 7 * aya::util::nr_cpus().unwrap() as u64,
+            },
         };
-        folder.counts.set(0, Raw(step), 0).unwrap();
+        folder.counts.journal.set(0, Raw(step), 0).unwrap();
         if reached != "journal" {
             counters.gone_counts.insert(Raw(to), Raw(total_after), 0).unwrap();
         }
@@ -159,4 +167,35 @@ fn a_move_that_was_cut_short_anywhere_is_done_once() {
             assert_eq!(counters.counts.keys().count(), 0, "{reached}");
         }
     }
+}
+
+#[test]
+fn what_is_counted_while_a_key_moves_is_moved_after_it() {
+    let pins = Pins::new("late");
+    let (mut counters, registry, id) = setup(&pins);
+    let cpus = aya::util::nr_cpus().unwrap() as u64;
+    let from = key(1, id);
+    put(&mut counters, from, 10);
+    let mut folder = Folder::open(&pins.0.counters, &mut counters).unwrap();
+    let to = without_endpoint(&from, &counters, &registry.definitions).unwrap();
+    let mut begin = |counters: &mut Counters| {
+        let Counters {
+            counts, gone_counts, ..
+        } = counters;
+        assert!(folder.counts.begin(counts, gone_counts, from, to).unwrap());
+    };
+    begin(&mut counters);
+    put(&mut counters, from, 13);
+    Folder::open(&pins.0.counters, &mut counters).unwrap();
+    assert_eq!((total(&counters), counters.counts.keys().count()), (13 * cpus, 0));
+    // A key of the same name that has appeared since holds nothing of what has moved.
+    put(&mut counters, from, 100);
+    begin(&mut counters);
+    counters.counts.remove(&Raw(from)).unwrap();
+    put_since(&mut counters, from, 7, 10);
+    Folder::open(&pins.0.counters, &mut counters).unwrap();
+    assert_eq!(
+        (total(&counters), counters.counts.keys().count()),
+        (120 * cpus, 0)
+    );
 }
