@@ -225,7 +225,7 @@ impl Agent {
     }
 
     /// Everything counted so far. To be called each second: this is also when requests in flight
-    /// are looked at, and when new listeners get their names.
+    /// are looked at, and when those get their names who listened before the last read.
     pub fn read(&mut self, now: DateTime<Utc>) -> Result<Batch, AgentError> {
         self.weigh()?;
         let mut unnamed = Ok(());
@@ -346,6 +346,12 @@ impl Agent {
             gauges: gauges.collect(),
             failed: look.failed.len() + usize::from(self.looker.is_none()) + unbooked,
         }
+    }
+
+    /// Whether the scan is done that the last read asked for. For tests.
+    #[doc(hidden)]
+    pub fn has_scanned(&self) -> bool {
+        self.watcher.has_latest()
     }
 
     /// Every listener found, with its service and why.

@@ -1,5 +1,8 @@
-//! Looks for listening sockets once a second, on a thread of its own: walking `/proc` takes time
-//! that reading counters must not wait for.
+//! Looks for listening sockets, on a thread of its own: walking `/proc` takes time that reading
+//! counters must not wait for.
+//!
+//! Each read asks for the scan that the next read finds done. So whoever listens before one read has a
+//! name by the next, however the two are timed: within 2 s where reads are a second apart.
 
 use std::{
     collections::BTreeMap,
@@ -7,19 +10,20 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::discovery::listener::{Scan, Scanner};
 
-const PERIOD: Duration = Duration::from_secs(1);
+/// Between the beginnings of two scans, for who reads more often than once a second.
+const APART: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(crate) struct Watcher {
     scanner: Arc<Mutex<Scanner>>,
     found: Arc<Mutex<Found>>,
-    /// Dropped to end the thread.
-    stop: Option<mpsc::Sender<()>>,
+    /// Asks for one more scan. Dropped to end the thread.
+    wanted: Option<mpsc::SyncSender<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -32,16 +36,21 @@ impl Watcher {
     pub fn start(cgroup_root: &Path, within: String) -> io::Result<Self> {
         let scanner = Arc::new(Mutex::new(Scanner::new(cgroup_root, within)?));
         let found = Arc::new(Mutex::new(Found::default()));
-        let (stop, stopped) = mpsc::channel();
+        let (wanted, asked) = mpsc::sync_channel(1);
         let watcher = Self {
             scanner: Arc::clone(&scanner),
             found: Arc::clone(&found),
-            stop: Some(stop),
+            wanted: Some(wanted),
         };
         thread::Builder::new()
             .name("slowburn-find".to_owned())
             .spawn(move || {
-                while stopped.recv_timeout(PERIOD) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let mut began: Option<Instant> = None;
+                while asked.recv().is_ok() {
+                    if let Some(began) = began {
+                        thread::park_timeout(APART.saturating_sub(began.elapsed()));
+                    }
+                    began = Some(Instant::now());
                     match lock(&scanner).scan() {
                         Ok(scan) => *lock(&found) = Found { scan, is_new: true },
                         Err(error) => tracing::warn!(%error, "cannot look for listening sockets"),
@@ -60,10 +69,20 @@ impl Watcher {
         Ok(scan)
     }
 
-    /// The last scan, unless it has been handed out before.
+    /// The last scan, unless it has been handed out before; and asks for the next.
     pub fn latest(&self) -> Option<Scan> {
         let mut found = lock(&self.found);
-        std::mem::take(&mut found.is_new).then(|| found.scan.clone())
+        let latest = std::mem::take(&mut found.is_new).then(|| found.scan.clone());
+        if let Some(wanted) = &self.wanted {
+            // One that is asked for already will do: it has not begun.
+            let _ = wanted.try_send(());
+        }
+        latest
+    }
+
+    /// Whether there is a scan that has not been handed out.
+    pub fn has_latest(&self) -> bool {
+        lock(&self.found).is_new
     }
 
     /// Files that lead into the network namespaces with a listener.
@@ -82,7 +101,7 @@ impl Watcher {
     }
 
     pub fn stop(&mut self) {
-        self.stop = None;
+        self.wanted = None;
     }
 }
 

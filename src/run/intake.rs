@@ -23,6 +23,8 @@ use super::agent::SharedAgent;
 use super::readiness::report;
 
 const EVERY: Duration = Duration::from_secs(1);
+/// Who listens before one read is named by the next: services appear within 2 s.
+const _: () = assert!(2 * EVERY.as_millis() <= 2000);
 /// For one booking.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 /// Ten minutes at one a second.

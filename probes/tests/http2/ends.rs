@@ -141,7 +141,7 @@ fn headers_of_several_frames_are_read() {
 fn a_stream_is_overdue_while_it_hangs_and_only_it() {
     let place = Place::new("hangs");
     let (mut agent, server) = node(&place, &[100]);
-    let command = client(&["GET /sleep/1500", "GET /status/200"]);
+    let command = client(&["GET /sleep/6000", "GET /status/200"]);
     let command: Vec<&str> = command.iter().map(String::as_str).collect();
     let mut asking = server.client(&command).spawn().unwrap();
     eventually("one stream is overdue", || {
