@@ -3,6 +3,7 @@
 //!
 //! In: whatever the fuzzer, or a file of the corpus, holds. Out: nothing, or a panic.
 
+pub mod conversation;
 pub mod hpack;
 pub mod http1;
 pub mod http2;
@@ -11,6 +12,7 @@ pub mod tls;
 
 mod chunks;
 mod head;
+mod messages;
 /// User space's own decoder, from its sources: the crate around it would bring a kernel object along.
 mod ours;
 

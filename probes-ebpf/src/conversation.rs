@@ -37,7 +37,7 @@ pub const BETWEEN: u32 = 64;
 
 /// Where bytes of a segment are laid out to be read, and how far that has come.
 #[repr(C)]
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Scratch {
     /// Whether a program is reading here.
     pub is_taken: u64,

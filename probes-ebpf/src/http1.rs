@@ -20,7 +20,7 @@ const ROOM: usize = 4096;
 /// What was copied out of a segment, behind [`CARRY`] bytes for what came before it. Words, because
 /// eight bytes are looked at together; the room behind them keeps every masked index inside.
 #[repr(C, align(8))]
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Window(pub [u64; ROOM / 8]);
 
 impl Window {

@@ -26,5 +26,6 @@ pub mod http2_wire;
 pub mod limit;
 pub mod limit_wire;
 pub mod opening;
+pub mod replay;
 pub mod tls;
 pub mod wire;

@@ -33,6 +33,26 @@ pub struct Pipeline {
     pub queue: [Queued; QUEUE],
 }
 
+impl Default for Pipeline {
+    fn default() -> Self {
+        Self {
+            pushed: 0,
+            taken: 0,
+            began_ns: 0,
+            asked: Piece::default(),
+            answered: Piece::default(),
+            remaining: 0,
+            chunks: Chunks::default(),
+            next: 0,
+            status: 0,
+            answering: answering::LOST,
+            request: 0,
+            ending: Ending::default(),
+            queue: [Queued::default(); QUEUE],
+        }
+    }
+}
+
 /// An answer that has begun, of a service that [`asks`](super::asks) for its last byte.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]

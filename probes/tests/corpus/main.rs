@@ -1,11 +1,20 @@
 //! Every file that fuzzing has kept is asked the same questions again, so that what it found once stays found.
+//! The kernel's build is asked, too: what it makes of a packet is what the host's build makes of it.
 
+#![allow(clippy::unwrap_used, reason = "tests panic")]
 #![expect(clippy::print_stdout, reason = "which file it was, when a test fails")]
 
 use std::{fs, path::Path};
 
-#[path = "../../fuzz/src/lib.rs"]
+#[path = "../../../fuzz/src/lib.rs"]
 mod fuzz;
+
+mod replayed;
+
+#[test]
+fn conversations() {
+    all("conversation", fuzz::conversation::ask);
+}
 
 #[test]
 fn http1() {
@@ -32,7 +41,7 @@ fn tls_records() {
     all("tls", fuzz::tls::ask);
 }
 
-fn all(target: &str, ask: impl Fn(&[u8])) {
+fn all(target: &str, mut ask: impl FnMut(&[u8])) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../fuzz/corpus")
         .join(target);
