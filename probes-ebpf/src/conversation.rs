@@ -25,6 +25,8 @@ pub use queue::{
 pub use requests::{REQUEST_PARTS, of_method, place_requests, request_part};
 pub use slice::Slice;
 
+use core::mem;
+
 use crate::{
     http1::{CARRY, Chunks, Head, Window},
     wire::{Connection, Ending, Piece, Pipeline},
@@ -65,6 +67,9 @@ pub struct Visit {
     pub is_ingress: u32,
     pub is_lost: u32,
 }
+
+// Tests compare it to the byte, so that padding would have to be a field.
+const _: () = assert!(size_of::<Visit>() == mem::offset_of!(Visit, is_lost) + 4);
 
 /// The bytes of one segment, and what reads them once they are laid out.
 pub trait Bytes {
