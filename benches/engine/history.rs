@@ -1,0 +1,147 @@
+//! Thirty days of books, as the engine leaves them: a row a slot for the last day, then one a minute, then
+//! one every five.
+
+use anyhow::Context as _;
+use chrono::{DateTime, TimeDelta, Utc};
+use slo_engine::definitions::{self, Definitions};
+use slo_engine::{Engine, Settings};
+use sqlx::{AssertSqlSafe, PgPool};
+
+use super::traffic::{A_SERVICE, DAY, Kind, SLOT_SECONDS, Traffic, midnight};
+
+pub const DAYS: i64 = 30;
+
+/// Where the books end, and the midnight at which they began.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    pub start: DateTime<Utc>,
+    pub end: DateTime<Utc>,
+}
+
+impl Span {
+    pub fn ending(end: DateTime<Utc>) -> Self {
+        Self {
+            start: midnight(end) - TimeDelta::days(DAYS),
+            end,
+        }
+    }
+
+    /// Slots from the start to then.
+    pub fn slots(&self, to: DateTime<Utc>) -> i64 {
+        (to - self.start).num_seconds() / SLOT_SECONDS
+    }
+}
+
+/// So many objectives in the short form, with the tiers and the fast page it has by default.
+pub fn define(objectives: usize) -> anyhow::Result<Definitions> {
+    let text: String = (0..objectives.div_ceil(A_SERVICE))
+        .map(|number| {
+            format!(
+                "---\napiVersion: slowburn/v1\nkind: Service\nmetadata: {{name: {}}}\n\
+                 spec: {{objectives: [availability: 99.9%, latency: {{below: 250ms, target: 99%}}]}}\n",
+                Traffic(number).service()
+            )
+        })
+        .collect();
+    definitions::read_text("bench.yaml".as_ref(), text.as_bytes())
+        .map_err(|found| anyhow::anyhow!("{found:?}"))
+        .context("definitions of the bench")
+}
+
+/// Writes the history of every objective that is defined, day by day.
+pub async fn write(engine: &Engine, services: usize, span: Span) -> anyhow::Result<()> {
+    let pool = engine.pool();
+    for days in 0..=DAYS {
+        engine.maintain(span.start + TimeDelta::days(days)).await?;
+    }
+    engine.maintain(span.end).await?;
+    know_traffic(pool, services).await?;
+    let keep = &Settings::default().keep;
+    let (keep_slots, keep_minutes) = (
+        TimeDelta::from_std(keep.slots)?,
+        TimeDelta::from_std(keep.minutes)?,
+    );
+    let last = span.slots(span.end);
+    for day in 0..=DAYS {
+        let age = span.end - (span.start + TimeDelta::days(day + 1));
+        let step = if age >= keep_minutes {
+            30
+        } else if age >= keep_slots {
+            6
+        } else {
+            1
+        };
+        // Thinning writes a day in the order of objectives; intake in that of time.
+        let order = if step == 1 {
+            "k, t.objective_id"
+        } else {
+            "t.objective_id, k"
+        };
+        sqlx::query(AssertSqlSafe(format!(
+            "insert into ledger
+             select t.objective_id, 1, $1::timestamptz + {SLOT_SECONDS} * k * interval '1 second',
+                    bench_asked(t, $2 + k) - bench_asked(t, $2) - ((($2 + k) / t.apart) - $2 / t.apart),
+                    ($2 + k) / t.apart - $2 / t.apart, k * {SLOT_SECONDS}000, k * {SLOT_SECONDS}000, 0
+             from bench_traffic t, generate_series($3::bigint, $4::bigint, $3::bigint) k
+             order by {order}"
+        )))
+        .bind(span.start + TimeDelta::days(day))
+        .bind(day * DAY)
+        .bind(step)
+        .bind((last - day * DAY).min(DAY))
+        .execute(pool)
+        .await?;
+        sqlx::query(AssertSqlSafe(format!(
+            "insert into ledger_day
+             select t.objective_id, 1, $1, bench_asked(t, $2) - $2 / t.apart, $2 / t.apart,
+                    $2 * {SLOT_SECONDS}000, $2 * {SLOT_SECONDS}000, 0
+             from bench_traffic t"
+        )))
+        .bind((span.start + TimeDelta::days(day)).date_naive())
+        .bind(day * DAY)
+        .execute(pool)
+        .await?;
+    }
+    for statement in [
+        "drop table bench_traffic cascade",
+        "vacuum (analyze)",
+        "checkpoint",
+    ] {
+        sqlx::query(statement).execute(pool).await?;
+    }
+    Ok(())
+}
+
+/// `Traffic`, where the rows are written.
+async fn know_traffic(pool: &PgPool, services: usize) -> anyhow::Result<()> {
+    sqlx::query("create table bench_traffic (objective_id bigint, quiet bigint, apart bigint)")
+        .execute(pool)
+        .await?;
+    sqlx::query(AssertSqlSafe(format!(
+        "create function bench_asked(t bench_traffic, slots bigint) returns bigint language sql immutable
+         return t.quiet * (slots + slots / {DAY} * {half} + greatest(slots % {DAY} - {half}, 0))",
+        half = DAY / 2
+    )))
+    .execute(pool)
+    .await?;
+    for kind in Kind::ALL {
+        let all = (0..services).map(Traffic);
+        let (mut names, mut quiet, mut apart) = (Vec::new(), Vec::new(), Vec::new());
+        for traffic in all {
+            names.push(format!("{}-{}", traffic.service(), kind.name()));
+            quiet.push(traffic.quiet());
+            apart.push(traffic.apart(kind));
+        }
+        sqlx::query(
+            "insert into bench_traffic
+             select o.objective_id, t.quiet, t.apart
+             from unnest($1::text[], $2::bigint[], $3::bigint[]) as t (name, quiet, apart) join objective o using (name)",
+        )
+        .bind(names)
+        .bind(quiet)
+        .bind(apart)
+        .execute(pool)
+        .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! What the engine costs, beside what a user would run instead:
+//! `scripts/with-postgres cargo bench --bench engine [-- OBJECTIVES...]`, 100 and 1,000 by default.
+//!
+//! Each objective has thirty days of history at the default thinning, the default tiers and a fast page.
+//! Time is told to the engine, so rounds follow each other without waiting. CPU is the kernel's own
+//! account of Postgres's backends and of this process; the writer and the checkpointer are not in it.
+//! The peer is Debian's Prometheus with the rules that Sloth writes for the same objectives, on the same
+//! counts: its CPU is what it uses a round, scrape, recording and alerting rules together.
+
+#![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+
+mod books;
+mod history;
+mod peer;
+mod rounds;
+mod traffic;
+
+use std::{env, fs, time::Duration};
+
+use anyhow::Context as _;
+use rounds::{Cost, World};
+
+/// Of the peer, which needs minutes for a history; what it costs grows with the number of objectives.
+const PEER_OBJECTIVES: usize = 100;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    // What asks Prometheus is built without one.
+    let _already_installed = rustls::crypto::ring::default_provider().install_default();
+    let mut sizes: Vec<usize> = env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    if sizes.is_empty() {
+        sizes = vec![PEER_OBJECTIVES, 1_000];
+    }
+    let end = traffic::last_kept_edge(chrono::Utc::now());
+    println!("30 days of history to {end}; medians; CPU of Postgres unless it says otherwise");
+    let mut a_round = Duration::ZERO;
+    for objectives in sizes {
+        let world = World::create(objectives, end).await?;
+        let exact = world.check().await?;
+        let cost = world.measure().await?;
+        world.drop().await?;
+        println!("\n{objectives} objectives; the counts of 30 days equal arithmetic in {exact} of {exact}");
+        print(objectives, &cost);
+        a_round = (cost.evaluation + cost.decision + cost.tick) / u32::try_from(objectives)?;
+    }
+    let peer = peer::measure(PEER_OBJECTIVES).await?;
+    println!(
+        "\nPrometheus, {PEER_OBJECTIVES} objectives, a round every {} s: {:.3} ms CPU an objective a round, {:.0} times the engine's {:.3} \
+         (evaluation and intake, Postgres and engine); {} MiB resident; its ratio of 30 days is wrong by up to {:.2} %",
+        peer::INTERVAL_SECONDS,
+        ms(peer.a_round),
+        peer.a_round.as_secs_f64() / a_round.as_secs_f64(),
+        ms(a_round),
+        peer.resident >> 20,
+        peer.worst_error * 100.0
+    );
+    Ok(())
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn print(objectives: usize, cost: &Cost) {
+    let each = |time: Duration| ms(time) / objectives as f64;
+    println!(
+        "  evaluation of all tiers   {:9.1} ms   {:.4} ms an objective; engine {:.1} ms, wall {:.1} ms",
+        ms(cost.evaluation),
+        each(cost.evaluation),
+        ms(cost.decision),
+        ms(cost.evaluation_wall)
+    );
+    println!(
+        "  intake of a 10 s tick     {:9.1} ms   {:.4} ms an objective; wall {:.1} ms",
+        ms(cost.tick),
+        each(cost.tick),
+        ms(cost.tick_wall)
+    );
+    println!(
+        "  intake every second       {:9.1} ms   {:.3} of a core, engine and sequential test included",
+        ms(cost.second),
+        cost.second.as_secs_f64()
+    );
+    print!("  one window               ");
+    for (name, time) in &cost.windows {
+        print!("  {name} {:.3} ms", ms(*time));
+    }
+    let times = || cost.windows.iter().map(|(_, time)| time.as_secs_f64());
+    println!(
+        "   longest / shortest {:.2}",
+        times().fold(0.0, f64::max) / times().fold(f64::INFINITY, f64::min)
+    );
+    println!(
+        "  ledger                    {:9.1} MB   {:.2} MB an objective; engine {} MiB resident",
+        cost.ledger_bytes as f64 / 1e6,
+        cost.ledger_bytes as f64 / 1e6 / objectives as f64,
+        cost.resident >> 20
+    );
+}
+
+/// Bytes of a process that are in memory.
+fn resident(process: u32) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: u64 = line
+        .and_then(|rest| rest.split_whitespace().next())
+        .context("no VmRSS")?
+        .parse()?;
+    Ok(kib * 1024)
+}
