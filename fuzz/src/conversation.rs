@@ -107,6 +107,11 @@ fn ended(request: &messages::Request, status: u16) -> Entry {
     }
 }
 
+/// What the journal calls the route of a whole request.
+pub fn route_of(request: &[u8]) -> u16 {
+    messages::requests(request).list[0].route
+}
+
 const SETTINGS: u32 = 7;
 
 /// The host's build.
@@ -153,7 +158,7 @@ impl Conversation {
         replay::leave(case, bytes, scratch, is_followed);
     }
 
-    fn entries(&self) -> impl Iterator<Item = Entry> {
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
         let written = usize::try_from(self.case.journal.written).expect("few");
         assert!(written <= self.case.journal.entries.len());
         self.case.journal.entries.into_iter().take(written)

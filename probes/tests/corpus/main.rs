@@ -9,7 +9,16 @@ use std::{fs, path::Path};
 #[path = "../../../fuzz/src/lib.rs"]
 mod fuzz;
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod replayed;
+mod sequences;
+
+#[test]
+fn serve_when_asked() {
+    support::serve_when_asked();
+}
 
 #[test]
 fn conversations() {

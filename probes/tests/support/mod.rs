@@ -223,7 +223,11 @@ impl Inside {
 
     /// One line of input.
     pub fn go_on(&mut self) {
-        self.0.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        self.say("");
+    }
+
+    pub fn say(&mut self, line: &str) {
+        writeln!(self.0.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
     pub fn end(mut self) {
