@@ -28,6 +28,7 @@ pub(crate) mod memory;
 pub(crate) mod series;
 pub(crate) mod slice;
 pub(crate) mod source;
+pub(crate) mod told;
 
 /// Keys of advisory locks, as `hashtext` would make them if it were stable across releases.
 pub(crate) mod lock {

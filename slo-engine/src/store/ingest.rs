@@ -13,6 +13,7 @@ use super::ledger::{self, Deltas, day_of};
 use super::memory::Generation;
 use super::series::{Known, Named};
 use super::source::{self, SourceRow, Watch};
+use super::told::Told;
 use super::{excursion, histogram, lock, maintain, micros, slice, slot_end};
 use crate::engine::{Engine, EngineError, IngestError, Ingested, Settings};
 use crate::event::{self, Event, EventKind};
@@ -57,12 +58,19 @@ pub(crate) async fn ingest(
     )
     .await?;
     let moment = moment(engine.settings(), batch, &source, received_at)?;
+    let (batch, resting) = match engine.memory().told.get(&source.source_id) {
+        // What comes again, or late, is known by its heads.
+        Some(told) if source.last_at.is_some_and(|last_at| moment.at > last_at) => told.news(batch),
+        _ => (batch.clone(), 0),
+    };
+    let batch = &batch;
     let day = day_of(moment.slot_end);
     if !engine.memory().days.contains(&day) {
         maintain::add_day(&mut transaction, day).await?;
     }
 
     let mut ingest = Ingest::begin(engine, &mut transaction, batch, source, moment, version).await?;
+    ingest.outcome.applied += resting;
     ingest.series(&mut transaction, batch).await?;
     ingest.histograms(&mut transaction, batch).await?;
     ingest.losses(&mut transaction, &batch.losses).await?;
@@ -85,10 +93,12 @@ pub(crate) async fn ingest(
     let Ingest {
         known,
         source,
+        told,
         outcome,
         ..
     } = ingest;
     let mut memory = engine.memory();
+    memory.told.entry(source.source_id).or_default().extend(told);
     memory.days.insert(day);
     known.remember(&mut memory, source.source_id, version);
     Ok(outcome)
@@ -139,6 +149,8 @@ struct Ingest {
     holding: HashSet<(i64, i32)>,
     watches: HashMap<(i64, Role), Watch>,
     deltas: Deltas,
+    /// What may be left out from now on, once this is committed.
+    told: Told,
     outcome: Ingested,
 }
 
@@ -192,6 +204,7 @@ impl Ingest {
             holding,
             watches,
             deltas: Deltas::new(),
+            told: Told::default(),
             outcome: Ingested::default(),
         };
         ingest.watch_more(batch)?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
+use super::told::Told;
 use crate::measurement::{Clock, Role, Route, Series, ServiceName};
 use crate::objective::{Side, Sli};
 
@@ -54,6 +55,8 @@ pub(crate) struct Memory {
     pub generations: HashMap<(i64, Role), Vec<Generation>>,
     pub series: HashMap<i64, HashMap<Series, i64>>,
     pub histograms: HashMap<i64, HashMap<HistogramKey, i64>>,
+    /// By source.
+    pub told: HashMap<i64, Told>,
     /// By series.
     pub sides: HashMap<i64, Vec<CountsFor>>,
     /// Days that have partitions.

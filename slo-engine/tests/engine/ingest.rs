@@ -101,6 +101,32 @@ async fn a_start_before_the_last_one_is_refused() {
 }
 
 #[tokio::test]
+async fn what_rests_is_booked_once_whoever_books_it() {
+    let world = World::new(Settings::default()).await;
+    let other = Engine::new(world.database.pool.clone(), Settings::default());
+    let by_other = async |second, good| {
+        let counted = batch(
+            &world.source,
+            at(second),
+            vec![reading(status("web", 200), noon(), good)],
+        );
+        other.ingest_at(&counted, at(second)).await.unwrap()
+    };
+    world.counted(at(1), 10, 1).await;
+    assert_eq!(world.counted(at(2), 10, 1).await, outcome(2, 0, 0));
+    assert_eq!(by_other(3, 15).await, outcome(1, 0, 0));
+    // The first engine remembers 10.
+    assert_eq!(world.counted(at(4), 15, 1).await, outcome(2, 0, 0));
+    assert_eq!(world.window(60, at(4)).await, (15, 1));
+    assert_eq!(world.counted(at(5), 16, 1).await, outcome(2, 0, 0));
+    assert_eq!(by_other(6, 16).await, outcome(1, 0, 0));
+    assert_eq!(world.counted(at(6), 16, 1).await, outcome(0, 2, 0));
+    assert_eq!(world.counted(at(7), 15, 2).await, outcome(1, 0, 1));
+    assert_eq!(world.window(60, at(7)).await, (16, 2));
+    world.database.drop().await;
+}
+
+#[tokio::test]
 async fn a_batch_from_the_future_is_refused_whole() {
     let world = World::new(Settings::default()).await;
     let mut early = batch(

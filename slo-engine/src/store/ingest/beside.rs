@@ -50,9 +50,14 @@ impl Ingest {
             };
             let lost = match self.note(book(head.as_ref(), &now, self.source.first_contact_at)) {
                 Booked::Nothing => continue,
+                Booked::Rests => {
+                    self.told.loss(loss);
+                    continue;
+                }
                 Booked::Head => 0,
                 Booked::Counted(value) => i64::try_from(value).unwrap_or(i64::MAX),
             };
+            self.told.loss(loss);
             let value = i64::try_from(loss.value).unwrap_or(i64::MAX);
             sqlx::query!(
                 "insert into loss_head (source_id, service_id, reason, started_at, at, value)

@@ -59,6 +59,10 @@ impl Ingest {
             };
             match self.note(book(heads.get(&id), &head, self.source.first_contact_at)) {
                 Booked::Nothing => continue,
+                Booked::Rests => {
+                    self.told.reading(reading);
+                    continue;
+                }
                 Booked::Head => {}
                 Booked::Counted(value) => {
                     let value = i64::try_from(value).unwrap_or(i64::MAX);
@@ -68,6 +72,7 @@ impl Ingest {
                     }
                 }
             }
+            self.told.reading(reading);
             heads.insert(id, head);
             moved.insert(id);
         }
@@ -118,11 +123,16 @@ impl Ingest {
             };
             match self.note(book(heads.get(&id), &head, self.source.first_contact_at)) {
                 Booked::Nothing => continue,
+                Booked::Rests => {
+                    self.told.histogram(reading);
+                    continue;
+                }
                 Booked::Head => {}
                 Booked::Counted(buckets) => {
                     counted.insert(id, buckets);
                 }
             }
+            self.told.histogram(reading);
             heads.insert(id, head);
             moved.insert(id);
         }
@@ -148,10 +158,10 @@ impl Ingest {
                     .is_some_and(|last_at| self.moment.at <= last_at)
                 {
                     self.outcome.ignored += 1;
-                } else {
-                    self.outcome.applied += 1;
+                    return Booked::Nothing;
                 }
-                Booked::Nothing
+                self.outcome.applied += 1;
+                Booked::Rests
             }
             Booking::Ignored => {
                 self.outcome.ignored += 1;
@@ -169,6 +179,8 @@ impl Ingest {
 pub(super) enum Booked<V> {
     Counted(V),
     Head,
+    /// Nothing is left to do, and this is what the books hold.
+    Rests,
     Nothing,
 }
 
