@@ -14,6 +14,8 @@ use std::{
     path::Path,
 };
 
+use aya::Pod;
+
 const MAP_LOOKUP_ELEM: libc::c_int = 1;
 const MAP_DELETE_ELEM: libc::c_int = 3;
 const PROG_LOAD: libc::c_int = 5;
@@ -22,6 +24,7 @@ const OBJ_GET: libc::c_int = 7;
 const PROG_GET_FD_BY_ID: libc::c_int = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const MAP_LOOKUP_AND_DELETE_ELEM: libc::c_int = 21;
+const MAP_LOOKUP_BATCH: libc::c_int = 24;
 const LINK_CREATE: libc::c_int = 28;
 const LINK_UPDATE: libc::c_int = 29;
 const ENABLE_STATS: libc::c_int = 32;
@@ -203,6 +206,47 @@ pub fn iter_create(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     attributes.0[0] = word(link);
     let fd = bpf(ITER_CREATE, &mut attributes)?;
     Ok(own(fd))
+}
+
+/// What one look into a hash map gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MapBatch {
+    pub count: usize,
+    /// Where to go on; `None` at the end of the map.
+    pub next: Option<u32>,
+}
+
+/// Copies entries of a hash map, as many whole buckets as there is room for: `ENOSPC` where there is
+/// too little for one. Since Linux 5.6, and so wherever a cgroup's programs are held by links (5.7).
+///
+/// # Safety
+///
+/// `K` is the map's key. As many `V` as there are values for each key are one value of the map.
+pub(crate) unsafe fn map_lookup_batch<K: Pod, V: Pod>(
+    map: BorrowedFd<'_>,
+    from: Option<u32>,
+    keys: &mut [K],
+    values: &mut [V],
+) -> io::Result<MapBatch> {
+    let mut next = 0_u32;
+    let mut attributes = Attributes([0; 32]);
+    if let Some(from) = &from {
+        set_address(&mut attributes, 0, &raw const *from as u64);
+    }
+    set_address(&mut attributes, 2, &raw mut next as u64);
+    set_address(&mut attributes, 4, keys.as_mut_ptr() as u64);
+    set_address(&mut attributes, 6, values.as_mut_ptr() as u64);
+    attributes.0[8] = u32::try_from(keys.len()).map_err(io::Error::other)?;
+    attributes.0[9] = word(map);
+    let is_last = match bpf(MAP_LOOKUP_BATCH, &mut attributes) {
+        Ok(_) => false,
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+        Err(error) => return Err(error),
+    };
+    Ok(MapBatch {
+        count: attributes.0[8] as usize,
+        next: (!is_last).then_some(next),
+    })
 }
 
 pub fn program_by_id(id: u32) -> io::Result<OwnedFd> {

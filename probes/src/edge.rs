@@ -1,6 +1,7 @@
 //! The `edge` object from user space: loading it, its pins, its links, and what its maps say.
 
 pub(crate) mod attach;
+pub(crate) mod entries;
 pub(crate) mod fold;
 pub(crate) mod generation;
 pub(crate) mod layout;

@@ -44,8 +44,6 @@ pub(crate) struct Scanner {
     /// Cookies by the namespace's inode.
     cookies: HashMap<u64, u64>,
     owners: Owners,
-    /// The cgroup each socket was created in, by its inode; 0 where the kernel does not tell.
-    births: HashMap<u64, u64>,
     refused: BTreeSet<String>,
 }
 
@@ -64,7 +62,6 @@ impl Scanner {
             owners: Owners::new(),
             within,
             cookies: HashMap::new(),
-            births: HashMap::new(),
             refused: BTreeSet::new(),
         })
     }
@@ -80,33 +77,22 @@ impl Scanner {
         }
         self.cookies.retain(|inode, _| namespaces.contains_key(inode));
 
-        let mut open = Vec::new();
-        for (inode, pid) in &namespaces {
-            for table in ["tcp", "tcp6"] {
-                // The process may have ended since it was listed.
-                let Ok(file) = fs::File::open(format!("/proc/{pid}/net/{table}")) else {
-                    continue;
-                };
-                // The kernel lists listeners first; the connections behind them may be very many.
-                open.extend(
-                    BufReader::new(file)
-                        .lines()
-                        .skip(1)
-                        .map_while(|line| parse_listener(&line.ok()?))
-                        .map(|found| (*inode, *pid, found)),
-                );
-            }
-        }
-        let sockets = open.iter().map(|(_, _, (_, socket))| *socket).collect();
+        let open = open(&namespaces)?;
+        let sockets = open.iter().map(|open| open.socket).collect();
         self.owners.find(&self.hierarchy, &processes, &sockets);
-        self.births.retain(|socket, _| sockets.contains(socket));
 
         let mut scan = Scan::default();
-        for (namespace, pid, (port, socket)) in open {
+        for Open {
+            namespace,
+            pid,
+            port,
+            socket,
+            birth,
+        } in open
+        {
             let Some(owner) = self.owners.get(socket).cloned() else {
                 continue;
             };
-            let birth = self.birth(socket, namespace, pid);
             let cgroup_id = if birth == 0 { owner.home.cgroup_id } else { birth };
             if !self.is_ours(&owner.home.cgroup, cgroup_id) {
                 continue;
@@ -138,21 +124,6 @@ impl Scanner {
                 .hierarchy
                 .path(born_in)
                 .is_some_and(|path| is_within(&path, &self.within))
-    }
-
-    /// The cgroup a socket was created in. One question tells it of all sockets of a namespace.
-    fn birth(&mut self, socket: u64, namespace: u64, pid: u32) -> u64 {
-        if !self.births.contains_key(&socket) {
-            let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
-            match inside(&path, sock_diag::listeners) {
-                Ok(found) => self
-                    .births
-                    .extend(found.iter().map(|found| (found.inode, found.cgroup))),
-                Err(error) => self.refuse(format!("network namespace {namespace}: {error}")),
-            }
-        }
-        // Asked for once: what is not told now will not be.
-        *self.births.entry(socket).or_default()
     }
 
     fn refuse(&mut self, text: String) {
@@ -217,6 +188,63 @@ fn processes() -> io::Result<BTreeSet<u32>> {
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .collect())
+}
+
+/// A listening socket, and the process that leads to its namespace.
+struct Open {
+    namespace: u64,
+    pid: u32,
+    port: u16,
+    /// Its inode.
+    socket: u64,
+    /// The cgroup it was created in; 0 where the kernel does not tell.
+    birth: u64,
+}
+
+/// Every listening socket of these namespaces, by a thread that goes from one to the next: what has entered
+/// one stays there. `/proc` tells the same, but goes through the connections of all namespaces for each, which
+/// takes milliseconds: it is asked where the kernel does not answer.
+fn open(namespaces: &BTreeMap<u64, u32>) -> io::Result<Vec<Open>> {
+    let of_one = |namespace: u64, pid: u32| -> Vec<Open> {
+        let open = |port, socket, birth| Open {
+            namespace,
+            pid,
+            port,
+            socket,
+            birth,
+        };
+        let told = fs::File::open(format!("/proc/{pid}/ns/net")).and_then(|file| {
+            setns(&file, CloneFlags::CLONE_NEWNET)?;
+            sock_diag::listeners()
+        });
+        match told {
+            Ok(found) => found
+                .iter()
+                .map(|found| open(found.port, found.inode, found.cgroup))
+                .collect(),
+            Err(_) => listed(pid).map(|(port, socket)| open(port, socket, 0)).collect(),
+        }
+    };
+    let all = || {
+        namespaces
+            .iter()
+            .flat_map(|(inode, pid)| of_one(*inode, *pid))
+            .collect()
+    };
+    thread::scope(|scope| {
+        let found = scope.spawn(all).join();
+        found.map_err(|_| io::Error::other("the thread that looks for listening sockets ended"))
+    })
+}
+
+/// Ports and inodes from a process's tables, which list listeners first. It may have ended since.
+fn listed(pid: u32) -> impl Iterator<Item = (u16, u64)> {
+    let tables = ["tcp", "tcp6"].into_iter();
+    let tables = tables.filter_map(move |table| fs::File::open(format!("/proc/{pid}/net/{table}")).ok());
+    tables.flat_map(|file| {
+        let lines = BufReader::new(file).lines().skip(1);
+        lines.map_while(|line| parse_listener(&line.ok()?))
+    })
 }
 
 /// Port and inode of a line of `/proc/net/tcp` in state LISTEN.

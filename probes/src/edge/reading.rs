@@ -5,7 +5,7 @@
 //! reported first. Nothing is subtracted here. What has no name yet is handed back, not dropped.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ use slo_engine::measurement::{
 };
 
 use super::{
+    entries,
     meaning::{REASONS, signal_of},
     quiet::Activities,
     settings::Definitions,
@@ -44,7 +45,7 @@ pub(crate) struct Generation<'a> {
 /// Sums of all generations, by what they mean.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
-    series: BTreeMap<Series, Sum>,
+    series: HashMap<Series, Sum>,
     histograms: BTreeMap<(ServiceName, Role, Clock, Option<Route>), Histogram>,
     /// Closed connections; the gauge is what was opened less these.
     closed: HashMap<(ServiceName, Role), u64>,
@@ -85,30 +86,25 @@ impl Totals {
     }
 
     fn add_counts(&mut self, generation: &Generation<'_>) -> Result<(), AgentError> {
-        for key in generation.counters.counts.keys() {
-            let key = key.map_err(AgentError::map("read", "COUNTS"))?;
-            let shares = generation
-                .counters
-                .counts
-                .get(&key, 0)
-                .map_err(AgentError::map("read", "COUNTS"))?;
+        let counters = generation.counters;
+        entries::of_each_cpu(&counters.counts, |key, shares| {
             let mut sum = Sum::default();
-            for Raw(share) in shares.iter() {
+            for Raw(share) in shares {
                 sum.first_ns = sum.first_ns.max(share.first_ns);
                 sum.value += share.value;
             }
-            self.activities.count(&key.0, sum.value, generation.is_current);
-            self.add_count(generation, &key.0, sum);
-        }
-        for entry in generation.counters.gone_counts.iter() {
-            let (Raw(key), Raw(share)) = entry.map_err(AgentError::map("read", GONE_COUNTS))?;
+            self.activities.count(key, sum.value, generation.is_current);
+            self.add_count(generation, key, sum);
+        })
+        .map_err(AgentError::map("read", "COUNTS"))?;
+        entries::of(&counters.gone_counts, |key, Raw(share)| {
             let sum = Sum {
                 first_ns: share.first_ns,
                 value: share.value,
             };
-            self.add_count(generation, &key, sum);
-        }
-        Ok(())
+            self.add_count(generation, key, sum);
+        })
+        .map_err(AgentError::map("read", GONE_COUNTS))
     }
 
     fn add_count(&mut self, generation: &Generation<'_>, key: &CountKey, sum: Sum) {
@@ -135,26 +131,21 @@ impl Totals {
     }
 
     fn add_latencies(&mut self, generation: &Generation<'_>) -> Result<(), AgentError> {
-        for key in generation.counters.latencies.keys() {
-            let key = key.map_err(AgentError::map("read", "LATENCIES"))?;
-            let shares = generation
-                .counters
-                .latencies
-                .get(&key, 0)
-                .map_err(AgentError::map("read", "LATENCIES"))?;
+        let counters = generation.counters;
+        entries::of_each_cpu(&counters.latencies, |key, shares| {
             let first_ns = shares.iter().map(|share| share.0.first_ns).max().unwrap_or(0);
             if first_ns == 0 {
-                continue;
+                return;
             }
             self.activities
-                .latency(&key.0.endpoint, &shares, generation.is_current);
-            self.add_latency(generation, &key.0, first_ns, &shares);
-        }
-        for entry in generation.counters.gone_latencies.iter() {
-            let (Raw(key), share) = entry.map_err(AgentError::map("read", GONE_LATENCIES))?;
-            self.add_latency(generation, &key, share.0.first_ns, &[share]);
-        }
-        Ok(())
+                .latency(&key.endpoint, shares, generation.is_current);
+            self.add_latency(generation, key, first_ns, shares);
+        })
+        .map_err(AgentError::map("read", "LATENCIES"))?;
+        entries::of(&counters.gone_latencies, |key, share| {
+            self.add_latency(generation, key, share.0.first_ns, std::slice::from_ref(share));
+        })
+        .map_err(AgentError::map("read", GONE_LATENCIES))
     }
 
     fn add_tally(&mut self, generation: &Generation<'_>, tally: &Tally) {
@@ -310,7 +301,7 @@ impl Totals {
         self.series
             .iter()
             .map(|(series, sum)| {
-                let name = format!(
+                let name = format_args!(
                     "{}|{}|{}|{}",
                     series.service,
                     series.role,
@@ -319,7 +310,7 @@ impl Totals {
                 );
                 Reading {
                     series: series.clone(),
-                    start_time: starts.of(&name, sum.first_ns),
+                    start_time: starts.of(name, sum.first_ns),
                     value: sum.value,
                 }
             })
@@ -330,19 +321,23 @@ impl Totals {
         self.histograms
             .iter()
             .map(|((service, role, clock, route), histogram)| {
-                let name = match route {
+                let first_ns = histogram.first_ns;
+                let start_time = match route {
                     Some(route) if *clock == Clock::Turnaround => {
-                        format!("{service}|{role}|{route}|histogram")
+                        starts.of(format_args!("{service}|{role}|{route}|histogram"), first_ns)
                     }
-                    Some(route) => format!("{service}|{role}|{route}|{clock}|histogram"),
-                    None => format!("{service}|{role}||{clock}|histogram"),
+                    Some(route) => starts.of(
+                        format_args!("{service}|{role}|{route}|{clock}|histogram"),
+                        first_ns,
+                    ),
+                    None => starts.of(format_args!("{service}|{role}||{clock}|histogram"), first_ns),
                 };
                 HistogramReading {
                     service: service.clone(),
                     role: *role,
                     route: route.clone(),
                     clock: *clock,
-                    start_time: starts.of(&name, histogram.first_ns),
+                    start_time,
                     buckets: histogram.buckets.iter().map(|(index, n)| (*index, *n)).collect(),
                     sum: Duration::from_nanos(histogram.sum_ns),
                 }
@@ -360,7 +355,7 @@ impl Totals {
                 reason: *reason,
                 value: sum.value,
                 start_time: match service {
-                    Some(service) => starts.of(&format!("{service}|lost|{reason}"), sum.first_ns),
+                    Some(service) => starts.of(format_args!("{service}|lost|{reason}"), sum.first_ns),
                     None => start_time,
                 },
             })
@@ -407,14 +402,13 @@ impl Totals {
 
     /// Every service and role that anything was counted for.
     pub fn services(&self) -> Vec<(ServiceName, Role)> {
-        let mut found: Vec<_> = self
+        let named = self
             .series
             .keys()
-            .filter(|series| series.service.as_str() != HOST)
-            .map(|series| (series.service.clone(), series.role))
-            .collect();
-        found.dedup();
-        found
+            .filter(|series| series.service.as_str() != HOST);
+        let found: HashSet<_> = named.map(|series| (&series.service, series.role)).collect();
+        let found = found.into_iter();
+        found.map(|(service, role)| (service.clone(), role)).collect()
     }
 }
 

@@ -1,6 +1,9 @@
 //! When each series began.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    fmt::{self, Write as _},
+};
 
 use chrono::{DateTime, Utc};
 
@@ -29,14 +32,18 @@ impl StartTimes {
         })
     }
 
-    pub fn of(&mut self, series: &str, first_ns: u64) -> DateTime<Utc> {
-        let key = hash(series);
+    /// `series` is its name, written out only as far as its hash needs it: thousands are asked for each second.
+    pub fn of(&mut self, series: fmt::Arguments<'_>, first_ns: u64) -> DateTime<Utc> {
+        let mut name = Fnv::default();
+        // Never fails, as `write_str` does not.
+        let _ = name.write_fmt(series);
+        let key = name.0;
         let first_ns = match self.known.get(&key) {
             Some(known) => *known,
             None => {
                 // Remembered here at least: what no restart moves is the oldest of its counters.
                 if let Err(error) = self.map.insert(key, first_ns, 0) {
-                    tracing::warn!(series, %error, "no room to remember when a series began");
+                    tracing::warn!(%series, %error, "no room to remember when a series began");
                 }
                 self.known.insert(key, first_ns);
                 first_ns
@@ -52,9 +59,26 @@ impl StartTimes {
     }
 }
 
-/// FNV-1a: stable between builds.
+/// FNV-1a of what is written: stable between builds.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl fmt::Write for Fnv {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 = text.bytes().fold(self.0, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Ok(())
+    }
+}
+
 pub(crate) fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    let mut hash = Fnv::default();
+    let _ = hash.write_str(text);
+    hash.0
 }
