@@ -134,7 +134,7 @@ impl Idle {
         let cgroup = nginx.cgroup.with_file_name(&instance);
         fs::create_dir(&cgroup)?;
         Ok(Self {
-            agent: nginx::attach(&instance, cgroup.clone(), 1, nginx::UNWATCHED)?,
+            agent: nginx::attach(&instance, cgroup.clone(), nginx::UNWATCHED)?,
             instance,
             cgroup,
         })

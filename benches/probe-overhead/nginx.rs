@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    ops::Range,
     os::unix::process::CommandExt as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -27,6 +28,8 @@ pub const TLS: u16 = 8082;
 /// Beside nginx, in the same cgroup and namespace.
 pub const REDIS: u16 = 8083;
 const PORTS: [u16; 4] = [HTTP1, HTTP2, TLS, REDIS];
+/// HTTP/1.1, each a service with routes of its own.
+pub const ROUTED: Range<u16> = 8100..8116;
 
 /// Windows with the kernel's statistics are windows of their own.
 pub const UNWATCHED: OverheadConfig = OverheadConfig {
@@ -48,6 +51,7 @@ impl Nginx {
         fs::create_dir(&cgroup)?;
         let files = tempfile::tempdir()?;
         let root = files.path().display();
+        let routed: String = ROUTED.map(|port| format!("listen 127.0.0.1:{port}; ")).collect();
         fs::write(files.path().join("index.html"), "hello\n")?;
         fs::write(files.path().join("large"), vec![b'x'; 1 << 20])?;
         fs::write(files.path().join("body"), "x".repeat(100))?;
@@ -60,8 +64,8 @@ impl Nginx {
                  http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {root}/a;\n\
                  proxy_temp_path {root}/b; fastcgi_temp_path {root}/c; uwsgi_temp_path {root}/d; scgi_temp_path {root}/e;\n\
                  ssl_certificate {root}/certificate; ssl_certificate_key {root}/key;\n\
-                 server {{ listen 127.0.0.1:{HTTP1}; listen 127.0.0.1:{HTTP2} http2; listen 127.0.0.1:{TLS} ssl; root {root};\n\
-                 location /posted {{ return 200 \"hello\\n\"; }} }} }}\n"
+                 server {{ listen 127.0.0.1:{HTTP1}; listen 127.0.0.1:{HTTP2} http2; listen 127.0.0.1:{TLS} ssl; {routed} root {root};\n\
+                 location /api/ {{ return 200 \"hello\\n\"; }} location /posted {{ return 200 \"hello\\n\"; }} }} }}\n"
             ),
         )?;
         let procs = cgroup.join("cgroup.procs");
@@ -110,7 +114,7 @@ impl Nginx {
     }
 
     pub fn attach(&self) -> anyhow::Result<Agent> {
-        attach(&self.instance, self.cgroup.clone(), 1, UNWATCHED)
+        attach(&self.instance, self.cgroup.clone(), UNWATCHED)
     }
 
     /// A scratch file beside nginx's own.
@@ -147,30 +151,21 @@ impl Nginx {
     }
 }
 
-/// The probes on a cgroup, with this many routes, of which the first is the one that is asked for.
-pub fn attach(
-    instance: &str,
-    cgroup: PathBuf,
-    routes: usize,
-    overhead: OverheadConfig,
-) -> anyhow::Result<Agent> {
+/// The probes on a cgroup, with the one route that is asked for.
+pub fn attach(instance: &str, cgroup: PathBuf, overhead: OverheadConfig) -> anyhow::Result<Agent> {
     let mut agent = Agent::start(AgentConfig {
         cgroup: Some(cgroup),
         instance: instance.to_owned(),
         sizes: MapSizes::default(),
         overhead,
     })?;
-    let routes = (0..routes).map(|number| match number {
-        0 => "GET /index.html".parse(),
-        _ => format!("GET /api/v1/resource-{number}/").parse(),
-    });
     let service = WatchedService {
         name: "nginx".parse()?,
         matches: PORTS
             .iter()
             .map(|port| format!("port:{port}").parse())
             .collect::<Result<_, _>>()?,
-        routes: routes.collect::<Result<_, _>>()?,
+        routes: vec!["GET /index.html".parse()?],
         thresholds: vec![(Clock::Turnaround, Duration::from_millis(250))],
         timeout: DEFAULT_TIMEOUT,
         long_poll: slo_engine::service::LongPoll::None,

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use nix::unistd::Pid;
 
 /// The calls that nginx answers a request with; the last probe to be attached tells that all are.
 const PROGRAM: &str = r#"
@@ -38,6 +39,10 @@ impl Bpftrace {
         // It goes on saying so: somebody must listen.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         Ok(bpftrace)
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.0.id().cast_signed())
     }
 
     /// Nanoseconds that its programs ran since they were loaded, as the kernel tells who holds them.
