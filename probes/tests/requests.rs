@@ -142,14 +142,15 @@ fn an_overdue_request_shows_while_it_hangs_and_is_one_event() {
     let mut agent = place.agent();
     agent.watch(&[timed("hang", 8030, &[100])]).unwrap();
     let server = place.server(&["127.0.0.1:8030"]);
-    let client = server.spawn_beside(|| Client::connect("127.0.0.1:8030").get("/sleep/1500"));
+    server.hang();
+    let client = server.spawn_beside(|| Client::connect("127.0.0.1:8030").get("/"));
     eventually("the request is overdue while it hangs", || {
-        // A listener's namespace is found by looking; the request must still be in flight.
         let batch = read(&mut agent);
         let shows =
             value(&batch, "hang", over(100)) == 1 && gauge(&batch, "hang", Gauge::Overdue) == Some(1.0);
         shows.then(|| assert_eq!(value(&batch, "hang", Signal::Status(200)), 0))
     });
+    server.go_on();
     assert_eq!(client.join().unwrap(), 200);
     let batch = read(&mut agent);
     assert_eq!(value(&batch, "hang", over(100)), 1);
@@ -187,11 +188,13 @@ fn a_request_past_its_timeout_is_final() {
     };
     agent.watch(&[service]).unwrap();
     let server = place.server(&["127.0.0.1:8031"]);
-    let client = server.spawn_beside(|| Client::connect("127.0.0.1:8031").get("/sleep/1500"));
+    server.hang();
+    let client = server.spawn_beside(|| Client::connect("127.0.0.1:8031").get("/"));
     eventually("the request has timed out", || {
         let batch = read(&mut agent);
         (value(&batch, "dead", Signal::TimedOut) == 1).then_some(())
     });
+    server.go_on();
     client.join().unwrap();
     let batch = read(&mut agent);
     assert_eq!(value(&batch, "dead", Signal::TimedOut), 1);
@@ -348,7 +351,6 @@ fn timed_on(batch: &slo_engine::measurement::Batch, service: &str, clock: Clock)
 
 #[test]
 fn what_a_request_waits_to_be_read_is_told_apart_from_what_it_takes() {
-    use nix::{sys::signal, unistd::Pid};
     const STOPPED: Duration = Duration::from_millis(300);
     const WORK: Duration = Duration::from_millis(150);
     let place = Place::new("queue");
@@ -362,9 +364,7 @@ fn what_a_request_waits_to_be_read_is_told_apart_from_what_it_takes() {
             assert_eq!(Client::connect("127.0.0.1:8091").get("/sleep/150"), 200);
         }
     });
-    // A server that is stopped reads nothing, and knows nothing of it.
-    let stopped = Pid::from_raw(i32::try_from(server.child.id()).unwrap());
-    signal::kill(stopped, signal::Signal::SIGSTOP).unwrap();
+    server.hang();
     let clients: Vec<_> = (0..3)
         .map(|_| server.spawn_beside(|| Client::connect("127.0.0.1:8090").get("/")))
         .collect();
@@ -372,7 +372,7 @@ fn what_a_request_waits_to_be_read_is_told_apart_from_what_it_takes() {
         (gauge(&read(&mut agent), "waits", Gauge::InFlight) == Some(3.0)).then_some(())
     });
     pause(STOPPED);
-    signal::kill(stopped, signal::Signal::SIGCONT).unwrap();
+    server.go_on();
     for client in clients {
         assert_eq!(client.join().unwrap(), 200);
     }

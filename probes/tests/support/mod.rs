@@ -26,6 +26,8 @@ pub use client::{Client, FORGED_PORT, forge};
 use chrono::Utc;
 use client::reset_on_close;
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::signal;
+use nix::unistd::Pid;
 use probes::agent::{Agent, AgentConfig, MapSizes};
 use probes::overhead::OverheadConfig;
 use slo_engine::{
@@ -206,6 +208,20 @@ impl Server {
 
     pub fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         self.spawn_beside(work).join().unwrap()
+    }
+
+    /// Hangs, knowing nothing of it, until it is let go on.
+    pub fn hang(&self) {
+        self.signal(signal::Signal::SIGSTOP);
+    }
+
+    pub fn go_on(&self) {
+        self.signal(signal::Signal::SIGCONT);
+    }
+
+    fn signal(&self, what: signal::Signal) {
+        let process = Pid::from_raw(self.child.id().try_into().unwrap());
+        signal::kill(process, what).unwrap();
     }
 }
 
@@ -404,8 +420,15 @@ fn converse(mut stream: TcpStream) {
             reset_on_close(&stream);
             return;
         }
-        // With a body unread, the kernel resets.
-        if path == "/close" || path == "/unread" {
+        if path == "/close" {
+            return;
+        }
+        // With a body unread, the kernel resets; what comes after, of no socket any more, it resets again.
+        if path == "/unread" {
+            let mut body = vec![0; length];
+            while reader.buffer().len() + stream.peek(&mut body).unwrap() < length {
+                pause(Duration::from_millis(1));
+            }
             return;
         }
         if path.starts_with("/continue") {
