@@ -175,7 +175,7 @@ impl Conversation {
         let Case {
             connection, pipeline, ..
         } = &self.case;
-        let is_upgraded = connection.protocol == protocol::UPGRADED;
+        let is_upgraded = matches!(connection.protocol, protocol::UPGRADED | protocol::SWITCHED);
         let place = pipeline.answering;
         Left {
             entries: self.entries().collect(),

@@ -55,7 +55,7 @@ pub struct Record {
     pub rtt_us: u32,
     /// How many bytes of the payload follow.
     pub length: u16,
-    /// Of [`event::CLOSED`]: how requests in flight ended.
+    /// Of [`event::CLOSED`]: how requests in flight ended. Of [`event::UPGRADED`]: the route.
     pub outcome: u16,
     /// A frame's kind (`http2::kind`), or one of [`event`].
     pub kind: u8,
@@ -77,6 +77,8 @@ pub mod event {
     /// All has come up to the sequence number `stream`, where the kernel takes a frame to begin and
     /// follows again.
     pub const WHOLE: u8 = 0xf4;
+    /// The request of `stream` was asked in HTTP/1: it was whole at `at_ns`, and had begun at `upload_ns`.
+    pub const UPGRADED: u8 = 0xf5;
     /// The kernel could not follow or tell: what is in flight ends as `UNKNOWN`, what comes is
     /// counted by the kernel.
     pub const LOST: u8 = 0xf1;
@@ -99,6 +101,17 @@ pub struct StreamKey {
 pub const RAW_MOST: u32 = 1 << 20;
 /// Of those, what may wait for others that came later.
 pub const HELD_MOST: usize = 256 << 10;
+
+/// What a segment held that reached a listener, before its connection was born: a record that is told then.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    pub record: Record,
+    pub bytes: [u8; OPENING_MOST as usize],
+}
+
+/// More than a client sends before it has heard of the server.
+pub const OPENING_MOST: u32 = 16 << 10;
 
 /// Bytes of the ring buffer: two seconds of 20,000 requests a second.
 pub const RING_BYTES: u32 = 16 << 20;

@@ -323,6 +323,8 @@ pub mod protocol {
     pub const OTHER: u8 = 4;
     /// No longer HTTP, by an answer of 101 or to CONNECT: what passes is neither asked nor answered.
     pub const UPGRADED: u8 = 5;
+    /// The answer was 101, and what follows it has not shown yet whether that is HTTP/2.
+    pub const SWITCHED: u8 = 6;
 }
 
 /// Of connections that are counted by turns: bits of one word of [`Connection::spare`].
@@ -412,7 +414,8 @@ pub struct Handshake {
     pub cgroup: u64,
     pub remote_port: u16,
     pub local_port: u16,
-    pub pad: u32,
+    /// Bytes of the packet that begin with a preface of HTTP/2, and are kept; else 0.
+    pub opening: u32,
 }
 
 /// What the iterator tells of a request in flight.

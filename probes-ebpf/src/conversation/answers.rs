@@ -163,7 +163,7 @@ fn header(
         pipeline.status = status;
         pipeline.answering = answering::HEADER;
         begins(edge, connection, pipeline, scratch.visit.seq);
-        if connection.protocol == protocol::UPGRADED {
+        if connection.protocol != protocol::HTTP1 {
             return false;
         }
     }
@@ -224,7 +224,7 @@ fn begins<E: Edge>(edge: &mut E, connection: &mut Connection, pipeline: &mut Pip
     };
     answered(connection, status);
     ending.flight = edge.end(connection, status);
-    if connection.asks & asks::LAST_BYTE != 0 && connection.protocol != protocol::UPGRADED {
+    if connection.asks & asks::LAST_BYTE != 0 && connection.protocol == protocol::HTTP1 {
         pipeline.ending = ending;
     }
     take::<E>(connection, pipeline);
@@ -235,7 +235,9 @@ fn begins<E: Edge>(edge: &mut E, connection: &mut Connection, pipeline: &mut Pip
 pub fn answered(connection: &mut Connection, status: u16) {
     connection.flags &= !flag::UNREADABLE;
     let is_tunnel = connection.request & request::CONNECT != 0 && status / 100 == 2;
-    if status == SWITCHING_PROTOCOLS || is_tunnel {
+    if status == SWITCHING_PROTOCOLS {
+        connection.protocol = protocol::SWITCHED;
+    } else if is_tunnel {
         connection.protocol = protocol::UPGRADED;
     }
 }

@@ -24,7 +24,9 @@ pub mod kernel {
     /// Not a place: whether `tcp_send_reset` tells a reason (Linux 6.10).
     pub const RESET_REASON: usize = 5;
     pub const SOCK_LOCAL_PORT: usize = 6;
-    pub const WORDS: usize = 7;
+    /// Not a place: whether the programs are there that follow HTTP/2.
+    pub const FOLLOWS_HTTP2: usize = 7;
+    pub const WORDS: usize = 8;
 }
 
 /// How much is done for each request. Each leaves out what the ones before it do, too.

@@ -156,6 +156,7 @@ pub(crate) fn open(
     }
     let tells_reasons = mounts::tracefs().is_ok_and(|root| !reset_reasons(&root).is_empty());
     of_kernel[kernel::RESET_REASON] = u32::from(tells_reasons);
+    of_kernel[kernel::FOLLOWS_HTTP2] = u32::from(features.loops);
     let mut loader = EbpfLoader::new();
     for map in counters {
         loader.map_max_entries(map.name, map.max_entries);

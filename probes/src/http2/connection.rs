@@ -113,6 +113,7 @@ impl Connection {
         match record.kind {
             event::HOLE => side.raw = Some(Raw::new(piece).ok_or(Lost::Gap)?),
             event::RAW => self.take_raw(record, piece, meaning, ended)?,
+            event::UPGRADED => self.upgraded(record),
             event::WHOLE => {
                 let raw = side.raw.take();
                 if !raw.is_some_and(|raw| raw.is_whole(record.stream)) {
@@ -219,6 +220,16 @@ impl Connection {
         let streams = std::mem::take(&mut self.streams);
         let ended = streams.into_values();
         ended.map(|stream| stream.end(outcome, at_ns, false)).collect()
+    }
+
+    /// What was asked in HTTP/1 will be answered here.
+    fn upgraded(&mut self, record: &Record) {
+        self.begin(record);
+        if let Some(stream) = self.streams.get_mut(&record.stream) {
+            stream.place.route = record.outcome;
+            stream.timing.started_ns = record.upload_ns;
+            stream.timing.is_complete = true;
+        }
     }
 
     fn begin(&mut self, record: &Record) {

@@ -79,10 +79,10 @@ pub const APACHE_H2: Server = Server {
     protocol: H2.protocol,
     curl: H2.curl,
     programs: &[APACHE_COMMAND],
+    // By default it waits for data: a preface passes the probe before there is a connection.
     words: &[(
         "PROTOCOL",
-        // A preface that waits for its connection passes the probe before that exists.
-        "LoadModule http2_module /usr/lib/apache2/modules/mod_http2.so\nProtocols h2c http/1.1\nAcceptFilter http none",
+        "LoadModule http2_module /usr/lib/apache2/modules/mod_http2.so\nProtocols h2c http/1.1",
     )],
     ..APACHE
 };

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod apache;
 mod calls;
 mod ends;
 mod load;

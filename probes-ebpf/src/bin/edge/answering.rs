@@ -59,6 +59,9 @@ pub fn answer(segment: &Segment, connection: &mut Connection) -> u32 {
         return framing::visit(segment, connection);
     }
     answer_alone(segment, connection, is_waited_for);
+    if connection.protocol == protocol::SWITCHED {
+        return rest::HTTP2;
+    }
     rest::NOTHING
 }
 

@@ -17,6 +17,7 @@ use crate::{
     connection::{endpoint_at, settings_of},
     count::lose_of,
     http::route,
+    http2_birth,
     maps::{HANDSHAKE, PENDING, skb_netns},
     scratch::{START, Scratch, claim, edge_read_head, load, release},
     segment::{Segment, address},
@@ -37,7 +38,7 @@ pub fn before_birth(segment: &Segment, ip: *const u8, is_v4: bool) {
                 cgroup,
                 remote_port: segment.remote_port,
                 local_port: segment.local_port,
-                pad: 0,
+                opening: 0,
             };
         }
     }
@@ -51,7 +52,11 @@ pub fn before_birth(segment: &Segment, ip: *const u8, is_v4: bool) {
     }
     // SAFETY: just filled.
     let method = method(u64::from_be(unsafe { head.assume_init() }));
-    if method == Method::None || method == Method::Http2 {
+    if method == Method::Http2 {
+        http2_birth::keep(segment);
+        return;
+    }
+    if method == Method::None {
         return;
     }
     let netns = if skb_netns() {

@@ -28,6 +28,7 @@ use crate::{
     answering::weather,
     connection::{self, endpoint, identify, refresh},
     count::{count, lose, lose_of, source, swap},
+    http2_birth::upgrades,
     http2_record::{self, CHUNK},
     maps::{HTTP2, HTTP2_IN, HTTP2_OUT, HTTP2_UPLOADS},
     segment::{PASS, Segment, control_segment, parse},
@@ -84,7 +85,8 @@ fn segment(context: &SkBuffContext, ingress: bool) -> i32 {
     };
     // SAFETY: a live map value.
     let connection = unsafe { &mut *connection };
-    if let Some(http2) = find_or_begin(segment, connection) {
+    let is_followed = connection.protocol != protocol::SWITCHED || upgrades(segment, connection);
+    if is_followed && let Some(http2) = find_or_begin(segment, connection) {
         follow(segment, connection, http2);
     }
     if headers.has_end {
@@ -140,7 +142,7 @@ fn find_or_begin(segment: &Segment, connection: &mut Connection) -> Option<*mut 
 }
 
 #[inline(always)]
-fn find(sk: *mut c_void, create: bool) -> Option<*mut Http2> {
+pub fn find(sk: *mut c_void, create: bool) -> Option<*mut Http2> {
     let flags = if create { BPF_SK_STORAGE_GET_F_CREATE } else { 0 };
     // SAFETY: the verifier demands that `sk` is a socket; the helper answers null for none.
     let found = unsafe {
@@ -327,7 +329,7 @@ fn give_up(walk: &mut Walk) -> bool {
 }
 
 #[inline(always)]
-fn head(segment: &Segment) -> Option<[u8; 12]> {
+pub fn head(segment: &Segment) -> Option<[u8; 12]> {
     let mut head = [0u8; 12];
     // SAFETY: twelve bytes into twelve bytes.
     let rc = unsafe { bpf_skb_load_bytes(segment.skb.cast(), segment.offset, head.as_mut_ptr().cast(), 12) };
@@ -336,7 +338,7 @@ fn head(segment: &Segment) -> Option<[u8; 12]> {
 
 /// Where frames begin is not known any more.
 #[inline(always)]
-fn unplace(walk: &mut Walk) {
+pub fn unplace(walk: &mut Walk) {
     let direction = walk.direction();
     direction.is_placed = 0;
     direction.is_raw = 0;

@@ -90,19 +90,13 @@ struct Hole {
 /// Tells that all has come up to `seq`, where a frame begins.
 #[inline(never)]
 pub fn tell_whole(walk: &mut Walk, seq: u32) -> bool {
-    let Some(mut entry) = reserve::<Record>(walk.connection) else {
-        return false;
-    };
     let record = of_direction(walk, event::WHOLE, seq, 0);
-    // SAFETY: a reserved record.
-    unsafe { ptr::write(entry.as_mut_ptr(), record) };
-    submit(entry);
-    true
+    tell(walk.connection, &record)
 }
 
 /// The next record of the direction at hand.
 #[inline(always)]
-fn of_direction(walk: &mut Walk, kind: u8, stream: u32, length: u16) -> Record {
+pub fn of_direction(walk: &mut Walk, kind: u8, stream: u32, length: u16) -> Record {
     // SAFETY: live map values.
     let (http2, connection) = unsafe { (&*walk.http2, &*walk.connection) };
     let (asks, now) = (walk.asks != 0, walk.now);
@@ -197,7 +191,7 @@ fn put<const N: usize>(walk: &mut Walk, length: u32) -> bool {
 /// `length`, which is between 1 and the power of two `N`, so that the verifier sees it, too. The compiler
 /// knows it already, and would leave out a mask that it can see through.
 #[inline(always)]
-fn bounded<const N: usize>(length: u32) -> u32 {
+pub fn bounded<const N: usize>(length: u32) -> u32 {
     let mut less = u64::from(length.wrapping_sub(1));
     // SAFETY: arithmetic on a register.
     unsafe { asm!("{less} &= {mask}", less = inout(reg) less, mask = const N as i32 - 1) };
@@ -233,9 +227,6 @@ pub fn tell_lost(walk: &mut Walk) {
 /// Whether there was room for it.
 #[inline(always)]
 pub fn tell_event(http2: &Http2, connection: &Connection, kind: u8, outcome: u16) -> bool {
-    let Some(mut entry) = reserve::<Record>(connection) else {
-        return false;
-    };
     let record = Record {
         cookie: http2.cookie,
         // SAFETY: takes nothing.
@@ -246,8 +237,17 @@ pub fn tell_event(http2: &Http2, connection: &Connection, kind: u8, outcome: u16
         kind,
         ..Record::default()
     };
+    tell(connection, &record)
+}
+
+/// Whether there was room for a record that stands alone.
+#[inline(always)]
+pub fn tell(connection: *const Connection, record: &Record) -> bool {
+    let Some(mut entry) = reserve::<Record>(connection) else {
+        return false;
+    };
     // SAFETY: a reserved record.
-    unsafe { ptr::write(entry.as_mut_ptr(), record) };
+    unsafe { ptr::write(entry.as_mut_ptr(), *record) };
     submit(entry);
     true
 }

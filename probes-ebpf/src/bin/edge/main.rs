@@ -45,6 +45,8 @@ mod http;
 #[cfg(target_arch = "bpf")]
 mod http2;
 #[cfg(target_arch = "bpf")]
+mod http2_birth;
+#[cfg(target_arch = "bpf")]
 mod http2_record;
 #[cfg(target_arch = "bpf")]
 mod in_flight;

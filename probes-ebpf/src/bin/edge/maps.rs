@@ -11,7 +11,7 @@ use aya_ebpf::{
     },
 };
 use probes_ebpf::{
-    http2_wire::{Http2, RING_BYTES, StreamKey},
+    http2_wire::{Http2, Opening, RING_BYTES, StreamKey},
     wire::{
         Connection, Count, CountKey, Endpoint, Handshake, Latency, LatencyKey, Lost, Naming, Pending,
         PendingKey, RouteText, SETTINGS_MAX, Settings, SourceKey, control, kernel, loss,
@@ -49,6 +49,10 @@ pub static PORTS: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
 pub static PENDING: LruHashMap<PendingKey, Pending> = LruHashMap::with_max_entries(4096, 0);
 #[map]
 pub static HANDSHAKE: PerCpuArray<Handshake> = PerCpuArray::with_max_entries(1, 0);
+
+/// Beside `HANDSHAKE`.
+#[map]
+pub static OPENING: PerCpuArray<Opening> = PerCpuArray::with_max_entries(1, 0);
 
 /// The programs that follow HTTP/2, by direction: their kinds differ, so each has an array.
 #[map]

@@ -232,7 +232,7 @@ fn data_segment(segment: &Segment) -> u32 {
             return rest;
         }
         match connection.protocol {
-            protocol::HTTP2 => return rest::HTTP2,
+            protocol::HTTP2 | protocol::SWITCHED => return rest::HTTP2,
             protocol::UPGRADED => return rest::NOTHING,
             // Who asks is only sure of sockets seen from birth, and while something is asked.
             protocol::HTTP1

@@ -21,7 +21,7 @@ use probes_ebpf::wire::{
 use crate::{
     connection::{count_tcp, find, find_or_create, is_in_flight, refresh},
     count::source,
-    http2, last_byte,
+    http2, http2_birth, last_byte,
     maps::{HANDSHAKE, PENDING, skb_netns, socket_netns},
     pipeline::{self, edge_end_next_of},
     request::{begin, closed},
@@ -95,11 +95,13 @@ fn accepted(context: &SockOpsContext, connection: &mut Connection) {
     let remote_port = u32::from_be(context.remote_port()) as u16;
     connection.birth = birth::ACCEPTED;
     connection.port = local_port;
+    let mut opening = 0;
     if let Some(handshake) = HANDSHAKE.get_ptr(0) {
         // SAFETY: this CPU's only element.
         let handshake = unsafe { &*handshake };
         if handshake.remote_port == remote_port && handshake.local_port == local_port {
             connection.cgroup = handshake.cgroup;
+            opening = handshake.opening;
         }
     }
     connection.generation = 0;
@@ -111,6 +113,10 @@ fn accepted(context: &SockOpsContext, connection: &mut Connection) {
     // SAFETY: the context's own field.
     let next = unsafe { (*context.ops).rcv_nxt };
     connection.asked = u64::from(next);
+    if opening != 0 {
+        http2_birth::born(context.ops, connection, opening);
+        return;
+    }
 
     let (remote, local) = addresses(context.ops, context.family() == FAMILY_V4);
     let key = PendingKey {

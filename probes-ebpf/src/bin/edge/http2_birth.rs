@@ -1,0 +1,199 @@
+//! How connections come to speak HTTP/2 other than by beginning with a preface that passes here: by an
+//! upgrade from HTTP/1, and with a preface that reached the listener (TCP_DEFER_ACCEPT).
+
+use core::{ffi::c_void, ptr::null_mut, slice};
+
+use aya_ebpf::{
+    bindings::bpf_sock_ops,
+    helpers::{
+        bpf_ktime_get_ns,
+        generated::{bpf_get_socket_cookie, bpf_skb_load_bytes},
+    },
+};
+use probes_ebpf::{
+    http2::{PREFACE, is_settings},
+    http2_wire::{ANSWERS, ASKS, OPENING_MOST, Record, event, mode},
+    wire::{Connection, kernel, loss, protocol, role},
+};
+
+use crate::{
+    count::lose_of,
+    http2::{Walk, find, head, lost, unplace},
+    http2_record::{bounded, of_direction, tell, tell_hole},
+    maps::{HANDSHAKE, HTTP2_RECORDS, OPENING, of_kernel},
+    scratch::{START, claim, edge_end_of_head, load, release},
+    segment::Segment,
+};
+
+/// A connection that was told to switch protocols: whether it is HTTP/2 that it has switched to. The first
+/// segment that says something after the answer of 101 decides.
+#[inline(never)]
+pub fn upgrades(segment: &Segment, connection: &mut Connection) -> bool {
+    let asks = segment.ingress == (connection.role == role::SERVER);
+    let begins = if asks {
+        if (segment.seq.wrapping_sub(connection.asked as u32) as i32) < 0 {
+            // The request again.
+            return false;
+        }
+        head(segment).is_some_and(|head| head[0] == b'P' && head[1] == b'R' && head[2] == b'I')
+    } else {
+        let from = behind_head(segment);
+        if from >= segment.payload {
+            return false;
+        }
+        let at = Segment {
+            offset: segment.offset + from,
+            payload: segment.payload - from,
+            seq: segment.seq.wrapping_add(from),
+            ..*segment
+        };
+        let begins = head(&at).is_some_and(|head| is_settings(&head));
+        return begin_if(begins, &at, connection, Some(at.seq));
+    };
+    begin_if(begins, segment, connection, None)
+}
+
+/// How much of a segment belongs to the answer that switches protocols: all of it when one begins here and
+/// does not end.
+#[inline(always)]
+fn behind_head(segment: &Segment) -> u32 {
+    let is_answer = head(segment).is_some_and(|head| head[..4] == *b"HTTP");
+    if !is_answer {
+        return 0;
+    }
+    let Some((slot, scratch)) = claim() else {
+        return segment.payload;
+    };
+    let length = load(segment, 0, scratch);
+    let end = edge_end_of_head(slot, START + length);
+    release(scratch);
+    if end <= START || end > START + length {
+        return segment.payload;
+    }
+    end - START
+}
+
+#[inline(always)]
+fn begin_if(begins: bool, segment: &Segment, connection: &mut Connection, answers: Option<u32>) -> bool {
+    if !begins {
+        connection.protocol = protocol::UPGRADED;
+        return false;
+    }
+    // SAFETY: the program's own context.
+    let cookie = unsafe { bpf_get_socket_cookie(segment.skb.cast()) };
+    let asked = connection.asked as u32;
+    let Some(mut walk) = begin(segment.sk, connection, cookie, asked) else {
+        return false;
+    };
+    // SAFETY: a live map value.
+    let http2 = unsafe { &mut *walk.http2 };
+    if let Some(next) = answers {
+        http2.directions[ANSWERS].next = next;
+        http2.directions[ANSWERS].is_placed = 1;
+    }
+    // What was asked in HTTP/1 is answered here.
+    http2.last_stream = 1;
+    walk.now = connection.last_byte_ns;
+    let upgraded = Record {
+        upload_ns: connection.started_ns,
+        outcome: connection.route,
+        ..of_direction(&mut walk, event::UPGRADED, 1, 0)
+    };
+    if !tell(connection, &upgraded) {
+        lost(&mut walk, loss::HTTP2_RING_FULL);
+    }
+    true
+}
+
+/// Begins to follow a connection whose client says its preface at `first`.
+#[inline(always)]
+fn begin(sk: *mut c_void, connection: &mut Connection, cookie: u64, first: u32) -> Option<Walk> {
+    let http2 = find(sk, true)?;
+    connection.protocol = protocol::HTTP2;
+    // SAFETY: a live map value.
+    unsafe {
+        (*http2).cookie = cookie;
+        (*http2).mode = mode::TRACKED;
+        let asks = &mut (*http2).directions[ASKS];
+        asks.next = first.wrapping_add(PREFACE);
+        asks.is_placed = 1;
+    }
+    Some(Walk {
+        skb: null_mut(),
+        connection,
+        http2,
+        // SAFETY: takes nothing.
+        now: unsafe { bpf_ktime_get_ns() },
+        remote: [0; 4],
+        asks: 1,
+        rtt_us: 0,
+    })
+}
+
+/// A preface has reached a listener. What came with it is kept for the connection that is born of it next,
+/// on this CPU, if any is.
+#[inline(never)]
+pub fn keep(segment: &Segment) {
+    let (Some(opening), Some(handshake)) = (OPENING.get_ptr_mut(0), HANDSHAKE.get_ptr_mut(0)) else {
+        return;
+    };
+    let here = if segment.payload < OPENING_MOST {
+        segment.payload
+    } else {
+        OPENING_MOST
+    };
+    // SAFETY: this CPU's only elements; the length is at most that of the bytes.
+    unsafe {
+        let bytes = (&raw mut (*opening).bytes).cast();
+        let length = bounded::<{ OPENING_MOST as usize }>(here);
+        if bpf_skb_load_bytes(segment.skb.cast(), segment.offset, bytes, length) != 0 {
+            return;
+        }
+        (*opening).record.at_ns = bpf_ktime_get_ns();
+        (*opening).record.stream = segment.seq;
+        (*handshake).opening = segment.payload;
+    }
+}
+
+/// The connection is born whose preface was kept, with this many bytes.
+#[inline(never)]
+pub fn born(ops: *mut bpf_sock_ops, connection: &mut Connection, length: u32) {
+    // SAFETY: the context's own field.
+    let sk = unsafe { (*ops).__bindgen_anon_2.sk };
+    let first = connection.asked as u32;
+    let Some(opening) = OPENING.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: this CPU's only element.
+    let opening = unsafe { &mut *opening };
+    if sk.is_null() || opening.record.stream != first || of_kernel(kernel::FOLLOWS_HTTP2) == 0 {
+        return;
+    }
+    // SAFETY: the program's own context.
+    let cookie = unsafe { bpf_get_socket_cookie(ops.cast()) };
+    connection.role = role::SERVER;
+    let Some(mut walk) = begin(sk.cast(), connection, cookie, first) else {
+        return;
+    };
+    walk.now = opening.record.at_ns;
+    if length > OPENING_MOST {
+        lost(&mut walk, loss::HTTP2_HOLE);
+        unplace(&mut walk);
+        return;
+    }
+    // To the walk it is a hole that has been filled already.
+    let is_told = tell_hole(&mut walk) && {
+        walk.direction().begin_raw();
+        walk.direction().told(first, length);
+        opening.record = of_direction(&mut walk, event::RAW, first, length as u16);
+        let size = size_of::<Record>() as u32 + bounded::<{ OPENING_MOST as usize }>(length);
+        // SAFETY: no more than is there.
+        let told = unsafe { slice::from_raw_parts((&raw const *opening).cast::<u8>(), size as usize) };
+        HTTP2_RECORDS.output::<[u8]>(told, 0).is_ok()
+    };
+    if !is_told {
+        lose_of(connection.settings, loss::HTTP2_RING_FULL);
+        lost(&mut walk, loss::HTTP2_HOLE);
+        unplace(&mut walk);
+    }
+}
