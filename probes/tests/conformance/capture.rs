@@ -105,7 +105,7 @@ impl Capture {
             Protocol::Http1 => "pair.py",
             Protocol::Http2 => "pair_http2.py",
             Protocol::Turns => "pair_turns.py",
-            Protocol::Tls => return None,
+            Protocol::Tls | Protocol::Upgraded => return None,
         };
         let reader = format!("{}/../tests/programs/{reader}", env!("CARGO_MANIFEST_DIR"));
         let (file, port) = (self.file.to_str().unwrap(), case.seen.port.to_string());

@@ -2,9 +2,11 @@
 
 use super::{
     case::{BY_CLIENT, CASE, Case, on, over},
-    client::Client::{Curl, H2load, Says},
+    client::Client::{Curl, H2load, Says, Silent},
     http1::{DOWNLOAD, HEAD, MIXED, OLDER, UPLOAD},
-    servers::{APACHE_H2, CADDY_H2, GRPC, HAPROXY_H2, HYPER_H2, LIGHTTPD_H2, NGINX_H2, NODE_H2},
+    servers::{
+        APACHE_H2, APACHE_UPGRADES, CADDY_H2, GRPC, HAPROXY_H2, HYPER_H2, LIGHTTPD_H2, NGINX_H2, NODE_H2,
+    },
 };
 
 /// Many streams at once on each connection, answered in whatever order.
@@ -64,6 +66,22 @@ const H2_OLDER: Case = Case {
     ..over("HTTP/2, a connection older than the probe", OLDER)
 };
 
+const UPGRADED: Case = Case {
+    name: "HTTP/2, by upgrade",
+    // Each of them says of one answer what the log has of two. Apache cuts off what is longer than a window.
+    clients: &[
+        Silent(&["curl", "-sS", "--http2", "-o", "/dev/null", "URL/ok"]),
+        Silent(&["curl", "-sS", "--http2", "-o", "/dev/null", "URL/missing"]),
+        Silent(&["nghttp", "--upgrade", "--null-out", "URL/ok"]),
+        Silent(&["nghttp", "--upgrade", "--null-out", "URL/missing"]),
+    ],
+    routes: &["GET /ok"],
+    // Until it is answered, a request that will be by 101 is overdue like any other.
+    below_ms: &[],
+    at_least: 8,
+    ..CASE
+};
+
 const CALLS: Case = Case {
     server: &GRPC,
     routes: &["POST /test.Calls/Stream"],
@@ -113,6 +131,14 @@ pub const CASES: &[Case] = &[
     on(&HYPER_H2, H2_UPLOAD),
     on(&NODE_H2, H2_DELAYS),
     on(&HYPER_H2, H2_DELAYS),
+    on(&APACHE_UPGRADES, UPGRADED),
+    Case {
+        seen: BY_CLIENT,
+        ..on(
+            &APACHE_UPGRADES,
+            over("HTTP/2, by upgrade, as the client sees it", UPGRADED),
+        )
+    },
     on(&NGINX_H2, H2_OLDER),
     on(&NODE_H2, H2_OLDER),
     Case {

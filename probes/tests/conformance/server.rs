@@ -49,6 +49,8 @@ pub enum Protocol {
     Http1,
     /// On clear text, by prior knowledge.
     Http2,
+    /// HTTP/2 by upgrade: a connection's first request is answered by 101, and again on stream 1.
+    Upgraded,
     /// Nobody reads it, so what is counted are turns.
     Turns,
     /// Turns, of HTTP/1 inside.

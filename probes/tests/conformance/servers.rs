@@ -86,6 +86,11 @@ pub const APACHE_H2: Server = Server {
     )],
     ..APACHE
 };
+pub const APACHE_UPGRADES: Server = Server {
+    name: "apache, h2c",
+    protocol: Protocol::Upgraded,
+    ..APACHE_H2
+};
 pub const APACHE_TLS: Server = Server {
     protocol: TLS.protocol,
     curl: TLS.curl,
