@@ -18,16 +18,12 @@ use crate::{
     count::count,
     framing,
     request::end,
-    scratch::{START, Scratch, claim, edge_end_of_head, load, release},
     segment::{Segment, rest},
     tcp::retransmitted,
 };
 
 /// What a server may send unasked, as it closes a connection that has been idle.
 const REQUEST_TIMEOUT: u16 = 408;
-
-/// Interim answers that may stand before one answer in one segment.
-const INTERIM_MAX: u32 = 4;
 
 /// The first bytes of a segment as a status line: 0 when they are none.
 #[inline(always)]
@@ -58,83 +54,42 @@ pub fn answer(segment: &Segment, connection: &mut Connection) -> u32 {
     if connection.asking & asking::PIPELINE != 0 || is_waited_for && segment.payload < STATUS_LINE {
         return framing::visit(segment, connection);
     }
-    answer_alone(segment, connection, is_waited_for);
-    if connection.protocol == protocol::SWITCHED {
+    let rest = answer_alone(segment, connection, is_waited_for);
+    if rest == rest::NOTHING && connection.protocol == protocol::SWITCHED {
         return rest::HTTP2;
     }
-    rest::NOTHING
+    rest
 }
 
-/// The answer to the one request in flight, if any is.
+/// The answer to the one request in flight, if any is. One of [`rest`].
 #[inline(always)]
-fn answer_alone(segment: &Segment, connection: &mut Connection, is_waited_for: bool) {
+fn answer_alone(segment: &Segment, connection: &mut Connection, is_waited_for: bool) -> u32 {
     let status = status_at_start(segment);
     if !is_waited_for {
         if status != 0 && connection.role == role::SERVER {
             unexpected_answer(segment, connection, status);
         }
-        return;
+        return rest::NOTHING;
     }
     // SAFETY: the verifier knows `sk` is a socket.
     let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
     if tcp.is_null() || is_repeated(segment, tcp) {
-        return;
+        return rest::NOTHING;
     }
     if status == 0 {
         // The rest of an earlier answer's body, or none of HTTP/1's: a status line may still come.
         connection.flags |= flag::UNREADABLE;
-        return;
+        return rest::NOTHING;
     }
-    let status = if is_interim(status) {
-        final_status(segment)
-    } else {
-        status
-    };
-    if status == 0 {
-        return;
+    if is_interim(status) {
+        // The answer may begin anywhere in this segment or in one of those that follow.
+        return framing::visit(segment, connection);
     }
     connection.response_seq = segment.seq;
     answered(connection, status);
     let rtt = weather(connection, tcp);
     end(connection, status, rtt);
-}
-
-/// The status of the answer that shares the segment with an interim one; 0 when it is not here.
-#[inline(always)]
-fn final_status(segment: &Segment) -> u16 {
-    let Some((slot, scratch)) = claim() else { return 0 };
-    let status = behind_interim(segment, slot, scratch);
-    release(scratch);
-    status
-}
-
-#[inline(always)]
-fn behind_interim(segment: &Segment, slot: u32, scratch: &mut Scratch) -> u16 {
-    let mut offset = 0;
-    let mut seen = 0;
-    while seen < INTERIM_MAX {
-        let length = load(segment, offset, scratch);
-        let end = edge_end_of_head(slot, START + length);
-        if end <= START || end > START + length {
-            return 0;
-        }
-        offset += end - START;
-        if segment.payload < offset + STATUS_LINE {
-            return 0;
-        }
-        if load(segment, offset, scratch) < STATUS_LINE {
-            return 0;
-        }
-        let next = status(
-            scratch.window.word(START),
-            (scratch.window.word(START + 8) >> 32) as u32,
-        );
-        if next == 0 || !is_interim(next) {
-            return next;
-        }
-        seen += 1;
-    }
-    0
+    rest::NOTHING
 }
 
 /// An answer to a request that began before the probe did, or that was lost.
