@@ -16,6 +16,7 @@ mod http2;
 mod kernel_types;
 pub mod limit;
 mod listeners;
+mod loading;
 pub mod mounts;
 mod names;
 pub mod overhead;

@@ -13,7 +13,9 @@ use crate::{
     agent::AgentError,
     bpffs::{self, MapLayout},
     features::Features,
-    kernel_types, mounts,
+    kernel_types,
+    loading::uninterrupted,
+    mounts,
 };
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/edge"));
@@ -270,16 +272,20 @@ pub(crate) fn load_http2(ebpf: &mut Ebpf) -> anyhow::Result<()> {
 /// Loads one program, whatever its kind.
 pub(crate) fn load_program(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<()> {
     match program(ebpf, name)? {
-        Program::CgroupSkb(program) => program.load()?,
-        Program::SockOps(program) => program.load()?,
-        Program::TracePoint(program) => program.load()?,
-        Program::Iter(program) => program.load("tcp", &Btf::from_sys_fs()?)?,
+        Program::CgroupSkb(program) => uninterrupted(|| program.load())?,
+        Program::SockOps(program) => uninterrupted(|| program.load())?,
+        Program::TracePoint(program) => uninterrupted(|| program.load())?,
+        Program::Iter(program) => {
+            let btf = Btf::from_sys_fs()?;
+            uninterrupted(|| program.load("tcp", &btf))?;
+        }
         Program::BtfTracePoint(program) => {
             let tracepoint = TRACEPOINTS
                 .iter()
                 .find(|tracepoint| tracepoint.typed == Some(name));
             let tracepoint = tracepoint.ok_or_else(|| anyhow::anyhow!("`{name}` has no tracepoint"))?;
-            program.load(tracepoint.name, &Btf::from_sys_fs()?)?;
+            let btf = Btf::from_sys_fs()?;
+            uninterrupted(|| program.load(tracepoint.name, &btf))?;
         }
         _ => anyhow::bail!("`{name}` is of an unexpected kind"),
     }

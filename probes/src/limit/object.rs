@@ -8,7 +8,7 @@ use aya::{
 };
 
 use super::{LimitError, layout::MAPS};
-use crate::features::Features;
+use crate::{features::Features, loading::uninterrupted};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/limit"));
 /// The same source without atomic exchanges.
@@ -32,7 +32,8 @@ pub(super) fn load(pins: Option<&Path>) -> Result<Ebpf, LimitError> {
         .map_err(|error| refused(&error))?;
     let mut first = Ok(());
     for name in PROGRAMS {
-        match (program(&mut object, name)?.load(), &first) {
+        let program = program(&mut object, name)?;
+        match (uninterrupted(|| program.load()), &first) {
             (Ok(()), _) => return Ok(object),
             (Err(error), Ok(())) => first = Err(refused(&error)),
             (Err(_), Err(_)) => {}
