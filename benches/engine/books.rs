@@ -60,6 +60,12 @@ impl Books {
         Ok(sum)
     }
 
+    /// What autovacuum does of itself, at a time of the bench's choosing.
+    pub async fn tidy(&self) -> anyhow::Result<()> {
+        sqlx::query("vacuum (analyze)").execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// Bytes of a partitioned table and its indexes.
     pub async fn bytes(&self, table: &str) -> anyhow::Result<i64> {
         Ok(sqlx::query_scalar(

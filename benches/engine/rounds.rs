@@ -16,7 +16,8 @@ use super::books::Books;
 use super::history::{self, Span};
 use super::traffic::{A_SERVICE, Kind, Traffic};
 
-const ROUNDS: u32 = 15;
+const ROUNDS: u32 = 16;
+const WARM: u32 = 5;
 /// Windows asked for one by one, an objective each.
 const ASKED: usize = 200;
 
@@ -171,8 +172,10 @@ impl World {
             now += TimeDelta::seconds(10);
             let tick = self.intake(now).await?;
             let evaluation = self.evaluation(now).await?;
-            // The first ones learn what series there are, and plan.
-            if round >= 5 {
+            // The first ones learn what series there are, and plan; autovacuum would come within a minute.
+            if round == WARM {
+                self.books.tidy().await?;
+            } else if round > WARM {
                 ticks.push(tick);
                 evaluations.push(evaluation);
             }
@@ -183,6 +186,7 @@ impl World {
             let used = self.intake(now).await?;
             seconds.push(used.database + used.own);
         }
+        self.books.tidy().await?;
         let windows = [("1 h", 1), ("1 d", 24), ("7 d", 168), ("30 d", 720)];
         let mut costs = Vec::new();
         for (name, hours) in windows {

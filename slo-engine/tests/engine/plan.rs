@@ -104,3 +104,23 @@ async fn an_evaluation_is_a_handful_of_index_look_ups_for_each_objective() {
     assert_eq!(world.engine.evaluate(at(360 * 60)).await.unwrap().len(), 4000);
     world.database.drop().await;
 }
+
+#[tokio::test]
+async fn one_window_is_looked_up_for_one_objective() {
+    let world = World::new(Settings::default()).await;
+    fill(&world).await;
+    let plan: Value = sqlx::query_scalar(
+        "explain (analyze, timing off, format json) select * from burn_rate('slo-7', '1 hour', $1)",
+    )
+    .bind(at(360 * 60))
+    .fetch_one(&world.database.pool)
+    .await
+    .unwrap();
+    let plan = &plan[0]["Plan"];
+    let most = nodes(plan)
+        .iter()
+        .filter_map(|node| node["Actual Loops"].as_i64())
+        .max();
+    assert!(most <= Some(2), "{}", serde_json::to_string_pretty(plan).unwrap());
+    world.database.drop().await;
+}
