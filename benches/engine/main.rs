@@ -27,7 +27,9 @@ const PEER_OBJECTIVES: usize = 100;
 async fn main() -> anyhow::Result<()> {
     // What asks Prometheus is built without one.
     let _already_installed = rustls::crypto::ring::default_provider().install_default();
-    let mut sizes: Vec<usize> = env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    // cargo passes `--bench`.
+    let words = env::args().skip(1).filter(|word| word != "--bench");
+    let mut sizes = words.map(size).collect::<anyhow::Result<Vec<_>>>()?;
     if sizes.is_empty() {
         sizes = vec![PEER_OBJECTIVES, 1_000];
     }
@@ -55,6 +57,12 @@ async fn main() -> anyhow::Result<()> {
         peer.worst_error * 100.0
     );
     Ok(())
+}
+
+fn size(word: String) -> anyhow::Result<usize> {
+    let size = word.parse().ok();
+    size.filter(|size| *size > 0 && size % traffic::A_SERVICE == 0)
+        .with_context(|| format!("`{word}` is no number of objectives: write an even one, as 1000"))
 }
 
 fn ms(time: Duration) -> f64 {
