@@ -247,6 +247,7 @@ async fn assemble(
     let intake = Intake::new(
         engine.clone(),
         agent.clone(),
+        options.intake_buffer,
         Arc::clone(&counters),
         Arc::clone(&gauges),
         Arc::clone(&booked),

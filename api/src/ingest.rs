@@ -1,6 +1,7 @@
 //! What became of the measurements handed to the engine, counted for `/metrics`.
 //!
-//! The binary's intake loop calls [`IngestCounters::count`] after every batch.
+//! The binary's intake loop calls [`IngestCounters::count`] after every batch. At rest, what was read is what was
+//! booked, refused or dropped, and what waits.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -8,6 +9,8 @@ use slo_engine::{IngestError, Ingested};
 
 #[derive(Debug, Default)]
 pub struct IngestCounters {
+    reads: AtomicU64,
+    waiting: AtomicU64,
     batches: AtomicU64,
     batches_refused: AtomicU64,
     batches_failed: AtomicU64,
@@ -35,9 +38,27 @@ impl IngestCounters {
         }
     }
 
+    /// A batch was read from the kernel.
+    pub fn count_read(&self) {
+        self.reads.fetch_add(1, Relaxed);
+    }
+
+    /// So many batches are in the buffer.
+    pub fn set_waiting(&self, batches: usize) {
+        self.waiting.store(batches as u64, Relaxed);
+    }
+
     /// A batch that left the buffer unbooked because the buffer was full.
     pub fn count_dropped(&self) {
         self.batches_dropped.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn reads(&self) -> u64 {
+        self.reads.load(Relaxed)
+    }
+
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting.load(Relaxed)
     }
 
     pub(crate) fn batches(&self) -> [(&'static str, u64); 4] {

@@ -160,6 +160,13 @@ pub mod what {
     /// A gRPC call that ended with status `n` is `GRPC + n`.
     pub const GRPC: u16 = 3000;
     pub const GRPC_END: u16 = 3016;
+
+    /// Whether it counts how requests ended, and not what TCP went through.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_of_requests(what: u16) -> bool {
+        what < RETRANSMITS || what >= GRPC
+    }
 }
 
 /// One CPU's share of a plain counter. Exactly one CPU holds `first_ns`.

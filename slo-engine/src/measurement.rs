@@ -394,6 +394,8 @@ words!(
     LossReason, "loss reason", {
         /// A kernel map had no room for a new key.
         MapFull => "map_full",
+        /// The same of what counts no request: TCP's signals, and who asked.
+        SignalsFull => "signals_full",
         /// Bytes that no protocol of ours could read.
         Unparsable => "unparsable",
         /// The ring buffer had no room.
@@ -408,6 +410,14 @@ words!(
         Reduced => "reduced",
     }
 );
+
+impl LossReason {
+    /// Whether events of objectives may be missing.
+    #[must_use]
+    pub fn is_of_requests(self) -> bool {
+        !matches!(self, Self::Unnamed | Self::SignalsFull)
+    }
+}
 
 #[cfg(test)]
 mod tests {

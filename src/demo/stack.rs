@@ -26,6 +26,7 @@ use crate::run::{Options, Running};
 
 /// A tenth of a real one: the demo's windows are short.
 const SLOT: Duration = Duration::from_secs(1);
+const INTAKE_BUFFER: Duration = Duration::from_secs(60);
 /// Never while the demo runs: a report at the first second of the year.
 const REPORT_SCHEDULE: &str = "0 0 0 1 1 *";
 const ALERTS_MAX: u32 = 100;
@@ -71,6 +72,7 @@ impl Stack {
             cgroup: Some(world.cgroup().to_owned()),
             instance: loaded.instance.clone(),
             slot: SLOT,
+            intake_buffer: INTAKE_BUFFER,
             limit_interfaces: Some(vec![Interface::within(
                 world.interface(),
                 world.namespace(Place::Web),

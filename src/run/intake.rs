@@ -27,14 +27,13 @@ const EVERY: Duration = Duration::from_secs(1);
 const _: () = assert!(2 * EVERY.as_millis() <= 2000);
 /// For one booking.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
-/// Ten minutes at one a second.
-const WAITING_MAX: usize = 600;
 
 #[derive(Debug)]
 pub struct Intake {
     engine: Engine,
     agent: SharedAgent,
     waiting: VecDeque<Batch>,
+    waiting_max: usize,
     counters: Arc<IngestCounters>,
     gauges: Arc<ProbeGauges>,
     /// Rung after a booking.
@@ -46,6 +45,7 @@ impl Intake {
     pub fn new(
         engine: Engine,
         agent: SharedAgent,
+        buffer: Duration,
         counters: Arc<IngestCounters>,
         gauges: Arc<ProbeGauges>,
         booked: Arc<Notify>,
@@ -55,6 +55,7 @@ impl Intake {
             engine,
             agent,
             waiting: VecDeque::new(),
+            waiting_max: reads_in(buffer),
             counters,
             gauges,
             booked,
@@ -94,7 +95,7 @@ impl Intake {
                 Err(error) if outage => tracing::debug!(error = format!("{error:#}"), "still cannot book"),
                 Err(error) => tracing::warn!(
                     error = format!("{error:#}"),
-                    waiting_max = WAITING_MAX,
+                    waiting_max = self.waiting_max,
                     "cannot book measurements, keeping them"
                 ),
             }
@@ -117,11 +118,13 @@ impl Intake {
             .await?
             .context("read the kernel's counters")?;
         self.gauges.set(state);
-        if self.waiting.len() == WAITING_MAX {
+        self.counters.count_read();
+        if self.waiting.len() == self.waiting_max {
             self.waiting.pop_front();
             self.counters.count_dropped();
         }
         self.waiting.push_back(batch);
+        self.counters.set_waiting(self.waiting.len());
         Ok(discovered)
     }
 
@@ -143,10 +146,18 @@ impl Intake {
                 }
             }
             self.waiting.pop_front();
+            self.counters.set_waiting(self.waiting.len());
         }
         self.booked.notify_one();
         Ok(())
     }
+}
+
+/// At least the one that is to be booked.
+fn reads_in(buffer: Duration) -> usize {
+    usize::try_from(buffer.as_secs() / EVERY.as_secs())
+        .unwrap_or(usize::MAX)
+        .max(1)
 }
 
 /// What the probes cost and hold, in the API's words.

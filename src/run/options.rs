@@ -51,6 +51,10 @@ pub struct RunArgs {
     /// Length of a slot of the ledger, which is also how often objectives are judged (divides a minute)
     #[arg(long, env = "SLOWBURN_SLOT", value_name = "DURATION", default_value = "10s", value_parser = duration)]
     slot: Duration,
+    /// How long measurements are kept in memory while the database does not answer: a batch a second, the oldest goes
+    /// when there are more, which costs resolution in time and no count
+    #[arg(long, env = "SLOWBURN_INTAKE_BUFFER", value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    intake_buffer: Duration,
     /// Interfaces on which runbooks may limit traffic, `NAME` or `NETNS_PATH:NAME`
     /// [default: those with a default route, when a runbook limits traffic]
     #[arg(
@@ -94,6 +98,7 @@ pub struct Options {
     pub cgroup: Option<PathBuf>,
     pub instance: String,
     pub slot: Duration,
+    pub intake_buffer: Duration,
     /// `None`: those with a default route, if a runbook limits traffic.
     pub limit_interfaces: Option<Vec<Interface>>,
     pub allow: Vec<Prefix>,
@@ -123,6 +128,7 @@ impl TryFrom<RunArgs> for Options {
             cgroup: args.cgroup,
             instance: args.instance,
             slot: args.slot,
+            intake_buffer: args.intake_buffer,
             limit_interfaces: (!named.is_empty()).then_some(named),
             allow: args.allow,
             report_schedule: args.report_schedule,

@@ -25,6 +25,7 @@ http {
     location = /missing { return 404 'no'; }
     location = /broken { return 500 'ouch'; }
     location = /busy { return 503 'later'; }
+    MORE
   }
 }
 "#;
@@ -38,6 +39,11 @@ pub struct Nginx {
 
 impl Nginx {
     pub fn start(network: &Network) -> Nginx {
+        Self::start_with(network, "")
+    }
+
+    /// With more of nginx's own words for its server.
+    pub fn start_with(network: &Network, more: &str) -> Nginx {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path().to_str().unwrap().to_string();
         fs::set_permissions(
@@ -45,7 +51,8 @@ impl Nginx {
             std::os::unix::fs::PermissionsExt::from_mode(0o777),
         )
         .unwrap();
-        fs::write(directory.path().join("nginx.conf"), NGINX.replace("DIR", &at)).unwrap();
+        let config = NGINX.replace("DIR", &at).replace("MORE", more);
+        fs::write(directory.path().join("nginx.conf"), config).unwrap();
         let running = network.spawn(
             Side::Server,
             "nginx",

@@ -145,8 +145,14 @@ impl Slowburn {
     /// One value out of the private database.
     #[track_caller]
     pub fn sql(&self, query: &str) -> String {
+        self.sql_of("slowburn", query)
+    }
+
+    /// The same of another database of its Postgres.
+    #[track_caller]
+    pub fn sql_of(&self, database: &str, query: &str) -> String {
         let output = Command::new("psql")
-            .args(["--no-psqlrc", "-At", "-U", "slowburn", "-d", "slowburn", "-h"])
+            .args(["--no-psqlrc", "-At", "-U", "slowburn", "-d", database, "-h"])
             .arg(self.state().join("postgres/socket"))
             .args(["-c", query])
             .output()

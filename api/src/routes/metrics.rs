@@ -103,6 +103,18 @@ fn process(page: &mut Exposition, state: &AppState) {
             .map(|check| (vec![("check", check.name.as_str())], check.ready)),
     );
     page.family(
+        "slowburn_ingest_reads_total",
+        Kind::Counter,
+        "Batches of measurements that were read from the kernel.",
+        [(vec![], state.ingest.reads())],
+    );
+    page.family(
+        "slowburn_ingest_batches_waiting",
+        Kind::Gauge,
+        "Batches of measurements that wait to be booked.",
+        [(vec![], state.ingest.waiting())],
+    );
+    page.family(
         "slowburn_ingest_batches_total",
         Kind::Counter,
         "Batches of measurements by what became of them.",

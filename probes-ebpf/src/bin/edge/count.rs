@@ -5,7 +5,7 @@ use core::{arch::asm, mem, ptr};
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_boot_ns};
 use probes_ebpf::{
     is_plain,
-    wire::{Count, CountKey, Endpoint, Latency, LatencyKey, SourceKey, bucket, control, loss, mode},
+    wire::{Count, CountKey, Endpoint, Latency, LatencyKey, SourceKey, bucket, control, loss, mode, what},
 };
 
 use crate::maps::{BLANK, CONTROL, COUNTS, LATENCIES, LOSSES, LOST, SOURCES};
@@ -124,7 +124,8 @@ fn appear(key: &CountKey, by: u64) {
     match COUNTS.get_ptr_mut(key) {
         // SAFETY: a live map value.
         Some(entry) => add(unsafe { &raw mut (*entry).value }, by),
-        None => lose_of(key.settings, loss::COUNTS_FULL),
+        None if what::is_of_requests(key.what) => lose_of(key.settings, loss::COUNTS_FULL),
+        None => lose_of(key.settings, loss::SIGNALS_FULL),
     }
 }
 

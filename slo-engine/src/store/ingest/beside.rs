@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::counters::Booked;
 use super::{Ingest, holding};
 use crate::engine::EngineError;
-use crate::measurement::{GaugeReading, Loss, LossReason};
+use crate::measurement::{GaugeReading, Loss};
 use crate::store::booking::{Head, book};
 use crate::store::{count, micros};
 
@@ -85,7 +85,7 @@ impl Ingest {
                 )
                 .execute(&mut *connection)
                 .await?;
-                if loss.reason != LossReason::Unnamed {
+                if loss.reason.is_of_requests() {
                     self.lose(service_id, lost);
                 }
             }
