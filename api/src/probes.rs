@@ -12,8 +12,8 @@ pub struct ProbeGauges(Mutex<ProbeState>);
 pub struct ProbeState {
     pub programs: Vec<ProgramState>,
     pub maps: Vec<MapState>,
-    /// What is left out to stay within the overhead budget: 0 is nothing.
-    pub mode: u64,
+    /// What each probe leaves out to stay within the overhead budget: 0 is nothing.
+    pub modes: Vec<(&'static str, u64)>,
 }
 
 /// Over the time that the kernel kept statistics.
@@ -66,8 +66,9 @@ impl ProbeGauges {
             page.family(
                 "slowburn_probe_mode",
                 Kind::Gauge,
-                "What is left out to stay within the overhead budget: 0 nothing, 1 remote addresses, 2 routes, too.",
-                [(vec![], state.mode)],
+                "What is left out to stay within the overhead budget, 0 is nothing. Of requests: 1 remote addresses, 2 routes, \
+                 too; of reads: 1 how long requests wait for theirs; of walks: 1 four of five.",
+                state.modes.iter().map(|(probe, mode)| (vec![("probe", *probe)], *mode)),
             );
         }
         let maps = || state.maps.iter().map(|found| (vec![("map", found.map)], found));
@@ -108,7 +109,7 @@ mod tests {
                 entries: 3,
                 capacity: 16,
             }],
-            mode: 1,
+            modes: vec![("requests", 1), ("walks", 0)],
         });
         let mut page = Exposition::default();
         gauges.write(&mut page);
@@ -117,7 +118,8 @@ mod tests {
             "slowburn_probe_sampled_runs_total{program=\"edge_in\"} 7",
             "slowburn_probe_sampled_seconds_total{program=\"edge_in\"} 0.5",
             "slowburn_probe_cpu_ratio{program=\"edge_in\"} 0.25",
-            "slowburn_probe_mode 1",
+            "slowburn_probe_mode{probe=\"requests\"} 1",
+            "slowburn_probe_mode{probe=\"walks\"} 0",
             "slowburn_probe_map_entries{map=\"COUNTS\"} 3",
             "slowburn_probe_map_capacity{map=\"COUNTS\"} 16",
         ] {

@@ -41,7 +41,7 @@ use crate::{
     listeners::{DropBook, Look, Looker},
     mounts,
     names::Names,
-    overhead::{Mode, Overhead, OverheadConfig, ProgramCost},
+    overhead::{FEWER_WALKS, Modes, Overhead, OverheadConfig, Probe, ProgramCost},
     statistics::{self, ProgramStatistics},
     watcher::Watcher,
 };
@@ -69,6 +69,7 @@ pub struct Agent {
     registry: Registry,
     room: Room,
     overhead: Overhead,
+    reads: u64,
     cgroups: Hierarchy,
     sources: SourceTable,
     starts: StartTimes,
@@ -148,7 +149,7 @@ impl Agent {
         let mut registry = Registry::open(&directories, &earlier)?;
         // 0 is what a connection that was never looked up holds.
         registry.raise_generation()?;
-        registry.set_mode(Mode::Full)?;
+        registry.set_modes(Modes::default())?;
         attach::cgroup(&mut object.ebpf, &directories.links, &cgroup).map_err(|error| {
             AgentError::Attach {
                 reason: object::brief(&error),
@@ -184,6 +185,7 @@ impl Agent {
             earlier,
             room,
             overhead: Overhead::new(config.overhead),
+            reads: 0,
             cgroups,
             sources: SourceTable::new(sources, sizes.sources),
             starts: StartTimes::open(generation::starts(&directories)?, anchor_ns)?,
@@ -232,10 +234,14 @@ impl Agent {
         if let Some(scan) = self.watcher.latest() {
             unnamed = self.names.apply(&scan, &self.watcher, &mut self.registry);
         }
-        let mut walk = match &self.walker {
+        self.reads += 1;
+        let walks_now = self.overhead.modes().of(Probe::Walks) == 0 || self.reads.is_multiple_of(FEWER_WALKS);
+        let walker = self.walker.as_ref().filter(|_| walks_now);
+        let mut walk = match walker {
             Some(walker) => walker.walk(self.watcher.namespaces()),
             None => Walk::default(),
         };
+        let has_walked = walker.is_some();
         for text in &walk.failed {
             if self.warned.insert(text.clone()) {
                 tracing::warn!("sockets in flight are not seen in {text}");
@@ -269,7 +275,7 @@ impl Agent {
         let mut gauges = totals.open_connections();
         gauges.extend(queues.gauges);
         gauges.append(&mut totals.round_trips(&mut self.round_trips));
-        if self.walker.is_some() {
+        if has_walked {
             let waiting = self.by_service(&walk);
             for key in totals.services() {
                 let (in_flight, overdue) = waiting.get(&key).copied().unwrap_or_default();
@@ -282,7 +288,7 @@ impl Agent {
             + walk.failed.len()
             + nameless.len()
             + queues.failed
-            + usize::from(self.overhead.mode() != Mode::Full);
+            + self.overhead.modes().missing().count();
         let losses = totals.losses(absent, attached_at, &mut self.starts);
         if self.names.is_set()
             && let Err(error) = self.room.make(
@@ -375,8 +381,8 @@ impl Agent {
     }
 
     /// What each program costs, as far as it was watched, and what is left out because of it.
-    pub fn overhead(&self) -> (Vec<ProgramCost>, Mode) {
-        (self.overhead.costs().cloned().collect(), self.overhead.mode())
+    pub fn overhead(&self) -> (Vec<ProgramCost>, Modes) {
+        (self.overhead.costs().cloned().collect(), self.overhead.modes())
     }
 
     fn weigh(&mut self) -> Result<(), AgentError> {
@@ -384,11 +390,13 @@ impl Agent {
         let step = self
             .overhead
             .tick(generation::boot_ns(), || statistics::read(object));
-        let Some(mode) = step else { return Ok(()) };
-        self.registry.set_mode(mode)?;
-        match mode.missing() {
-            Some(text) => tracing::warn!("{text}"),
-            None => tracing::info!("the probes cost little enough to count everything again"),
+        let Some(modes) = step else { return Ok(()) };
+        self.registry.set_modes(modes)?;
+        for text in modes.missing() {
+            tracing::warn!("{text}");
+        }
+        if modes == Modes::default() {
+            tracing::info!("the probes cost little enough to count everything again");
         }
         Ok(())
     }

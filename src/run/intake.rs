@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use api::{IngestCounters, MapState, ProbeGauges, ProbeState, ProgramState, Readiness};
 use chrono::Utc;
 use probes::agent::{Agent, AgentError, MapUse};
-use probes::overhead::ProgramCost;
+use probes::overhead::{Probe, ProgramCost};
 use slo_engine::measurement::Batch;
 use slo_engine::service::Discovered;
 use slo_engine::{Engine, IngestError};
@@ -162,7 +162,7 @@ fn reads_in(buffer: Duration) -> usize {
 
 /// What the probes cost and hold, in the API's words.
 fn state_of(agent: &Agent) -> ProbeState {
-    let (costs, mode) = agent.overhead();
+    let (costs, modes) = agent.overhead();
     let program = |cost: ProgramCost| ProgramState {
         program: cost.program,
         runs: cost.runs,
@@ -177,7 +177,7 @@ fn state_of(agent: &Agent) -> ProbeState {
     ProbeState {
         programs: costs.into_iter().map(program).collect(),
         maps: agent.map_use().iter().map(map).collect(),
-        mode: mode.number(),
+        modes: Probe::ALL.map(|probe| (probe.as_str(), modes.of(probe))).to_vec(),
     }
 }
 

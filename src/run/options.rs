@@ -79,8 +79,8 @@ pub struct RunArgs {
         default_value = "sampled"
     )]
     probe_statistics: When,
-    /// Share of one core that the probes may take, such as `2%`; past it remote addresses are no longer counted, then
-    /// routes [default: no limit]
+    /// Share of one core that the probes may take, such as `2%`; past it the costliest of them does less (remote
+    /// addresses, then routes; time to read; how often sockets are walked) [default: no limit]
     #[arg(long, env = "SLOWBURN_OVERHEAD_BUDGET", value_name = "SHARE", value_parser = share)]
     overhead_budget: Option<f64>,
     #[command(flatten)]

@@ -10,6 +10,8 @@ pub mod control {
     pub const MADE: u32 = 2;
     /// [`mode`](super::mode).
     pub const MODE: u32 = 3;
+    /// Whether reads are not timed.
+    pub const READS: u32 = 4;
     pub const WORDS: u32 = 8;
 }
 

@@ -20,7 +20,10 @@ use super::{
     layout::Directories,
     table::{Control, Counters, Endpoints, Ports, Raw, Routes, SettingsTable, open},
 };
-use crate::{agent::AgentError, overhead::Mode};
+use crate::{
+    agent::AgentError,
+    overhead::{Modes, Probe},
+};
 
 /// Ids from here on are for services that somebody defined.
 const DISCOVERED_MAX: u32 = SETTINGS_MAX - 1024;
@@ -321,11 +324,14 @@ impl Registry {
             .map_err(AgentError::map("write", "CONTROL"))
     }
 
-    /// Tells the kernel how much to do for each request.
-    pub fn set_mode(&mut self, mode: Mode) -> Result<(), AgentError> {
-        self.control
-            .set(control::MODE, mode.number(), 0)
-            .map_err(AgentError::map("write", "CONTROL"))
+    /// Tells the kernel how much to do for each request and each read.
+    pub fn set_modes(&mut self, modes: Modes) -> Result<(), AgentError> {
+        for (word, probe) in [(control::MODE, Probe::Requests), (control::READS, Probe::Reads)] {
+            self.control
+                .set(word, modes.of(probe), 0)
+                .map_err(AgentError::map("write", "CONTROL"))?;
+        }
+        Ok(())
     }
 
     fn apply_ports(&mut self, wanted: &HashMap<u16, u32>) -> Result<(), AgentError> {

@@ -184,9 +184,15 @@ pub fn observe(endpoint: &Endpoint, settings: u32, route: u16, ns: u64) {
 /// How much user space wants done: less, when it costs too much.
 #[inline(always)]
 pub fn mode() -> u64 {
+    word(control::MODE)
+}
+
+/// What user space has set.
+#[inline(always)]
+pub fn word(index: u32) -> u64 {
     // SAFETY: a live map value; an aligned word is never torn.
     CONTROL
-        .get_ptr(control::MODE)
+        .get_ptr(index)
         .map_or(0, |cell| unsafe { ptr::read_volatile(cell) })
 }
 

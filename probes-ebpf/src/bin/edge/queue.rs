@@ -8,18 +8,18 @@
 use core::{ffi::c_void, ptr};
 
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
-use probes_ebpf::wire::{ROUTE_QUEUE, flight, request, role};
+use probes_ebpf::wire::{ROUTE_QUEUE, control, flight, request, role};
 
 use crate::{
     connection::{endpoint, find, is_in_flight},
-    count::{compare_swap, observe},
+    count::{compare_swap, observe, word},
 };
 
 /// `tcp_rcv_space_adjust(sk)`.
 #[btf_tracepoint]
 pub fn edge_read(context: BtfTracePointContext) -> i32 {
     let sk: *mut c_void = context.arg(0);
-    if sk.is_null() {
+    if sk.is_null() || word(control::READS) != 0 {
         return 0;
     }
     let Some(connection) = find(sk) else { return 0 };
