@@ -61,7 +61,7 @@ pub struct Visit {
     pub seq: u32,
     /// How far it has been taken apart.
     pub done: u32,
-    pub rtt: u32,
+    pub pad: u32,
     pub local_port: u16,
     pub remote_port: u16,
     pub is_ingress: u32,

@@ -264,7 +264,8 @@ pub struct Connection {
     pub last_byte_ns: u64,
     /// [`flight`]: 0 is idle.
     pub flight: u64,
-    /// Of connections that are counted by [`turn`]s: the end of what the client has said.
+    /// Of connections that are counted by [`turn`]s: the end of what the client has said. Of those that
+    /// speak HTTP/1, with [`flag::SENT_KNOWN`]: the end of what a server has said.
     pub client_end: u32,
     /// Of the response that was counted last.
     pub response_seq: u32,
@@ -313,12 +314,20 @@ pub mod asking {
 
 /// Words of [`Connection::spare`] that are taken.
 pub mod spare {
+    /// [`sources`].
+    pub const SOURCE: usize = 0;
     /// Bytes received that are counted, with [`BYTES_KNOWN`]; before the connection is open the
     /// monotonic time at which it began to be.
     pub const BYTES_RECEIVED: usize = 3;
     /// Bytes acknowledged that are counted.
     pub const BYTES_SENT: usize = 1;
     pub const BYTES_KNOWN: u64 = 1 << 63;
+
+    /// Requests that are not counted yet for the address that asks, below when others last were.
+    pub mod sources {
+        pub const COUNT_BITS: u32 = 16;
+        pub const COUNT: u64 = (1 << COUNT_BITS) - 1;
+    }
 }
 
 /// What a connection speaks, by its first bytes.
@@ -362,6 +371,8 @@ pub mod flag {
     pub const PEER_RESET: u8 = 2;
     /// Bytes were sent in answer that no status line stood before.
     pub const UNREADABLE: u8 = 4;
+    /// Of a server that speaks HTTP/1: `client_end` holds.
+    pub const SENT_KNOWN: u8 = 8;
     /// `retransmits` holds a first value.
     pub const RETRANSMITS_KNOWN: u8 = 16;
     /// We have sent FIN.

@@ -31,6 +31,13 @@ const _: () = assert!(FIRST as usize == CARRY);
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
+/// Whether any byte is `wanted`.
+#[inline(always)]
+fn has(wanted: u8, word: u64) -> bool {
+    let x = word ^ (LOW * wanted as u64);
+    x.wrapping_sub(LOW) & !x & HIGH != 0
+}
+
 /// Bit 7 of every byte that is `wanted`; the first byte is lowest.
 #[inline(always)]
 fn places_of(wanted: u8, word: u64) -> u64 {
@@ -59,6 +66,13 @@ pub fn end_of_head(window: &Window, to: u32) -> u32 {
             return 0;
         }
         let word = window.0[index];
+        if !has(b'\n', word) {
+            // Most words are inside of a line.
+            before = 0;
+            index += 1;
+            base += 8;
+            continue;
+        }
         let feeds = places_of(b'\n', word);
         let one_back = feeds << 8 | before >> 56;
         let two_back = feeds << 16 | before >> 48;

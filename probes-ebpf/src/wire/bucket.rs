@@ -23,40 +23,38 @@ pub fn bucket(ns: u64) -> usize {
     let fraction = (ns << (63 - octave) << 1) >> 32;
     // One bound at most falls into each of 32 equal slices of an octave.
     let slice = (fraction >> 27) as usize & 31;
-    let above = (fraction >= BOUND[slice]) as u32;
+    // As a comparison it would be a branch, taken every other time.
+    let above = 1 - (fraction.wrapping_sub(BOUND[slice]) >> 63) as u32;
     (octave * 16 + u32::from(STEPS[slice]) + above - BUCKET_FIRST) as usize
 }
 
-/// The position of the highest bit of `value`, which is not 0. The instruction set counts no bits.
+/// The position of the highest bit of `value`, which is not 0 and below 2^63. The instruction set counts
+/// no bits, and a search by halves is a branch for each that no processor foretells: so all bits below
+/// the highest are set, and what that makes of [`SEQUENCE`] is looked up.
 #[inline(always)]
 fn octave_of(value: u64) -> u32 {
-    let mut rest = value;
-    let mut octave = 0;
-    if rest >> 32 != 0 {
-        octave += 32;
-        rest >>= 32;
-    }
-    if rest >> 16 != 0 {
-        octave += 16;
-        rest >>= 16;
-    }
-    if rest >> 8 != 0 {
-        octave += 8;
-        rest >>= 8;
-    }
-    if rest >> 4 != 0 {
-        octave += 4;
-        rest >>= 4;
-    }
-    if rest >> 2 != 0 {
-        octave += 2;
-        rest >>= 2;
-    }
-    if rest >> 1 != 0 {
-        octave += 1;
-    }
-    octave
+    let mut below = value | value >> 1;
+    below |= below >> 2;
+    below |= below >> 4;
+    below |= below >> 8;
+    below |= below >> 16;
+    below |= below >> 32;
+    u32::from(OCTAVE[((below + 1).wrapping_mul(SEQUENCE) >> 58) as usize])
 }
+
+/// De Bruijn's: each of its 64 runs of six bits is another.
+const SEQUENCE: u64 = 0x03f7_9d71_b4cb_0a89;
+
+/// By the run that [`SEQUENCE`] begins with once it is shifted past a bit, that bit.
+static OCTAVE: [u8; 64] = {
+    let mut places = [0; 64];
+    let mut bit = 0;
+    while bit < 63 {
+        places[((2_u64 << bit).wrapping_mul(SEQUENCE) >> 58) as usize] = bit;
+        bit += 1;
+    }
+    places
+};
 
 /// Bounds `2^(k/16)` at or below the start of each slice of an octave.
 static STEPS: [u8; 32] = [

@@ -213,10 +213,11 @@ impl Totals {
                 }
             }
         }
-        let rtt = self.rtt.entry((service.clone(), role)).or_default();
-        rtt.0 += total(|share| share.rtt_sum_us);
-        rtt.1 += total(|share| share.rtt_count);
-
+        if key.route == ROUTE_ROUND_TRIP {
+            let rtt = self.rtt.entry((service.clone(), role)).or_default();
+            rtt.0 += total(|share| share.sum_ns) / 1000;
+            rtt.1 += total(|share| share.buckets.iter().sum());
+        }
         let histogram = self.histograms.entry((service, role, clock, route)).or_default();
         histogram.first_ns = earlier(histogram.first_ns, first_ns);
         histogram.sum_ns += total(|share| share.sum_ns);
@@ -387,7 +388,7 @@ impl Totals {
             .collect()
     }
 
-    /// The mean of what was read since `before`, which becomes what is read now.
+    /// The mean of the round trips of connections since `before`, which becomes what is read now.
     pub fn round_trips(&self, before: &mut HashMap<(ServiceName, Role), (u64, u64)>) -> Vec<GaugeReading> {
         let mut gauges = Vec::new();
         for (key, now) in &self.rtt {

@@ -3,6 +3,8 @@
 //! An answer ends its request with its first bytes, so nothing is read here but status lines. Where
 //! requests wait behind one another, `framing` follows the answers to their ends.
 
+use core::ptr;
+
 use aya_ebpf::{
     bindings::bpf_tcp_sock as TcpSock,
     helpers::{bpf_tcp_sock, generated::bpf_skb_load_bytes},
@@ -51,19 +53,45 @@ pub fn status_at_start(segment: &Segment) -> u16 {
 #[inline(always)]
 pub fn answer(segment: &Segment, connection: &mut Connection) -> u32 {
     let is_waited_for = is_in_flight(connection);
+    let was_sent = was_sent(segment, connection);
     if connection.asking & asking::PIPELINE != 0 || is_waited_for && segment.payload < STATUS_LINE {
         return framing::visit(segment, connection);
     }
-    let rest = answer_alone(segment, connection, is_waited_for);
+    let rest = answer_alone(segment, connection, is_waited_for, was_sent);
     if rest == rest::NOTHING && connection.protocol == protocol::SWITCHED {
         return rest::HTTP2;
     }
     rest
 }
 
+/// Whether a server has sent all of this segment before, as far as its connection's record tells: every
+/// segment of such a connection passes here. `None` where TCP must be asked, which costs more.
+#[inline(always)]
+fn was_sent(segment: &Segment, connection: &mut Connection) -> Option<bool> {
+    if segment.ingress || connection.birth == birth::UNSEEN {
+        return None;
+    }
+    let last = segment.seq.wrapping_add(segment.payload);
+    if connection.flags & flag::SENT_KNOWN == 0 {
+        connection.flags |= flag::SENT_KNOWN;
+        connection.client_end = last;
+        return None;
+    }
+    let is_again = (last.wrapping_sub(connection.client_end) as i32) <= 0;
+    if !is_again {
+        connection.client_end = last;
+    }
+    Some(is_again)
+}
+
 /// The answer to the one request in flight, if any is. One of [`rest`].
 #[inline(always)]
-fn answer_alone(segment: &Segment, connection: &mut Connection, is_waited_for: bool) -> u32 {
+fn answer_alone(
+    segment: &Segment,
+    connection: &mut Connection,
+    is_waited_for: bool,
+    was_sent: Option<bool>,
+) -> u32 {
     let status = status_at_start(segment);
     if !is_waited_for {
         if status != 0 && connection.role == role::SERVER {
@@ -71,9 +99,12 @@ fn answer_alone(segment: &Segment, connection: &mut Connection, is_waited_for: b
         }
         return rest::NOTHING;
     }
-    // SAFETY: the verifier knows `sk` is a socket.
-    let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
-    if tcp.is_null() || is_repeated(segment, tcp) {
+    let mut tcp = ptr::null_mut();
+    if was_sent.is_none() {
+        // SAFETY: the verifier knows `sk` is a socket.
+        tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
+    }
+    if was_sent.unwrap_or_else(|| tcp.is_null() || is_repeated(segment, tcp)) {
         return rest::NOTHING;
     }
     if status == 0 {
@@ -87,8 +118,10 @@ fn answer_alone(segment: &Segment, connection: &mut Connection, is_waited_for: b
     }
     connection.response_seq = segment.seq;
     answered(connection, status);
-    let rtt = weather(connection, tcp);
-    end(connection, status, rtt);
+    if !tcp.is_null() {
+        weather(connection, tcp);
+    }
+    end(connection, status);
     rest::NOTHING
 }
 

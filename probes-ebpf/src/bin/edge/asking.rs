@@ -12,7 +12,7 @@ use probes_ebpf::{
 use crate::{
     answering::is_repeated,
     connection::{find_or_create, identify},
-    count::source,
+    count::ask_of,
     http::route,
     http2, pieces,
     pipeline::{self, Socket},
@@ -133,7 +133,7 @@ fn whole(segment: &Segment, connection: &mut Connection, start: u64) -> bool {
         && (method == Method::Bare || method == Method::Head)
         && edge_end_of_head(slot, to) == to;
     if is_whole {
-        connection.route = route(&scratch.window, START, connection.settings);
+        connection.route = route(&mut scratch.window, START, connection.settings);
     }
     release(scratch);
     if !is_whole {
@@ -146,15 +146,15 @@ fn whole(segment: &Segment, connection: &mut Connection, start: u64) -> bool {
     let now = now();
     let role = connection.role;
     begin(connection, role, now, now);
-    charge(segment, connection);
+    charge(segment, connection, now);
     true
 }
 
 /// Counts the request for the address it came from.
 #[inline(always)]
-pub fn charge(segment: &Segment, connection: &Connection) {
+pub fn charge(segment: &Segment, connection: &mut Connection, now: u64) {
     if connection.role == role::SERVER && connection.settings != 0 {
-        source(&segment.remote, connection.settings);
+        ask_of(connection, &segment.remote, now);
     }
 }
 

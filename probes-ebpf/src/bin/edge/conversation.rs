@@ -20,7 +20,6 @@ use crate::{
 pub struct Kernel<'a> {
     pub segment: &'a Segment,
     pub slot: u32,
-    pub rtt: u32,
 }
 
 impl Bytes for Kernel<'_> {
@@ -65,12 +64,12 @@ impl Edge for Kernel<'_> {
 
     #[inline(always)]
     fn route(&mut self, scratch: &mut Scratch, from: u32, settings: u32) -> u16 {
-        http::route(&scratch.window, from, settings)
+        http::route(&mut scratch.window, from, settings)
     }
 
     #[inline(always)]
-    fn charge(&mut self, connection: &mut Connection, _: u64) {
-        asking::charge(self.segment, connection);
+    fn charge(&mut self, connection: &mut Connection, now: u64) {
+        asking::charge(self.segment, connection, now);
     }
 
     #[inline(always)]
@@ -80,7 +79,7 @@ impl Edge for Kernel<'_> {
 
     #[inline(always)]
     fn end(&mut self, connection: &mut Connection, status: u16) -> u64 {
-        request::end(connection, status, self.rtt)
+        request::end(connection, status)
     }
 
     #[inline(always)]

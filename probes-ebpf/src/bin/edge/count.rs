@@ -5,7 +5,10 @@ use core::{arch::asm, mem, ptr};
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_boot_ns};
 use probes_ebpf::{
     is_plain,
-    wire::{Count, CountKey, Endpoint, Latency, LatencyKey, SourceKey, bucket, control, loss, mode, what},
+    wire::{
+        Connection, Count, CountKey, Endpoint, Latency, LatencyKey, SourceKey, birth, bucket, control, loss,
+        mode, spare, spare::sources, what,
+    },
 };
 
 use crate::maps::{BLANK, CONTROL, COUNTS, LATENCIES, LOSSES, LOST, SOURCES};
@@ -196,10 +199,37 @@ pub fn word(index: u32) -> u64 {
         .map_or(0, |cell| unsafe { ptr::read_volatile(cell) })
 }
 
+/// One more request on a connection from this address. Who asks often is added to the table once in
+/// 2^26 ns, which is 67 ms, and when the connection ends: looking an address up costs more than all else
+/// that is counted of a request as it comes.
+#[inline(always)]
+pub fn ask_of(connection: &mut Connection, address: &[u32; 4], now: u64) {
+    let when = now >> 26 << sources::COUNT_BITS;
+    let word = connection.spare[spare::SOURCE];
+    let count = word & sources::COUNT;
+    // Nobody tells of the end of a socket older than the probe.
+    if word - count == when && count < sources::COUNT && connection.birth != birth::UNSEEN {
+        connection.spare[spare::SOURCE] = word + 1;
+        return;
+    }
+    connection.spare[spare::SOURCE] = when;
+    source(address, connection.settings, count + 1);
+}
+
+/// The connection ends: what is not in the table yet goes there.
+#[inline(always)]
+pub fn last_of(connection: &mut Connection, address: &[u32; 4]) {
+    let count = connection.spare[spare::SOURCE] & sources::COUNT;
+    if count != 0 && connection.settings != 0 {
+        connection.spare[spare::SOURCE] -= count;
+        source(address, connection.settings, count);
+    }
+}
+
 /// Apart, as are all keys that would lie in the frame of a program: Linux 5.10 rounds each of the frames
 /// that share 512 bytes up to a multiple of 32.
 #[inline(never)]
-pub fn source(address: &[u32; 4], settings: u32) {
+pub fn source(address: &[u32; 4], settings: u32, by: u64) {
     let key = &SourceKey {
         address: *address,
         settings,
@@ -209,12 +239,12 @@ pub fn source(address: &[u32; 4], settings: u32) {
         return;
     }
     if let Some(cell) = SOURCES.get_ptr_mut(key) {
-        add(cell, 1);
+        add(cell, by);
         return;
     }
     let _ = SOURCES.insert(key, &0, u64::from(BPF_NOEXIST));
     match SOURCES.get_ptr_mut(key) {
-        Some(cell) => add(cell, 1),
+        Some(cell) => add(cell, by),
         None => lose_of(settings, loss::SOURCES_FULL),
     }
 }

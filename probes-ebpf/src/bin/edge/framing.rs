@@ -30,20 +30,16 @@ pub fn visit(segment: &Segment, connection: &mut Connection) -> u32 {
     if tcp.is_null() || is_repeated(segment, tcp) {
         return rest::NOTHING;
     }
-    let mut edge = Kernel {
-        segment,
-        slot: 0,
-        rtt: 0,
-    };
+    let mut edge = Kernel { segment, slot: 0 };
     let Some(done) = place_answers(&mut edge, connection, pipeline, segment.seq, segment.payload) else {
         return rest::NOTHING;
     };
-    let rtt = weather(connection, tcp);
+    weather(connection, tcp);
     let Some((slot, scratch)) = claim() else {
         pipeline.answering = answering::LOST;
         return rest::NOTHING;
     };
-    scratch.visit = visit_of(segment, 0, done, rtt);
+    scratch.visit = visit_of(segment, 0, done);
     rest::ANSWERS | slot
 }
 
@@ -85,11 +81,10 @@ pub extern "C" fn edge_answer_part(skb: *mut __sk_buff, slot: u32) -> u32 {
         return 0;
     };
     let segment = &segment_of(&scratch.visit, skb, sk);
-    let rtt = scratch.visit.rtt;
     // SAFETY: a live map value.
     let connection = unsafe { &mut *connection };
     u32::from(answer_part(
-        &mut Kernel { segment, slot, rtt },
+        &mut Kernel { segment, slot },
         connection,
         pipeline,
         scratch,

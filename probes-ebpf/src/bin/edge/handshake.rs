@@ -85,7 +85,7 @@ pub fn before_birth(segment: &Segment, ip: *const u8, is_v4: bool) {
     let length = load(segment, 0, scratch);
     scratch.head = Head::default();
     let end = edge_read_head(slot, START, START + length);
-    let found = route(&scratch.window, START, settings);
+    let found = route(&mut scratch.window, START, settings);
     let under = u64::from(settings) << 32 | u64::from(found);
     let request = u64::from(end) << 32 | u64::from(of_method(method));
     keep(&key, segment, scratch, under, request);

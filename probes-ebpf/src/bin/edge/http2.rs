@@ -27,7 +27,7 @@ use probes_ebpf::{
 use crate::{
     answering::weather,
     connection::{self, endpoint, identify, refresh},
-    count::{count, lose, lose_of, source, swap},
+    count::{ask_of, count, lose, lose_of, swap},
     http2_birth::upgrades,
     http2_record::{self, CHUNK},
     maps::{HTTP2, HTTP2_IN, HTTP2_OUT, HTTP2_UPLOADS},
@@ -437,7 +437,7 @@ fn begin_frame(walk: &mut Walk) {
     http2.last_stream = stream;
     refresh(connection, connection.role);
     if connection.role == role::SERVER && connection.settings != 0 {
-        source(&walk.remote, connection.settings);
+        ask_of(connection, &walk.remote, walk.now);
     }
     if http2.mode == mode::LOST {
         count_unknown(connection);

@@ -23,11 +23,7 @@ use crate::{
 /// is new. One of [`rest`].
 #[inline(always)]
 pub fn visit(segment: &Segment, connection: &mut Connection, start: u64) -> u32 {
-    let mut edge = Kernel {
-        segment,
-        slot: 0,
-        rtt: 0,
-    };
+    let mut edge = Kernel { segment, slot: 0 };
     let done = place_requests(
         &mut edge,
         &mut Socket(segment.sk),
@@ -38,7 +34,7 @@ pub fn visit(segment: &Segment, connection: &mut Connection, start: u64) -> u32 
     let Some((slot, scratch)) = claim() else {
         return rest::NOTHING;
     };
-    scratch.visit = visit_of(segment, start, done, 0);
+    scratch.visit = visit_of(segment, start, done);
     rest::REQUESTS | slot
 }
 
@@ -69,11 +65,7 @@ pub extern "C" fn edge_request_part(skb: *mut __sk_buff, slot: u32) -> u32 {
         return 0;
     };
     let segment = &segment_of(&scratch.visit, skb, sk);
-    let mut edge = Kernel {
-        segment,
-        slot,
-        rtt: 0,
-    };
+    let mut edge = Kernel { segment, slot };
     // SAFETY: a live map value.
     let connection = unsafe { &mut *connection };
     u32::from(request_part(&mut edge, &mut Socket(sk), connection, scratch))

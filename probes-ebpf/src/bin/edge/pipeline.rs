@@ -96,7 +96,7 @@ fn end_next(sk: *mut c_void, outcome: u32) -> u32 {
     };
     // SAFETY: a live map value.
     let connection = unsafe { &mut *connection };
-    end(connection, outcome as u16, 0);
+    end(connection, outcome as u16);
     if connection.asking & asking::PIPELINE == 0 {
         return 0;
     }

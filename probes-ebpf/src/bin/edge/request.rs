@@ -17,10 +17,10 @@ use crate::{
     turns::{is_opaque, judge},
 };
 
-/// Ends the request in flight. `outcome` is a status code or one of `what`; `rtt_us` is 0 when it is
-/// not known. Only the first of several ends counts anything. What was in flight, if it was answered; else 0.
+/// Ends the request in flight. `outcome` is a status code or one of `what`. Only the first of several ends
+/// counts anything. What was in flight, if it was answered; else 0.
 #[inline(never)]
-pub fn end(connection: &mut Connection, outcome: u16, rtt_us: u32) -> u64 {
+pub fn end(connection: &mut Connection, outcome: u16) -> u64 {
     let mut before = in_flight_now(connection);
     if before & flight::IN_FLIGHT == 0 {
         return 0;
@@ -92,10 +92,6 @@ pub fn end(connection: &mut Connection, outcome: u16, rtt_us: u32) -> u64 {
             }
         }
         index += 1;
-    }
-    if rtt_us != 0 {
-        add(&raw mut cells.rtt_sum_us, u64::from(rtt_us));
-        add(&raw mut cells.rtt_count, 1);
     }
     if is_answer(outcome) {
         add(&raw mut cells.sum_ns, turnaround);

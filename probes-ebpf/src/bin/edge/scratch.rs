@@ -35,7 +35,7 @@ pub fn release(scratch: &mut Scratch) {
     unsafe { (&raw mut scratch.is_taken).write_volatile(0) };
 }
 
-pub fn visit_of(segment: &Segment, start: u64, done: u32, rtt: u32) -> Visit {
+pub fn visit_of(segment: &Segment, start: u64, done: u32) -> Visit {
     Visit {
         start,
         remote: segment.remote,
@@ -43,7 +43,7 @@ pub fn visit_of(segment: &Segment, start: u64, done: u32, rtt: u32) -> Visit {
         payload: segment.payload,
         seq: segment.seq,
         done,
-        rtt,
+        pad: 0,
         local_port: segment.local_port,
         remote_port: segment.remote_port,
         is_ingress: u32::from(segment.ingress),

@@ -228,23 +228,23 @@ fn data_segment(segment: &Segment) -> u32 {
     if let Some(connection) = known {
         // SAFETY: a live map value.
         let connection = unsafe { &mut *connection };
+        // Who asks is only sure of sockets seen from birth, and while something is asked.
+        if connection.protocol == protocol::HTTP1
+            && connection.role != 0
+            && (connection.birth != birth::UNSEEN || is_in_flight(connection))
+        {
+            return if connection.role == asks {
+                ask(segment, connection)
+            } else {
+                answer(segment, connection)
+            };
+        }
         if let Some(rest) = turns::takes(segment, connection, &segment.remote) {
             return rest;
         }
         match connection.protocol {
             protocol::HTTP2 | protocol::SWITCHED => return rest::HTTP2,
             protocol::UPGRADED => return rest::NOTHING,
-            // Who asks is only sure of sockets seen from birth, and while something is asked.
-            protocol::HTTP1
-                if connection.role != 0
-                    && (connection.birth != birth::UNSEEN || is_in_flight(connection)) =>
-            {
-                return if connection.role == asks {
-                    ask(segment, connection)
-                } else {
-                    answer(segment, connection)
-                };
-            }
             _ => {}
         }
     }

@@ -20,7 +20,7 @@ use probes_ebpf::wire::{
 
 use crate::{
     connection::{count_tcp, find, find_or_create, is_in_flight, refresh},
-    count::source,
+    count::{last_of, source},
     http2, http2_birth, last_byte,
     maps::{HANDSHAKE, PENDING, skb_netns, socket_netns},
     pipeline::{self, edge_end_next_of},
@@ -163,7 +163,7 @@ fn accepted(context: &SockOpsContext, connection: &mut Connection) {
     }
     // Not before: whoever sends a bare segment may write any address on it.
     if connection.settings != 0 {
-        source(&remote, connection.settings);
+        source(&remote, connection.settings, 1);
     }
 }
 
@@ -200,6 +200,15 @@ fn addresses(ops: *mut bpf_sock_ops, is_v4: bool) -> ([u32; 4], [u32; 4]) {
     }
 }
 
+/// Apart, for its frame.
+#[inline(never)]
+fn last_of_source(connection: &mut Connection, ops: *mut bpf_sock_ops) {
+    // SAFETY: the context's own field.
+    let is_v4 = unsafe { (*ops).family } == FAMILY_V4;
+    let (remote, _) = addresses(ops, is_v4);
+    last_of(connection, &remote);
+}
+
 #[inline(always)]
 fn ended(sk: *mut c_void, connection: &mut Connection, ops: *mut bpf_sock_ops, old: u32) {
     if old == SYN_SENT {
@@ -210,6 +219,7 @@ fn ended(sk: *mut c_void, connection: &mut Connection, ops: *mut bpf_sock_ops, o
         return;
     }
     over(connection, ops, old);
+    last_of_source(connection, ops);
     if connection.asks & asks::LAST_BYTE != 0 {
         last_byte::cut(sk, connection);
     }

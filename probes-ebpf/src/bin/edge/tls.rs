@@ -152,7 +152,7 @@ pub fn asks(segment: &Segment, connection: &mut Connection, role: u8, last: u32,
     }
     if is_waiting {
         // It speaks again, so it has been answered.
-        end(connection, what::ANSWERED, 0);
+        end(connection, what::ANSWERED);
         connection.spare[turn::WORD] |= state::ANSWERING;
     } else if is_mid_answer(segment, connection, role) {
         return;

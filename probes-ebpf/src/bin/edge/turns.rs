@@ -18,7 +18,7 @@ use probes_ebpf::{
 use crate::{
     answering::weather,
     connection::{endpoint, find_or_create, identify, is_in_flight},
-    count::{source, swap},
+    count::{ask_of, swap},
     maps::{COUNTS, ENDPOINTS},
     request::{begin, end},
     segment::{Segment, rest},
@@ -279,7 +279,7 @@ pub fn begins(segment: &Segment, connection: &mut Connection, role: u8, now: u64
     connection.spare[turn::WORD] &= !turn::DOUBTFUL;
     begin(connection, role, now, now);
     if role == role::SERVER && connection.settings != 0 {
-        source(remote, connection.settings);
+        ask_of(connection, remote, now);
     }
     true
 }
@@ -300,14 +300,14 @@ fn answers(segment: &Segment, connection: &mut Connection, last: u32) {
 /// The turn in flight is answered by this segment.
 #[inline(always)]
 pub fn answered(segment: &Segment, connection: &mut Connection) {
-    // SAFETY: the verifier knows `sk` is a socket.
-    let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
-    let rtt = if tcp.is_null() {
-        0
-    } else {
-        weather(connection, tcp)
-    };
-    end(connection, what::ANSWERED, rtt);
+    if connection.birth == birth::UNSEEN {
+        // SAFETY: the verifier knows `sk` is a socket.
+        let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
+        if !tcp.is_null() {
+            weather(connection, tcp);
+        }
+    }
+    end(connection, what::ANSWERED);
 }
 
 /// One side has sent FIN: the peer of a socket in `role`s of [`role::SERVER`], the socket's own of clients.
