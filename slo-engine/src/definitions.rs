@@ -22,6 +22,7 @@ mod indicator;
 mod matching;
 mod metric_source;
 pub mod node;
+mod objectives;
 mod openslo;
 mod ratio;
 mod short;
@@ -143,7 +144,8 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
             }
             (OPENSLO, "Service") => services.extend(openslo::service(envelope, report)),
             (OPENSLO, "SLO") => {
-                objectives.extend(openslo::slo(envelope, &sources, &alerting, report));
+                let stated = openslo::slo(envelope, &sources, &alerting, report);
+                objectives.extend(stated.into_iter().flatten());
             }
             (OPENSLO, "SLI") => {
                 indicators.insert(envelope.name, openslo::sli(envelope, &sources, report));
@@ -176,7 +178,10 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
             report.error(
                 draft.place.at,
                 message,
-                Some("give one of them a `name` of its own".to_owned()),
+                Some(
+                    "give one of them another `name` (or `displayName`, among the objectives of one SLO)"
+                        .to_owned(),
+                ),
             );
         } else {
             named.insert(draft.name.clone(), draft.place.clone());

@@ -145,6 +145,18 @@ spec:
 }
 
 #[test]
+fn several_objectives_of_one_slo_are_named_by_what_they_are_called() {
+    let read = good("openslo_several_objectives.yaml");
+    let found: Vec<_> = read
+        .objectives
+        .iter()
+        .map(|o| format!("{} | {} | {} | {}", o.name, o.display_name, o.target, o.sli))
+        .collect();
+    insta::assert_snapshot!(found.join("\n"));
+    insta::assert_snapshot!(read.warnings);
+}
+
+#[test]
 fn thresholds_and_routes_are_collected_from_every_objective_of_a_service() {
     let read = good("several_objectives.yaml");
     let [web] = read.services.as_slice() else {

@@ -60,7 +60,7 @@ pub(super) fn method(node: &Node, report: &mut Report) -> Option<Method> {
 }
 
 /// The slices that one objective states. What is asked for beside a mistake is judged by itself.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Slices<'a> {
     window: Option<(&'a Node, Position)>,
     target: Option<(&'a Node, Position)>,

@@ -286,24 +286,24 @@ fn named_indicator<'a>(
 
 /// Gives a threshold metric the threshold of its objective.
 fn bind(indicator: &Indicator, draft: &ObjectiveDraft, at: Position, report: &mut Report) -> Option<SliKind> {
-    match (&indicator.counts, &draft.value) {
+    match (&indicator.counts, &draft.comparison) {
         (Counts::Known(kind), None) => Some(kind.clone()),
-        (Counts::Known(kind), Some(value)) => {
+        (Counts::Known(kind), Some(comparison)) => {
             // OpenSLO's own examples carry `op` beside ratios.
-            report.warning(
-                value.at,
-                "`op` and `value` are ignored: the indicator is a ratio",
-                None,
-            );
+            let what = match (&comparison.op, &comparison.value) {
+                (Some(_), Some(_)) => "`op` and `value` are",
+                (Some(_), None) => "`op` is",
+                (None, _) => "`value` is",
+            };
+            let message = format!("{what} ignored: the indicator is a ratio");
+            report.warning(comparison.at, message, Some("remove what is ignored".to_owned()));
             Some(kind.clone())
         }
-        (Counts::LatencyOf(clock), Some(value)) if let Some(threshold) = value.threshold => {
-            Some(SliKind::Latency {
-                clock: *clock,
-                threshold,
-            })
-        }
-        (Counts::LatencyOf(_), _) => {
+        (Counts::LatencyOf(clock), Some(comparison)) => Some(SliKind::Latency {
+            clock: *clock,
+            threshold: comparison.threshold(report)?,
+        }),
+        (Counts::LatencyOf(_), None) => {
             let hint = "add `op: lte` and `value: 0.25` (seconds) to the objective".to_owned();
             report.error(
                 at,

@@ -176,16 +176,16 @@ fn known_kinds(at: Position, api_version: &str, report: &mut Report) -> Option<&
 
 /// A label close to the text, when there is one.
 fn suggest_label(text: &str) -> Option<String> {
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() {
-            c.to_ascii_lowercase()
-        } else {
-            '-'
-        }
-    };
-    let near: String = text.chars().take(63).map(plain).collect();
-    let near = near.trim_matches('-');
+    let near: String = slug(text).chars().take(63).collect();
+    let near = near.trim_end_matches('-');
     is_label(near).then(|| format!("write `{near}`; put the long name in `displayName`"))
+}
+
+/// The letters and digits of a text in lower case, with one `-` for whatever is between them.
+pub(super) fn slug(text: &str) -> String {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    words.join("-").to_ascii_lowercase()
 }
 
 /// OpenSLO labels are texts or lists of texts. slowburn keeps none, but a slip is still a slip.

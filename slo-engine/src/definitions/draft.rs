@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use rust_decimal::Decimal;
+
 use super::budgeting::Period;
 use super::document::Place;
 use super::fast_page::FastPageDraft;
 use super::indicator::Indicator;
+use super::metric_source::seconds;
 use super::node::{Node, Position, Report, shorten};
 use super::tiers::TierDraft;
 use crate::budgeting::Budgeting;
@@ -40,13 +43,13 @@ pub(super) struct ObjectiveDraft {
     pub period: Period,
     pub budgeting: Budgeting,
     pub indicator: IndicatorDraft,
-    /// The threshold in seconds of an objective over a threshold metric.
-    pub value: Option<Value>,
+    /// What an objective over a threshold metric compares it with.
+    pub comparison: Option<Comparison>,
     pub tiers: Option<Vec<TierDraft>>,
     pub fast_page: Option<FastPageDraft>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum IndicatorDraft {
     Inline(Indicator),
     /// By the name of an SLI.
@@ -55,9 +58,48 @@ pub(super) enum IndicatorDraft {
 
 /// `op` and `value` of an OpenSLO objective.
 #[derive(Debug)]
-pub(super) struct Value {
-    pub threshold: Option<Duration>,
+pub(super) struct Comparison {
+    pub op: Option<(String, Position)>,
+    pub value: Option<(Decimal, Position)>,
+    /// Where the first of them stands.
     pub at: Position,
+}
+
+impl Comparison {
+    /// The latency up to which requests are good: `op: lte`, `value` in seconds.
+    pub fn threshold(&self, report: &mut Report) -> Option<Duration> {
+        let op = match &self.op {
+            Some((op, _)) if op == "lte" => Some(()),
+            Some((op, at)) if op == "lt" => {
+                let message =
+                    "`op: lt` is taken for `lte`: the kernel counts what is answered within `value`";
+                report.warning(*at, message, Some("write `op: lte`".to_owned()));
+                Some(())
+            }
+            Some((op, at)) => {
+                let hint = "write `op: lte`: fast requests are the good ones".to_owned();
+                let message = format!("`op` is `{op}`, but a latency is good below its threshold");
+                report.error(*at, message, Some(hint));
+                None
+            }
+            None => {
+                let hint = "write `op: lte`: fast requests are the good ones".to_owned();
+                let message = "a `thresholdMetric` needs an `op` to be compared by";
+                report.error(self.at, message, Some(hint));
+                None
+            }
+        };
+        let value = match self.value {
+            Some((value, at)) => seconds(value, at, report),
+            None => {
+                let hint = "add `value: 0.25` (seconds) to the objective".to_owned();
+                let message = "a `thresholdMetric` needs a `value` to be compared with";
+                report.error(self.at, message, Some(hint));
+                None
+            }
+        };
+        op.and(value)
+    }
 }
 
 pub(super) const PERIOD_MIN: Duration = Duration::from_secs(60);

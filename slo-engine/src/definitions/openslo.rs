@@ -3,18 +3,15 @@
 //! In: one document. Out: the same drafts that short forms make.
 
 use super::alerting::Alerting;
-use super::budgeting::{self, Slices};
+use super::budgeting;
 use super::document::{Envelope, OPENSLO, own_annotations};
-use super::draft::{
-    IndicatorDraft, ObjectiveDraft, ServiceDraft, Value, check_match, check_timeout, description,
-};
+use super::draft::{IndicatorDraft, ObjectiveDraft, ServiceDraft, check_match, check_timeout, description};
 use super::indicator::{self, Indicator};
-use super::metric_source::seconds;
-use super::node::{Fields, Node, Position, Report, shorten};
-use super::{fast_page, ratio, tiers};
+use super::node::{Fields, Position, Report, shorten};
+use super::{fast_page, objectives, tiers};
+use crate::budgeting::Budgeting;
 use crate::duration;
-use crate::measurement::Route;
-use crate::objective::{ObjectiveName, Target};
+use crate::measurement::{Route, ServiceName};
 use crate::service::{EndpointMatch, LongPoll};
 
 /// Reads a Service. Its endpoints are in annotations, since OpenSLO has no place for them.
@@ -93,20 +90,20 @@ pub(super) fn sli(envelope: &Envelope<'_>, sources: &[&str], report: &mut Report
     indicator::read(spec, &envelope.title(), sources, report)
 }
 
-/// Reads an SLO. All of it is read before the first mistake ends it.
+/// Reads an SLO: a draft for each of its objectives. All of it is read before the first mistake ends it.
 pub(super) fn slo(
     envelope: &Envelope<'_>,
     sources: &[&str],
     alerting: &Alerting<'_>,
     report: &mut Report,
-) -> Option<ObjectiveDraft> {
+) -> Option<Vec<ObjectiveDraft>> {
     let known = ["slowburn/tiers", "slowburn/fast-page"];
     let [tiers, fast_page] = own_annotations(envelope.annotations, known, report);
     let mut fields = envelope.spec(report)?;
     let about = description(fields.optional("description"), report);
     let service = fields
         .required("service", report)
-        .and_then(|n| Some((n.parse("service", report)?, n.at)));
+        .and_then(|n| Some((n.parse::<ServiceName>("service", report)?, n.at)));
     let method = fields
         .required("budgetingMethod", report)
         .and_then(|n| budgeting::method(n, report));
@@ -123,9 +120,10 @@ pub(super) fn slo(
         }
     };
     let indicator = indicator_draft(&mut fields, envelope, sources, report);
-    let objective = fields
+    let stated = fields
         .required("objectives", report)
-        .and_then(|n| only_objective(n, report));
+        .map(|n| objectives::read(n, envelope, report))
+        .unwrap_or_default();
     let policies = fields.optional("alertPolicies");
     let policies_at = fields.key_at("alertPolicies");
     fields.finish(report);
@@ -141,24 +139,33 @@ pub(super) fn slo(
         fast_page::read_annotation(text, at, report).map(Some)
     });
 
-    let (target, value, slices) = objective?;
-    let budgeting = method.and_then(|method| slices.budgeting(method, report));
+    let stated: Vec<_> = stated
+        .into_iter()
+        .map(|stated| {
+            let budgeting = method.and_then(|method| stated.slices.budgeting(method, report));
+            (stated, budgeting)
+        })
+        .collect();
     let (service, service_at) = service?;
-    Some(ObjectiveDraft {
-        name: envelope.name.parse::<ObjectiveName>().ok()?,
-        place: envelope.place(),
-        service,
-        service_at,
-        display_name: envelope.display_name.unwrap_or(envelope.name).to_owned(),
-        description: about,
-        target,
-        period: period?,
-        budgeting: budgeting?,
-        indicator: indicator?,
-        value,
-        tiers: tiers?,
-        fast_page: fast_page?,
-    })
+    let (period, indicator, tiers, fast_page) = (period?, indicator?, tiers?, fast_page?);
+    let draft = |(stated, budgeting): (objectives::Stated<'_>, Option<Budgeting>)| {
+        Some(ObjectiveDraft {
+            name: stated.name?,
+            place: stated.place,
+            service: service.clone(),
+            service_at,
+            display_name: stated.display_name,
+            description: about.clone(),
+            target: stated.target,
+            period,
+            budgeting: budgeting?,
+            indicator: indicator.clone(),
+            comparison: stated.comparison,
+            tiers: tiers.clone(),
+            fast_page,
+        })
+    };
+    Some(stated.into_iter().filter_map(draft).collect())
 }
 
 fn indicator_draft(
@@ -206,102 +213,6 @@ fn indicator_draft(
             None
         }
     }
-}
-
-/// Reads the one objective an SLO has here.
-fn only_objective<'a>(node: &'a Node, report: &mut Report) -> Option<(Target, Option<Value>, Slices<'a>)> {
-    let objectives = node.list("objectives", report)?;
-    let [objective] = objectives else {
-        let message = format!("`objectives` has {} items, expected one", objectives.len());
-        report.error(
-            node.at,
-            message,
-            Some("write one SLO for each objective".to_owned()),
-        );
-        return None;
-    };
-    let mut fields = objective.fields("objective", report)?;
-    fields
-        .optional("displayName")
-        .and_then(|n| n.text("displayName", report));
-    let target = fields.optional("target");
-    let percent = fields.optional("targetPercent");
-    let op = fields.optional("op");
-    let value = fields.optional("value");
-    let slices = Slices::take(&mut fields);
-    for (key, instead) in [
-        ("indicator", "composites are not yet supported: move it to `spec`"),
-        (
-            "indicatorRef",
-            "composites are not yet supported: move it to `spec`",
-        ),
-        ("compositeWeight", "composites are not yet supported"),
-    ] {
-        if let Some(found) = fields.optional(key) {
-            let at = fields.key_at(key).unwrap_or(found.at);
-            report.error(
-                at,
-                format!("`{key}` in an objective is not supported"),
-                Some(instead.to_owned()),
-            );
-        }
-    }
-    let at = fields.at();
-    fields.finish(report);
-    let value = op_and_value(op, value, report);
-    let target = match (target, percent) {
-        (Some(target), None) => ratio::openslo_target(target, report),
-        (None, Some(percent)) => ratio::openslo_target_percent(percent, report),
-        (Some(_), Some(percent)) => {
-            report.error(
-                percent.at,
-                "objective has both `target` and `targetPercent`",
-                Some("remove one".to_owned()),
-            );
-            None
-        }
-        (None, None) => {
-            let hint = "write `target: 0.999` or `targetPercent: 99.9`".to_owned();
-            report.error(at, "objective has no `target`", Some(hint));
-            None
-        }
-    };
-    Some((target?, value?, slices))
-}
-
-/// The outer `None` is a mistake, the inner one is absence.
-#[expect(clippy::option_option, reason = "absent and wrong are different things here")]
-fn op_and_value(op: Option<&Node>, value: Option<&Node>, report: &mut Report) -> Option<Option<Value>> {
-    let Some(at) = op.or(value).map(|n| n.at) else {
-        return Some(None);
-    };
-    if let Some(op) = op {
-        match op.text("op", report)? {
-            "lt" | "lte" => {}
-            found @ ("gt" | "gte") => {
-                let hint = "write `op: lte`: fast requests are the good ones".to_owned();
-                report.error(
-                    op.at,
-                    format!("`op` is `{found}`, but a latency is good below its threshold"),
-                    Some(hint),
-                );
-                return None;
-            }
-            found => {
-                report.error(
-                    op.at,
-                    format!("`op` is `{}`, expected `lt` or `lte`", shorten(found)),
-                    None,
-                );
-                return None;
-            }
-        }
-    }
-    let threshold = match value {
-        Some(node) => Some(seconds(node.decimal("value", report)?, node.at, report)?),
-        None => None,
-    };
-    Some(Some(Value { threshold, at }))
 }
 
 /// DataSources of type `slowburn` may be named by metric sources; others measure what slowburn does not.

@@ -141,7 +141,7 @@ impl Stated {
                 counts: Counts::Known(kind),
                 at: self.at,
             }),
-            value: None,
+            comparison: None,
             tiers: alerts.tiers,
             fast_page: alerts.fast_page,
         }

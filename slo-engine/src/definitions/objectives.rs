@@ -1,0 +1,183 @@
+//! The `objectives` of an OpenSLO SLO: what each promises, and what it is called.
+//!
+//! In: the list. Out: one [`Stated`] an item. One objective has the SLO's name. Several have a name each,
+//! `SLO-DISPLAYNAME`, since history, alerts and silences are kept by it; an item without a `displayName` is
+//! named by its place, with a warning.
+
+use rust_decimal::Decimal;
+
+use super::budgeting::Slices;
+use super::document::{Envelope, Place, slug};
+use super::draft::Comparison;
+use super::node::{Node, Position, Report, shorten};
+use super::ratio;
+use crate::objective::{ObjectiveName, Target};
+
+/// One item of `objectives`.
+pub(super) struct Stated<'a> {
+    /// `None` where the name is a mistake, which has been reported.
+    pub name: Option<ObjectiveName>,
+    pub place: Place,
+    pub display_name: String,
+    pub target: Target,
+    pub comparison: Option<Comparison>,
+    pub slices: Slices<'a>,
+}
+
+pub(super) fn read<'a>(node: &'a Node, slo: &Envelope<'_>, report: &mut Report) -> Vec<Stated<'a>> {
+    let Some(items) = node.list("objectives", report) else {
+        return Vec::new();
+    };
+    if items.is_empty() {
+        let hint = "write `objectives: [{target: 0.999}]`".to_owned();
+        report.error(
+            node.at,
+            "`objectives` is empty, expected at least one",
+            Some(hint),
+        );
+    }
+    let only = items.len() == 1;
+    let read = |(index, item)| {
+        let number = (!only).then_some(index + 1);
+        objective(item, slo, number, report)
+    };
+    items.iter().enumerate().filter_map(read).collect()
+}
+
+/// `number` counts from 1 where there are several.
+fn objective<'a>(
+    node: &'a Node,
+    slo: &Envelope<'_>,
+    number: Option<usize>,
+    report: &mut Report,
+) -> Option<Stated<'a>> {
+    let mut fields = node.fields("objective", report)?;
+    let display_name = fields
+        .optional("displayName")
+        .and_then(|n| Some((n.text("displayName", report)?, n.at)));
+    let target = fields.optional("target");
+    let percent = fields.optional("targetPercent");
+    let op = fields.optional("op");
+    let value = fields.optional("value");
+    let slices = Slices::take(&mut fields);
+    for (key, instead) in [
+        ("indicator", "composites are not yet supported: move it to `spec`"),
+        (
+            "indicatorRef",
+            "composites are not yet supported: move it to `spec`",
+        ),
+        ("compositeWeight", "composites are not yet supported"),
+    ] {
+        if let Some(found) = fields.optional(key) {
+            let at = fields.key_at(key).unwrap_or(found.at);
+            report.error(
+                at,
+                format!("`{key}` in an objective is not supported"),
+                Some(instead.to_owned()),
+            );
+        }
+    }
+    let at = fields.at();
+    fields.finish(report);
+    let comparison = comparison(op, value, report);
+    let target = match (target, percent) {
+        (Some(target), None) => ratio::openslo_target(target, report),
+        (None, Some(percent)) => ratio::openslo_target_percent(percent, report),
+        (Some(_), Some(percent)) => {
+            report.error(
+                percent.at,
+                "objective has both `target` and `targetPercent`",
+                Some("remove one".to_owned()),
+            );
+            None
+        }
+        (None, None) => {
+            let hint = "write `target: 0.999` or `targetPercent: 99.9`".to_owned();
+            report.error(at, "objective has no `target`", Some(hint));
+            None
+        }
+    };
+    let (name, at) = name(slo, display_name, number, at, report);
+    let title = slo.display_name.unwrap_or(slo.name);
+    Some(Stated {
+        name,
+        place: Place {
+            file: slo.file.to_owned(),
+            at,
+        },
+        display_name: match (display_name, number) {
+            (Some((own, _)), Some(_)) => format!("{title} {own}"),
+            (None, Some(number)) => format!("{title} {number}"),
+            (Some((own, _)), None) => slo.display_name.unwrap_or(own).to_owned(),
+            (None, None) => title.to_owned(),
+        },
+        target: target?,
+        comparison: comparison?,
+        slices,
+    })
+}
+
+fn name(
+    slo: &Envelope<'_>,
+    display_name: Option<(&str, Position)>,
+    number: Option<usize>,
+    at: Position,
+    report: &mut Report,
+) -> (Option<ObjectiveName>, Position) {
+    let Some(number) = number else {
+        return (slo.name.parse().ok(), slo.name_at);
+    };
+    let own = display_name
+        .map(|(text, _)| slug(text))
+        .filter(|own| !own.is_empty());
+    let at = display_name.map_or(at, |(_, at)| at);
+    if slo.name.is_empty() {
+        return (None, at);
+    }
+    let text = match &own {
+        Some(own) => format!("{}-{own}", slo.name),
+        None => format!("{}-{number}", slo.name),
+    };
+    if own.is_none() {
+        let hint = "give it a `displayName` in Latin letters, which its name is then made of";
+        let message = format!(
+            "one of several objectives is named `{text}` by its place: moved to another, it would go on with the history there"
+        );
+        report.warning(at, message, Some(hint.to_owned()));
+    }
+    match text.parse() {
+        Ok(name) => (Some(name), at),
+        Err(error) => {
+            let hint = "shorten `displayName` or the SLO's `name`: several objectives are named by both";
+            report.error(at, format!("{error}"), Some(hint.to_owned()));
+            (None, at)
+        }
+    }
+}
+
+/// What is compared with what is not judged here: only the indicator says whether it means anything.
+#[expect(clippy::option_option, reason = "absent and wrong are different things here")]
+fn comparison(op: Option<&Node>, value: Option<&Node>, report: &mut Report) -> Option<Option<Comparison>> {
+    let value_of = |node: &Node, report: &mut Report| -> Option<(Decimal, Position)> {
+        Some((node.decimal("value", report)?, node.at))
+    };
+    let op_of = |node: &Node, report: &mut Report| -> Option<(String, Position)> {
+        let text = node.text("op", report)?;
+        if ["lte", "lt", "gte", "gt"].contains(&text) {
+            return Some((text.to_owned(), node.at));
+        }
+        let message = format!("`op` is `{}`, expected `lte`", shorten(text));
+        report.error(node.at, message, None);
+        None
+    };
+    let Some(at) = op.or(value).map(|n| n.at) else {
+        return Some(None);
+    };
+    let value = value.map(|n| value_of(n, report));
+    let op = op.map(|n| op_of(n, report));
+    Some(Some(Comparison {
+        op: op.map_or(Some(None), |op| op.map(Some))?,
+        value: value.map_or(Some(None), |value| value.map(Some))?,
+        at,
+    }))
+}
