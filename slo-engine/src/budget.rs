@@ -22,10 +22,10 @@ pub fn exhausted_in(remaining: Decimal, burn_rate: Decimal, whole: Whole) -> Opt
         Whole::Period(length) => (length, burn_rate),
         Whole::SoFar(elapsed) => (elapsed, burn_rate - Decimal::ONE),
     };
-    if spends <= Decimal::ZERO {
+    if spends <= Decimal::ZERO || remaining <= Decimal::ZERO {
         return None;
     }
-    let left = remaining.max(Decimal::ZERO) * Decimal::from(length.as_secs()) / spends;
+    let left = remaining * Decimal::from(length.as_secs()) / spends;
     left.to_u64().map(Duration::from_secs)
 }
 
@@ -46,7 +46,7 @@ mod tests {
         assert_eq!(days(10, 10, Whole::Period), Some(3));
         assert_eq!(days(5, 10, Whole::Period), Some(1));
         assert_eq!(days(5, 0, Whole::Period), None);
-        assert_eq!(days(-5, 10, Whole::Period), Some(0));
+        assert_eq!(days(-5, 10, Whole::Period), None, "what is gone ends no more");
     }
 
     #[test]

@@ -162,7 +162,7 @@ pub struct Slo {
     pub burn: Vec<Burn>,
     pub state: SloState,
     /// At the burn rate of the first tier's long window; `None` when that does not spend the budget
-    /// within a period.
+    /// within a period, or when nothing of it is left.
     pub exhausts_at: Option<DateTime<Utc>>,
     pub tiers: Vec<TierState>,
     pub fast_page: Option<FastPageState>,

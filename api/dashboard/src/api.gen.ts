@@ -623,7 +623,7 @@ export interface components {
                 display_name: string;
                 /**
                  * Format: date-time
-                 * @description When the budget ends if it goes on burning as it does now.
+                 * @description When the budget ends if it goes on burning as it does now; null when it does not end, or is gone already.
                  */
                 exhausts_at?: string | null;
                 /** Format: int64 */
@@ -899,7 +899,7 @@ export interface components {
             display_name: string;
             /**
              * Format: date-time
-             * @description When the budget ends if it goes on burning as it does now.
+             * @description When the budget ends if it goes on burning as it does now; null when it does not end, or is gone already.
              */
             exhausts_at?: string | null;
             /** Format: int64 */

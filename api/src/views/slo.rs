@@ -43,7 +43,7 @@ pub struct SloSummary {
     pub state: SloState,
     /// Share of the period that was measured.
     pub coverage: Option<f64>,
-    /// When the budget ends if it goes on burning as it does now.
+    /// When the budget ends if it goes on burning as it does now; null when it does not end, or is gone already.
     pub exhausts_at: Option<DateTime<Utc>>,
 }
 
