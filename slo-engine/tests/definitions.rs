@@ -157,6 +157,23 @@ fn several_objectives_of_one_slo_are_named_by_what_they_are_called() {
 }
 
 #[test]
+fn a_raw_ratio_is_the_share_of_what_is_counted_at_all() {
+    let slis: Vec<String> = good("openslo_raw_ratio.yaml")
+        .objectives
+        .iter()
+        .map(|o| o.sli.to_string())
+        .collect();
+    assert_eq!(
+        slis,
+        [
+            "server ratio:1xx,2xx,3xx,4xx/1xx,2xx,3xx,4xx,5xx,unanswered route:GET /api/",
+            "client ratio:1xx,2xx,3xx,4xx,grpc:no_server_error,answered/1xx,2xx,3xx,4xx,5xx,grpc,unanswered,answered route:*",
+            "server latency:first_byte:250ms route:*"
+        ]
+    );
+}
+
+#[test]
 fn thresholds_and_routes_are_collected_from_every_objective_of_a_service() {
     let read = good("several_objectives.yaml");
     let [web] = read.services.as_slice() else {

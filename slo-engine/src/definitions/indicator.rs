@@ -80,29 +80,38 @@ fn ratio_metric(node: &Node, sources: &[&str], report: &mut Report) -> Option<In
             None,
         );
     }
-    let raw = fields.optional("raw").or(fields.optional("rawType"));
+    let raw = fields.optional("raw");
+    let raw_type = fields.optional("rawType");
     let good = fields
         .optional("good")
         .map(|n| (n, Selection::read(n, "good", sources, report)));
     let bad = fields
         .optional("bad")
         .map(|n| (n, Selection::read(n, "bad", sources, report)));
-    if raw.is_some() {
-        let at = fields
-            .key_at("raw")
-            .or(fields.key_at("rawType"))
-            .unwrap_or(node.at);
-        let hint = "name the counts: `good` (or `bad`) and `total`".to_owned();
-        report.error(
-            at,
-            "a raw ratio is not supported: its counts cannot be booked",
-            Some(hint),
-        );
-        return None;
-    }
     let total = fields
-        .required("total", report)
-        .and_then(|n| Selection::read(n, "total", sources, report));
+        .optional("total")
+        .map(|n| (n, Selection::read(n, "total", sources, report)));
+    if raw.or(raw_type).is_some() {
+        for (key, also) in [
+            ("good", good.is_some()),
+            ("bad", bad.is_some()),
+            ("total", total.is_some()),
+        ] {
+            if also {
+                let hint = format!("remove `{key}`, or write `good` (or `bad`) and `total` and nothing raw");
+                let at = fields.key_at(key).unwrap_or(node.at);
+                report.error(at, format!("a raw ratio has no `{key}`"), Some(hint));
+            }
+        }
+        let raw = fields.required("raw", report);
+        let raw_type = fields.required("rawType", report);
+        let known = fields.finish(report);
+        let found = raw_ratio(raw, raw_type, sources, report);
+        return found.filter(|_| known && good.is_none() && bad.is_none() && total.is_none());
+    }
+    if total.is_none() {
+        fields.required("total", report);
+    }
     fields.finish(report);
     let (is_good, (part_node, part)) = match (good, bad) {
         (Some(good), None) => (true, good),
@@ -120,18 +129,41 @@ fn ratio_metric(node: &Node, sources: &[&str], report: &mut Report) -> Option<In
             return None;
         }
     };
-    combine(is_good, part_node.at, part?, total?, report)
+    let word = if is_good { "good" } else { "bad" };
+    combine((word, is_good), part_node.at, part?, total?.1?, report)
 }
 
-/// Makes one indicator of what is good (or bad) and what is counted at all.
+/// A raw ratio is one that its source has divided already. What is booked are counts, so it is the share that the
+/// source's keys select of what is counted at all: `success` of good events, `failure` of bad ones.
+fn raw_ratio(
+    raw: Option<&Node>,
+    raw_type: Option<&Node>,
+    sources: &[&str],
+    report: &mut Report,
+) -> Option<Indicator> {
+    let part = raw.map(|n| (n.at, Selection::read(n, "raw", sources, report)));
+    let is_good = raw_type.and_then(|n| match n.text("rawType", report)? {
+        "success" => Some(true),
+        "failure" => Some(false),
+        _ => {
+            n.wrong("rawType", "`success` or `failure`", None, report);
+            None
+        }
+    });
+    let (at, part) = part?;
+    let part = part?;
+    let total = part.everything();
+    combine(("raw", is_good?), at, part, total, report)
+}
+
+/// Makes one indicator of what is good (or bad) and what is counted at all. `word` is the key of the former.
 fn combine(
-    is_good: bool,
+    (word, is_good): (&str, bool),
     at: Position,
     part: Selection,
     total: Selection,
     report: &mut Report,
 ) -> Option<Indicator> {
-    let word = if is_good { "good" } else { "bad" };
     let services = (
         part.service.as_ref().map(|s| &s.0),
         total.service.as_ref().map(|s| &s.0),
@@ -160,11 +192,15 @@ fn combine(
     let counts = match part.below {
         Some((threshold, below_at)) => {
             if !is_good {
-                let hint = "write `below` in `good`: what is past it is bad".to_owned();
+                let instead = if word == "raw" {
+                    "`rawType: success`"
+                } else {
+                    "`below` in `good`"
+                };
                 report.error(
                     below_at,
-                    "`below` in `bad` would call fast requests bad",
-                    Some(hint),
+                    format!("`below` in `{word}` would call fast requests bad"),
+                    Some(format!("write {instead}: what is past it is bad")),
                 );
                 return None;
             }
@@ -190,7 +226,8 @@ fn combine(
         }
         None => {
             if let Some((_, at)) = part.clock.or(total.clock) {
-                let hint = "add `below: 250ms` to `good`, or remove `clock`".to_owned();
+                let slow = if word == "bad" { "good" } else { word };
+                let hint = format!("add `below: 250ms` to `{slow}`, or remove `clock`");
                 report.error(
                     at,
                     "`clock` says how to time requests, but no `below` says what is good",
@@ -198,7 +235,7 @@ fn combine(
                 );
                 return None;
             }
-            ratio(is_good, at, part.status, total.status, report)?
+            ratio((word, is_good), at, part.status, total.status, report)?
         }
     };
     Some(Indicator {
@@ -211,20 +248,20 @@ fn combine(
 }
 
 fn ratio(
-    is_good: bool,
+    (word, is_good): (&str, bool),
     at: Position,
     part: Option<(StatusSet, Position)>,
     total: Option<(StatusSet, Position)>,
     report: &mut Report,
 ) -> Option<SliKind> {
-    let word = if is_good { "good" } else { "bad" };
     let Some((part, part_at)) = part else {
         let example = if is_good {
             "[1xx, 2xx, 3xx, 4xx]"
         } else {
             "[5xx, unanswered]"
         };
-        let hint = format!("add `status: {example}`, or `below: 250ms` to `good` for a latency objective");
+        let slow = if word == "bad" { "good" } else { word };
+        let hint = format!("add `status: {example}`, or `below: 250ms` to `{slow}` for a latency objective");
         report.error(
             at,
             format!("`{word}` has no `status`, so it is everything"),
@@ -258,7 +295,7 @@ fn ratio(
     let good = if is_good { part } else { total.without(&part) };
     let unanswered: StatusSet = "unanswered".parse().ok()?;
     if everything && !is_good && unanswered.is_within(&good) {
-        let hint = "add `unanswered` to the `status` of `bad`".to_owned();
+        let hint = format!("add `unanswered` to the `status` of `{word}`");
         report.warning(
             part_at,
             "requests that die unanswered count as good here",

@@ -48,6 +48,18 @@ impl Selection {
         Self::spec(spec?.fields("metricSource of type `slowburn`", report)?, report)
     }
 
+    /// All that this is a part of.
+    pub fn everything(&self) -> Self {
+        Self {
+            service: self.service.clone(),
+            role: self.role,
+            route: self.route.clone(),
+            status: None,
+            clock: None,
+            below: None,
+        }
+    }
+
     fn spec(mut fields: Fields<'_>, report: &mut Report) -> Option<Self> {
         let service = fields
             .optional("service")
