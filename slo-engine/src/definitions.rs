@@ -27,6 +27,7 @@ mod openslo;
 mod ratio;
 mod short;
 mod tiers;
+mod v1alpha;
 mod yaml;
 
 use std::collections::HashMap;
@@ -84,7 +85,7 @@ pub fn read_partly(paths: &[PathBuf]) -> (Definitions, Diagnostics) {
     let mut parsed = Vec::new();
     for file in files::find(paths, &mut report) {
         if let Some(bytes) = files::read(&file, &mut report) {
-            let documents = yaml::parse(&bytes, &mut report);
+            let documents = documents(&bytes, &mut report);
             parsed.push((file, documents));
         }
     }
@@ -99,11 +100,17 @@ pub fn read_text(name: &Path, text: &[u8]) -> Result<Definitions, Diagnostics> {
     let mut report = Report::new(name);
     let fits = files::check_size(text, &mut report);
     let documents = if fits {
-        yaml::parse(text, &mut report)
+        documents(text, &mut report)
     } else {
         Vec::new()
     };
     whole(define(&[(name.to_owned(), documents)], report))
+}
+
+/// The documents of one file, in the versions that are read from here on.
+fn documents(bytes: &[u8], report: &mut Report) -> Vec<Node> {
+    let documents = yaml::parse(bytes, report);
+    v1alpha::rewrite(documents, report)
 }
 
 /// All or nothing: mistakes refuse everything, mere warnings travel with it.

@@ -157,6 +157,11 @@ fn several_objectives_of_one_slo_are_named_by_what_they_are_called() {
 }
 
 #[test]
+fn what_v1alpha_says_is_said_in_v1() {
+    insta::assert_snapshot!(expand(&good("openslo_v1alpha.yaml")));
+}
+
+#[test]
 fn a_raw_ratio_is_the_share_of_what_is_counted_at_all() {
     let slis: Vec<String> = good("openslo_raw_ratio.yaml")
         .objectives

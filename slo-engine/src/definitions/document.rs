@@ -162,9 +162,8 @@ fn known_kinds(at: Position, api_version: &str, report: &mut Report) -> Option<&
     let hint = match api_version {
         OPENSLO => return Some(&OPENSLO_KINDS),
         SLOWBURN => return Some(&SLOWBURN_KINDS),
-        "openslo/v1alpha" => "write the file as `openslo/v1`; v1alpha is what Sloth reads",
         "openslo.com/v2alpha" | "openslo/v2alpha" => "write the file as `openslo/v1`; v2alpha is a draft",
-        _ => "expected `openslo/v1` or `slowburn/v1`",
+        _ => "expected `openslo/v1`, `openslo/v1alpha` or `slowburn/v1`",
     };
     let message = format!(
         "`apiVersion` is `{}`, which slowburn does not read",

@@ -127,24 +127,11 @@ fn name(
     let Some(number) = number else {
         return (slo.name.parse().ok(), slo.name_at);
     };
-    let own = display_name
-        .map(|(text, _)| slug(text))
-        .filter(|own| !own.is_empty());
     let at = display_name.map_or(at, |(_, at)| at);
     if slo.name.is_empty() {
         return (None, at);
     }
-    let text = match &own {
-        Some(own) => format!("{}-{own}", slo.name),
-        None => format!("{}-{number}", slo.name),
-    };
-    if own.is_none() {
-        let hint = "give it a `displayName` in Latin letters, which its name is then made of";
-        let message = format!(
-            "one of several objectives is named `{text}` by its place: moved to another, it would go on with the history there"
-        );
-        report.warning(at, message, Some(hint.to_owned()));
-    }
+    let text = one_of_several(slo.name, display_name.map(|(text, _)| text), number, at, report);
     match text.parse() {
         Ok(name) => (Some(name), at),
         Err(error) => {
@@ -153,6 +140,26 @@ fn name(
             (None, at)
         }
     }
+}
+
+/// What one of several objectives of an SLO is called; `number` counts from 1.
+pub(super) fn one_of_several(
+    slo: &str,
+    display_name: Option<&str>,
+    number: usize,
+    at: Position,
+    report: &mut Report,
+) -> String {
+    if let Some(own) = display_name.map(slug).filter(|own| !own.is_empty()) {
+        return format!("{slo}-{own}");
+    }
+    let name = format!("{slo}-{number}");
+    let hint = "give it a `displayName` in Latin letters, which its name is then made of";
+    let message = format!(
+        "one of several objectives is named `{name}` by its place: moved to another, it would go on with the history there"
+    );
+    report.warning(at, message, Some(hint.to_owned()));
+    name
 }
 
 /// What is compared with what is not judged here: only the indicator says whether it means anything.
