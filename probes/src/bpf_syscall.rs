@@ -16,6 +16,8 @@ use std::{
 
 use aya::Pod;
 
+use crate::loading::uninterrupted;
+
 const MAP_LOOKUP_ELEM: libc::c_int = 1;
 const MAP_DELETE_ELEM: libc::c_int = 3;
 const PROG_LOAD: libc::c_int = 5;
@@ -88,7 +90,7 @@ fn program_load(kind: u32, attach_type: u32, instructions: &[u64]) -> io::Result
     attributes.0[1] = u32::try_from(instructions.len()).map_err(io::Error::other)?;
     set_address(&mut attributes, 2, instructions.as_ptr() as u64);
     set_address(&mut attributes, 4, c"GPL".as_ptr() as u64);
-    let fd = bpf(PROG_LOAD, &mut attributes)?;
+    let fd = uninterrupted(|| bpf(PROG_LOAD, &mut attributes))?;
     Ok(own(fd))
 }
 

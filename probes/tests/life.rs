@@ -10,10 +10,16 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
+    thread,
     time::Duration,
 };
 
+use nix::{
+    sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal::SIGUSR1, sigaction},
+    unistd::{getpid, gettid},
+};
 use probes::agent::{Agent, AgentError};
 use slo_engine::measurement::{Batch, Gauge, LossReason, Signal};
 use support::{Client, Place, eventually, pause, programs_of, read, value, watched};
@@ -21,6 +27,44 @@ use support::{Client, Place, eventually, pause, programs_of, read, value, watche
 #[test]
 fn serve_when_asked() {
     support::serve_when_asked();
+}
+
+/// Signals at moments of the start that its own time in the kernel sets, nearly all of which is the verifier's. Fewer
+/// than it takes to interrupt one program's load as often as it is tried: aya tries each time twice.
+#[test]
+fn a_start_that_signals_interrupt_goes_on() {
+    const SIGNALS: u64 = 8;
+    extern "C" fn heard(_: libc::c_int) {}
+    let action = SigAction::new(SigHandler::Handler(heard), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler does nothing.
+    unsafe { sigaction(SIGUSR1, &action) }.unwrap();
+    let place = Place::new("signals");
+    let (sender, thread_id) = mpsc::channel();
+    thread::scope(|scope| {
+        let start = scope.spawn(|| {
+            sender.send(gettid()).unwrap();
+            place.agent()
+        });
+        let thread = thread_id.recv().unwrap();
+        let ticks_in_kernel = || -> u64 {
+            let text = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
+            let field = text.split(' ').nth(14);
+            field.and_then(|field| field.parse().ok()).unwrap_or(0)
+        };
+        let mut sent = 0;
+        while sent < SIGNALS && !start.is_finished() {
+            if ticks_in_kernel() > 5 * (sent + 1) {
+                // SAFETY: a thread of this process, which waits for it below.
+                let told =
+                    unsafe { libc::syscall(libc::SYS_tgkill, getpid().as_raw(), thread.as_raw(), SIGUSR1) };
+                assert_eq!(told, 0);
+                sent += 1;
+            }
+            pause(Duration::from_millis(1));
+        }
+        start.join().unwrap();
+        assert!(sent > 1, "the start was over before it was interrupted");
+    });
 }
 
 fn start_of(batch: &Batch, signal: Signal) -> chrono::DateTime<chrono::Utc> {
