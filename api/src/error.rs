@@ -13,6 +13,8 @@ use http::header::CONTENT_TYPE;
 use remediation::{LimitsError, chain};
 use serde::Serialize;
 use slo_engine::EngineError;
+use slo_engine::annotation::AnnotationError;
+use slo_engine::correction::CorrectionError;
 use utoipa::ToSchema;
 
 pub type Result<T, E = ApiError> = std::result::Result<T, E>;
@@ -60,6 +62,14 @@ impl ApiError {
 
     pub fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", message)
+    }
+
+    pub fn too_large() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            "the body is over the limit of this server",
+        )
     }
 
     /// Trying again later may help: the database or the kernel did not answer.
@@ -182,7 +192,33 @@ impl From<EngineError> for ApiError {
             EngineError::Database(error) => error.into(),
             EngineError::UnknownObjective(name) => Self::not_found("objective", name),
             EngineError::UnknownService(name) => Self::not_found("service", name),
+            error @ EngineError::UnknownZone(_) => Self::bad_request(error.to_string()),
             error => Self::internal(error),
+        }
+    }
+}
+
+impl From<CorrectionError> for ApiError {
+    fn from(error: CorrectionError) -> Self {
+        match error {
+            CorrectionError::Engine(error) => error.into(),
+            CorrectionError::Unknown(id) => Self::not_found("correction", id.0),
+            CorrectionError::Undone(_) => Self::conflict(error.to_string()),
+            CorrectionError::Full(_) => Self::conflict(error.to_string())
+                .hint("undo those that are no longer needed, or let one recur in place of many"),
+            CorrectionError::TooMany => {
+                Self::bad_request(error.to_string()).hint("end it with `UNTIL` or `COUNT`, or begin it later")
+            }
+            error => Self::bad_request(error.to_string()),
+        }
+    }
+}
+
+impl From<AnnotationError> for ApiError {
+    fn from(error: AnnotationError) -> Self {
+        match error {
+            AnnotationError::Engine(error) => error.into(),
+            error => Self::bad_request(error.to_string()),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Path and query extractors whose refusals use our envelope.
+//! Path, query and body extractors whose refusals use our envelope.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
@@ -48,6 +48,31 @@ where
     }
 }
 
+/// A body of JSON.
+#[derive(Debug)]
+pub struct Body<T>(pub T);
+
+impl<S, T> FromRequest<S> for Body<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        match axum::Json::from_request(request, state).await {
+            Ok(axum::Json(value)) => Ok(Self(value)),
+            Err(rejection) if rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(ApiError::too_large())
+            }
+            Err(rejection) => Err(ApiError::bad_request(format!(
+                "the body could not be read: {}",
+                decapitalised(&rejection.body_text())
+            ))),
+        }
+    }
+}
+
 /// How many items a list gives: 100 unless said, at most 500.
 pub fn page(limit: Option<u32>) -> Result<u32, ApiError> {
     match limit.unwrap_or(100) {
@@ -61,9 +86,13 @@ pub fn page(limit: Option<u32>) -> Result<u32, ApiError> {
 /// The extractor's own words, without what ours say already.
 fn decapitalised(text: &str) -> String {
     let text = text.strip_prefix("Invalid URL: ").unwrap_or(text);
-    let text = text
-        .strip_prefix("Failed to deserialize query string: ")
-        .unwrap_or(text);
+    let text = [
+        "Failed to deserialize query string: ",
+        "Failed to deserialize the JSON body into the target type: ",
+    ]
+    .iter()
+    .find_map(|prefix| text.strip_prefix(prefix))
+    .unwrap_or(text);
     let mut letters = text.chars();
     letters
         .next()

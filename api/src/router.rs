@@ -17,7 +17,8 @@ use crate::error::ApiError;
 use crate::guard::{Guard, guard};
 use crate::live::Live;
 use crate::routes::{
-    alert, dashboard, event, health, limit, metrics, openapi, overview, run, runbook, service, slo, stream,
+    alert, annotation, correction, dashboard, event, health, limit, metrics, openapi, overview, run, runbook,
+    service, slo, stream,
 };
 use crate::state::AppState;
 
@@ -58,6 +59,15 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/slos/{name}/series", get(slo::series))
         .route("/api/v1/alerts", get(alert::list))
         .route("/api/v1/alerts/{id}", get(alert::show))
+        .route(
+            "/api/v1/corrections",
+            get(correction::list).post(correction::create),
+        )
+        .route("/api/v1/corrections/{id}", delete(correction::undo))
+        .route(
+            "/api/v1/annotations",
+            get(annotation::list).post(annotation::create),
+        )
         .route("/api/v1/runs", get(run::list))
         .route("/api/v1/runs/{id}", get(run::show))
         .route("/api/v1/runs/{id}/cancel", post(run::cancel))

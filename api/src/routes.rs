@@ -2,6 +2,10 @@
 
 #[expect(unused_qualifications, reason = "utoipa's macro writes them")]
 pub mod alert;
+#[expect(unused_qualifications, reason = "utoipa's macro writes them")]
+pub mod annotation;
+#[expect(unused_qualifications, reason = "utoipa's macro writes them")]
+pub mod correction;
 pub mod dashboard;
 #[expect(unused_qualifications, reason = "utoipa's macro writes them")]
 pub mod event;

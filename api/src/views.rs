@@ -5,6 +5,7 @@
 //! are integers, and what is not known is `null`: never zero.
 
 mod alert;
+mod correction;
 mod event;
 mod limit;
 mod number;
@@ -16,6 +17,9 @@ mod slo;
 mod tcp;
 
 pub use alert::{AlertView, EvidenceView, WindowCountsView};
+pub use correction::{
+    AnnotationView, CorrectionView, CorrectionsView, LeftOutView, RecurrenceView, SpanView,
+};
 pub use event::{EventView, TickView};
 pub use limit::{ClearedView, LimitView};
 pub use overview::{CheckView, OverviewView, ReadinessView, SourceView};

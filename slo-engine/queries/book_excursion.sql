@@ -1,11 +1,17 @@
 -- Moves the statistics of the fast pages by what one intake counted, $5 being the intake before and $6
--- this one: `Sequential::step` in SQL. What is back at zero goes.
+-- this one: `Sequential::step` in SQL. What is back at zero goes. What a correction leaves out moves nothing.
 with counted as (
     select t.*, p.bad_adds, p.good_takes, p.intake_most, p.pages_at
     from unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[]) as t (objective_id, generation, good, bad)
     join objective o using (objective_id, generation)
     join objective_fast_page p on p.objective_id = o.objective_id and p.from_at = o.defined_at
     where o.withdrawn_at is null
+      and not exists (
+          select
+          from correction c
+          join correction_span s using (correction_id)
+          where c.objective_id = t.objective_id and c.undone_at is null and s.from_at < $6 and s.to_at > $5
+      )
 ),
 moved as (
     select c.objective_id, c.generation,

@@ -1,7 +1,8 @@
 -- Every window of every tier that is defined (with $2, of this objective only), and every open alert whose
 -- tier no longer is; fast pages are judged by themselves (`fast_page.sql`).
 -- For each objective: one step back in the ledger for the right edge, and one for each left edge. No argument of
--- `ledger_total` holds a subquery: the planner would call it instead of inlining it.
+-- `ledger_total` holds a subquery: the planner would call it instead of inlining it. What corrections leave out is
+-- looked up for objectives that have one.
 with right_edge as materialized (
     select o.objective_id, o.name, d.target, o.defined_at, g.service_id, g.role, g.method, g.started_at,
            coalesce(r.at, g.started_at) as at, coalesce(r.good, 0) as good, coalesce(r.bad, 0) as bad,
@@ -9,7 +10,10 @@ with right_edge as materialized (
            coalesce(r.lost, 0) as lost, o.generation, e.slot,
            g.started_at > $1 - e.patience or exists (
                select from source where state = 'expected' and state_at > $1 - e.patience
-           ) as starting
+           ) as starting,
+           exists (
+               select from correction x where x.objective_id = o.objective_id and x.undone_at is null
+           ) as is_corrected
     from engine_state e
     cross join objective o
     join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
@@ -20,18 +24,20 @@ with right_edge as materialized (
 select o.name as "objective!", s.name as "service!", o.target as "target!", slice_unit(o.method) as "unit!",
        t.tier as "tier!", t.severity as "severity!", t.long_window as "long_window!",
        t.short_window as "short_window!", t.burn_rate as "burn_rate!", t.budget_share, false as "withdrawn!",
-       o.good - coalesce(l.good, 0) as "long_good!",
-       o.bad - coalesce(l.bad, 0) as "long_bad!",
+       o.good - coalesce(l.good, 0) - coalesce(lx.good, 0) as "long_good!",
+       o.bad - coalesce(l.bad, 0) - coalesce(lx.bad, 0) as "long_bad!",
        coalesce(l.at, o.started_at) as "long_from_at!",
-       o.expected_ms - coalesce(l.expected_ms, 0) + coalesce(long_silence.silent_ms, 0) as "long_expected_ms!",
-       o.covered_ms - coalesce(l.covered_ms, 0) as "long_covered_ms!",
-       o.lost - coalesce(l.lost, 0) as "long_lost!",
-       o.good - coalesce(c.good, 0) as "short_good!",
-       o.bad - coalesce(c.bad, 0) as "short_bad!",
+       o.expected_ms - coalesce(l.expected_ms, 0) + coalesce(long_silence.silent_ms, 0) - coalesce(lx.expected_ms, 0)
+           as "long_expected_ms!",
+       o.covered_ms - coalesce(l.covered_ms, 0) - coalesce(lx.covered_ms, 0) as "long_covered_ms!",
+       o.lost - coalesce(l.lost, 0) - coalesce(lx.lost, 0) as "long_lost!",
+       o.good - coalesce(c.good, 0) - coalesce(cx.good, 0) as "short_good!",
+       o.bad - coalesce(c.bad, 0) - coalesce(cx.bad, 0) as "short_bad!",
        coalesce(c.at, o.started_at) as "short_from_at!",
-       o.expected_ms - coalesce(c.expected_ms, 0) + coalesce(short_silence.silent_ms, 0) as "short_expected_ms!",
-       o.covered_ms - coalesce(c.covered_ms, 0) as "short_covered_ms!",
-       o.lost - coalesce(c.lost, 0) as "short_lost!",
+       o.expected_ms - coalesce(c.expected_ms, 0) + coalesce(short_silence.silent_ms, 0) - coalesce(cx.expected_ms, 0)
+           as "short_expected_ms!",
+       o.covered_ms - coalesce(c.covered_ms, 0) - coalesce(cx.covered_ms, 0) as "short_covered_ms!",
+       o.lost - coalesce(c.lost, 0) - coalesce(cx.lost, 0) as "short_lost!",
        least(o.at, $1) as "to_at!",
        a.alert_id as "alert_id?", a.state as "state?", a.clear_since_at as "clear_since_at?",
        f.since_at as "frozen_since_at?", o.starting as "starting!"
@@ -46,6 +52,12 @@ left join lateral (
 left join lateral (
     select * from ledger_silence(o.service_id, o.role, $1 - t.short_window, $1) where (select is_any_silent($1))
 ) short_silence on true
+left join lateral (
+    select * from ledger_left_out(o.objective_id, o.generation, $1 - t.long_window, $1) where o.is_corrected
+) lx on true
+left join lateral (
+    select * from ledger_left_out(o.objective_id, o.generation, $1 - t.short_window, $1) where o.is_corrected
+) cx on true
 left join alert a on a.objective_id = o.objective_id and a.tier = t.tier and a.state <> 'resolved'
 left join tier_freeze f on f.objective_id = o.objective_id and f.tier = t.tier
 union all

@@ -11,10 +11,13 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
 use crate::alert::Transition;
+use crate::annotation::{AnnotationError, NewAnnotation};
+use crate::correction::{CorrectionError, CorrectionId, NewCorrection};
 use crate::definitions::Definitions;
 use crate::evaluate::{self, Evaluation, Rules};
 use crate::measurement::{Batch, Hello, SourceId};
 use crate::objective::ObjectiveName;
+use crate::read::Annotation;
 use crate::service::Discovered;
 use crate::store::memory::Memory;
 use crate::store::{self, micros};
@@ -277,6 +280,43 @@ impl Engine {
         store::evaluation::window(&self.pool, objective, window, micros(now))
             .await?
             .ok_or_else(|| EngineError::UnknownObjective(objective.clone()))
+    }
+
+    /// From now on the objective does not count that time; nothing in the ledger is rewritten.
+    ///
+    /// # Errors
+    /// When it cannot be, or the database fails.
+    pub async fn correct(
+        &self,
+        correction: &NewCorrection,
+        now: DateTime<Utc>,
+    ) -> Result<CorrectionId, CorrectionError> {
+        store::correction::create(self, correction, micros(now)).await
+    }
+
+    /// The correction's time counts again, as if there had never been one.
+    ///
+    /// # Errors
+    /// When there is none of this id, it is undone already, or the database fails.
+    pub async fn undo_correction(
+        &self,
+        id: CorrectionId,
+        by: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), CorrectionError> {
+        store::correction::undo(self, id, by, micros(now)).await
+    }
+
+    /// Keeps a deploy or a note.
+    ///
+    /// # Errors
+    /// When it cannot be, or the database fails.
+    pub async fn annotate(
+        &self,
+        annotation: &NewAnnotation,
+        now: DateTime<Utc>,
+    ) -> Result<Annotation, AnnotationError> {
+        store::annotation::create(self, annotation, micros(now)).await
     }
 
     /// Partitions ahead, thinning, retiring silent sources. Called every minute.

@@ -46,6 +46,9 @@ words!(
         LimitReleased => "limit_released",
         NotificationSent => "notification_sent",
         NotificationFailed => "notification_failed",
+        CorrectionMade => "correction_made",
+        CorrectionUndone => "correction_undone",
+        Annotated => "annotated",
         Report => "report",
     }
 );

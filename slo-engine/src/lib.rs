@@ -4,8 +4,10 @@
 //! Knows nothing about eBPF, HTTP, or how an alert is acted on.
 
 pub mod alert;
+pub mod annotation;
 pub mod budget;
 pub mod budgeting;
+pub mod correction;
 pub mod definitions;
 pub mod duration;
 mod engine;
@@ -24,6 +26,8 @@ pub mod service;
 mod status;
 mod store;
 mod target;
+mod text;
 pub mod window;
 
 pub use engine::{Engine, EngineError, IngestError, Ingested, Keep, MIGRATOR, Maintained, Settings};
+pub use text::UnfitText;

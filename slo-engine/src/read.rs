@@ -10,6 +10,8 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use crate::alert::{AlertId, AlertState, Evidence};
+use crate::annotation::{AnnotationId, AnnotationKind};
+use crate::correction::{CorrectionId, CorrectionKind};
 use crate::event::EventKind;
 use crate::measurement::{Role, Route, ServiceName, SourceId};
 use crate::objective::{BurnRate, ObjectiveName, Severity, Target, TierName};
@@ -17,6 +19,7 @@ use crate::sequential::FastPage;
 use crate::window::WindowCounts;
 
 mod alert;
+mod correction;
 mod event;
 mod service;
 mod service_counts;
@@ -24,6 +27,7 @@ mod slo;
 mod tcp;
 
 pub use alert::{alert, alerts};
+pub use correction::{annotations, correction, corrections, left_out};
 pub use event::events;
 pub use service::{service, services, sources};
 pub use slo::{COURSE_MAX, slo, slo_series, slos};
@@ -259,4 +263,46 @@ pub struct RecordedEvent {
     pub message: String,
     pub data: serde_json::Value,
     pub traceparent: Option<String>,
+}
+
+/// Time that an objective does not count, and who said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Correction {
+    pub id: CorrectionId,
+    pub objective: ObjectiveName,
+    pub kind: CorrectionKind,
+    pub starts_at: DateTime<Utc>,
+    pub ends_at: DateTime<Utc>,
+    /// The rule and the zone it recurs by.
+    pub recurs: Option<(String, String)>,
+    pub author: String,
+    pub comment: String,
+    pub created_at: DateTime<Utc>,
+    /// When and by whom it was undone: then it leaves out nothing.
+    pub undone: Option<(DateTime<Utc>, String)>,
+    /// When it holds, in the time that was asked for.
+    pub spans: Vec<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+/// What corrections leave out, overlaps counted once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    pub from: DateTime<Utc>,
+    pub to: DateTime<Utc>,
+    /// The rows of the ledger that the edges stand for; `None` before the first.
+    pub counted_from: Option<DateTime<Utc>>,
+    pub counted_to: Option<DateTime<Utc>>,
+    pub good: i64,
+    pub bad: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Annotation {
+    pub id: AnnotationId,
+    pub service: ServiceName,
+    pub at: DateTime<Utc>,
+    pub kind: AnnotationKind,
+    pub text: String,
+    pub author: String,
+    pub created_at: DateTime<Utc>,
 }

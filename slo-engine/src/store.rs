@@ -14,8 +14,10 @@ use crate::engine::EngineError;
 use crate::window::WindowCounts;
 
 pub(crate) mod alert;
+pub(crate) mod annotation;
 pub(crate) mod booking;
 pub(crate) mod calendar;
+pub(crate) mod correction;
 pub(crate) mod definition;
 pub(crate) mod endpoint;
 pub(crate) mod evaluation;

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
+mod corrections;
 mod dashboard;
 mod errors;
 mod guard;

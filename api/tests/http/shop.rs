@@ -153,6 +153,15 @@ impl Shop {
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        let request = Request::post(path)
+            .header("host", "localhost:8420")
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        self.send(request).await
+    }
+
     pub async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.app.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();

@@ -20,16 +20,21 @@ pub(crate) async fn check_zones(
         .filter_map(|objective| objective.calendar.map(|calendar| calendar.zone.name()))
         .collect();
     for zone in zones {
-        let known = sqlx::query_scalar!("select now() at time zone $1", zone)
-            .fetch_one(&mut *connection)
-            .await;
-        known.map_err(|error| match error.as_database_error() {
-            Some(refused) if refused.code().as_deref() == Some("22023") => {
-                EngineError::UnknownZone(zone.to_owned())
-            }
-            _ => error.into(),
-        })?;
+        check_zone(connection, zone).await?;
     }
+    Ok(())
+}
+
+pub(crate) async fn check_zone(connection: &mut PgConnection, zone: &str) -> Result<(), EngineError> {
+    let known = sqlx::query_scalar!("select now() at time zone $1", zone)
+        .fetch_one(&mut *connection)
+        .await;
+    known.map_err(|error| match error.as_database_error() {
+        Some(refused) if refused.code().as_deref() == Some("22023") => {
+            EngineError::UnknownZone(zone.to_owned())
+        }
+        _ => error.into(),
+    })?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use sqlx::{Acquire, PgConnection};
 
-use super::{interval, lock, parse, slice, source};
+use super::{correction, interval, lock, parse, slice, source};
 use crate::engine::{Engine, EngineError, Maintained};
 use crate::measurement::SourceId;
 
@@ -49,6 +49,7 @@ pub(crate) async fn maintain(engine: &Engine, now: DateTime<Utc>) -> Result<Main
     .execute(&mut *transaction)
     .await?;
     slice::forget(&mut transaction, engine.settings(), now).await?;
+    correction::extend(&mut transaction, now).await?;
     // A bite at a time: what is left waits for the next minute.
     sqlx::query!(
         "delete from event

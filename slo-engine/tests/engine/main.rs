@@ -6,6 +6,7 @@ mod absence;
 mod alert;
 mod budget;
 mod calendar;
+mod correction;
 mod definition;
 mod fast_page;
 mod ingest;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use slo_engine::Settings;
 use slo_engine::measurement::Batch;
 
-use crate::support::{World, at_ms, batch, books, noon, reading, source, status};
+use crate::support::{World, at_ms, batch, books, few, noon, reading, run, source, status};
 
 const HOSTS: [&str; 3] = ["host1", "host2", "host3"];
 
@@ -69,23 +69,6 @@ async fn booked(batches: &[Batch]) -> (World, Vec<String>) {
     }
     let booked = books(&world.database.pool).await;
     (world, booked)
-}
-
-fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(future)
-}
-
-fn few(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        cases,
-        max_shrink_iters: 30,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
 }
 
 proptest! {

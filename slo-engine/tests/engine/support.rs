@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::ProptestConfig;
 use rust_decimal::Decimal;
 use slo_engine::alert::Transition;
 use slo_engine::budgeting::Budgeting;
@@ -58,7 +59,7 @@ async fn template() -> &'static str {
                 let mut connection = server().database(&draft).connect().await.unwrap();
                 MIGRATOR.run(&mut connection).await.unwrap();
                 connection.close().await.unwrap();
-                run(&mut admin, format!("alter database {draft} rename to {name}")).await;
+                tell(&mut admin, format!("alter database {draft} rename to {name}")).await;
             }
             admin.close().await.unwrap();
             name
@@ -73,7 +74,7 @@ async fn admin() -> PgConnection {
         .expect("the Postgres that DATABASE_URL names answers")
 }
 
-async fn run(admin: &mut PgConnection, statement: String) {
+async fn tell(admin: &mut PgConnection, statement: String) {
     sqlx::raw_sql(AssertSqlSafe(statement))
         .execute(admin)
         .await
@@ -81,8 +82,8 @@ async fn run(admin: &mut PgConnection, statement: String) {
 }
 
 async fn create(admin: &mut PgConnection, name: &str, template: &str) {
-    run(admin, format!("drop database if exists {name} with (force)")).await;
-    run(admin, format!("create database {name} template {template}")).await;
+    tell(admin, format!("drop database if exists {name} with (force)")).await;
+    tell(admin, format!("create database {name} template {template}")).await;
 }
 
 /// A database of the test's own; dropped when the test passes, left to be looked at when it fails.
@@ -110,7 +111,7 @@ impl Database {
     pub async fn drop(self) {
         self.pool.close().await;
         let mut admin = admin().await;
-        run(&mut admin, format!("drop database {} with (force)", self.name)).await;
+        tell(&mut admin, format!("drop database {} with (force)", self.name)).await;
         admin.close().await.unwrap();
     }
 }
@@ -344,4 +345,22 @@ pub async fn step(engine: &Engine, now: DateTime<Utc>, traceparent: Option<&str>
         .unwrap();
     transaction.commit().await.unwrap();
     transitions
+}
+
+/// For properties, which are no futures.
+pub fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+pub fn few(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        max_shrink_iters: 30,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
