@@ -34,6 +34,62 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/annotations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Newest first. */
+        get: operations["list_annotations"];
+        put?: never;
+        /** Keeps a deploy or a note: a mark on the charts of the service's objectives, and an event. */
+        post: operations["create_annotation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/corrections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Corrections that hold some time between `from` and `to`, undone ones included, newest first. */
+        get: operations["list_corrections"];
+        put?: never;
+        /**
+         * From now on the objective does not count that time: events of it are in no window, slices it touches neither good
+         *     nor in the total. Nothing is rewritten, so that undoing it restores every number.
+         */
+        post: operations["create_correction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/corrections/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Undoes a correction: its time counts again. It stays on record, with the time it was undone. */
+        delete: operations["undo_correction"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/events": {
         parameters: {
             query?: never;
@@ -307,6 +363,37 @@ export interface components {
             tier: string;
             trace_id?: string | null;
         };
+        AnnotationBody: {
+            /**
+             * Format: date-time
+             * @description Now unless said.
+             */
+            at?: string | null;
+            /** @example ci */
+            author: string;
+            /**
+             * @description `deploy` or `note`.
+             * @example deploy
+             */
+            kind: string;
+            service: string;
+            /** @example v1.4.2 */
+            text: string;
+        };
+        /** @description What somebody says about a service at a moment. */
+        AnnotationView: {
+            /** Format: date-time */
+            at: string;
+            author: string;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: int64 */
+            id: number;
+            /** @example deploy */
+            kind: string;
+            service: string;
+            text: string;
+        };
         BurnView: {
             /** Format: int64 */
             bad: number;
@@ -339,6 +426,58 @@ export interface components {
         ConnectionsView: {
             client?: components["schemas"]["TcpView"] | null;
             server?: components["schemas"]["TcpView"] | null;
+        };
+        CorrectionBody: {
+            /** @example ann */
+            author: string;
+            comment?: string;
+            /** Format: date-time */
+            ends_at: string;
+            /**
+             * @description `maintenance`, `deployment`, `outside_business_hours` or `other`.
+             * @example maintenance
+             */
+            kind: string;
+            objective: string;
+            recurrence?: components["schemas"]["RecurrenceBody"] | null;
+            /**
+             * Format: date-time
+             * @description The one time, in the past or the future, or the first of those that recur.
+             */
+            starts_at: string;
+        };
+        CorrectionsView: {
+            items: components["schemas"]["CorrectionView"][];
+            /** @description What they leave out of the objective that was asked for, overlaps counted once; `null` when none was. */
+            left_out?: components["schemas"]["LeftOutView"][] | null;
+        };
+        /** @description Time that an objective does not count. */
+        CorrectionView: {
+            author: string;
+            comment: string;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            ends_at: string;
+            /** Format: int64 */
+            id: number;
+            /** @example maintenance */
+            kind: string;
+            objective: string;
+            recurrence?: components["schemas"]["RecurrenceView"] | null;
+            /** @description When it holds, in the time that was asked for. */
+            spans: components["schemas"]["SpanView"][];
+            /**
+             * Format: date-time
+             * @description The one time, or the first of those that recur.
+             */
+            starts_at: string;
+            /**
+             * Format: date-time
+             * @description From then on it leaves out nothing: `null` while it stands.
+             */
+            undone_at?: string | null;
+            undone_by?: string | null;
         };
         DeliveryView: {
             /** @description What the target is told: `trigger` or `resolve`. */
@@ -461,6 +600,22 @@ export interface components {
                 state: string;
                 tier: string;
                 trace_id?: string | null;
+            }[];
+        };
+        /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
+        Items_AnnotationView: {
+            items: {
+                /** Format: date-time */
+                at: string;
+                author: string;
+                /** Format: date-time */
+                created_at: string;
+                /** Format: int64 */
+                id: number;
+                /** @example deploy */
+                kind: string;
+                service: string;
+                text: string;
             }[];
         };
         /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
@@ -674,6 +829,24 @@ export interface components {
                 unit: number;
             }[];
         };
+        LeftOutView: {
+            /** Format: int64 */
+            bad: number;
+            /**
+             * Format: date-time
+             * @description The rows of the ledger that the edges stand for: earlier ones where the ledger was thinned before the
+             *     correction was made, `null` before the first.
+             */
+            counted_from?: string | null;
+            /** Format: date-time */
+            counted_to?: string | null;
+            /** Format: date-time */
+            from: string;
+            /** Format: int64 */
+            good: number;
+            /** Format: date-time */
+            to: string;
+        };
         LimitView: {
             /** Format: int32 */
             burst: number;
@@ -715,6 +888,24 @@ export interface components {
         ReadinessView: {
             checks: components["schemas"]["CheckView"][];
             ready: boolean;
+        };
+        RecurrenceBody: {
+            /**
+             * @description An RRULE of RFC 5545, daily or rarer.
+             * @example FREQ=WEEKLY;BYDAY=SU
+             */
+            rule: string;
+            /**
+             * @description The IANA zone on whose clocks it recurs.
+             * @example Europe/Berlin
+             */
+            zone: string;
+        };
+        RecurrenceView: {
+            /** @example FREQ=WEEKLY;BYDAY=SU */
+            rule: string;
+            /** @example Europe/Berlin */
+            zone: string;
         };
         RouteView: {
             /** Format: int64 */
@@ -967,6 +1158,12 @@ export interface components {
             /** @description `expected` or `goodbye`. */
             state: string;
         };
+        SpanView: {
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+        };
         StepView: {
             /** Format: int32 */
             attempt: number;
@@ -1169,6 +1366,252 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    list_annotations: {
+        parameters: {
+            query?: {
+                /** @description 30 days before now unless said. */
+                from?: string;
+                /** @description At most 500; 100 unless said. */
+                limit?: number;
+                /** @description Only annotations of this service. */
+                service?: string;
+                /** @description 30 days from now unless said. */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Items_AnnotationView"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    create_annotation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AnnotationBody"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnnotationView"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    list_corrections: {
+        parameters: {
+            query?: {
+                /** @description 30 days before now unless said. */
+                from?: string;
+                /** @description At most 500; 100 unless said. */
+                limit?: number;
+                /** @description Only corrections of this objective, with what they leave out of it. */
+                objective?: string;
+                /** @description 30 days from now unless said. */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CorrectionsView"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    create_correction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CorrectionBody"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CorrectionView"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    undo_correction: {
+        parameters: {
+            query: {
+                /** @description Who undoes it. */
+                author: string;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CorrectionView"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -30,13 +30,13 @@ async fn a_correction_is_made_shown_and_undone(pool: PgPool) {
         (&made["author"], &made["undone_at"]),
         (&json!("ann"), &json!(null))
     );
-    assert_eq!(bad().await, before - 50);
+    assert_eq!(bad().await, before - 60);
     let list = shop
         .get("/api/v1/corrections?objective=checkout-availability")
         .await
         .json();
     assert_eq!(list["items"], json!([made]));
-    assert_eq!(list["left_out"][0]["bad"], 50);
+    assert_eq!(list["left_out"][0]["bad"], 60);
     assert_eq!(list["left_out"][0]["from"], list["left_out"][0]["counted_from"]);
 
     let path = format!("/api/v1/corrections/{}?author=bob", made["id"]);
