@@ -30,7 +30,7 @@ mod tiers;
 mod v1alpha;
 mod yaml;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::objective::{Objective, ObjectiveName};
@@ -45,7 +45,7 @@ pub use expand::{expand, expand_json};
 pub use files::{FILES_MAX, Stamp};
 pub use node::{Fields, Node, Position, Report, Value};
 pub use tiers::TIERS_MAX;
-pub use yaml::{ALIAS_NODES_MAX, FILE_BYTES_MAX, NESTING_MAX};
+pub use yaml::{ALIAS_NODES_MAX, FILE_BYTES_MAX, LOOK_AHEAD_MAX, NESTING_MAX, NODES_MAX};
 
 /// What the files define.
 #[derive(Debug, Clone, Default)]
@@ -133,7 +133,7 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
         .collect();
     refuse_duplicates(&envelopes, report);
 
-    let mut sources = Vec::new();
+    let mut sources = HashSet::new();
     for envelope in envelopes.iter().filter(|e| e.is(OPENSLO, "DataSource")) {
         report.switch(envelope.file);
         sources.extend(openslo::data_source(envelope, report));
@@ -166,7 +166,7 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
             }
         }
     }
-    let names: Vec<&str> = envelopes
+    let names: HashSet<&str> = envelopes
         .iter()
         .filter(|e| e.kind == "Service")
         .map(|e| e.name)
@@ -202,7 +202,7 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
         ));
     }
     let definitions = Definitions {
-        services,
+        services: services.all,
         objectives: collected,
         other,
         warnings: Diagnostics::default(),

@@ -338,7 +338,7 @@ fn files_that_cannot_be_read_are_named() {
     /absent.yaml: could not be read: No such file or directory (os error 2)
     /broken.yaml: could not be read: No such file or directory (os error 2)
     /empty: warning: holds no `*.yaml`, `*.yml` or `*.json` file
-    /huge.yaml: is larger than 1048576 bytes (1 MiB)
+    /huge.yaml: is larger than 10485760 bytes (10 MiB)
     hint: split the file; a directory is read whole
     /socket.yaml: is not a regular file
     ");

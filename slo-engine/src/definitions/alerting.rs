@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::document::{Envelope, OPENSLO};
 use super::metric_source::word;
-use super::node::{Node, Position, Report, nearest, shorten};
+use super::node::{Node, Position, Report, shorten};
 use super::tiers::{self, TierDraft};
 use crate::duration;
 use crate::objective::{BurnRate, Severity, TierName};
@@ -19,7 +19,7 @@ use crate::objective::{BurnRate, Severity, TierName};
 pub(super) struct Alerting<'a> {
     conditions: HashMap<&'a str, Option<Condition>>,
     policies: HashMap<&'a str, Option<Vec<Condition>>>,
-    targets: Vec<&'a str>,
+    targets: HashMap<&'a str, Option<()>>,
 }
 
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ impl<'a> Alerting<'a> {
             targets: envelopes
                 .iter()
                 .filter(|e| e.is(OPENSLO, "AlertNotificationTarget"))
-                .map(|e| e.name)
+                .map(|e| (e.name, Some(())))
                 .collect(),
             ..Self::default()
         };
@@ -169,11 +169,16 @@ impl<'a> Alerting<'a> {
         if items.is_empty() {
             report.error(node.at, "`notificationTargets` is empty", None);
         }
-        let known: HashMap<&str, Option<()>> = self.targets.iter().map(|name| (*name, Some(()))).collect();
         for item in items {
             match item.get("targetRef") {
                 Some(reference) => {
-                    resolve(&known, reference, "targetRef", "AlertNotificationTarget", report);
+                    resolve(
+                        &self.targets,
+                        reference,
+                        "targetRef",
+                        "AlertNotificationTarget",
+                        report,
+                    );
                 }
                 None => {
                     inline(item, "notificationTargets", "AlertNotificationTarget", report);
@@ -201,8 +206,7 @@ fn resolve<T: Clone>(
     if let Some(found) = known.get(name) {
         return found.clone();
     }
-    let names: Vec<&str> = known.keys().copied().collect();
-    let hint = match nearest(name, &names) {
+    let hint = match report.nearest(name, known.keys().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("add a document of kind {kind} with this name, or write it inline"),
     };

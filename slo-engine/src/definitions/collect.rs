@@ -1,13 +1,13 @@
 //! Puts what the documents say together: references, duplicates, and what the kernel has to count.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::document::Place;
 use super::draft::{IndicatorDraft, ObjectiveDraft, ServiceDraft};
 use super::fast_page::{self, FastPageDraft};
 use super::indicator::{Counts, Indicator};
-use super::node::{Position, Report, nearest};
+use super::node::{Position, Report};
 use super::{default_tiers::default_tiers, tiers};
 use crate::budgeting::Budgeting;
 use crate::duration;
@@ -21,9 +21,22 @@ pub const ROUTES_MAX: usize = 64;
 /// SLIs by name; `None` for one that has mistakes of its own, which is then no dangling reference.
 pub(super) type Indicators<'a> = HashMap<&'a str, Option<Indicator>>;
 
+/// Every service, each found by its name at once: a set may have ten thousands.
+pub(super) struct Services {
+    pub all: Vec<WatchedService>,
+    places: HashMap<ServiceName, usize>,
+}
+
+impl Services {
+    fn of(&mut self, name: &ServiceName) -> Option<&mut WatchedService> {
+        self.all.get_mut(*self.places.get(name)?)
+    }
+}
+
 /// Merges Service documents of one name and refuses an endpoint that two services claim.
-pub(super) fn services(drafts: Vec<ServiceDraft>, report: &mut Report) -> Vec<WatchedService> {
+pub(super) fn services(drafts: Vec<ServiceDraft>, report: &mut Report) -> Services {
     let mut watched: Vec<(WatchedService, Place, &str)> = Vec::new();
+    let mut places: HashMap<ServiceName, usize> = HashMap::new();
     let mut owners: HashMap<EndpointMatch, ServiceName> = HashMap::new();
     for draft in drafts {
         report.switch(&draft.place.file);
@@ -50,7 +63,8 @@ pub(super) fn services(drafts: Vec<ServiceDraft>, report: &mut Report) -> Vec<Wa
             }
         }
         let matches: Vec<EndpointMatch> = draft.matches.into_iter().map(|(matched, _)| matched).collect();
-        if let Some((known, first, form)) = watched.iter_mut().find(|(known, ..)| known.name == draft.name) {
+        let known = places.get(&draft.name).and_then(|place| watched.get_mut(*place));
+        if let Some((known, first, form)) = known {
             let both = |what: &str| {
                 format!(
                     "{what} of service `{}` are given twice, first in {}",
@@ -95,10 +109,14 @@ pub(super) fn services(drafts: Vec<ServiceDraft>, report: &mut Report) -> Vec<Wa
                 .routes
                 .into_iter()
                 .for_each(|route| add_route(&mut service, route, draft.place.at, report));
+            places.insert(service.name.clone(), watched.len());
             watched.push((service, draft.place, draft.api_version));
         }
     }
-    watched.into_iter().map(|(service, ..)| service).collect()
+    Services {
+        all: watched.into_iter().map(|(service, ..)| service).collect(),
+        places,
+    }
 }
 
 /// Where something was first defined, for messages in other files.
@@ -143,14 +161,14 @@ fn add_long_poll(service: &mut WatchedService, more: LongPoll, at: Position, rep
 pub(super) fn objective(
     draft: ObjectiveDraft,
     indicators: &Indicators<'_>,
-    names: &[&str],
-    services: &mut [WatchedService],
+    names: &HashSet<&str>,
+    services: &mut Services,
     report: &mut Report,
 ) -> Option<Objective> {
     report.switch(&draft.place.file);
-    let known_service = names.contains(&draft.service.as_str());
+    let known_service = names.contains(draft.service.as_str());
     if !known_service {
-        let hint = match nearest(draft.service.as_str(), names) {
+        let hint = match report.nearest(draft.service.as_str(), names.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("add a document of kind Service named `{}`", draft.service),
         };
@@ -201,7 +219,7 @@ pub(super) fn objective(
         );
     }
     let sli = indicator.sli(kind);
-    if let Some(service) = services.iter_mut().find(|service| service.name == draft.service) {
+    if let Some(service) = services.of(&draft.service) {
         if let Some(route) = &sli.route {
             add_route(service, route.clone(), at, report);
         }
@@ -271,8 +289,7 @@ fn named_indicator<'a>(
     if let Some(found) = indicators.get(name) {
         return found.as_ref();
     }
-    let names: Vec<&str> = indicators.keys().copied().collect();
-    let hint = match nearest(name, &names) {
+    let hint = match report.nearest(name, indicators.keys().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => "add a document of kind SLI with this name, or write the `indicator` inline".to_owned(),
     };

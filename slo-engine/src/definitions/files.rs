@@ -167,7 +167,7 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Vec<u8>> {
 /// Whether the text is within the limit.
 pub(super) fn check_size(bytes: &[u8], report: &mut Report) -> bool {
     if bytes.len() > FILE_BYTES_MAX {
-        let message = format!("is larger than {FILE_BYTES_MAX} bytes (1 MiB)");
+        let message = format!("is larger than {FILE_BYTES_MAX} bytes (10 MiB)");
         report.error(
             WHOLE_FILE,
             message,

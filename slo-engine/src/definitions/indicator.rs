@@ -3,7 +3,7 @@
 //! In: the spec of an SLI, or an inline indicator. Out: an [`Indicator`]: an [`Sli`], or a latency
 //! whose threshold the objective still has to name.
 
-use super::metric_source::Selection;
+use super::metric_source::{Selection, Sources};
 use super::node::{Node, Position, Report};
 use crate::measurement::{Clock, Role, Route, ServiceName};
 use crate::objective::{Sli, SliKind, StatusSet};
@@ -37,7 +37,12 @@ impl Indicator {
 }
 
 /// Reads the spec of an SLI. `sources` are the data sources of type `slowburn` that refs may name.
-pub(super) fn read(spec: &Node, title: &str, sources: &[&str], report: &mut Report) -> Option<Indicator> {
+pub(super) fn read(
+    spec: &Node,
+    title: &str,
+    sources: &Sources<'_>,
+    report: &mut Report,
+) -> Option<Indicator> {
     let mut fields = spec.fields(title, report)?;
     let ratio = fields.optional("ratioMetric");
     let threshold = fields.optional("thresholdMetric");
@@ -69,7 +74,7 @@ pub(super) fn read(spec: &Node, title: &str, sources: &[&str], report: &mut Repo
     }
 }
 
-fn ratio_metric(node: &Node, sources: &[&str], report: &mut Report) -> Option<Indicator> {
+fn ratio_metric(node: &Node, sources: &Sources<'_>, report: &mut Report) -> Option<Indicator> {
     let mut fields = node.fields("ratioMetric", report)?;
     if let Some(counter) = fields.optional("counter")
         && counter.boolean("counter", report) == Some(false)
@@ -138,7 +143,7 @@ fn ratio_metric(node: &Node, sources: &[&str], report: &mut Report) -> Option<In
 fn raw_ratio(
     raw: Option<&Node>,
     raw_type: Option<&Node>,
-    sources: &[&str],
+    sources: &Sources<'_>,
     report: &mut Report,
 ) -> Option<Indicator> {
     let part = raw.map(|n| (n.at, Selection::read(n, "raw", sources, report)));
@@ -305,7 +310,7 @@ fn ratio(
     Some(SliKind::Ratio { good, total })
 }
 
-fn threshold_metric(node: &Node, sources: &[&str], report: &mut Report) -> Option<Indicator> {
+fn threshold_metric(node: &Node, sources: &Sources<'_>, report: &mut Report) -> Option<Indicator> {
     let found = Selection::read(node, "thresholdMetric", sources, report)?;
     if let Some((_, at)) = found.below {
         let hint =

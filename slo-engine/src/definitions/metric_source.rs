@@ -1,5 +1,6 @@
 //! Reads metric sources of type `slowburn`, and the words in them.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use rust_decimal::Decimal;
@@ -7,6 +8,9 @@ use rust_decimal::Decimal;
 use super::node::{Fields, Node, Position, Report, shorten};
 use crate::measurement::{Clock, Role, Route, ServiceName};
 use crate::objective::StatusSet;
+
+/// The DataSources of type `slowburn`, by name.
+pub(super) type Sources<'a> = HashSet<&'a str>;
 
 /// Longest latency threshold that can be asked for.
 const THRESHOLD_MAX: Duration = Duration::from_secs(3600);
@@ -23,7 +27,7 @@ pub(super) struct Selection {
 
 impl Selection {
     /// Reads `{metricSource: {type, metricSourceRef, spec}}`.
-    pub fn read(node: &Node, what: &str, sources: &[&str], report: &mut Report) -> Option<Self> {
+    pub fn read(node: &Node, what: &str, sources: &Sources<'_>, report: &mut Report) -> Option<Self> {
         let mut fields = node.fields(what, report)?;
         let source = fields.required("metricSource", report);
         fields.finish(report);
@@ -106,9 +110,9 @@ fn check_type(kind: &Node, report: &mut Report) -> Option<()> {
     None
 }
 
-fn check_reference(reference: &Node, sources: &[&str], report: &mut Report) -> Option<()> {
+fn check_reference(reference: &Node, sources: &Sources<'_>, report: &mut Report) -> Option<()> {
     let name = reference.text("metricSourceRef", report)?;
-    if sources.contains(&name) {
+    if sources.contains(name) {
         return Some(());
     }
     let hint = "write `type: slowburn` instead".to_owned();

@@ -93,6 +93,16 @@ impl Report {
         self.in_file > FOUND_MAX
     }
 
+    /// The name that may have been meant; not looked for where the mistake would only be counted.
+    #[must_use]
+    pub fn nearest<'a>(&self, word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+        if self.is_full() {
+            return None;
+        }
+        let names: Vec<&str> = names.into_iter().collect();
+        nearest(word, &names)
+    }
+
     /// What was found, by file, line and column, each mistake once.
     #[must_use]
     pub fn into_diagnostics(mut self) -> Diagnostics {

@@ -7,6 +7,7 @@ use super::budgeting;
 use super::document::{Envelope, OPENSLO, own_annotations};
 use super::draft::{IndicatorDraft, ObjectiveDraft, ServiceDraft, check_match, check_timeout, description};
 use super::indicator::{self, Indicator};
+use super::metric_source::Sources;
 use super::node::{Fields, Position, Report, shorten};
 use super::{fast_page, objectives, tiers};
 use crate::budgeting::Budgeting;
@@ -81,7 +82,7 @@ fn items(annotation: Option<(&str, Position)>) -> impl Iterator<Item = (&str, Po
 }
 
 /// Reads an SLI.
-pub(super) fn sli(envelope: &Envelope<'_>, sources: &[&str], report: &mut Report) -> Option<Indicator> {
+pub(super) fn sli(envelope: &Envelope<'_>, sources: &Sources<'_>, report: &mut Report) -> Option<Indicator> {
     own_annotations(envelope.annotations, [], report);
     let Some(spec) = envelope.spec else {
         envelope.spec(report);
@@ -93,7 +94,7 @@ pub(super) fn sli(envelope: &Envelope<'_>, sources: &[&str], report: &mut Report
 /// Reads an SLO: a draft for each of its objectives. All of it is read before the first mistake ends it.
 pub(super) fn slo(
     envelope: &Envelope<'_>,
-    sources: &[&str],
+    sources: &Sources<'_>,
     alerting: &Alerting<'_>,
     report: &mut Report,
 ) -> Option<Vec<ObjectiveDraft>> {
@@ -171,7 +172,7 @@ pub(super) fn slo(
 fn indicator_draft(
     fields: &mut Fields<'_>,
     envelope: &Envelope<'_>,
-    sources: &[&str],
+    sources: &Sources<'_>,
     report: &mut Report,
 ) -> Option<IndicatorDraft> {
     let inline = fields.optional("indicator");

@@ -1,19 +1,25 @@
 //! Turns the bytes of one file into documents with positions.
 //!
 //! In: bytes. Out: one [`Node`] a document, or diagnostics. JSON is read as the YAML it is.
-//! Everything that could grow without bound has a limit: bytes, nesting, and what aliases repeat.
+//! Everything that could grow without bound has a limit: bytes, values, nesting, and what anchors and aliases repeat.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::str::Chars;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
 use super::node::{Key, Node, Position, Report, Value};
 
 /// Longest file that is read.
-pub const FILE_BYTES_MAX: usize = 1024 * 1024;
+pub const FILE_BYTES_MAX: usize = 10 * 1024 * 1024;
+/// How many values a file may hold, what anchors and aliases repeat included.
+pub const NODES_MAX: usize = 2_000_000;
+/// How many signs (`,`, `:`, quotes, brackets) one list in `[]` or mapping in `{}` may hold that could be a key.
+pub const LOOK_AHEAD_MAX: usize = 1_000_000;
 /// Deepest nesting of lists and mappings.
 pub const NESTING_MAX: usize = 64;
-/// How many nodes the aliases of one file may repeat altogether.
+/// How many values the aliases of one file may repeat altogether.
 pub const ALIAS_NODES_MAX: usize = 10_000;
 
 /// Reads every document up to the first place that is no YAML.
@@ -33,8 +39,26 @@ pub(super) fn parse(bytes: &[u8], report: &mut Report) -> Vec<Node> {
         }
     };
     let mut builder = Builder::default();
-    let mut parser = Parser::new_from_str(text);
+    let ahead = Cell::new(0);
+    let mut parser = Parser::new_from_iter(LookAhead {
+        text: text.chars(),
+        ahead: &ahead,
+    });
     while let Some(event) = parser.next_event() {
+        if ahead.get() > LOOK_AHEAD_MAX {
+            // What was read ahead for is what comes next.
+            let at = event.map_or_else(
+                |error| position(error.marker()),
+                |(_, span)| position(&span.start),
+            );
+            let message = format!(
+                "what begins here goes on for more than {LOOK_AHEAD_MAX} of `,`, `:`, quotes and brackets"
+            );
+            let hint = "write documents apart with `---`, or lists as lines with `- `, or split the file";
+            report.error(at, message, Some(hint.to_owned()));
+            break;
+        }
+        ahead.set(0);
         let step = match event {
             Ok((event, span)) => builder.take(event, position(&span.start), report),
             Err(error) => {
@@ -57,6 +81,29 @@ pub(super) fn parse(bytes: &[u8], report: &mut Report) -> Vec<Node> {
     builder.documents
 }
 
+/// Hands the text to the parser, which reads a list in `[]` to its end before it says that it begins, as it could be
+/// a key. What it then keeps in memory is many times the text, so the text ends where that is too much.
+struct LookAhead<'a> {
+    text: Chars<'a>,
+    /// Signs read since the parser last said something; each is, or ends, something that it keeps.
+    ahead: &'a Cell<usize>,
+}
+
+impl Iterator for LookAhead<'_> {
+    type Item = char;
+
+    fn next(&mut self) -> Option<char> {
+        let next = self.text.next()?;
+        if matches!(
+            next,
+            ',' | '[' | ']' | '{' | '}' | ':' | '?' | '&' | '*' | '!' | '"' | '\''
+        ) {
+            self.ahead.set(self.ahead.get() + 1);
+        }
+        (self.ahead.get() <= LOOK_AHEAD_MAX).then_some(next)
+    }
+}
+
 fn position(marker: &Marker) -> Position {
     Position {
         line: marker.line(),
@@ -75,12 +122,17 @@ fn end_of(good: &[u8]) -> Position {
 /// The rest of the file cannot be read.
 struct Stop;
 
+/// Of a text, so many bytes count as one value: repeating a long one is no smaller a bomb than many short ones.
+const BYTES_A_NODE: usize = 64;
+
 #[derive(Default)]
 struct Builder {
     documents: Vec<Node>,
     open: Vec<Frame>,
     anchors: HashMap<usize, Built>,
     repeated: usize,
+    /// Values of the file so far, copies included.
+    kept: usize,
 }
 
 /// A finished part, with what repeating it would cost.
@@ -113,11 +165,13 @@ impl Builder {
         match event {
             Event::DocumentStart(_) => self.anchors.clear(),
             Event::Scalar(text, style, anchor, tag) => {
+                let nodes = 1 + text.len() / BYTES_A_NODE;
+                self.keep(nodes, at, report)?;
                 let value = scalar(&text, style, tag.as_deref(), at, report);
                 return self.finish(
                     Built {
                         node: Node { at, value },
-                        nodes: 1,
+                        nodes,
                         depth: 0,
                     },
                     anchor,
@@ -162,11 +216,12 @@ impl Builder {
                 }
             }
             Event::Alias(anchor) => {
-                let Some(built) = self.anchors.get(&anchor).cloned() else {
+                // Counted before it is copied.
+                let Some(nodes) = self.anchors.get(&anchor).map(|built| built.nodes) else {
                     report.error(at, "the alias is inside of what it repeats", None);
                     return Err(Stop);
                 };
-                self.repeated = self.repeated.saturating_add(built.nodes);
+                self.repeated = self.repeated.saturating_add(nodes);
                 if self.repeated > ALIAS_NODES_MAX {
                     let message =
                         format!("the aliases of this file repeat more than {ALIAS_NODES_MAX} values");
@@ -177,6 +232,10 @@ impl Builder {
                     );
                     return Err(Stop);
                 }
+                self.keep(nodes, at, report)?;
+                let Some(built) = self.anchors.get(&anchor).cloned() else {
+                    return Err(Stop);
+                };
                 return self.finish(built, 0, report);
             }
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
@@ -191,6 +250,7 @@ impl Builder {
         kind: FrameKind,
         report: &mut Report,
     ) -> Result<(), Stop> {
+        self.keep(1, at, report)?;
         self.open.push(Frame {
             at,
             anchor,
@@ -199,6 +259,20 @@ impl Builder {
             kind,
         });
         self.check_nesting(0, at, report)
+    }
+
+    /// Makes room for more values.
+    fn keep(&mut self, nodes: usize, at: Position, report: &mut Report) -> Result<(), Stop> {
+        self.kept = self.kept.saturating_add(nodes);
+        if self.kept <= NODES_MAX {
+            return Ok(());
+        }
+        report.error(
+            at,
+            format!("this file holds more than {NODES_MAX} values"),
+            Some("split the file; a directory is read whole".to_owned()),
+        );
+        Err(Stop)
     }
 
     fn check_nesting(&self, more: usize, at: Position, report: &mut Report) -> Result<(), Stop> {
@@ -217,6 +291,7 @@ impl Builder {
     fn finish(&mut self, built: Built, anchor: usize, report: &mut Report) -> Result<(), Stop> {
         self.check_nesting(built.depth, built.node.at, report)?;
         if anchor > 0 {
+            self.keep(built.nodes, built.node.at, report)?;
             self.anchors.insert(anchor, built.clone());
         }
         let Some(frame) = self.open.last_mut() else {
