@@ -28,6 +28,8 @@ as $$
 $$;
 
 -- What those spans hold of the ledger, silence that is owed by `to_edge` included (as in `ledger_silence`). One row.
+-- `engine_state` has one row, which the planner is told: it takes a table without statistics for a thousand, and what
+-- seems so dear is compiled, which takes a second.
 create function ledger_left_out(
     of_objective bigint, of_generation integer, from_edge timestamptz, to_edge timestamptz
 )
@@ -39,7 +41,7 @@ as $$
            coalesce(sum(coalesce(r.expected_ms, 0) - coalesce(l.expected_ms, 0) + s.silent_ms), 0)::bigint,
            coalesce(sum(coalesce(r.covered_ms, 0) - coalesce(l.covered_ms, 0)), 0)::bigint,
            coalesce(sum(coalesce(r.lost, 0) - coalesce(l.lost, 0)), 0)::bigint
-    from engine_state e
+    from (select * from engine_state limit 1) e
     cross join lateral (
         select o.*
         from objective_generation o
@@ -79,7 +81,7 @@ as $$
            coalesce(r.expected_ms, 0) - coalesce(l.expected_ms, 0) + s.silent_ms - coalesce(x.expected_ms, 0),
            coalesce(r.covered_ms, 0) - coalesce(l.covered_ms, 0) - coalesce(x.covered_ms, 0),
            coalesce(r.lost, 0) - coalesce(l.lost, 0) - coalesce(x.lost, 0)
-    from engine_state e
+    from (select * from engine_state limit 1) e
     cross join lateral (
         select o.*
         from objective_generation o
@@ -121,7 +123,9 @@ as $$
         limit 1
     ) d
     join objective_generation g on g.objective_id = o.objective_id and g.generation = d.generation
-    cross join lateral period_of(d.period, d.calendar_starts, d.calendar_zone, d.calendar_every, as_of) p
+    cross join lateral (
+        select * from period_of(d.period, d.calendar_starts, d.calendar_zone, d.calendar_every, as_of) limit 1
+    ) p
     cross join lateral ledger_window(o.objective_id, d.generation, p.from_at, as_of) w
     cross join lateral (
         select case
@@ -148,7 +152,7 @@ create function left_out(objective text, "from" timestamptz, "to" timestamptz)
 as $$
     select c.from_at, c.to_at, l.at, least(r.at, c.to_at),
            coalesce(r.good, 0) - coalesce(l.good, 0), coalesce(r.bad, 0) - coalesce(l.bad, 0)
-    from engine_state e
+    from (select * from engine_state limit 1) e
     cross join objective o
     join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
     cross join lateral left_out_spans(o.objective_id, coalesce(g.slice, e.slot), left_out."from", left_out."to") c

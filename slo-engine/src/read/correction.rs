@@ -9,7 +9,7 @@ use crate::correction::CorrectionId;
 use crate::engine::EngineError;
 use crate::measurement::ServiceName;
 use crate::objective::ObjectiveName;
-use crate::store::{micros, parse};
+use crate::store::{look_up, micros, parse};
 
 /// Corrections that hold some time in `from` to `to`, of all objectives or one, those that are undone included;
 /// newest first. Their spans are those in that time.
@@ -105,7 +105,7 @@ pub async fn left_out(
         micros(from),
         micros(to)
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *look_up(pool).await?)
     .await?;
     Ok(spans)
 }
