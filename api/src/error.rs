@@ -13,8 +13,10 @@ use http::header::CONTENT_TYPE;
 use remediation::{LimitsError, chain};
 use serde::Serialize;
 use slo_engine::EngineError;
+use slo_engine::alert::AcknowledgeError;
 use slo_engine::annotation::AnnotationError;
 use slo_engine::correction::CorrectionError;
+use slo_engine::silence::SilenceError;
 use utoipa::ToSchema;
 
 pub type Result<T, E = ApiError> = std::result::Result<T, E>;
@@ -209,6 +211,37 @@ impl From<CorrectionError> for ApiError {
             CorrectionError::TooMany => {
                 Self::bad_request(error.to_string()).hint("end it with `UNTIL` or `COUNT`, or begin it later")
             }
+            error => Self::bad_request(error.to_string()),
+        }
+    }
+}
+
+impl From<SilenceError> for ApiError {
+    fn from(error: SilenceError) -> Self {
+        match error {
+            SilenceError::Engine(error) => error.into(),
+            SilenceError::Unknown(id) => Self::not_found("silence", id.0),
+            SilenceError::Ended(_) => Self::conflict(error.to_string()),
+            SilenceError::Full => {
+                Self::conflict(error.to_string()).hint("end those that are no longer needed")
+            }
+            SilenceError::Matcher { .. } => {
+                Self::bad_request(error.to_string()).hint("such as `service=web` or `tier=~page-.*`")
+            }
+            SilenceError::Everything => Self::bad_request(error.to_string()).hint(
+                "name what is to be silent, such as `severity=~page|ticket`, if it is really all of it",
+            ),
+            error => Self::bad_request(error.to_string()),
+        }
+    }
+}
+
+impl From<AcknowledgeError> for ApiError {
+    fn from(error: AcknowledgeError) -> Self {
+        match error {
+            AcknowledgeError::Engine(error) => error.into(),
+            AcknowledgeError::Unknown(id) => Self::not_found("alert", id),
+            AcknowledgeError::Resolved(_) => Self::conflict(error.to_string()),
             error => Self::bad_request(error.to_string()),
         }
     }

@@ -18,7 +18,7 @@ use crate::guard::{Guard, guard};
 use crate::live::Live;
 use crate::routes::{
     alert, annotation, correction, dashboard, event, health, limit, metrics, openapi, overview, run, runbook,
-    service, slo, stream,
+    service, silence, slo, stream,
 };
 use crate::state::AppState;
 
@@ -59,6 +59,9 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/slos/{name}/series", get(slo::series))
         .route("/api/v1/alerts", get(alert::list))
         .route("/api/v1/alerts/{id}", get(alert::show))
+        .route("/api/v1/alerts/{id}/acknowledge", post(alert::acknowledge))
+        .route("/api/v1/silences", get(silence::list).post(silence::create))
+        .route("/api/v1/silences/{id}", delete(silence::end))
         .route(
             "/api/v1/corrections",
             get(correction::list).post(correction::create),

@@ -20,5 +20,7 @@ pub mod runbook;
 #[expect(unused_qualifications, reason = "utoipa's macro writes them")]
 pub mod service;
 #[expect(unused_qualifications, reason = "utoipa's macro writes them")]
+pub mod silence;
+#[expect(unused_qualifications, reason = "utoipa's macro writes them")]
 pub mod slo;
 pub mod stream;

@@ -13,10 +13,11 @@ mod overview;
 mod run;
 mod runbook;
 mod service;
+mod silence;
 mod slo;
 mod tcp;
 
-pub use alert::{AlertView, EvidenceView, WindowCountsView};
+pub use alert::{AcknowledgementView, AlertView, EvidenceView, WindowCountsView};
 pub use correction::{
     AnnotationView, CorrectionView, CorrectionsView, LeftOutView, RecurrenceView, SpanView,
 };
@@ -26,6 +27,7 @@ pub use overview::{CheckView, OverviewView, ReadinessView, SourceView};
 pub use run::{DeliveryView, RunDetail, RunSummary, StepView};
 pub use runbook::{RunbookStepView, RunbookView};
 pub use service::{EndpointView, RouteView, ServiceDetail, ServiceSeriesView, ServiceSummary};
+pub use silence::SilenceView;
 pub use slo::{BurnView, SloDetail, SloKind, SloSeriesView, SloState, SloSummary, TierView};
 pub use tcp::{ConnectionsView, TcpView};
 

@@ -6,8 +6,10 @@
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
+use crate::engine::EngineError;
 use crate::measurement::{ServiceName, words};
 use crate::objective::{BurnRate, ObjectiveName, Severity, TierName};
+use crate::text::UnfitText;
 use crate::window::WindowCounts;
 
 /// Identity of an alert in the database; never reused.
@@ -46,6 +48,33 @@ pub struct Transition {
     pub evidence: Evidence,
     /// The trace that the alert opened, or joined.
     pub traceparent: Option<String>,
+}
+
+/// Who takes care of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acknowledgement {
+    pub at: DateTime<Utc>,
+    pub by: String,
+    pub note: String,
+}
+
+/// Why an alert cannot be acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum AcknowledgeError {
+    #[error(transparent)]
+    Text(#[from] UnfitText),
+    #[error("there is no alert {0}")]
+    Unknown(AlertId),
+    #[error("alert {0} is resolved")]
+    Resolved(AlertId),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl From<sqlx::Error> for AcknowledgeError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Engine(error.into())
+    }
 }
 
 words!(

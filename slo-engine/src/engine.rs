@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
-use crate::alert::Transition;
+use crate::alert::{AcknowledgeError, Acknowledgement, AlertId, Transition};
 use crate::annotation::{AnnotationError, NewAnnotation};
 use crate::correction::{CorrectionError, CorrectionId, NewCorrection};
 use crate::definitions::Definitions;
@@ -19,6 +19,7 @@ use crate::measurement::{Batch, Hello, SourceId};
 use crate::objective::ObjectiveName;
 use crate::read::Annotation;
 use crate::service::Discovered;
+use crate::silence::{NewSilence, SilenceError, SilenceId};
 use crate::store::memory::Memory;
 use crate::store::{self, micros};
 use crate::window::WindowCounts;
@@ -265,6 +266,51 @@ impl Engine {
         now: DateTime<Utc>,
     ) -> Result<Vec<Transition>, EngineError> {
         store::alert::record(connection, evaluations, traceparent, micros(now)).await
+    }
+
+    /// What anything may be done about, of the transitions that [`Engine::record`] returned in this transaction:
+    /// alerts that are silenced are left out as they fire, and added when their silence is over. To be called after
+    /// every evaluation, also when nothing changed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn hold_back(
+        &self,
+        connection: &mut PgConnection,
+        transitions: Vec<Transition>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Transition>, EngineError> {
+        store::silence::hold_back(connection, transitions, micros(now)).await
+    }
+
+    /// Nothing is done about alerts that fire while the silence holds.
+    ///
+    /// # Errors
+    /// When it cannot be, or the database fails.
+    pub async fn silence(&self, silence: &NewSilence, now: DateTime<Utc>) -> Result<SilenceId, SilenceError> {
+        store::silence::create(self, silence, micros(now)).await
+    }
+
+    /// The silence ends before its time.
+    ///
+    /// # Errors
+    /// When there is none of this id, it is over already, or the database fails.
+    pub async fn end_silence(&self, id: SilenceId, by: &str, now: DateTime<Utc>) -> Result<(), SilenceError> {
+        store::silence::end(self, id, by, micros(now)).await
+    }
+
+    /// Somebody takes care of an open alert.
+    ///
+    /// # Errors
+    /// When there is none of this id, it is resolved, or the database fails.
+    pub async fn acknowledge(
+        &self,
+        id: AlertId,
+        by: &str,
+        note: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Acknowledgement, AcknowledgeError> {
+        store::acknowledge::acknowledge(self, id, by, note, micros(now)).await
     }
 
     /// The counts of one window of one objective.

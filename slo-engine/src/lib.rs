@@ -23,6 +23,7 @@ pub mod report;
 mod route;
 pub mod sequential;
 pub mod service;
+pub mod silence;
 mod status;
 mod store;
 mod target;

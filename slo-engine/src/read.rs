@@ -9,13 +9,14 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
-use crate::alert::{AlertId, AlertState, Evidence};
+use crate::alert::{Acknowledgement, AlertId, AlertState, Evidence};
 use crate::annotation::{AnnotationId, AnnotationKind};
 use crate::correction::{CorrectionId, CorrectionKind};
 use crate::event::EventKind;
 use crate::measurement::{Role, Route, ServiceName, SourceId};
 use crate::objective::{BurnRate, ObjectiveName, Severity, Target, TierName};
 use crate::sequential::FastPage;
+use crate::silence::SilenceId;
 use crate::window::WindowCounts;
 
 mod alert;
@@ -23,6 +24,7 @@ mod correction;
 mod event;
 mod service;
 mod service_counts;
+mod silence;
 mod slo;
 mod tcp;
 
@@ -30,6 +32,8 @@ pub use alert::{alert, alerts};
 pub use correction::{annotations, correction, corrections, left_out};
 pub use event::events;
 pub use service::{service, services, sources};
+pub(crate) use silence::active_silences;
+pub use silence::{silence, silences};
 pub use slo::{COURSE_MAX, slo, slo_series, slos};
 pub use tcp::{Tcp, TcpTotals, tcp_totals};
 
@@ -251,6 +255,9 @@ pub struct Alert {
     pub resolved_at: Option<DateTime<Utc>>,
     /// Of the latest transition.
     pub evidence: Evidence,
+    /// What silences it, or did when it resolved.
+    pub silenced_by: Option<SilenceId>,
+    pub acknowledged: Option<Acknowledgement>,
     pub traceparent: Option<String>,
 }
 

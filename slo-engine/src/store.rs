@@ -13,6 +13,7 @@ use sqlx::{PgPool, Postgres, Transaction};
 use crate::engine::EngineError;
 use crate::window::WindowCounts;
 
+pub(crate) mod acknowledge;
 pub(crate) mod alert;
 pub(crate) mod annotation;
 pub(crate) mod booking;
@@ -28,6 +29,7 @@ pub(crate) mod ledger;
 pub(crate) mod maintain;
 pub(crate) mod memory;
 pub(crate) mod series;
+pub(crate) mod silence;
 pub(crate) mod slice;
 pub(crate) mod source;
 pub(crate) mod told;

@@ -99,7 +99,12 @@ impl Judge {
             .record(&mut transaction, evaluations, traceparent.as_deref(), now)
             .await
             .context("record alerts")?;
-        let runs = remediation::enqueue(&mut transaction, &transitions, &playbook, now)
+        let told = self
+            .engine
+            .hold_back(&mut transaction, transitions.clone(), now)
+            .await
+            .context("hold back what is silenced")?;
+        let runs = remediation::enqueue(&mut transaction, &told, &playbook, now)
             .await
             .context("queue runs")?;
         transaction.commit().await.context("commit")?;

@@ -34,6 +34,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/alerts/{id}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Says who takes care of an open alert: shown on it and in the events. It fires on, and runbooks go on. */
+        post: operations["acknowledge_alert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/annotations": {
         parameters: {
             query?: never;
@@ -255,6 +272,45 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/silences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Newest first. */
+        get: operations["list_silences"];
+        put?: never;
+        /**
+         * Alerts that match fire and resolve as ever, but no runbook answers to one that fires: nobody is paged and nothing is
+         *     limited. What still fires as the silence ends is answered then, once. Runs that have begun go on, and people
+         *     who were told are told that it is over.
+         */
+        post: operations["create_silence"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/silences/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Ends a silence before its time. It stays on record. */
+        delete: operations["end_silence"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/slos": {
         parameters: {
             query?: never;
@@ -344,7 +400,21 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        AcknowledgeBody: {
+            /** @example ann */
+            author: string;
+            /** @example rolling back */
+            note?: string;
+        };
+        /** @description Who takes care of it. */
+        AcknowledgementView: {
+            /** Format: date-time */
+            at: string;
+            by: string;
+            note: string;
+        };
         AlertView: {
+            acknowledged?: components["schemas"]["AcknowledgementView"] | null;
             evidence: components["schemas"]["EvidenceView"];
             /** Format: date-time */
             fired_at?: string | null;
@@ -358,6 +428,11 @@ export interface components {
             service: string;
             /** @description `page` or `ticket`. */
             severity: string;
+            /**
+             * Format: int64
+             * @description The silence that holds now, or did when the alert resolved.
+             */
+            silenced_by?: number | null;
             /** @description `pending`, `firing` or `resolved`. */
             state: string;
             tier: string;
@@ -583,6 +658,7 @@ export interface components {
         /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
         Items_AlertView: {
             items: {
+                acknowledged?: components["schemas"]["AcknowledgementView"] | null;
                 evidence: components["schemas"]["EvidenceView"];
                 /** Format: date-time */
                 fired_at?: string | null;
@@ -596,6 +672,11 @@ export interface components {
                 service: string;
                 /** @description `page` or `ticket`. */
                 severity: string;
+                /**
+                 * Format: int64
+                 * @description The silence that holds now, or did when the alert resolved.
+                 */
+                silenced_by?: number | null;
                 /** @description `pending`, `firing` or `resolved`. */
                 state: string;
                 tier: string;
@@ -748,6 +829,36 @@ export interface components {
                 rtt_ms?: number | null;
                 slos: string[];
                 worst_state: components["schemas"]["SloState"];
+            }[];
+        };
+        /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
+        Items_SilenceView: {
+            items: {
+                author: string;
+                comment: string;
+                /** Format: date-time */
+                created_at: string;
+                /**
+                 * Format: date-time
+                 * @description When it was ended before its time, and by whom.
+                 */
+                ended_at?: string | null;
+                ended_by?: string | null;
+                /** Format: date-time */
+                ends_at: string;
+                /** Format: int64 */
+                id: number;
+                /**
+                 * @description All must hold.
+                 * @example [
+                 *       "service=web"
+                 *     ]
+                 */
+                matchers: string[];
+                /** Format: date-time */
+                starts_at: string;
+                /** @description `pending`, `active` or `ended`. */
+                state: string;
             }[];
         };
         /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
@@ -1041,6 +1152,56 @@ export interface components {
             rtt_ms?: number | null;
             slos: string[];
             worst_state: components["schemas"]["SloState"];
+        };
+        SilenceBody: {
+            /** @example ann */
+            author: string;
+            /** @example moving to the new database */
+            comment: string;
+            /** Format: date-time */
+            ends_at: string;
+            /**
+             * @description All must hold: `service`, `objective`, `tier` or `severity`, then `=`, `!=`, `=~` or `!~`, then a text or an
+             *     expression about the whole text.
+             * @example [
+             *       "service=web",
+             *       "tier=~page-.*"
+             *     ]
+             */
+            matchers: string[];
+            /**
+             * Format: date-time
+             * @description Now unless said.
+             */
+            starts_at?: string | null;
+        };
+        /** @description Alerts of which nobody wants to be told for a while. */
+        SilenceView: {
+            author: string;
+            comment: string;
+            /** Format: date-time */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When it was ended before its time, and by whom.
+             */
+            ended_at?: string | null;
+            ended_by?: string | null;
+            /** Format: date-time */
+            ends_at: string;
+            /** Format: int64 */
+            id: number;
+            /**
+             * @description All must hold.
+             * @example [
+             *       "service=web"
+             *     ]
+             */
+            matchers: string[];
+            /** Format: date-time */
+            starts_at: string;
+            /** @description `pending`, `active` or `ended`. */
+            state: string;
         };
         SloDetail: components["schemas"]["SloSummary"] & {
             description: string;
@@ -1366,6 +1527,63 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    acknowledge_alert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AcknowledgeBody"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertView"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1987,6 +2205,141 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    list_silences: {
+        parameters: {
+            query?: {
+                /** @description Also those that are over. */
+                ended?: boolean;
+                /** @description At most 500; 100 unless said. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Items_SilenceView"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    create_silence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SilenceBody"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SilenceView"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    end_silence: {
+        parameters: {
+            query: {
+                /** @description Who ends it. */
+                author: string;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SilenceView"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

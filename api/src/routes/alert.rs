@@ -2,13 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
+use chrono::Utc;
 use serde::Deserialize;
 use slo_engine::alert::{AlertId, AlertState};
 use slo_engine::read;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::error::{ApiError, ErrorEnvelope, Result};
-use crate::extract::{Path, Query, page};
+use crate::extract::{Body, Path, Query, page};
 use crate::state::AppState;
 use crate::views::{AlertView, Items};
 
@@ -51,4 +52,33 @@ pub async fn show(State(state): State<AppState>, Path(id): Path<i64>) -> Result<
     Ok(Json(
         alert.ok_or_else(|| ApiError::not_found("alert", id))?.into(),
     ))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcknowledgeBody {
+    #[schema(example = "ann")]
+    pub author: String,
+    #[serde(default)]
+    #[schema(example = "rolling back")]
+    pub note: String,
+}
+
+/// Says who takes care of an open alert: shown on it and in the events. It fires on, and runbooks go on.
+#[utoipa::path(post, path = "/api/v1/alerts/{id}/acknowledge", tag = "alerts", operation_id = "acknowledge_alert",
+    params(("id" = i64, Path)), request_body = AcknowledgeBody,
+    responses((status = 200, body = AlertView), (status = 400, body = ErrorEnvelope),
+              (status = 403, body = ErrorEnvelope), (status = 404, body = ErrorEnvelope),
+              (status = 409, body = ErrorEnvelope)))]
+pub async fn acknowledge(
+    State(state): State<AppState>,
+    Path(id): Path<i64>,
+    Body(body): Body<AcknowledgeBody>,
+) -> Result<Json<AlertView>> {
+    let engine = &state.engine;
+    engine
+        .acknowledge(AlertId(id), &body.author, &body.note, Utc::now())
+        .await?;
+    tracing::info!(alert.id = id, "an alert was acknowledged");
+    show(State(state), Path(id)).await
 }

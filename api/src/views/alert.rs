@@ -23,7 +23,18 @@ pub struct AlertView {
     pub fired_at: Option<DateTime<Utc>>,
     pub resolved_at: Option<DateTime<Utc>>,
     pub evidence: EvidenceView,
+    /// The silence that holds now, or did when the alert resolved.
+    pub silenced_by: Option<i64>,
+    pub acknowledged: Option<AcknowledgementView>,
     pub trace_id: Option<String>,
+}
+
+/// Who takes care of it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct AcknowledgementView {
+    pub at: DateTime<Utc>,
+    pub by: String,
+    pub note: String,
 }
 
 /// What the last transition was decided on.
@@ -68,6 +79,12 @@ impl From<read::Alert> for AlertView {
             fired_at: alert.fired_at,
             resolved_at: alert.resolved_at,
             evidence: alert.evidence.into(),
+            silenced_by: alert.silenced_by.map(|id| id.0),
+            acknowledged: alert.acknowledged.map(|said| AcknowledgementView {
+                at: said.at,
+                by: said.by,
+                note: said.note,
+            }),
             trace_id: trace_id(alert.traceparent.as_deref()),
         }
     }

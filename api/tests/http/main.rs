@@ -11,5 +11,6 @@ mod guard;
 mod health;
 mod metrics;
 mod shop;
+mod silences;
 mod stream;
 mod views;

@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use super::Alert;
-use crate::alert::{AlertId, AlertState};
+use crate::alert::{Acknowledgement, AlertId, AlertState};
 use crate::engine::EngineError;
+use crate::silence::SilenceId;
 use crate::store::{alert::evidence_from_json, parse};
 
 #[derive(Debug)]
@@ -20,6 +21,10 @@ struct Row {
     fired_at: Option<DateTime<Utc>>,
     resolved_at: Option<DateTime<Utc>>,
     evidence: serde_json::Value,
+    silenced_by: Option<i64>,
+    acknowledged_at: Option<DateTime<Utc>>,
+    acknowledged_by: Option<String>,
+    acknowledged_note: Option<String>,
     traceparent: Option<String>,
 }
 
@@ -38,6 +43,15 @@ impl TryFrom<Row> for Alert {
             fired_at: row.fired_at,
             resolved_at: row.resolved_at,
             evidence: evidence_from_json(row.evidence)?,
+            silenced_by: row.silenced_by.map(SilenceId),
+            acknowledged: row
+                .acknowledged_at
+                .zip(row.acknowledged_by)
+                .map(|(at, by)| Acknowledgement {
+                    at,
+                    by,
+                    note: row.acknowledged_note.unwrap_or_default(),
+                }),
             traceparent: row.traceparent,
         })
     }
@@ -51,7 +65,8 @@ pub async fn alerts(pool: &PgPool, state: Option<AlertState>, limit: u32) -> Res
     let rows = sqlx::query_as!(
         Row,
         "select a.alert_id, o.name as objective, s.name as service, a.tier, a.severity, a.state, a.opened_at,
-                a.fired_at, a.resolved_at, a.evidence, a.traceparent
+                a.fired_at, a.resolved_at, a.evidence, a.silenced_by, a.acknowledged_at, a.acknowledged_by,
+                a.acknowledged_note, a.traceparent
          from alert a
          join objective o using (objective_id)
          join objective_generation g on g.objective_id = a.objective_id and g.generation = a.generation
@@ -75,7 +90,8 @@ pub async fn alert(pool: &PgPool, id: AlertId) -> Result<Option<Alert>, EngineEr
     let row = sqlx::query_as!(
         Row,
         "select a.alert_id, o.name as objective, s.name as service, a.tier, a.severity, a.state, a.opened_at,
-                a.fired_at, a.resolved_at, a.evidence, a.traceparent
+                a.fired_at, a.resolved_at, a.evidence, a.silenced_by, a.acknowledged_at, a.acknowledged_by,
+                a.acknowledged_note, a.traceparent
          from alert a
          join objective o using (objective_id)
          join objective_generation g on g.objective_id = a.objective_id and g.generation = a.generation

@@ -15,5 +15,6 @@ mod order;
 mod plan;
 mod prometheus;
 mod read;
+mod silence;
 mod slices;
 mod support;

@@ -10,6 +10,7 @@ export type SloSeries = Schemas["SloSeriesView"];
 export type SloState = Schemas["SloState"];
 export type Tier = Schemas["TierView"];
 export type Alert = Schemas["AlertView"];
+export type Silence = Schemas["SilenceView"];
 export type WindowCounts = Schemas["WindowCountsView"];
 export type Service = Schemas["ServiceSummary"];
 export type ServiceDetail = Schemas["ServiceDetail"];
@@ -44,8 +45,8 @@ export function get<T>(path: string, stop?: AbortSignal): Promise<T> {
 }
 
 /** Everything that changes something says so with a JSON content type: the API refuses the rest. */
-export function change<T>(method: "POST" | "DELETE", path: string): Promise<T> {
-  return ask<T>(method, path, "{}");
+export function change<T>(method: "POST" | "DELETE", path: string, body: object = {}): Promise<T> {
+  return ask<T>(method, path, JSON.stringify(body));
 }
 
 async function ask<T>(method: string, path: string, body?: string, stop?: AbortSignal): Promise<T> {

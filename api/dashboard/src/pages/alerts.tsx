@@ -8,6 +8,7 @@ import { Link, to } from "../router";
 import { Ago, Choice, Clock, Empty, Loading, Page, Section, Tile, Trouble } from "../ui/bits";
 import { burnWords, Evidence, Took, Trace } from "../ui/lists";
 import { State } from "../ui/state";
+import { Care, Silences } from "./care";
 import { RunTable } from "./runs";
 
 export function AlertsPage() {
@@ -20,6 +21,7 @@ export function AlertsPage() {
       {!alerts.data && !alerts.error && <Loading />}
       {alerts.data && items.length === 0 && <Empty title={show === "open" ? "No alert is open" : "No alert was ever raised"} />}
       {items.length > 0 && <AlertTable alerts={items} />}
+      <Silences />
     </Page>
   );
 }
@@ -46,7 +48,7 @@ export function AlertTable({ alerts, short }: { alerts: Alert[]; short?: boolean
                 <Link href={to.alert(alert.id)} className="row-link num">#{alert.id}</Link> {alert.tier}
                 <span className="sub">{alert.severity}</span>
               </th>
-              <td data-label="State"><State state={alert.state} /></td>
+              <td data-label="State"><State state={alert.state} />{alert.state !== "resolved" && <Cared alert={alert} />}</td>
               {!short && <td data-label="Objective"><Link href={to.slo(alert.objective)}>{alert.objective}</Link><span className="sub"><Link href={to.service(alert.service)}>{alert.service}</Link></span></td>}
               <td data-label="Burn" className="right num">
                 {burnWords(alert).rates}
@@ -60,6 +62,11 @@ export function AlertTable({ alerts, short }: { alerts: Alert[]; short?: boolean
       </table>
     </div>
   );
+}
+
+function Cared({ alert: { silenced_by, acknowledged } }: { alert: Alert }) {
+  const said = [silenced_by != null && "silenced", acknowledged && `${acknowledged.by} takes care`].filter(Boolean);
+  return said.length > 0 ? <span className="sub">{said.join(", ")}</span> : null;
 }
 
 export function AlertPage({ id }: { id: number }) {
@@ -91,6 +98,7 @@ export function AlertPage({ id }: { id: number }) {
           <p className="note">Were it burning at the threshold exactly, so many bad events would be seen with a chance of {format.percent(alert.evidence.chance)}.</p>
         )}
       </Section>
+      <Care alert={alert} done={found.reload} />
       <Section id="runs" title="Done about it">
         <Trouble of={runs} what="runs" />
         {mine.length ? <RunTable runs={mine} /> : <p className="note">No runbook answered to it.</p>}

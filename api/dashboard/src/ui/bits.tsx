@@ -159,8 +159,10 @@ export function Copy({ text, what }: { text: string; what: string }) {
 }
 
 /** Asks before it acts, and shows what came of it. */
-export function Act({ label, question, detail, confirm, run, done, danger, small }: {
-  label: string; question: string; detail: string; confirm: string; run: () => Promise<unknown>; done: () => void; danger?: boolean; small?: boolean;
+export function Act({ label, question, detail, confirm, keep = "Keep it", run, done, danger, small, children }: {
+  label: string; question: string; detail: string; confirm: string; keep?: string; run: () => Promise<unknown>; done: () => void; danger?: boolean; small?: boolean;
+  /** What there is to fill in. */
+  children?: ReactNode;
 }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const [busy, setBusy] = useState(false);
@@ -190,6 +192,7 @@ export function Act({ label, question, detail, confirm, run, done, danger, small
       <dialog ref={dialog} aria-label={question} className="ask">
         <h2>{question}</h2>
         <p>{detail}</p>
+        {children}
         {error && (
           <p className="trouble" role="alert">
             <strong>It did not happen: </strong>
@@ -199,14 +202,24 @@ export function Act({ label, question, detail, confirm, run, done, danger, small
         )}
         <div className="ask-buttons">
           <button type="button" className="button" autoFocus onClick={() => dialog.current?.close()}>
-            Keep it
+            {keep}
           </button>
-          <button type="button" className="button danger solid" disabled={busy} onClick={() => void act()}>
+          <button type="button" className={`button solid${danger ? " danger" : ""}`} disabled={busy} onClick={() => void act()}>
             {busy ? "Asking…" : confirm}
           </button>
         </div>
       </dialog>
     </>
+  );
+}
+
+/** One line of text in a form. */
+export function Field({ label, value, onChange, placeholder }: { label: string; value: string; onChange: (value: string) => void; placeholder?: string }) {
+  return (
+    <label className="field">
+      <span>{label}</span>
+      <input value={value} onChange={(typed) => onChange(typed.target.value)} maxLength={1000} {...(placeholder ? { placeholder } : {})} />
+    </label>
   );
 }
 

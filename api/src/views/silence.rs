@@ -1,0 +1,42 @@
+//! Silences.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use slo_engine::silence::Silence;
+use utoipa::ToSchema;
+
+/// Alerts of which nobody wants to be told for a while.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct SilenceView {
+    pub id: i64,
+    /// `pending`, `active` or `ended`.
+    pub state: String,
+    /// All must hold.
+    #[schema(example = json!(["service=web"]))]
+    pub matchers: Vec<String>,
+    pub starts_at: DateTime<Utc>,
+    pub ends_at: DateTime<Utc>,
+    pub author: String,
+    pub comment: String,
+    pub created_at: DateTime<Utc>,
+    /// When it was ended before its time, and by whom.
+    pub ended_at: Option<DateTime<Utc>>,
+    pub ended_by: Option<String>,
+}
+
+impl SilenceView {
+    pub fn of(silence: &Silence, now: DateTime<Utc>) -> Self {
+        Self {
+            id: silence.id.0,
+            state: silence.state(now).to_string(),
+            matchers: silence.matchers.iter().map(ToString::to_string).collect(),
+            starts_at: silence.starts_at,
+            ends_at: silence.ends_at,
+            author: silence.author.clone(),
+            comment: silence.comment.clone(),
+            created_at: silence.created_at,
+            ended_at: silence.ended_at,
+            ended_by: silence.ended_by.clone(),
+        }
+    }
+}
