@@ -235,6 +235,19 @@ export function answer(path, query, scene) {
   if (path === "/runs") return items(empty || calm ? [] : runs(now).filter((run) => !query.has("open") || !run.finished_at));
   if (parts[0] === "runs") return runDetail(Number(parts[1]), now);
   if (path === "/limits") return items(empty || calm ? [] : limits(now));
+  if (path === "/annotations") return items(empty || query.get("service") !== "checkout" ? [] : [{ id: 1, service: "checkout", at: iso(now - 9 * 86_400), kind: "deploy", text: "v1.4.2", author: "ci", created_at: iso(now - 9 * 86_400) }, { id: 2, service: "checkout", at: iso(now - 24 * MIN), kind: "note", text: "sale begins", author: "ann", created_at: iso(now - 24 * MIN) }]);
+  if (path === "/corrections") {
+    const night = { from: iso(now - 6 * 86_400), to: iso(now - 6 * 86_400 + 40 * 3600) };
+    const made = { objective: "checkout-availability", author: "ann", created_at: iso(now - 7 * 86_400), undone_at: null, undone_by: null };
+    if (empty || query.get("objective") !== made.objective) return { items: [], left_out: [] };
+    return {
+      items: [
+        { ...made, id: 2, kind: "maintenance", comment: "the switch in rack 4 is replaced", starts_at: night.from, ends_at: night.to, recurrence: { rule: "FREQ=WEEKLY;BYDAY=SU", zone: "Europe/Berlin" }, spans: [night] },
+        { ...made, id: 1, kind: "other", comment: "", starts_at: iso(now - 50 * MIN), ends_at: iso(now - 40 * MIN), recurrence: null, undone_at: iso(now - 30 * MIN), undone_by: "bob", spans: [] },
+      ],
+      left_out: [{ ...night, counted_from: night.from, counted_to: night.to, good: 41_200, bad: 812 }],
+    };
+  }
   if (path === "/runbooks") return items([{ name: "shed-the-flood", description: "One source takes most of the requests: hold it back, tell a person, see whether it helped.", mode: "active", when: ["a page tier of a checkout objective fires"], guards: ["at most 3 runs an hour", "30 min of rest after a run"], verify: "within 2 min, every 5 s, on the same SLI", steps: [{ kind: "page", summary: "on-call and #shop-alerts" }, { kind: "xdp_limit", summary: "the heaviest source, 50/s, for 13 min at most" }] }]);
   if (path === "/events") return items(empty ? [] : events(now).reverse().filter((e) => !query.get("subject") || e.subject === query.get("subject")));
   return null;

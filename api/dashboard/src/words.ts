@@ -125,6 +125,9 @@ const kinds: Record<string, [Tone, Shape]> = {
   limit_released: ["muted", "stop"],
   notification_sent: ["good", "tick"],
   notification_failed: ["bad", "cross"],
+  correction_made: ["act", "ring"],
+  correction_undone: ["muted", "stop"],
+  annotated: ["act", "dot"],
 };
 export function eventWord(kind: string): Word {
   const [tone, shape] = kinds[kind] ?? (["muted", "ring"] as const);

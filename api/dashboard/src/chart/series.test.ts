@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { alone, asked, burnDown, burnTicks, firstCovered, gaps, meanRate, measured, rate, sparkRuns, stepFor } from "./series";
+import { alone, asked, burnDown, burnTicks, firstCovered, gaps, meanRate, measured, rate, sparkRuns, stepFor, unexplained } from "./series";
 
 test("steps are of a size a person would choose", () => {
   expect(stepFor(3600)).toBe(15);
@@ -70,4 +70,9 @@ test("burn ticks thin out when the range is wide", () => {
 test("a sparkline breaks at gaps and stays in its box", () => {
   expect(sparkRuns([0, 2, null, 4, 1], 2)).toEqual([[[0, 1], [0.25, 0]], [[0.75, 0], [1, 0.5]]]);
   expect(sparkRuns([null], 1)).toEqual([]);
+});
+
+test("a gap that a correction explains is none", () => {
+  expect(unexplained([[0, 30], [100, 200]], [[5, 25]], 10)).toEqual([[100, 200]]);
+  expect(unexplained([[0, 60]], [[5, 25]], 10)).toEqual([[0, 60]]);
 });

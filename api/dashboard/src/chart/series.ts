@@ -103,3 +103,8 @@ export function sparkRuns(values: Maybe<number>[], top: number): Dot[][] {
   if (run.length) runs.push(run);
   return runs;
 }
+
+/** Gaps that corrections do not explain: a step with an edge of one in it is explained, too. */
+export function unexplained(gaps: Range[], leftOut: Range[], step: number): Range[] {
+  return gaps.filter(([from, to]) => !leftOut.some(([start, end]) => start - step <= from && to <= end + step));
+}

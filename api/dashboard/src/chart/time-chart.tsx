@@ -20,6 +20,8 @@ export type Line = {
   /** Drawn, but not worth a place in the readout. */
   quiet?: boolean;
 };
+/** A moment that somebody marked. */
+export type Mark = { at: number; label: string };
 /** A horizontal line that means something. */
 export type Level = { value: number; label: string; tone: Line["tone"] };
 
@@ -31,6 +33,9 @@ type Props = {
   lines: Line[];
   gaps?: Range[];
   levels?: Level[];
+  marks?: Mark[];
+  /** Time that corrections leave out. */
+  leftOut?: Range[];
   yTicks?: (min: number, max: number) => number[];
   yRange?: (min: number, max: number) => [number, number];
   /** Even near zero, logarithmic far from it. */
@@ -43,7 +48,7 @@ type Props = {
 const TABLE_ROWS = 60;
 
 export function TimeChart(props: Props) {
-  const { title, at, range, lines, gaps = [], levels = [], height = 220, note } = props;
+  const { title, at, range, lines, gaps = [], levels = [], marks = [], leftOut = [], height = 220, note } = props;
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const latest = useRef(props);
@@ -79,7 +84,7 @@ export function TimeChart(props: Props) {
       u.setData(data, false);
       u.setScale("x", { min: range[0], max: range[1] });
     });
-  }, [data, range[0], range[1], JSON.stringify(gaps), JSON.stringify(levels)]);
+  }, [data, range[0], range[1], JSON.stringify(gaps), JSON.stringify(levels), JSON.stringify(marks), JSON.stringify(leftOut)]);
 
   const shown = pointed !== null && pointed < at.length ? pointed : lastKnown(lines, at.length);
   const move = (event: React.KeyboardEvent) => {
@@ -98,6 +103,7 @@ export function TimeChart(props: Props) {
         <span className="chart-head">
           <span id={id} className="chart-title">{title}</span>
           {gaps.length > 0 && <span className="key"><i className="hatch" aria-hidden="true" />not measured</span>}
+          {leftOut.some(([from, to]) => from < range[1] && to > range[0]) && <span className="key"><i className="left-out" aria-hidden="true" />left out</span>}
         </span>
         <span className="readout" aria-live={pointed === null ? "off" : "polite"}>
           <span className="when num">{at[shown] === undefined ? "" : pointed === null ? "newest" : spellTime(at[shown]!, true)}</span>
@@ -206,8 +212,11 @@ function options(element: HTMLElement, height: number, props: () => Props, point
       })),
     ],
     hooks: {
-      drawClear: [(u) => drawGaps(u, props().gaps ?? [], colour("hatch"))],
-      draw: [(u) => drawLevels(u, props().levels ?? [], colour, font)],
+      drawClear: [
+        (u) => drawLeftOut(u, props().leftOut ?? [], colour("hatch")),
+        (u) => drawGaps(u, props().gaps ?? [], colour("hatch")),
+      ],
+      draw: [(u) => drawLevels(u, props().levels ?? [], colour, font), (u) => drawMarks(u, props().marks ?? [], colour, font)],
       setCursor: [(u) => point(u.cursor.left !== undefined && u.cursor.left >= 0 ? (u.cursor.idx ?? null) : null)],
     },
   };
@@ -236,6 +245,45 @@ function drawGaps(u: uPlot, gaps: Range[], colour: string): void {
     }
     ctx.stroke();
     ctx.restore();
+  }
+  ctx.restore();
+}
+
+function drawLeftOut(u: uPlot, spans: Range[], colour: string): void {
+  const { ctx, bbox } = u;
+  ctx.save();
+  ctx.fillStyle = colour;
+  ctx.globalAlpha = 0.5;
+  for (const [from, to] of spans) {
+    const left = Math.max(bbox.left, u.valToPos(from, "x", true));
+    const right = Math.min(bbox.left + bbox.width, u.valToPos(to, "x", true));
+    if (right > left) ctx.fillRect(left, bbox.top, Math.max(right - left, devicePixelRatio), bbox.height);
+  }
+  ctx.restore();
+}
+
+/** A line each, and its words where they find room; all of them are told below the charts. */
+function drawMarks(u: uPlot, marks: Mark[], colour: (name: string) => string, font: string): void {
+  const { ctx, bbox } = u;
+  const px = devicePixelRatio;
+  ctx.save();
+  ctx.font = font.replace("11px", `${11 * px}px`);
+  ctx.textAlign = "left";
+  ctx.textBaseline = "bottom";
+  ctx.strokeStyle = ctx.fillStyle = colour("muted");
+  ctx.lineWidth = px;
+  let free = bbox.left;
+  for (const { at, label } of [...marks].sort((a, b) => a.at - b.at)) {
+    const x = Math.round(u.valToPos(at, "x", true)) + 0.5;
+    if (x < bbox.left || x > bbox.left + bbox.width) continue;
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.stroke();
+    const width = ctx.measureText(label).width + 4 * px;
+    if (x < free || x + width > bbox.left + bbox.width) continue;
+    ctx.fillText(label, x + 3 * px, bbox.top + bbox.height - 2 * px);
+    free = x + width;
   }
   ctx.restore();
 }

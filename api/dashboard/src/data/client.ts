@@ -23,6 +23,9 @@ export type Delivery = Schemas["DeliveryView"];
 export type Runbook = Schemas["RunbookView"];
 export type EventView = Schemas["EventView"];
 export type Tick = Schemas["TickView"];
+export type Corrections = Schemas["CorrectionsView"];
+export type Correction = Schemas["CorrectionView"];
+export type Annotation = Schemas["AnnotationView"];
 export type Items<T> = { items: T[] };
 
 /** The API answers within milliseconds or something is wrong. */

@@ -1,9 +1,10 @@
 /** One objective: what is asked, what was measured, what is left, how fast it goes, who would be told. */
 
 import { useMemo, useState } from "react";
-import { asked, burnDown, burnTicks, firstCovered, gaps, measured, stepFor } from "../chart/series";
-import { TimeChart } from "../chart/time-chart";
-import type { Alert, EventView, Items, SloDetail, SloSeries, Tier } from "../data/client";
+import { asked, burnDown, burnTicks, firstCovered, gaps, measured, stepFor, unexplained } from "../chart/series";
+import { type Mark, TimeChart } from "../chart/time-chart";
+import type { Range } from "../chart/series";
+import type { Alert, Annotation, Corrections, EventView, Items, SloDetail, SloSeries, Tier } from "../data/client";
 import { serverNow } from "../data/now";
 import { useResource } from "../data/resource";
 import * as format from "../format";
@@ -12,6 +13,7 @@ import { Ago, Choice, Loading, Page, Section, Tile, Trouble } from "../ui/bits";
 import { BudgetBar, budgetTone } from "../ui/budget";
 import { EventRow } from "../ui/lists";
 import { SloStateTag, StateTag } from "../ui/state";
+import { CorrectionList } from "./corrections";
 import { kindWord, tierWord } from "../words";
 import { AlertTable, newestFirst } from "./alerts";
 import { burnNow, iso } from "./slo-table";
@@ -37,7 +39,7 @@ export function SloPage({ name }: { name: string }) {
       <Trouble of={detail} what="objective" />
       {slo.description && <p className="lede">{slo.description}</p>}
       <Tiles slo={slo} />
-      <BudgetCharts key={name} slo={slo} path={path} />
+      <Marked key={name} slo={slo} path={path} />
       <Tiers slo={slo} />
       <History slo={slo} />
     </Page>
@@ -86,9 +88,39 @@ function firstAllowed(slo: SloDetail): number {
   return Math.ceil(Number((1 / (1 - slo.target)).toFixed(6)));
 }
 
+/** The charts with what people say about them: deploys, notes, and time that is left out. */
+function Marked({ slo, path }: { slo: SloDetail; path: string }) {
+  const from = encodeURIComponent(slo.period_from);
+  const said = useResource<Items<Annotation>>(`/annotations#${slo.service}`, {
+    everyMs: 10_000,
+    url: () => `/annotations?service=${encodeURIComponent(slo.service)}&from=${from}`,
+  });
+  const corrections = useResource<Corrections>(`/corrections#${slo.name}`, {
+    everyMs: 10_000,
+    url: () => `/corrections?objective=${encodeURIComponent(slo.name)}&from=${from}`,
+  });
+  const marks = useMemo(
+    () => said.data?.items.map((each): Mark => ({ at: Date.parse(each.at) / 1000, label: each.text })) ?? [],
+    [said.data],
+  );
+  const leftOut = useMemo(
+    () => corrections.data?.left_out?.map((span): Range => [Date.parse(span.from) / 1000, Date.parse(span.to) / 1000]) ?? [],
+    [corrections.data],
+  );
+  return (
+    <>
+      <BudgetCharts slo={slo} path={path} marks={marks} leftOut={leftOut} />
+      <Trouble of={said} what="annotations" />
+      <CorrectionList slo={slo} of={corrections} />
+    </>
+  );
+}
+
 const RANGES: [string, string, number][] = [["1m", "1 min", 60], ["5m", "5 min", 300], ["15m", "15 min", 900], ["1h", "1 h", 3600], ["6h", "6 h", 21_600], ["1d", "1 d", 86_400], ["7d", "7 d", 604_800]];
 
-function BudgetCharts({ slo, path }: { slo: SloDetail; path: string }) {
+type Said = { marks: Mark[]; leftOut: Range[] };
+
+function BudgetCharts({ slo, path, ...said }: { slo: SloDetail; path: string } & Said) {
   const period = slo.period_seconds;
   const [view, setView] = useState<"down" | "left">("down");
   // Windows are multiples of a slot, so a fifth of the shortest is about as fine as the ledger is.
@@ -109,7 +141,7 @@ function BudgetCharts({ slo, path }: { slo: SloDetail; path: string }) {
         aside={<Choice label="View of the budget" value={view} onChange={setView} options={[["down", "burn-down"], ["left", "left over time"]]} />}
       >
         <Trouble of={whole} what="budget history" />
-        {whole.data ? <BudgetChart slo={slo} series={whole.data} view={view} /> : !whole.error && <Loading lines={6} />}
+        {whole.data ? <BudgetChart slo={slo} series={whole.data} view={view} {...said} /> : !whole.error && <Loading lines={6} />}
       </Section>
       <Section
         id="burn" title="Burn rate"
@@ -117,7 +149,7 @@ function BudgetCharts({ slo, path }: { slo: SloDetail; path: string }) {
         aside={<Choice label="Span of the burn rate" value={range} onChange={setRange} options={options} />}
       >
         <Trouble of={part} what="burn rate history" />
-        {part.data ? <BurnChart slo={slo} series={part.data} span={span} /> : !part.error && <Loading lines={6} />}
+        {part.data ? <BurnChart slo={slo} series={part.data} span={span} {...said} /> : !part.error && <Loading lines={6} />}
       </Section>
     </div>
   );
@@ -136,7 +168,7 @@ function useSeries(path: string, span: number, least: number) {
   });
 }
 
-function BudgetChart({ slo, series, view }: { slo: SloDetail; series: SloSeries; view: "down" | "left" }) {
+function BudgetChart({ slo, series, view, ...said }: { slo: SloDetail; series: SloSeries; view: "down" | "left" } & Said) {
   const drawn = useMemo(() => {
     const { at, coverage, step_seconds: step } = series;
     const range = asked(at, slo.period_seconds, serverNow() / 1000);
@@ -152,7 +184,7 @@ function BudgetChart({ slo, series, view }: { slo: SloDetail; series: SloSeries;
   }, [series, slo.period_seconds, slo.budget_total_events, slo.budget_remaining]);
   if (slo.good + slo.bad === 0) return <NothingMeasured slo={slo} />;
   const began = drawn.began === null ? null : <>Measuring began within the last {format.duration(drawn.range[1] - drawn.began)}; before that, nothing is known. </>;
-  const shared = { at: drawn.at, range: drawn.range, gaps: drawn.gaps, spellTick: format.percentTick, yRange: budgetRange };
+  const shared = { at: drawn.at, range: drawn.range, gaps: unexplained(drawn.gaps, said.leftOut, series.step_seconds), spellTick: format.percentTick, yRange: budgetRange, ...said };
   if (view === "left") {
     return (
       <TimeChart
@@ -179,7 +211,7 @@ function budgetRange(min: number, max: number): [number, number] {
   return [low < 0 ? low * 1.08 : 0, Math.max(1, max)];
 }
 
-function BurnChart({ slo, series, span }: { slo: SloDetail; series: SloSeries; span: number }) {
+function BurnChart({ slo, series, span, ...said }: { slo: SloDetail; series: SloSeries; span: number } & Said) {
   const levels = useMemo(() => tierLevels(slo.tiers), [slo.tiers]);
   const [rates, top, spread] = useMemo(() => {
     const rates = measured(series.burn_rate, series.coverage);
@@ -194,9 +226,10 @@ function BurnChart({ slo, series, span }: { slo: SloDetail; series: SloSeries; s
       title={`Burn rate in steps of ${format.window(series.step_seconds)}`}
       at={series.at}
       range={range}
-      gaps={gaps(series.at, series.coverage, series.step_seconds, range[0])}
+      gaps={unexplained(gaps(series.at, series.coverage, series.step_seconds, range[0]), said.leftOut, series.step_seconds)}
       lines={[{ label: "burn", values: rates, tone: "accent", spell: format.burn, fill: true }]}
       levels={levels}
+      {...said}
       wide={spread}
       {...(spread ? { yTicks: (_: number, max: number) => burnTicks(max) } : {})}
       yRange={() => [0, top]}
