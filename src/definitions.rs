@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use remediation::Playbook;
+use remediation::{Playbook, runbook};
 use slo_engine::definitions::{self, Definitions, Diagnostics, Stamp};
 
 /// One consistent set: every reference between its parts holds.
@@ -18,9 +18,18 @@ pub struct Set {
 /// Reads files and directories. All or nothing: any error refuses the whole set, and all errors come at once.
 pub fn read(paths: &[PathBuf]) -> Result<Set, Diagnostics> {
     let stamp = Stamp::of(paths);
-    let definitions = definitions::read(paths)?;
-    let playbook = Playbook::read(&definitions)?;
-    let mut warnings = definitions.warnings.clone();
+    let (mut definitions, mut warnings) = definitions::read_partly(paths);
+    if warnings.has_errors() {
+        return Err(with_mistakes_for_acting(&definitions, warnings));
+    }
+    definitions.warnings = warnings.clone();
+    let playbook = match Playbook::read(&definitions) {
+        Ok(playbook) => playbook,
+        Err(more) => {
+            warnings.extend(more);
+            return Err(warnings);
+        }
+    };
     warnings.extend(playbook.warnings.clone());
     Ok(Set {
         definitions,
@@ -28,4 +37,20 @@ pub fn read(paths: &[PathBuf]) -> Result<Set, Diagnostics> {
         warnings,
         stamp,
     })
+}
+
+/// Adds what each runbook and target says wrong by itself. Names are not looked up: what bears the name may be among
+/// what could not be read.
+fn with_mistakes_for_acting(definitions: &Definitions, mut found: Diagnostics) -> Diagnostics {
+    let ours = definitions
+        .other
+        .iter()
+        .filter(|document| document.api_version == runbook::API_VERSION);
+    for document in ours {
+        if let Err(more) = runbook::parse(document) {
+            found.extend(more);
+        }
+    }
+    found.0.sort();
+    found
 }

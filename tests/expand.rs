@@ -83,3 +83,19 @@ fn a_mistake_prints_its_place_and_no_document() {
         "{said}"
     );
 }
+
+#[test]
+fn mistakes_of_services_and_of_runbooks_come_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let runbook = "---\napiVersion: slowburn/v1\nkind: Runbook\nmetadata: {name: limit}\nspec:\n  \
+                   on: {services: [web]}\n  steps: [{xdp_limit: {keep: 0}}]\n";
+    let file = write(
+        directory.path(),
+        "both.yaml",
+        format!("{}{runbook}", SHORT.replace("port", "prot")).as_bytes(),
+    );
+    let output = slowburn(&["validate", &file]);
+    assert_eq!(output.status.code(), Some(1));
+    let found = text(&output.stdout).replace(directory.path().to_str().unwrap(), "");
+    insta::assert_snapshot!(found);
+}

@@ -159,8 +159,10 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
             }
             (OPENSLO, "AlertPolicy" | "AlertCondition" | "DataSource") => {}
             (api_version, _) => {
-                if api_version == OPENSLO {
-                    openslo::notification_target(envelope, report);
+                if api_version == OPENSLO
+                    && let Some(spec) = alerting::spec_of(envelope, report)
+                {
+                    alerting::notification_target(spec, envelope.name_at, &envelope.title(), report);
                 }
                 other.push(envelope.hand_over());
             }

@@ -108,8 +108,20 @@ impl<'a> Alerting<'a> {
 
     fn policy(&self, spec: &Node, report: &mut Report) -> Option<Vec<Condition>> {
         let mut fields = spec.fields("spec of AlertPolicy", report)?;
-        for key in ["alertWhenNoData", "alertWhenResolved"] {
-            fields.optional(key).and_then(|n| n.boolean(key, report));
+        let mut stated = |key| {
+            let node = fields.optional(key)?;
+            Some((node.boolean(key, report)?, node.at))
+        };
+        let (no_data, resolved) = (stated("alertWhenNoData"), stated("alertWhenResolved"));
+        if let Some((true, at)) = no_data {
+            let message =
+                "`alertWhenNoData` is ignored: without data an objective's alerts neither fire nor resolve";
+            report.warning(at, message, None);
+        }
+        if let Some((false, at)) = resolved {
+            let message =
+                "`alertWhenResolved: false` is ignored: whoever was told of an alert is told of its end";
+            report.warning(at, message, None);
         }
         let breaching = fields
             .optional("alertWhenBreaching")
@@ -181,14 +193,32 @@ impl<'a> Alerting<'a> {
                     );
                 }
                 None => {
-                    inline(item, "notificationTargets", "AlertNotificationTarget", report);
+                    let found = inline(item, "notificationTargets", "AlertNotificationTarget", report);
+                    if let Some((_, spec)) = found {
+                        notification_target(spec, item.at, "a notification target of the policy", report);
+                    }
                 }
             }
         }
     }
 }
 
-fn spec_of<'a>(envelope: &Envelope<'a>, report: &mut Report) -> Option<&'a Node> {
+/// Notification targets of OpenSLO name a person's tool, not how to reach it.
+pub(super) fn notification_target(spec: &Node, at: Position, title: &str, report: &mut Report) {
+    if let Some(mut fields) = spec.fields("spec of AlertNotificationTarget", report) {
+        fields
+            .required("target", report)
+            .and_then(|n| n.text("target", report));
+        fields
+            .optional("description")
+            .and_then(|n| n.text("description", report));
+        fields.finish(report);
+    }
+    let hint = "runbooks of `slowburn/v1` notify targets of `slowburn/v1`, kind NotificationTarget";
+    report.warning(at, format!("{title} is not used"), Some(hint.to_owned()));
+}
+
+pub(super) fn spec_of<'a>(envelope: &Envelope<'a>, report: &mut Report) -> Option<&'a Node> {
     if envelope.spec.is_none() {
         envelope.spec(report);
     }

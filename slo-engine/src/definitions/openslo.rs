@@ -180,8 +180,14 @@ fn indicator_draft(
     match (inline, named) {
         (Some(inline), None) => {
             let mut fields = inline.fields("indicator", report)?;
-            if let Some(metadata) = fields.optional("metadata") {
-                metadata.fields("metadata", report)?;
+            let metadata = fields
+                .optional("metadata")
+                .and_then(|n| n.fields("metadata", report));
+            if let Some(mut metadata) = metadata {
+                for key in ["name", "displayName", "labels", "annotations"] {
+                    metadata.optional(key);
+                }
+                metadata.finish(report);
             }
             // An inline indicator may be a whole SLI that was moved here.
             for key in ["apiVersion", "kind"] {
@@ -219,10 +225,14 @@ fn indicator_draft(
 /// DataSources of type `slowburn` may be named by metric sources; others measure what slowburn does not.
 /// `Some` is the name of one of ours.
 pub(super) fn data_source<'a>(envelope: &Envelope<'a>, report: &mut Report) -> Option<&'a str> {
-    let mut fields = envelope
-        .spec?
-        .fields(&format!("spec of {}", envelope.title()), report)?;
-    let kind = fields.required("type", report)?;
+    let mut fields = envelope.spec(report)?;
+    let kind = fields.required("type", report);
+    fields
+        .optional("connectionDetails")
+        .and_then(|n| n.fields("connectionDetails", report));
+    description(fields.optional("description"), report);
+    fields.finish(report);
+    let kind = kind?;
     let text = kind.text("type", report)?;
     if text == "slowburn" {
         return Some(envelope.name);
@@ -235,14 +245,4 @@ pub(super) fn data_source<'a>(envelope: &Envelope<'a>, report: &mut Report) -> O
         Some(hint.to_owned()),
     );
     None
-}
-
-/// Notification targets of OpenSLO name a person's tool, not how to reach it.
-pub(super) fn notification_target(envelope: &Envelope<'_>, report: &mut Report) {
-    let hint = "runbooks of `slowburn/v1` notify targets of `slowburn/v1`, kind NotificationTarget";
-    report.warning(
-        envelope.name_at,
-        format!("{} is not used", envelope.title()),
-        Some(hint.to_owned()),
-    );
 }
