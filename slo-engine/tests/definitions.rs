@@ -157,6 +157,11 @@ fn several_objectives_of_one_slo_are_named_by_what_they_are_called() {
 }
 
 #[test]
+fn a_short_form_may_follow_a_calendar_and_count_slices() {
+    insta::assert_snapshot!(expand(&good("short_form_slices.yaml")));
+}
+
+#[test]
 fn what_v1alpha_says_is_said_in_v1() {
     insta::assert_snapshot!(expand(&good("openslo_v1alpha.yaml")));
 }

@@ -10,6 +10,7 @@ use rust_decimal::Decimal;
 
 use super::draft::{PERIOD_MAX, check_period};
 use super::node::{Fields, Node, Position, Report, Value, nearest, shorten};
+use super::ratio;
 use crate::budgeting::{Budgeting, Calendar, CalendarStep};
 use crate::duration;
 
@@ -26,6 +27,13 @@ impl Period {
         Self {
             length,
             calendar: None,
+        }
+    }
+
+    fn following(every: CalendarStep, (starts, zone): (NaiveDateTime, Tz)) -> Self {
+        Self {
+            length: every.nominal(),
+            calendar: Some(Calendar { starts, zone, every }),
         }
     }
 }
@@ -116,34 +124,12 @@ impl<'a> Slices<'a> {
         report.error(at, message, Some(format!("write `{key}: {example}`")));
     }
 
-    /// A slice lies within a day of UTC. A bare number means minutes, as the specification's text says.
     fn slice(&self, method: &str, report: &mut Report) -> Option<Duration> {
         let Some((node, _)) = self.window else {
             self.missing("timeSliceWindow", method, "1m", report);
             return None;
         };
-        let text = match &node.value {
-            Value::Number(text) => format!("{text}m"),
-            _ => node.text("timeSliceWindow", report)?.to_owned(),
-        };
-        let span = match duration::parse_openslo(&text) {
-            Ok(span) => span,
-            Err(error) => {
-                report.error(node.at, format!("`timeSliceWindow`: {error}"), None);
-                return None;
-            }
-        };
-        let seconds = span.as_secs();
-        if span.subsec_nanos() == 0 && seconds >= 60 && seconds % 60 == 0 && 86_400 % seconds == 0 {
-            return Some(span);
-        }
-        let message = format!(
-            "`timeSliceWindow` is `{}`, expected whole minutes that divide a day, from `1m` to `1d`",
-            shorten(&text)
-        );
-        let hint = "such as `1m`, `5m`, `15m` or `1h`: slices begin with the day of UTC".to_owned();
-        report.error(node.at, message, Some(hint));
-        None
+        slice_of(node, "timeSliceWindow", report)
     }
 
     fn target(&self, report: &mut Report) -> Option<Decimal> {
@@ -151,18 +137,85 @@ impl<'a> Slices<'a> {
             self.missing("timeSliceTarget", "Timeslices", "0.99", report);
             return None;
         };
-        let target = node.decimal("timeSliceTarget", report)?.normalize();
-        if target > Decimal::ZERO && target <= Decimal::ONE && target.scale() <= 9 {
-            return Some(target);
-        }
-        let message = format!(
-            "`timeSliceTarget` is `{target}`, expected a ratio above 0 and at most 1, with at most 9 decimals"
-        );
-        let hint = (target > Decimal::ONE && target <= Decimal::ONE_HUNDRED)
-            .then(|| format!("write `{}`", (target / Decimal::ONE_HUNDRED).normalize()));
-        report.error(node.at, message, hint);
-        None
+        let target = node.decimal("timeSliceTarget", report)?;
+        slice_target(target, "timeSliceTarget", node.at, report)
     }
+}
+
+/// Reads the slices of the short form: `{window: 5m, target: 99%}` are good or bad, `{window: 5m}` partly good.
+pub(super) fn short_slices(node: &Node, report: &mut Report) -> Option<Budgeting> {
+    let mut fields = node.fields("timeSlices", report)?;
+    let window = fields.required("window", report);
+    let target = fields.optional("target");
+    fields.finish(report);
+    let slice = window.and_then(|n| slice_of(n, "window", report));
+    let target = target.map(|n| slice_target(ratio::share(n, "target", report)?, "target", n.at, report));
+    match target {
+        Some(target) => Some(Budgeting::Timeslices {
+            slice: slice?,
+            target: target?,
+        }),
+        None => Some(Budgeting::RatioTimeslices { slice: slice? }),
+    }
+}
+
+/// A slice lies within a day of UTC. A bare number means minutes, as the specification's text says.
+fn slice_of(node: &Node, what: &str, report: &mut Report) -> Option<Duration> {
+    let text = match &node.value {
+        Value::Number(text) => format!("{text}m"),
+        _ => node.text(what, report)?.to_owned(),
+    };
+    let span = match duration::parse_openslo(&text) {
+        Ok(span) => span,
+        Err(error) => {
+            report.error(node.at, format!("`{what}`: {error}"), None);
+            return None;
+        }
+    };
+    let seconds = span.as_secs();
+    if span.subsec_nanos() == 0 && seconds >= 60 && seconds % 60 == 0 && 86_400 % seconds == 0 {
+        return Some(span);
+    }
+    let message = format!(
+        "`{what}` is `{}`, expected whole minutes that divide a day, from `1m` to `1d`",
+        shorten(&text)
+    );
+    let hint = "such as `1m`, `5m`, `15m` or `1h`: slices begin with the day of UTC".to_owned();
+    report.error(node.at, message, Some(hint));
+    None
+}
+
+fn slice_target(target: Decimal, what: &str, at: Position, report: &mut Report) -> Option<Decimal> {
+    let target = target.normalize();
+    if target > Decimal::ZERO && target <= Decimal::ONE && target.scale() <= 9 {
+        return Some(target);
+    }
+    let message =
+        format!("`{what}` is `{target}`, expected a ratio above 0 and at most 1, with at most 9 decimals");
+    let hint = (target > Decimal::TEN && target <= Decimal::ONE_HUNDRED)
+        .then(|| format!("write `{}`", (target / Decimal::ONE_HUNDRED).normalize()));
+    report.error(at, message, hint);
+    None
+}
+
+/// Reads the window of the short form: `30d`, or `{duration: 1M, calendar: {startTime, timeZone}}`.
+pub(super) fn short_window(node: &Node, report: &mut Report) -> Option<Period> {
+    if !matches!(node.value, Value::Map(_)) {
+        let length = node.duration("window", report)?;
+        return check_period(length, "window", node.at, report).map(Period::rolling);
+    }
+    let mut fields = node.fields("window", report)?;
+    let length = fields.required("duration", report);
+    let calendar = fields.optional("calendar");
+    let at = fields.at();
+    fields.finish(report);
+    if calendar.is_none() {
+        let hint = "add `calendar: {startTime: 2026-01-01 00:00:00, timeZone: UTC}`, or write `window: 28d`";
+        report.error(at, "window has no `calendar`", Some(hint.to_owned()));
+    }
+    let every = length.and_then(|n| step(n, report));
+    let calendar = calendar.and_then(|n| calendar_of(n, report));
+    Some(Period::following(every?, calendar?))
 }
 
 /// Reads the one item of `timeWindow`: `{duration, isRolling: true}`, or
@@ -206,11 +259,7 @@ pub(super) fn time_window(node: &Node, report: &mut Report) -> Option<Period> {
         (false, Some(calendar)) => {
             let every = length.and_then(|n| step(n, report));
             let calendar = calendar_of(calendar, report);
-            let (every, (starts, zone)) = (every?, calendar?);
-            Some(Period {
-                length: every.nominal(),
-                calendar: Some(Calendar { starts, zone, every }),
-            })
+            Some(Period::following(every?, calendar?))
         }
     }
 }

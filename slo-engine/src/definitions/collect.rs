@@ -241,7 +241,8 @@ pub(super) fn objective(
         }
         (_, Some(FastPageDraft::On(_))) => {
             let message = "the fast page tests requests one by one, but this budget counts slices of time";
-            let hint = "remove it, or write `budgetingMethod: Occurrences`".to_owned();
+            let hint =
+                "remove it, or count requests: no `timeSlices`, or `budgetingMethod: Occurrences`".to_owned();
             report.error(draft.place.at, message, Some(hint));
             None
         }

@@ -3,12 +3,10 @@
 //! In: one document. Out: the service's endpoints, and one objective for each one it states; the
 //! same drafts that OpenSLO documents make.
 
-use std::time::Duration;
-
-use super::budgeting::Period;
+use super::budgeting::{self, Period};
 use super::document::{Envelope, SLOWBURN, own_annotations};
 use super::draft::{
-    DEFAULT_PERIOD, IndicatorDraft, ObjectiveDraft, ServiceDraft, check_period, check_timeout, description,
+    DEFAULT_PERIOD, IndicatorDraft, ObjectiveDraft, ServiceDraft, check_timeout, description,
 };
 use super::fast_page::{self, FastPageDraft};
 use super::indicator::{Counts, Indicator};
@@ -48,16 +46,19 @@ pub(super) fn read(
         .map(|n| long_poll(n, report))
         .unwrap_or_default();
     let window = fields.optional("window");
+    let slices = fields.optional("timeSlices");
     let alerts = fields.optional("alerts");
     let objectives = fields.optional("objectives");
     let about = description(fields.optional("description"), report);
     fields.finish(report);
 
     let period = match window {
-        Some(node) => node
-            .duration("window", report)
-            .and_then(|period| check_period(period, "window", node.at, report)),
-        None => Some(DEFAULT_PERIOD),
+        Some(node) => budgeting::short_window(node, report),
+        None => Some(Period::rolling(DEFAULT_PERIOD)),
+    };
+    let budgeting = match slices {
+        Some(node) => budgeting::short_slices(node, report),
+        None => Some(Budgeting::Occurrences),
     };
     let alerts = match alerts {
         Some(node) => read_alerts(node, report),
@@ -81,10 +82,10 @@ pub(super) fn read(
         return (None, Vec::new());
     }
     let place = envelope.place();
-    let drafts = match (period, alerts) {
-        (Some(period), Some(alerts)) => stated
+    let drafts = match (period, budgeting, alerts) {
+        (Some(period), Some(budgeting), Some(alerts)) => stated
             .into_iter()
-            .map(|o| o.draft(&context, period, alerts.clone()))
+            .map(|o| o.draft(&context, period, budgeting, alerts.clone()))
             .collect(),
         _ => Vec::new(),
     };
@@ -118,7 +119,13 @@ struct Stated {
 }
 
 impl Stated {
-    fn draft(self, context: &Context<'_>, period: Duration, alerts: Alerts) -> ObjectiveDraft {
+    fn draft(
+        self,
+        context: &Context<'_>,
+        period: Period,
+        budgeting: Budgeting,
+        alerts: Alerts,
+    ) -> ObjectiveDraft {
         let Sli { role, route, kind } = self.sli;
         let title = context.envelope.display_name.unwrap_or(context.envelope.name);
         ObjectiveDraft {
@@ -132,8 +139,8 @@ impl Stated {
             display_name: format!("{title} {}", self.what),
             description: context.about.to_owned(),
             target: self.target,
-            period: Period::rolling(period),
-            budgeting: Budgeting::Occurrences,
+            period,
+            budgeting,
             indicator: IndicatorDraft::Inline(Indicator {
                 service: None,
                 role,
