@@ -1,6 +1,7 @@
 //! The definition files of all crates, read together: services and objectives, runbooks and targets.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use remediation::{Playbook, runbook};
 use slo_engine::definitions::{self, Definitions, Diagnostics, Stamp};
@@ -16,9 +17,10 @@ pub struct Set {
 }
 
 /// Reads files and directories. All or nothing: any error refuses the whole set, and all errors come at once.
-pub fn read(paths: &[PathBuf]) -> Result<Set, Diagnostics> {
+/// Warnings are about a ledger of these slots.
+pub fn read(paths: &[PathBuf], slot: Duration) -> Result<Set, Diagnostics> {
     let stamp = Stamp::of(paths);
-    let (mut definitions, mut warnings) = definitions::read_partly(paths);
+    let (mut definitions, mut warnings) = definitions::read_partly(paths, slot);
     if warnings.has_errors() {
         return Err(with_mistakes_for_acting(&definitions, warnings));
     }

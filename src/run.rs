@@ -109,7 +109,8 @@ struct Parts {
 /// Starts everything. Cancelling while it starts makes it give up, with everything taken apart again.
 pub async fn start_with(options: Options, cancel: CancellationToken) -> Result<Running> {
     // Everything that can be refused without touching anything comes first.
-    let set = crate::definitions::read(&options.config).map_err(|found| anyhow::anyhow!("{found}"))?;
+    let set = crate::definitions::read(&options.config, options.slot)
+        .map_err(|found| anyhow::anyhow!("{found}"))?;
     for warning in &set.warnings {
         tracing::warn!("{warning}");
     }
@@ -288,6 +289,7 @@ async fn assemble(
     ));
     let reload = Reload {
         paths: options.config,
+        slot: options.slot,
         taken: set.stamp,
         engine: engine.clone(),
         agent: agent.clone(),

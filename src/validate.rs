@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use slo_engine::definitions::SLOT;
 
 use crate::definitions;
 
@@ -27,7 +28,7 @@ enum Format {
 /// Exit code 1 when something is wrong; warnings alone are 0.
 pub fn run(args: &ValidateArgs) -> Result<ExitCode> {
     let mut out = stdout().lock();
-    let (found, code) = match definitions::read(&args.paths) {
+    let (found, code) = match definitions::read(&args.paths, SLOT) {
         Ok(set) => {
             if args.format == Format::Text {
                 writeln!(

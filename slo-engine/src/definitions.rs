@@ -32,12 +32,14 @@ mod yaml;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::objective::{Objective, ObjectiveName};
 use crate::service::WatchedService;
 use alerting::Alerting;
 use document::{Envelope, OPENSLO, Place, SLOWBURN};
 
+pub use crate::engine::SLOT;
 pub use collect::ROUTES_MAX;
 pub use default_tiers::default_tiers;
 pub use diagnostic::{Diagnostic, DiagnosticSeverity, Diagnostics};
@@ -74,14 +76,14 @@ pub struct Document {
 /// # Errors
 /// With every mistake of every file, when there is one.
 pub fn read(paths: &[PathBuf]) -> Result<Definitions, Diagnostics> {
-    whole(read_partly(paths))
+    whole(read_partly(paths, SLOT))
 }
 
-/// Reads as [`read`] does, and returns what could be read beside what could not. Readers of other
-/// kinds can then add their mistakes to the same list; nothing else should use a part.
+/// Reads as [`read`] does, for a ledger of these slots, and returns what could be read beside what could not.
+/// Readers of other kinds can then add their mistakes to the same list; nothing else should use a part.
 #[must_use]
-pub fn read_partly(paths: &[PathBuf]) -> (Definitions, Diagnostics) {
-    let mut report = Report::new(Path::new(""));
+pub fn read_partly(paths: &[PathBuf], slot: Duration) -> (Definitions, Diagnostics) {
+    let mut report = Report::of(slot);
     let mut parsed = Vec::new();
     for file in files::find(paths, &mut report) {
         if let Some(bytes) = files::read(&file, &mut report) {

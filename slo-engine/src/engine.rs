@@ -27,6 +27,9 @@ use crate::window::WindowCounts;
 /// Every migration of the project, in order.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 
+/// Length of a slot of the ledger, unless it is told another.
+pub const SLOT: Duration = Duration::from_secs(10);
+
 /// What the engine may be told to do differently.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -60,7 +63,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            slot: Duration::from_secs(10),
+            slot: SLOT,
             patience: Duration::from_secs(30),
             retire_after: Duration::from_secs(3_600),
             offset_max: Duration::from_secs(2),

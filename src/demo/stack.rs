@@ -25,7 +25,7 @@ use super::world::{Place, World};
 use crate::run::{Options, Running};
 
 /// A tenth of a real one: the demo's windows are short.
-const SLOT: Duration = Duration::from_secs(1);
+pub const SLOT: Duration = Duration::from_secs(1);
 const INTAKE_BUFFER: Duration = Duration::from_secs(60);
 /// Never while the demo runs: a report at the first second of the year.
 const REPORT_SCHEDULE: &str = "0 0 0 1 1 *";

@@ -29,6 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Reload {
     pub paths: Vec<PathBuf>,
+    pub slot: Duration,
     /// Of the files as they were read at the start.
     pub taken: Stamp,
     pub engine: Engine,
@@ -95,8 +96,8 @@ impl Reload {
     }
 
     async fn read(&self) -> Result<Set> {
-        let paths = self.paths.clone();
-        let set = tokio::task::spawn_blocking(move || definitions::read(&paths)).await?;
+        let (paths, slot) = (self.paths.clone(), self.slot);
+        let set = tokio::task::spawn_blocking(move || definitions::read(&paths, slot)).await?;
         set.map_err(|found| anyhow::anyhow!("{found}"))
     }
 

@@ -12,6 +12,7 @@ use rust_decimal::Decimal;
 
 use super::diagnostic::{Diagnostic, DiagnosticSeverity, Diagnostics};
 use crate::duration;
+use crate::engine::SLOT;
 
 /// A place in a file; lines and columns from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +53,8 @@ pub struct Report {
     file: PathBuf,
     found: Vec<Diagnostic>,
     in_file: usize,
+    /// Of the ledger that the files are meant for.
+    pub(super) slot: Duration,
 }
 
 /// Mistakes of one file that are kept. A file with more is rarely read to the end.
@@ -64,6 +67,15 @@ impl Report {
             file: file.to_owned(),
             found: Vec::new(),
             in_file: 0,
+            slot: SLOT,
+        }
+    }
+
+    /// Of files that are yet to be named.
+    pub(super) fn of(slot: Duration) -> Self {
+        Self {
+            slot,
+            ..Self::new(Path::new(""))
         }
     }
 

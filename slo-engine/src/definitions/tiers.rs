@@ -9,14 +9,12 @@ use super::metric_source::word;
 use super::node::{Node, Position, Report, parse_decimal, quoted, shorten};
 use super::ratio::{percentage, share};
 use crate::duration;
+use crate::engine::SLOT;
 use crate::objective::{BurnRate, Severity, Target, Tier, TierName};
 use crate::sequential::FAST_PAGE;
 
 /// Tiers that one objective may have.
 pub const TIERS_MAX: usize = 8;
-
-/// A window shorter than this is one slot, or none, of the ledger as it is by default.
-const TWO_SLOTS: Duration = Duration::from_secs(20);
 
 /// A tier as stated, before target and period are known to suit it.
 #[derive(Debug, Clone)]
@@ -342,12 +340,15 @@ fn build_one(draft: &TierDraft, target: Target, period: Duration, report: &mut R
         );
         return None;
     }
-    if short < TWO_SLOTS {
+    if short < 2 * report.slot {
         let message = format!(
-            "tier `{name}`: the short window `{}` holds less than two slots of the ledger, which are `10s` by default",
-            spell(short)
+            "tier `{name}`: the short window `{}` holds less than two slots of the ledger, which are `{}`{}",
+            spell(short),
+            spell(report.slot),
+            if report.slot == SLOT { " by default" } else { "" }
         );
-        let hint = "write at least `20s`, unless `run` is given a shorter `--slot`".to_owned();
+        let least = spell(2 * report.slot);
+        let hint = format!("write at least `{least}`, unless `run` is given a shorter `--slot`");
         report.warning(at, message, Some(hint));
     }
     if rate.value() < Decimal::ONE {
