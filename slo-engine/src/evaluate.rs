@@ -213,7 +213,7 @@ pub enum Decision {
 /// Why nothing can be said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freeze {
-    /// No source is expected to watch this service.
+    /// No source is expected to watch this service, or none has told of the windows yet.
     NoData,
     /// Sources are silent: coverage is below the least.
     Coverage(Decimal),
@@ -222,7 +222,7 @@ pub enum Freeze {
 impl std::fmt::Display for Freeze {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoData => f.write_str("no source is expected to watch it"),
+            Self::NoData => f.write_str("there are no measurements of its windows"),
             Self::Coverage(coverage) => {
                 write!(
                     f,
