@@ -1,5 +1,5 @@
 -- As before, and the rows at the edges of corrections are kept: a correction made before its day is thinned leaves out
--- the same counts ever after.
+-- the same counts ever after. A thinned day is full: what is booked late to it is rare, and may move.
 create or replace function thin_ledger(of_day date, step interval) returns bigint
     language plpgsql
 as $$
@@ -16,7 +16,7 @@ begin
     end if;
     -- Nothing may be booked between the copy and the swap.
     execute format('lock table %I in share row exclusive mode', child);
-    execute format('create table %I (like ledger including all) with (fillfactor = 80)', coarse);
+    execute format('create table %I (like ledger including all) with (fillfactor = 100)', coarse);
     execute format(
         'insert into %1$I
          with stepped as (

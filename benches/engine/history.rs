@@ -1,5 +1,5 @@
 //! Thirty days of books, as the engine leaves them: a row a slot for the last day, then one a minute, then
-//! one every five.
+//! one every five. They end when they are largest: before the day that is over is thinned.
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -77,6 +77,15 @@ pub async fn write(engine: &Engine, services: usize, span: Span) -> anyhow::Resu
         } else {
             "t.objective_id, k"
         };
+        if step > 1 {
+            // As thinning makes them.
+            sqlx::query(AssertSqlSafe(format!(
+                "alter table ledger_{} set (fillfactor = 100)",
+                (span.start + TimeDelta::days(day)).format("%Y%m%d")
+            )))
+            .execute(pool)
+            .await?;
+        }
         sqlx::query(AssertSqlSafe(format!(
             "insert into ledger
              select t.objective_id, 1, $1::timestamptz + {SLOT_SECONDS} * k * interval '1 second',

@@ -33,7 +33,7 @@ async fn main() -> anyhow::Result<()> {
     if sizes.is_empty() {
         sizes = vec![PEER_OBJECTIVES, 1_000];
     }
-    let end = traffic::last_kept_edge(chrono::Utc::now());
+    let end = traffic::fullest(chrono::Utc::now());
     println!("30 days of history to {end}; medians; CPU of Postgres unless it says otherwise");
     let mut a_round = Duration::ZERO;
     for objectives in sizes {

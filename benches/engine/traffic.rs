@@ -1,7 +1,7 @@
 //! What is asked of each service, in closed form: every count at every slot is known exactly, so history,
 //! live traffic, the peer's series and the truth all come from here.
 
-use chrono::{DateTime, Timelike as _, Utc};
+use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 
 pub const SLOT_SECONDS: i64 = 10;
 /// Slots a day.
@@ -74,8 +74,15 @@ pub fn midnight(of: DateTime<Utc>) -> DateTime<Utc> {
     of.date_naive().and_time(chrono::NaiveTime::MIN).and_utc()
 }
 
+/// The last time at which the ledger was as large as it becomes: with every slot of the day before. It is also the edge
+/// of five minutes, a row that every thinning keeps.
+pub fn fullest(now: DateTime<Utc>) -> DateTime<Utc> {
+    let late = TimeDelta::minutes(110);
+    midnight(now - late) + late
+}
+
 /// The last five minutes' edge that has passed: a row that every thinning keeps.
 pub fn last_kept_edge(now: DateTime<Utc>) -> DateTime<Utc> {
     let past = now.num_seconds_from_midnight() % 300;
-    chrono::SubsecRound::trunc_subsecs(now - chrono::TimeDelta::seconds(i64::from(past)), 0)
+    chrono::SubsecRound::trunc_subsecs(now - TimeDelta::seconds(i64::from(past)), 0)
 }

@@ -48,9 +48,9 @@ pub struct Settings {
 /// How long what is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keep {
-    /// Every slot of the ledger; then one row a minute.
+    /// Every slot of the ledger's day, for so long after it is over; then one row a minute.
     pub slots: Duration,
-    /// One row a minute; then one every five minutes.
+    /// One row a minute, for so long after the day is over; then one every five minutes.
     pub minutes: Duration,
     /// One row every five minutes; then nothing. Events, too.
     pub ledger: Duration,
@@ -69,8 +69,10 @@ impl Default for Settings {
             offset_max: Duration::from_secs(2),
             rules: Rules::default(),
             keep: Keep {
-                slots: DAY,
-                minutes: DAY * 7,
+                // The short windows of tiers, and a chart of the last hour, find every slot across midnight.
+                slots: Duration::from_secs(2 * 3_600),
+                // A window of a day begins within a minute of what was asked, one of three within five.
+                minutes: DAY * 2,
                 ledger: DAY * 400,
                 measurements: DAY * 14,
             },
