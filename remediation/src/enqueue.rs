@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::json;
-use slo_engine::alert::{AlertState, Transition};
+use slo_engine::alert::{AlertState, Test, Transition};
 use slo_engine::event::EventKind;
 use slo_engine::objective::Severity;
 use sqlx::PgConnection;
@@ -81,7 +81,9 @@ async fn fire(
     }
     let incident_at = store::run::incident(connection, &runbook.name, objective, now).await?;
     let acts = acts(runbook);
-    let refusal = if acts {
+    let refusal = if acts && transition.evidence.test == Test::Coverage {
+        Some(Refusal::DataOutage)
+    } else if acts {
         let input =
             store::run::guard_input(connection, &runbook.name, service, objective, incident_at, now).await?;
         guard(&runbook.guards, &input)
@@ -300,7 +302,15 @@ async fn resolve(
         for told in store::outbox::told(connection, id).await? {
             let mut notice = told.notice;
             notice.at = now;
-            notice.summary = format!("`{}` of `{}` recovered", notice.objective, notice.service);
+            notice.summary = match transition.evidence.test {
+                Test::Coverage => format!(
+                    "`{}` of `{}` lacks data no longer",
+                    notice.objective, notice.service
+                ),
+                Test::Windows | Test::Sequential => {
+                    format!("`{}` of `{}` recovered", notice.objective, notice.service)
+                }
+            };
             notice.burn_rate_long = transition.evidence.burn_rate_long;
             notice.burn_rate_short = transition.evidence.burn_rate_short;
             notice.good = transition.evidence.long.good;
@@ -338,14 +348,19 @@ fn notice(
     now: DateTime<Utc>,
 ) -> Notice {
     let evidence = &transition.evidence;
-    let burning = format!(
-        "`{}` of `{}` burns its error budget {} times too fast ({} of {} requests bad)",
-        transition.objective,
-        transition.service,
-        evidence.burn_rate_short.round_dp(1).normalize(),
-        evidence.short.bad,
-        evidence.short.total(),
-    );
+    let (objective, service) = (&transition.objective, &transition.service);
+    let burning = match evidence.test {
+        Test::Coverage => format!(
+            "`{objective}` of `{service}` lacks data ({}): nothing else of it fires or resolves",
+            evidence.watched()
+        ),
+        Test::Windows | Test::Sequential => format!(
+            "`{objective}` of `{service}` burns its error budget {} times too fast ({} of {} requests bad)",
+            evidence.burn_rate_short.round_dp(1).normalize(),
+            evidence.short.bad,
+            evidence.short.total(),
+        ),
+    };
     Notice {
         summary: match &page.summary {
             Some(summary) => format!("{summary}: {burning}"),

@@ -22,9 +22,18 @@ pub(crate) struct GuardInput {
 /// Why a run must not act. `Display` is the reason that is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    CoolingDown { until: DateTime<Utc>, after: RunId },
-    HourlyBudget { most: u32 },
-    Attempts { most: u32 },
+    CoolingDown {
+        until: DateTime<Utc>,
+        after: RunId,
+    },
+    HourlyBudget {
+        most: u32,
+    },
+    Attempts {
+        most: u32,
+    },
+    /// The alert is that data is missing: nobody knows what there is to act against.
+    DataOutage,
 }
 
 impl fmt::Display for Refusal {
@@ -35,6 +44,7 @@ impl fmt::Display for Refusal {
                 write!(f, "cooling down after run {after} until {until}")
             }
             Self::HourlyBudget { most } => write!(f, "ran {most} times in the last hour, which is the most"),
+            Self::DataOutage => f.write_str("data is missing, which no action mends"),
             Self::Attempts { most } => write!(f, "tried {most} times in this incident, which is the most"),
         }
     }

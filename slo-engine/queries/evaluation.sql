@@ -1,5 +1,6 @@
 -- Every window of every tier that is defined (with $2, of this objective only), and every open alert whose
--- tier no longer is; fast pages are judged by themselves (`fast_page.sql`).
+-- tier no longer is; fast pages and missing data are judged by themselves
+-- (`fast_page.sql`, `data_outage.sql`).
 -- For each objective: one step back in the ledger for the right edge, and one for each left edge. No argument of
 -- `ledger_total` holds a subquery: the planner would call it instead of inlining it. What corrections leave out is
 -- looked up for objectives that have one.
@@ -73,7 +74,7 @@ join objective_generation g on g.objective_id = a.objective_id and g.generation 
 join service s on s.service_id = g.service_id
 left join tier_freeze f on f.objective_id = a.objective_id and f.tier = a.tier
 where a.state <> 'resolved'
-  and a.evidence ->> 'test' is distinct from 'sequential'
+  and coalesce(a.evidence ->> 'test', 'windows') = 'windows'
   and ($2::text is null or o.name = $2)
   and (
       o.withdrawn_at is not null

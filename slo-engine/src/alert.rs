@@ -84,6 +84,9 @@ words!(
         Windows => "windows",
         /// Every count as it came in, since errors began: both windows are that span.
         Sequential => "sequential",
+        /// How much of the time was watched: both windows are that time, and the threshold is the
+        /// least share that is enough.
+        Coverage => "coverage",
     }
 );
 
@@ -101,4 +104,18 @@ pub struct Evidence {
     pub chance: Option<f64>,
     /// Bad events in the long window that would be evidence enough. `None` as above.
     pub bad_needed: Option<u64>,
+}
+
+impl Evidence {
+    /// How much of the short window was watched, for people.
+    #[must_use]
+    pub fn watched(&self) -> String {
+        match self.short.coverage() {
+            Some(coverage) => {
+                let percent = (coverage * Decimal::ONE_HUNDRED).round_dp(1).normalize();
+                format!("{percent} % of the time was watched")
+            }
+            None => "nobody is expected to watch it".to_owned(),
+        }
+    }
 }

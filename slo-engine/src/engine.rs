@@ -258,6 +258,16 @@ impl Engine {
         Ok(inputs.iter().filter_map(evaluate::evaluate_fast_page).collect())
     }
 
+    /// What the alert of missing data should be, of objectives of which a tier is frozen or that have one. Reads
+    /// only; cheap on a calm day.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn evaluate_data_outages(&self, now: DateTime<Utc>) -> Result<Vec<Evaluation>, EngineError> {
+        let inputs = store::data_outage::inputs(&self.pool, &self.settings.rules, micros(now)).await?;
+        Ok(inputs.iter().filter_map(evaluate::evaluate_data_outage).collect())
+    }
+
     /// Records what changes in the caller's transaction, and returns it. An evaluation whose alert
     /// has moved on since, through another engine, changes nothing.
     ///

@@ -23,6 +23,7 @@ pub struct Rules {
     /// An alert resolves after its condition has been gone for this share of the short window, so
     /// that it does not flap at the edge.
     pub clear_percent: u32,
+    pub outage: OutageRule,
 }
 
 /// How small the chance of a false alarm must be, by severity.
@@ -41,6 +42,7 @@ impl Default for Rules {
             }),
             coverage_min: Decimal::new(9, 1),
             clear_percent: 10,
+            outage: OutageRule::default(),
         }
     }
 }
@@ -234,8 +236,11 @@ impl std::fmt::Display for Freeze {
     }
 }
 
+mod data_outage;
 mod fast_page;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use data_outage::DATA_OUTAGE;
+pub use data_outage::{DataOutageInput, OutageRule, evaluate_data_outage};
 pub use fast_page::{Excursion, FastPageInput, evaluate_fast_page};

@@ -11,6 +11,7 @@ use rust_decimal::Decimal;
 
 use crate::budgeting::{Budgeting, Calendar};
 use crate::duration;
+use crate::evaluate::DATA_OUTAGE;
 use crate::measurement::{Clock, Role, Route, Series, ServiceName, Signal, UnknownWord, words};
 use crate::name::{LABEL, checked_text, is_label};
 use crate::sequential::{FAST_PAGE, FastPage};
@@ -53,6 +54,12 @@ impl TierName {
     #[must_use]
     pub fn fast_page() -> Self {
         Self(FAST_PAGE.to_owned())
+    }
+
+    /// Missing data's.
+    #[must_use]
+    pub fn data_outage() -> Self {
+        Self(DATA_OUTAGE.to_owned())
     }
 }
 

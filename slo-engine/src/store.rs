@@ -19,6 +19,7 @@ pub(crate) mod annotation;
 pub(crate) mod booking;
 pub(crate) mod calendar;
 pub(crate) mod correction;
+pub(crate) mod data_outage;
 pub(crate) mod definition;
 pub(crate) mod endpoint;
 pub(crate) mod evaluation;

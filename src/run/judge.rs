@@ -72,6 +72,12 @@ impl Judge {
                     .await
                     .context("evaluate fast pages")?,
             );
+            evaluations.extend(
+                self.engine
+                    .evaluate_data_outages(now)
+                    .await
+                    .context("evaluate data outages")?,
+            );
             self.record(&evaluations, now).await
         };
         work.instrument(span(now)).await

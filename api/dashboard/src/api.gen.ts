@@ -620,7 +620,10 @@ export interface components {
             chance?: number | null;
             long: components["schemas"]["WindowCountsView"];
             short: components["schemas"]["WindowCountsView"];
-            /** @description `windows`, or `sequential`: both windows are then the span since errors began. */
+            /**
+             * @description `windows`; `sequential`: both windows are the span since errors began; `coverage`: both are the time that was
+             *     looked at, and the threshold is the least share of it that is to be watched.
+             */
             test: string;
             /** Format: double */
             threshold: number;

@@ -40,7 +40,8 @@ pub struct AcknowledgementView {
 /// What the last transition was decided on.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct EvidenceView {
-    /// `windows`, or `sequential`: both windows are then the span since errors began.
+    /// `windows`; `sequential`: both windows are the span since errors began; `coverage`: both are the time that was
+    /// looked at, and the threshold is the least share of it that is to be watched.
     pub test: String,
     pub long: WindowCountsView,
     pub short: WindowCountsView,

@@ -10,6 +10,7 @@ use super::node::{Node, Position, Report, parse_decimal, quoted, shorten};
 use super::ratio::{percentage, share};
 use crate::duration;
 use crate::engine::SLOT;
+use crate::evaluate::DATA_OUTAGE;
 use crate::objective::{BurnRate, Severity, Target, Tier, TierName};
 use crate::sequential::FAST_PAGE;
 
@@ -244,6 +245,11 @@ pub(super) fn check_list(
         if draft.name.as_str() == FAST_PAGE {
             let hint = "`fastPage` states the fast page; give this tier another name".to_owned();
             report.error(draft.at, format!("`{FAST_PAGE}` is no tier's name"), Some(hint));
+        }
+        if draft.name.as_str() == DATA_OUTAGE {
+            let hint =
+                "it is what the alert of missing data is called; give this tier another name".to_owned();
+            report.error(draft.at, format!("`{DATA_OUTAGE}` is no tier's name"), Some(hint));
         }
         if drafts[..index].iter().any(|earlier| earlier.name == draft.name) {
             let hint = "give one of them a name of its own".to_owned();

@@ -287,6 +287,10 @@ async fn tell(connection: &mut PgConnection, transition: &Transition) -> Result<
             "burn rate {over_long} over {} s, looking for {threshold}",
             long.length().num_seconds()
         ),
+        Test::Coverage => {
+            event::record(connection, &outage_event(transition)).await?;
+            return Ok(());
+        }
     };
     let (kind, message) = match transition.to {
         AlertState::Pending => {
@@ -315,21 +319,42 @@ async fn tell(connection: &mut PgConnection, transition: &Transition) -> Result<
             format!("`{objective}` burns no longer (`{tier}`): {rates}"),
         ),
     };
-    let event = Event {
+    event::record(connection, &event_of(transition, kind, message)).await?;
+    Ok(())
+}
+
+fn outage_event(transition: &Transition) -> Event {
+    let (kind, says) = match transition.to {
+        AlertState::Pending => (EventKind::AlertPending, "lacks data"),
+        AlertState::Firing => (
+            EventKind::AlertFiring,
+            "lacks data, and nothing else of it fires or resolves",
+        ),
+        AlertState::Resolved => (EventKind::AlertResolved, "lacks data no longer"),
+    };
+    let (objective, tier) = (&transition.objective, &transition.tier);
+    let watched = transition.evidence.watched();
+    event_of(
+        transition,
+        kind,
+        format!("`{objective}` {says} (`{tier}`): {watched}"),
+    )
+}
+
+fn event_of(transition: &Transition, kind: EventKind, message: String) -> Event {
+    Event {
         at: transition.at,
         kind,
-        subject: objective.to_string(),
+        subject: transition.objective.to_string(),
         message,
         data: json!({
             "alert_id": transition.alert_id.0,
-            "tier": tier.as_str(),
+            "tier": transition.tier.as_str(),
             "severity": transition.severity.as_str(),
             "service": transition.service.as_str(),
             "from": transition.from.map(AlertState::as_str),
             "to": transition.to.as_str(),
         }),
         traceparent: transition.traceparent.clone(),
-    };
-    event::record(connection, &event).await?;
-    Ok(())
+    }
 }

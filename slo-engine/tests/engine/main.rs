@@ -7,6 +7,7 @@ mod alert;
 mod budget;
 mod calendar;
 mod correction;
+mod data_outage;
 mod definition;
 mod fast_page;
 mod ingest;

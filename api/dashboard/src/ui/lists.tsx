@@ -92,7 +92,11 @@ export function Evidence({ alert }: { alert: Alert }) {
           </li>
         );
       })}
-      {evidence.test === "sequential" ? (
+      {evidence.test === "coverage" ? (
+        <li className="note">
+          fires when less than {format.percent(evidence.threshold)} of the time was measured; nothing else of it fires or resolves meanwhile
+        </li>
+      ) : evidence.test === "sequential" ? (
         <li className="note">
           tested as it was counted: looks for an outage that burns at {format.burn(evidence.threshold)} or faster
           {evidence.bad_needed != null && <>, and needs at least {format.count(evidence.bad_needed)} bad</>}
@@ -108,15 +112,17 @@ export function Evidence({ alert }: { alert: Alert }) {
   );
 }
 
-/** The spans that an alert stands on: a sequential test has one. */
+/** The spans that an alert stands on: only windows are two. */
 function spans(evidence: Alert["evidence"]) {
   const short = ["short", evidence.short, evidence.burn_rate_short] as const;
   const long = ["long", evidence.long, evidence.burn_rate_long] as const;
-  return evidence.test === "sequential" ? [long] : [short, long];
+  return evidence.test === "windows" ? [short, long] : [long];
 }
 
 /** The burn rates of an alert in a few words. */
 export function burnWords({ evidence }: Alert) {
+  if (evidence.test === "coverage")
+    return { rates: `${format.percent(evidence.long.coverage)} measured`, rule: `fires below ${format.percent(evidence.threshold)}` };
   const rates = spans(evidence).map(([, , rate]) => format.burn(rate)).join(" and ");
   return { rates, rule: `${evidence.test === "sequential" ? "looks for" : "fires above"} ${format.burn(evidence.threshold)}` };
 }

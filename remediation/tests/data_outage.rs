@@ -1,0 +1,74 @@
+//! Missing data is told and never acted on, and what is acted on meanwhile is.
+
+mod support;
+
+use remediation::run::RunState;
+use slo_engine::alert::{AlertState, Test, Transition};
+use slo_engine::objective::{Severity, TierName};
+use sqlx::PgPool;
+
+use support::{at, bench, happen, playbook, transition};
+
+/// Answers to every alert, whatever its severity.
+const ANSWERS_ALL: &str = r#"
+apiVersion: slowburn/v1
+kind: Runbook
+metadata: {name: floods}
+spec:
+  on: {services: [web]}
+  steps:
+    - xdp_limit: {minShare: 0.3, keep: 2, burst: 20, ttl: 5m, renewals: 1}
+    - page: {target: hook}
+  verify: {within: 60s, every: 10s}
+---
+apiVersion: slowburn/v1
+kind: NotificationTarget
+metadata: {name: hook}
+spec:
+  webhook: {url: "http://127.0.0.1:9/", secretFrom: {env: NOT_SET_ANYWHERE}}
+"#;
+
+fn outage(to: AlertState, second: i64) -> Transition {
+    let mut transition = transition(1, to, at(second));
+    transition.tier = TierName::data_outage();
+    transition.severity = Severity::Ticket;
+    transition.evidence.test = Test::Coverage;
+    transition.evidence.short.expected_ms = 300_000;
+    transition.evidence.short.covered_ms = 60_000;
+    transition
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn missing_data_is_told_and_never_acted_on(pool: PgPool) {
+    let bench = bench(&pool);
+    let playbook = playbook(ANSWERS_ALL);
+    let refused = happen(&pool, outage(AlertState::Firing, 0), &playbook).await[0];
+    let detail = bench.run(refused).await;
+    assert_eq!(detail.run.state, RunState::Refused);
+    assert_eq!(
+        detail.run.reason.as_deref(),
+        Some("data is missing, which no action mends")
+    );
+    // Errors that show all the same find no run in their way, and no cool-down.
+    let burning = happen(&pool, transition(2, AlertState::Firing, at(10)), &playbook).await[0];
+    assert_ne!(bench.run(burning).await.run.state, RunState::Refused);
+    happen(&pool, outage(AlertState::Resolved, 20), &playbook).await;
+
+    let told: Vec<String> =
+        sqlx::query_scalar("select notice ->> 'summary' from outbox where run_id = $1 order by outbox_id")
+            .bind(refused.0)
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+    let [lacks, lacks_no_longer] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert!(
+        lacks.contains("lacks data (20 % of the time was watched): nothing else of it fires or resolves"),
+        "{lacks}"
+    );
+    assert!(
+        lacks_no_longer.ends_with("lacks data no longer"),
+        "{lacks_no_longer}"
+    );
+}

@@ -1,0 +1,109 @@
+//! Decides what the alert of an objective's missing data should be.
+//!
+//! While too little is watched nothing else of the objective fires or resolves, and somebody has to know. What nobody
+//! is expected to watch, because it is retired or never was measured, is not missed.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Decision, Evaluation, OpenAlert, Rules};
+use crate::alert::{AlertState, Evidence, Test};
+use crate::measurement::ServiceName;
+use crate::objective::{BurnRate, ObjectiveName, Severity, Target, TierName};
+use crate::window::WindowCounts;
+
+/// What the alert of missing data is called among an objective's tiers.
+pub(crate) const DATA_OUTAGE: &str = "data-outage";
+
+/// When missing data is an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutageRule {
+    pub severity: Severity,
+    /// How much of this time was watched is looked at.
+    pub over: Duration,
+    /// Fires when it was too little for so long.
+    pub hold: Duration,
+}
+
+impl Default for OutageRule {
+    fn default() -> Self {
+        Self {
+            severity: Severity::Ticket,
+            over: Duration::from_secs(300),
+            hold: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Everything that one decision depends on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DataOutageInput {
+    pub now: DateTime<Utc>,
+    pub objective: ObjectiveName,
+    pub service: ServiceName,
+    pub target: Target,
+    pub window: WindowCounts,
+    pub open: Option<OpenAlert>,
+    /// Since when the open alert is open.
+    pub opened_at: Option<DateTime<Utc>>,
+    /// The objective is no longer defined.
+    pub withdrawn: bool,
+    pub rules: Rules,
+}
+
+/// Decides; `None` when the floor is 0, which nothing is below. Same input, same answer.
+#[must_use]
+pub fn evaluate_data_outage(input: &DataOutageInput) -> Option<Evaluation> {
+    let burn_rate = input.window.burn_rate(input.target);
+    Some(Evaluation {
+        at: input.now,
+        objective: input.objective.clone(),
+        service: input.service.clone(),
+        tier: TierName::data_outage(),
+        severity: input.rules.outage.severity,
+        open: input.open,
+        frozen_since: None,
+        decision: decide(input),
+        evidence: Evidence {
+            test: Test::Coverage,
+            long: input.window.clone(),
+            short: input.window.clone(),
+            burn_rate_long: burn_rate,
+            burn_rate_short: burn_rate,
+            threshold: BurnRate::try_from(input.rules.coverage_min).ok()?,
+            chance: None,
+            bad_needed: None,
+        },
+    })
+}
+
+fn decide(input: &DataOutageInput) -> Decision {
+    let rule = &input.rules.outage;
+    let is_missing = input
+        .window
+        .coverage()
+        .is_some_and(|coverage| coverage < input.rules.coverage_min);
+    if is_missing && !input.withdrawn {
+        let fires = input.open.is_some_and(|open| open.state == AlertState::Firing);
+        let since = input.opened_at.unwrap_or(input.now);
+        return if fires || lasts(since, rule.hold, input.now) {
+            Decision::Fire
+        } else {
+            Decision::Pend
+        };
+    }
+    let Some(open) = input.open else {
+        return Decision::Quiet;
+    };
+    let since = open.clear_since.unwrap_or(input.now);
+    if input.withdrawn || lasts(since, rule.over * input.rules.clear_percent / 100, input.now) {
+        Decision::Resolve
+    } else {
+        Decision::Clearing(since)
+    }
+}
+
+fn lasts(since: DateTime<Utc>, long_enough: Duration, now: DateTime<Utc>) -> bool {
+    now - since >= TimeDelta::from_std(long_enough).unwrap_or(TimeDelta::MAX)
+}

@@ -1,0 +1,155 @@
+//! Missing data is an alert of its own: pending, firing, resolved; never for what nobody is expected to watch.
+
+use slo_engine::Settings;
+use slo_engine::alert::{AlertState, Test, Transition};
+use slo_engine::objective::{Severity, TierName};
+
+use crate::support::{World, at, availability, definitions};
+
+/// Evaluates and records everything, as the loop does.
+async fn judge(world: &World, second: i64) -> Vec<Transition> {
+    let mut evaluations = world.engine.evaluate(at(second)).await.unwrap();
+    evaluations.extend(world.engine.evaluate_data_outages(at(second)).await.unwrap());
+    let mut transaction = world.database.pool.begin().await.unwrap();
+    let transitions = world
+        .engine
+        .record(&mut transaction, &evaluations, None, at(second))
+        .await
+        .unwrap();
+    transaction.commit().await.unwrap();
+    transitions
+}
+
+/// What became of the alert in these seconds: when, and into what state.
+async fn life(world: &World, seconds: std::ops::RangeInclusive<i64>) -> Vec<(i64, AlertState)> {
+    let mut life = Vec::new();
+    for second in seconds.step_by(10) {
+        for one in judge(world, second).await {
+            assert_eq!(one.tier, TierName::data_outage());
+            assert_eq!(
+                (one.severity, one.evidence.test),
+                (Severity::Ticket, Test::Coverage)
+            );
+            life.push((second, one.to));
+        }
+    }
+    life
+}
+
+/// Ten minutes of one good request a second, and nothing to tell.
+async fn calm() -> World {
+    let world = World::new(Settings::default()).await;
+    for second in (10..=600).step_by(10) {
+        world.counted(at(second), u64::try_from(second).unwrap(), 0).await;
+    }
+    assert_eq!(judge(&world, 600).await, []);
+    world
+}
+
+#[tokio::test]
+async fn missing_data_pends_fires_once_and_resolves_when_it_is_back() {
+    let world = calm().await;
+    // Silent beyond patience: at 640 40 of 300 s are missing, and the tier freezes first.
+    assert_eq!(
+        life(&world, 610..=1200).await,
+        [(650, AlertState::Pending), (950, AlertState::Firing)]
+    );
+    // A restart remembers nothing and changes nothing.
+    let restarted = slo_engine::Engine::new(world.database.pool.clone(), Settings::default());
+    let again = restarted.evaluate_data_outages(at(1210)).await.unwrap();
+    let mut transaction = world.database.pool.begin().await.unwrap();
+    let told = restarted
+        .record(&mut transaction, &again, None, at(1210))
+        .await
+        .unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!((again.len(), told), (1, Vec::new()));
+
+    // The kernel counted on, so nothing was missed after all; it is over once that holds.
+    let mut over = Vec::new();
+    for second in (1220..=1400).step_by(10) {
+        world.counted(at(second), u64::try_from(second).unwrap(), 0).await;
+        over.extend(
+            judge(&world, second)
+                .await
+                .into_iter()
+                .map(|one| (second, one.to)),
+        );
+    }
+    assert_eq!(over, [(1250, AlertState::Resolved)]);
+    let events = slo_engine::read::events(&world.database.pool, None, Some("web-availability"), 100)
+        .await
+        .unwrap();
+    let told: Vec<String> = events
+        .into_iter()
+        .rev()
+        .map(|event| event.message)
+        .filter(|message| message.contains("data-outage"))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "`web-availability` lacks data (`data-outage`): 83.3 % of the time was watched",
+            "`web-availability` lacks data, and nothing else of it fires or resolves (`data-outage`): 0 % of the time was watched",
+            "`web-availability` lacks data no longer (`data-outage`): 100 % of the time was watched",
+        ]
+    );
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn a_short_gap_pends_and_never_fires() {
+    let world = calm().await;
+    assert_eq!(life(&world, 610..=800).await, [(650, AlertState::Pending)]);
+    let mut over = Vec::new();
+    for second in (810..=1200).step_by(10) {
+        world.counted(at(second), u64::try_from(second).unwrap(), 0).await;
+        over.extend(
+            judge(&world, second)
+                .await
+                .into_iter()
+                .map(|one| (second, one.to)),
+        );
+    }
+    assert_eq!(over, [(840, AlertState::Resolved)]);
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn what_was_never_measured_is_no_outage() {
+    // Greeted and never heard of: expected, not covered, and nothing to lose.
+    let world = World::new(Settings::default()).await;
+    assert_eq!(life(&world, 10..=1200).await, []);
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn a_source_that_left_or_an_objective_that_is_withdrawn_is_no_outage() {
+    let world = calm().await;
+    world.engine.goodbye(&world.source, at(600)).await.unwrap();
+    assert_eq!(life(&world, 610..=1800).await, []);
+    world.database.drop().await;
+
+    let world = calm().await;
+    assert_eq!(life(&world, 610..=1000).await.len(), 2);
+    let others = definitions(vec![availability("shop-availability", "shop")]);
+    world.engine.apply(&others, at(1005)).await.unwrap();
+    assert_eq!(life(&world, 1010..=1100).await, [(1010, AlertState::Resolved)]);
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn a_source_that_is_given_up_ends_the_outage() {
+    let world = calm().await;
+    assert_eq!(life(&world, 610..=1000).await.len(), 2);
+    assert_eq!(world.engine.maintain(at(4300)).await.unwrap().sources_retired, 1);
+    assert_eq!(
+        life(&world, 4300..=5000)
+            .await
+            .iter()
+            .map(|(_, to)| *to)
+            .collect::<Vec<_>>(),
+        [AlertState::Resolved]
+    );
+    world.database.drop().await;
+}
