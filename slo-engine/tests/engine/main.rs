@@ -4,6 +4,7 @@
 
 mod absence;
 mod alert;
+mod annotation;
 mod budget;
 mod calendar;
 mod correction;
