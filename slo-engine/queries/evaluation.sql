@@ -21,6 +21,16 @@ with right_edge as materialized (
     join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
     left join lateral ledger_total(o.objective_id, o.generation, $1::timestamptz + e.slot) r on true
     where o.withdrawn_at is null and ($2::text is null or o.name = $2)
+),
+-- Apart, so that those without a correction pay nothing for it.
+left_out as materialized (
+    select o.objective_id, t.tier, l.*, c.good as short_good, c.bad as short_bad, c.expected_ms as short_expected_ms,
+           c.covered_ms as short_covered_ms, c.lost as short_lost
+    from right_edge o
+    join objective_tier t on t.objective_id = o.objective_id and t.from_at = o.defined_at
+    cross join lateral ledger_left_out(o.objective_id, o.generation, $1 - t.long_window, $1) l
+    cross join lateral ledger_left_out(o.objective_id, o.generation, $1 - t.short_window, $1) c
+    where o.is_corrected
 )
 select o.name as "objective!", s.name as "service!", o.target as "target!", slice_unit(o.method) as "unit!",
        t.tier as "tier!", t.severity as "severity!", t.long_window as "long_window!",
@@ -32,13 +42,13 @@ select o.name as "objective!", s.name as "service!", o.target as "target!", slic
            as "long_expected_ms!",
        o.covered_ms - coalesce(l.covered_ms, 0) - coalesce(lx.covered_ms, 0) as "long_covered_ms!",
        o.lost - coalesce(l.lost, 0) - coalesce(lx.lost, 0) as "long_lost!",
-       o.good - coalesce(c.good, 0) - coalesce(cx.good, 0) as "short_good!",
-       o.bad - coalesce(c.bad, 0) - coalesce(cx.bad, 0) as "short_bad!",
+       o.good - coalesce(c.good, 0) - coalesce(lx.short_good, 0) as "short_good!",
+       o.bad - coalesce(c.bad, 0) - coalesce(lx.short_bad, 0) as "short_bad!",
        coalesce(c.at, o.started_at) as "short_from_at!",
-       o.expected_ms - coalesce(c.expected_ms, 0) + coalesce(short_silence.silent_ms, 0) - coalesce(cx.expected_ms, 0)
+       o.expected_ms - coalesce(c.expected_ms, 0) + coalesce(short_silence.silent_ms, 0) - coalesce(lx.short_expected_ms, 0)
            as "short_expected_ms!",
-       o.covered_ms - coalesce(c.covered_ms, 0) - coalesce(cx.covered_ms, 0) as "short_covered_ms!",
-       o.lost - coalesce(c.lost, 0) - coalesce(cx.lost, 0) as "short_lost!",
+       o.covered_ms - coalesce(c.covered_ms, 0) - coalesce(lx.short_covered_ms, 0) as "short_covered_ms!",
+       o.lost - coalesce(c.lost, 0) - coalesce(lx.short_lost, 0) as "short_lost!",
        least(o.at, $1) as "to_at!",
        a.alert_id as "alert_id?", a.state as "state?", a.clear_since_at as "clear_since_at?",
        f.since_at as "frozen_since_at?", o.starting as "starting!"
@@ -53,12 +63,7 @@ left join lateral (
 left join lateral (
     select * from ledger_silence(o.service_id, o.role, $1 - t.short_window, $1) where (select is_any_silent($1))
 ) short_silence on true
-left join lateral (
-    select * from ledger_left_out(o.objective_id, o.generation, $1 - t.long_window, $1) where o.is_corrected
-) lx on true
-left join lateral (
-    select * from ledger_left_out(o.objective_id, o.generation, $1 - t.short_window, $1) where o.is_corrected
-) cx on true
+left join left_out lx on lx.objective_id = o.objective_id and lx.tier = t.tier
 left join alert a on a.objective_id = o.objective_id and a.tier = t.tier and a.state <> 'resolved'
 left join tier_freeze f on f.objective_id = o.objective_id and f.tier = t.tier
 union all
