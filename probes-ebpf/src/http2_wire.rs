@@ -25,7 +25,9 @@ pub struct Http2 {
     /// A request has sent DATA that did not end it: `UPLOADS` may know of its last byte.
     pub uploads: u8,
     pub pad: u8,
-    pub spare: [u64; 4],
+    /// A segment that came in is being followed.
+    pub busy: u64,
+    pub spare: [u64; 3],
 }
 
 pub mod mode {

@@ -176,12 +176,12 @@ pub fn run(case: Case) {
     compare::clients_with_log(&case, &log, &answers);
     let expected = compare::expected(&case, &log);
     let batch = compare::settled(&case, &mut agent, &expected);
+    let lost: Vec<_> = batch.losses.iter().filter(|loss| loss.value > 0).collect();
     assert_eq!(
         compare::counts(&case, &batch),
         expected,
-        "slowburn's counts (left) against the log's"
+        "slowburn's counts (left) against the log's; lost: {lost:?}"
     );
-    let lost: Vec<_> = batch.losses.iter().filter(|loss| loss.value > 0).collect();
     let losses = lost.iter().map(|loss| loss.value).sum::<u64>();
     assert_eq!(losses, case.losses, "{lost:?}");
     let apart = match &pairs {

@@ -27,7 +27,7 @@ use probes_ebpf::{
 use crate::{
     answering::weather,
     connection::{self, endpoint, identify, refresh},
-    count::{ask_of, count, lose, lose_of, swap},
+    count::{ask_of, compare_swap, count, lose, lose_of, swap},
     http2_birth::upgrades,
     http2_record::{self, CHUNK},
     maps::{HTTP2, HTTP2_IN, HTTP2_OUT, HTTP2_UPLOADS},
@@ -187,8 +187,53 @@ impl Walk {
     }
 }
 
+/// Segments of one connection may come in on several CPUs at once: whoever is first is waited for, which takes as long
+/// as following one segment. What leaves is in order, by the socket's own lock.
 #[inline(always)]
 fn follow(segment: &Segment, connection: &mut Connection, http2: *mut Http2) {
+    // SAFETY: a live map value.
+    let busy = unsafe { &raw mut (*http2).busy };
+    if segment.ingress && !enter(busy) {
+        // What is behind it will find a hole.
+        lose_of(connection.settings, loss::INTERRUPTED);
+        return;
+    }
+    follow_alone(segment, connection, http2);
+    if segment.ingress {
+        swap(busy, 0);
+    }
+}
+
+/// About a millisecond: longer than the longest segment takes, unless its CPU is taken away meanwhile.
+const ATTEMPTS: u32 = 1 << 15;
+
+struct Entry {
+    busy: *mut u64,
+    is_taken: u64,
+}
+
+#[inline(always)]
+fn enter(busy: *mut u64) -> bool {
+    if compare_swap(busy, 0, 1) == 0 {
+        return true;
+    }
+    let mut entry = Entry { busy, is_taken: 0 };
+    // SAFETY: the callback takes an index and the context given here, which outlives the call.
+    unsafe { bpf_loop(ATTEMPTS, try_to_enter as *mut c_void, (&raw mut entry).cast(), 0) };
+    entry.is_taken != 0
+}
+
+unsafe extern "C" fn try_to_enter(_: u64, entry: *mut Entry) -> u64 {
+    // SAFETY: the caller's own, and a live map value.
+    unsafe {
+        let is_taken = compare_swap((*entry).busy, 0, 1) == 0;
+        (*entry).is_taken = u64::from(is_taken);
+        u64::from(is_taken)
+    }
+}
+
+#[inline(always)]
+fn follow_alone(segment: &Segment, connection: &mut Connection, http2: *mut Http2) {
     let asks = segment.ingress == (connection.role == role::SERVER);
     let mut walk = Walk {
         skb: segment.skb,
