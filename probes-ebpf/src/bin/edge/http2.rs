@@ -3,9 +3,6 @@
 //!
 //! Nothing is decided here: paths and codes are compressed (see `probes_ebpf::http2_wire`). A request
 //! that cannot be told any more is counted as `UNKNOWN` at once, so that requests begun = told + unknown.
-//!
-//! Cost: about 2.3 us a request in and 4.7 us out (its HEADERS and the end of its DATA), by the kernel's
-//! own account under h2load with 50 streams a connection, both processors busy with other work.
 
 use core::{ffi::c_void, ptr::null_mut};
 
@@ -20,17 +17,18 @@ use aya_ebpf::{
 };
 use probes_ebpf::{
     http2::{Direction, FRAME_HEADER, PREFACE, begins_frame, begins_request, frame_flag, kind},
-    http2_wire::{ANSWERS, ASKS, Http2, RAW_MOST, StreamKey, event, mode},
+    http2_wire::{ANSWERS, ASKS, Http2, RAW_MOST, event, mode},
     wire::{Connection, ROUTE_OTHER, flight, loss, protocol, role, what},
 };
 
 use crate::{
     answering::weather,
     connection::{self, endpoint, identify, refresh},
-    count::{ask_of, compare_swap, count, lose, lose_of, swap},
+    count::{ask_of, count, lose, lose_of, swap},
     http2_birth::upgrades,
+    http2_entry,
     http2_record::{self, CHUNK},
-    maps::{HTTP2, HTTP2_IN, HTTP2_OUT, HTTP2_UPLOADS},
+    maps::{HTTP2, HTTP2_IN, HTTP2_OUT},
     segment::{PASS, Segment, control_segment, parse},
 };
 
@@ -187,48 +185,17 @@ impl Walk {
     }
 }
 
-/// Segments of one connection may come in on several CPUs at once: whoever is first is waited for, which takes as long
-/// as following one segment. What leaves is in order, by the socket's own lock.
+/// What leaves is in order and one by one, by the socket's own lock; what comes in is not.
 #[inline(always)]
 fn follow(segment: &Segment, connection: &mut Connection, http2: *mut Http2) {
-    // SAFETY: a live map value.
-    let busy = unsafe { &raw mut (*http2).busy };
-    if segment.ingress && !enter(busy) {
+    if segment.ingress && !http2_entry::enter(http2) {
         // What is behind it will find a hole.
         lose_of(connection.settings, loss::INTERRUPTED);
         return;
     }
     follow_alone(segment, connection, http2);
     if segment.ingress {
-        swap(busy, 0);
-    }
-}
-
-/// About a millisecond: longer than the longest segment takes, unless its CPU is taken away meanwhile.
-const ATTEMPTS: u32 = 1 << 15;
-
-struct Entry {
-    busy: *mut u64,
-    is_taken: u64,
-}
-
-#[inline(always)]
-fn enter(busy: *mut u64) -> bool {
-    if compare_swap(busy, 0, 1) == 0 {
-        return true;
-    }
-    let mut entry = Entry { busy, is_taken: 0 };
-    // SAFETY: the callback takes an index and the context given here, which outlives the call.
-    unsafe { bpf_loop(ATTEMPTS, try_to_enter as *mut c_void, (&raw mut entry).cast(), 0) };
-    entry.is_taken != 0
-}
-
-unsafe extern "C" fn try_to_enter(_: u64, entry: *mut Entry) -> u64 {
-    // SAFETY: the caller's own, and a live map value.
-    unsafe {
-        let is_taken = compare_swap((*entry).busy, 0, 1) == 0;
-        (*entry).is_taken = u64::from(is_taken);
-        u64::from(is_taken)
+        http2_entry::leave(http2);
     }
 }
 
@@ -441,7 +408,7 @@ extern "C" fn step(_: u64, walk: *mut Walk) -> i64 {
                 http2_record::tell_end(walk);
             }
         } else if walk.asks != 0 && length != 0 {
-            uploads(walk, stream);
+            http2_record::uploads(walk, stream);
         }
     }
     0
@@ -493,21 +460,6 @@ fn begin_frame(walk: &mut Walk) {
 pub fn count_unknown(connection: &Connection) {
     let endpoint = endpoint(connection, connection.role);
     count(&endpoint, connection.settings, ROUTE_OTHER, what::UNKNOWN, 1);
-}
-
-/// Notes when the last byte so far of a request came that has not ended.
-#[inline(always)]
-fn uploads(walk: &mut Walk, stream: u32) {
-    // SAFETY: a live map value.
-    let http2 = unsafe { &mut *walk.http2 };
-    http2.uploads = 1;
-    let key = StreamKey {
-        cookie: http2.cookie,
-        stream,
-        pad: 0,
-    };
-    // The least recently used goes when there is no room; it takes with it some precision, no count.
-    let _ = HTTP2_UPLOADS.insert(&key, &walk.now, 0);
 }
 
 /// From now on the kernel counts the requests of this connection, as unknown.

@@ -258,3 +258,18 @@ pub fn tell(connection: *const Connection, record: &Record) -> bool {
     submit(entry);
     true
 }
+
+/// Notes when the last byte so far of a request came that has not ended.
+#[inline(always)]
+pub fn uploads(walk: &mut Walk, stream: u32) {
+    // SAFETY: a live map value.
+    let http2 = unsafe { &mut *walk.http2 };
+    http2.uploads = 1;
+    let key = StreamKey {
+        cookie: http2.cookie,
+        stream,
+        pad: 0,
+    };
+    // The least recently used goes when there is no room; it takes with it some precision, no count.
+    let _ = HTTP2_UPLOADS.insert(&key, &walk.now, 0);
+}

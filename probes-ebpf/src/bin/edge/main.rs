@@ -47,6 +47,7 @@ mod http2;
 #[cfg(target_arch = "bpf")]
 mod http2_birth;
 #[cfg(target_arch = "bpf")]
+mod http2_entry;
 mod http2_record;
 #[cfg(target_arch = "bpf")]
 mod in_flight;
