@@ -48,6 +48,7 @@ mod http2;
 mod http2_birth;
 #[cfg(target_arch = "bpf")]
 mod http2_entry;
+#[cfg(target_arch = "bpf")]
 mod http2_record;
 #[cfg(target_arch = "bpf")]
 mod in_flight;
