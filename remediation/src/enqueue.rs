@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::json;
-use slo_engine::alert::{AlertState, Test, Transition};
+use slo_engine::alert::{AlertState, Evidence, Transition};
 use slo_engine::event::EventKind;
 use slo_engine::objective::Severity;
 use sqlx::PgConnection;
@@ -81,7 +81,7 @@ async fn fire(
     }
     let incident_at = store::run::incident(connection, &runbook.name, objective, now).await?;
     let acts = acts(runbook);
-    let refusal = if acts && transition.evidence.test == Test::Coverage {
+    let refusal = if acts && matches!(transition.evidence, Evidence::Coverage(_)) {
         Some(Refusal::DataOutage)
     } else if acts {
         let input =
@@ -103,6 +103,7 @@ async fn fire(
     );
     trace::continue_from(&span, transition.traceparent.as_deref());
     let traceparent = trace::traceparent(&span, transition.traceparent.as_deref());
+    let before = before(transition);
     let new = NewRun {
         runbook: &runbook.name,
         mode: runbook.mode,
@@ -113,7 +114,7 @@ async fn fire(
         tier: transition.tier.as_str(),
         severity: transition.severity.as_str(),
         acts,
-        before: &before(transition),
+        before: before.as_ref(),
         verify: &runbook.verify,
         floor_per_second: runbook.guards.floor_per_second,
         incident_at,
@@ -302,19 +303,20 @@ async fn resolve(
         for told in store::outbox::told(connection, id).await? {
             let mut notice = told.notice;
             notice.at = now;
-            notice.summary = match transition.evidence.test {
-                Test::Coverage => format!(
+            notice.summary = match &transition.evidence {
+                Evidence::Coverage(_) => format!(
                     "`{}` of `{}` lacks data no longer",
                     notice.objective, notice.service
                 ),
-                Test::Windows | Test::Sequential => {
+                Evidence::Windows(_) | Evidence::Sequential(_) => {
                     format!("`{}` of `{}` recovered", notice.objective, notice.service)
                 }
             };
-            notice.burn_rate_long = transition.evidence.burn_rate_long;
-            notice.burn_rate_short = transition.evidence.burn_rate_short;
-            notice.good = transition.evidence.long.good;
-            notice.bad = transition.evidence.long.bad;
+            let burning = transition.evidence.burning();
+            notice.burn_rate_long = burning.map(|burning| burning.burn_rate_long);
+            notice.burn_rate_short = burning.map(|burning| burning.burn_rate_short);
+            notice.good = transition.evidence.counts().good;
+            notice.bad = transition.evidence.counts().bad;
             notice.remark = None;
             let new = NewNotice {
                 run: id,
@@ -349,22 +351,22 @@ fn notice(
 ) -> Notice {
     let evidence = &transition.evidence;
     let (objective, service) = (&transition.objective, &transition.service);
-    let burning = match evidence.test {
-        Test::Coverage => format!(
-            "`{objective}` of `{service}` lacks data ({}): nothing else of it fires or resolves",
-            evidence.watched()
+    let says = match evidence {
+        Evidence::Coverage(watched) => format!(
+            "`{objective}` of `{service}` lacks data ({watched}): nothing else of it fires or resolves"
         ),
-        Test::Windows | Test::Sequential => format!(
+        Evidence::Windows(burning) | Evidence::Sequential(burning) => format!(
             "`{objective}` of `{service}` burns its error budget {} times too fast ({} of {} requests bad)",
-            evidence.burn_rate_short.round_dp(1).normalize(),
-            evidence.short.bad,
-            evidence.short.total(),
+            burning.burn_rate_short.round_dp(1).normalize(),
+            burning.short.bad,
+            burning.short.total(),
         ),
     };
+    let burning = evidence.burning();
     Notice {
         summary: match &page.summary {
-            Some(summary) => format!("{summary}: {burning}"),
-            None => burning,
+            Some(summary) => format!("{summary}: {says}"),
+            None => says,
         },
         at: now,
         run_id: run.0,
@@ -374,28 +376,29 @@ fn notice(
         objective: transition.objective.to_string(),
         tier: transition.tier.to_string(),
         severity: transition.severity.to_string(),
-        burn_rate_long: evidence.burn_rate_long,
-        burn_rate_short: evidence.burn_rate_short,
-        threshold: evidence.threshold.value(),
-        good: evidence.long.good,
-        bad: evidence.long.bad,
+        burn_rate_long: burning.map(|burning| burning.burn_rate_long),
+        burn_rate_short: burning.map(|burning| burning.burn_rate_short),
+        threshold: burning.map(|burning| burning.threshold.value()),
+        good: evidence.counts().good,
+        bad: evidence.counts().bad,
         remark,
     }
 }
 
-fn before(transition: &Transition) -> Before {
-    let evidence = &transition.evidence;
+/// `None` when burn rates are not what the alert stands on.
+fn before(transition: &Transition) -> Option<Before> {
+    let burning = transition.evidence.burning()?;
     let budget =
         |ratio: Option<Decimal>, burn_rate: Decimal| ratio.and_then(|ratio| ratio.checked_div(burn_rate));
-    Before {
-        burn_rate_long: evidence.burn_rate_long,
-        burn_rate_short: evidence.burn_rate_short,
-        threshold: evidence.threshold.value(),
-        good: evidence.short.good,
-        bad: evidence.short.bad,
-        budget: budget(evidence.long.error_ratio(), evidence.burn_rate_long)
-            .or_else(|| budget(evidence.short.error_ratio(), evidence.burn_rate_short)),
-    }
+    Some(Before {
+        burn_rate_long: burning.burn_rate_long,
+        burn_rate_short: burning.burn_rate_short,
+        threshold: burning.threshold.value(),
+        good: burning.short.good,
+        bad: burning.short.bad,
+        budget: budget(burning.long.error_ratio(), burning.burn_rate_long)
+            .or_else(|| budget(burning.short.error_ratio(), burning.burn_rate_short)),
+    })
 }
 
 /// When everything that a run may do is over.

@@ -18,9 +18,10 @@ pub struct Notice {
     pub objective: String,
     pub tier: String,
     pub severity: String,
-    pub burn_rate_long: Decimal,
-    pub burn_rate_short: Decimal,
-    pub threshold: Decimal,
+    /// Burn rates are absent where the alert does not stand on them.
+    pub burn_rate_long: Option<Decimal>,
+    pub burn_rate_short: Option<Decimal>,
+    pub threshold: Option<Decimal>,
     pub good: u64,
     pub bad: u64,
     /// Why no action was taken, or what came of it.

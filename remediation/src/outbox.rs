@@ -321,9 +321,9 @@ fn details(parcel: &Parcel) -> serde_json::Value {
         "alert_id": notice.alert_id,
         "run_id": notice.run_id,
         "runbook": notice.runbook,
-        "burn_rate_long": number(notice.burn_rate_long),
-        "burn_rate_short": number(notice.burn_rate_short),
-        "threshold": number(notice.threshold),
+        "burn_rate_long": notice.burn_rate_long.and_then(number),
+        "burn_rate_short": notice.burn_rate_short.and_then(number),
+        "threshold": notice.threshold.and_then(number),
         "good": notice.good,
         "bad": notice.bad,
     });

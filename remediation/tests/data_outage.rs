@@ -3,8 +3,10 @@
 mod support;
 
 use remediation::run::RunState;
-use slo_engine::alert::{AlertState, Test, Transition};
+use rust_decimal::Decimal;
+use slo_engine::alert::{AlertState, Evidence, Transition, Watched};
 use slo_engine::objective::{Severity, TierName};
+use slo_engine::window::WindowCounts;
 use sqlx::PgPool;
 
 use support::{at, bench, happen, playbook, transition};
@@ -32,9 +34,14 @@ fn outage(to: AlertState, second: i64) -> Transition {
     let mut transition = transition(1, to, at(second));
     transition.tier = TierName::data_outage();
     transition.severity = Severity::Ticket;
-    transition.evidence.test = Test::Coverage;
-    transition.evidence.short.expected_ms = 300_000;
-    transition.evidence.short.covered_ms = 60_000;
+    transition.evidence = Evidence::Coverage(Watched {
+        window: WindowCounts {
+            expected_ms: 300_000,
+            covered_ms: 60_000,
+            ..WindowCounts::empty(at(second))
+        },
+        least: Decimal::new(9, 1),
+    });
     transition
 }
 

@@ -1,13 +1,12 @@
 -- Objectives of which a tier is frozen, on a calm day none, and every open alert of a data outage ($3), with what
 -- was watched in the $2 before ($1 is now). What was never watched is not missed: it has no row in the ledger.
-select o.name as "objective!", s.name as "service!", d.target as "target!",
+select o.name as "objective!", s.name as "service!",
        o.withdrawn_at is not null as "withdrawn!",
        w.good as "good!", w.bad as "bad!", w.from_at as "from_at!", w.to_at as "to_at!",
        w.expected_ms as "expected_ms!", w.covered_ms as "covered_ms!", w.lost as "lost!",
        a.alert_id as "alert_id?", a.state as "state?", a.opened_at as "opened_at?",
        a.clear_since_at as "clear_since_at?"
 from objective o
-join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
 left join alert a on a.objective_id = o.objective_id and a.tier = $3 and a.state <> 'resolved'
 join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
 join service s on s.service_id = g.service_id

@@ -77,23 +77,20 @@ impl From<sqlx::Error> for AcknowledgeError {
     }
 }
 
-words!(
-    /// How an alert's counts were weighed.
-    Test, "test", {
-        /// The burn rates of two windows.
-        Windows => "windows",
-        /// Every count as it came in, since errors began: both windows are that span.
-        Sequential => "sequential",
-        /// How much of the time was watched: both windows are that time, and the threshold is the
-        /// least share that is enough.
-        Coverage => "coverage",
-    }
-);
-
-/// The numbers that a decision rests on, kept with the alert.
+/// What a decision rests on, kept with the alert.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Evidence {
-    pub test: Test,
+pub enum Evidence {
+    /// The burn rates of two windows.
+    Windows(Burning),
+    /// Every count as it came in, since errors began: both windows are that span.
+    Sequential(Burning),
+    /// How much of the time was watched.
+    Coverage(Watched),
+}
+
+/// How fast two windows burn, and whether their counts tell that from chance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Burning {
     pub long: WindowCounts,
     pub short: WindowCounts,
     pub burn_rate_long: Decimal,
@@ -106,16 +103,43 @@ pub struct Evidence {
     pub bad_needed: Option<u64>,
 }
 
+/// How much of a window was watched, and how much of it is to be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Watched {
+    pub window: WindowCounts,
+    /// The least coverage that is enough.
+    pub least: Decimal,
+}
+
 impl Evidence {
-    /// How much of the short window was watched, for people.
+    /// The counts of the widest window that was looked at.
     #[must_use]
-    pub fn watched(&self) -> String {
-        match self.short.coverage() {
+    pub fn counts(&self) -> &WindowCounts {
+        match self {
+            Self::Windows(burning) | Self::Sequential(burning) => &burning.long,
+            Self::Coverage(watched) => &watched.window,
+        }
+    }
+
+    /// `None` when burn rates were not what was decided on.
+    #[must_use]
+    pub fn burning(&self) -> Option<&Burning> {
+        match self {
+            Self::Windows(burning) | Self::Sequential(burning) => Some(burning),
+            Self::Coverage(_) => None,
+        }
+    }
+}
+
+/// For people, such as `20 % of the time was watched`.
+impl std::fmt::Display for Watched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.window.coverage() {
             Some(coverage) => {
                 let percent = (coverage * Decimal::ONE_HUNDRED).round_dp(1).normalize();
-                format!("{percent} % of the time was watched")
+                write!(f, "{percent} % of the time was watched")
             }
-            None => "nobody is expected to watch it".to_owned(),
+            None => f.write_str("nobody is expected to watch it"),
         }
     }
 }

@@ -265,7 +265,7 @@ impl Engine {
     /// When the database fails.
     pub async fn evaluate_data_outages(&self, now: DateTime<Utc>) -> Result<Vec<Evaluation>, EngineError> {
         let inputs = store::data_outage::inputs(&self.pool, &self.settings.rules, micros(now)).await?;
-        Ok(inputs.iter().filter_map(evaluate::evaluate_data_outage).collect())
+        Ok(inputs.iter().map(evaluate::evaluate_data_outage).collect())
     }
 
     /// Records what changes in the caller's transaction, and returns it. An evaluation whose alert

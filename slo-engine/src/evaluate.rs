@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
-use crate::alert::{AlertId, AlertState, Evidence, Test};
+use crate::alert::{AlertId, AlertState, Burning, Evidence};
 use crate::evidence;
 use crate::measurement::ServiceName;
 use crate::objective::{ObjectiveName, Severity, Target, Tier, TierName};
@@ -97,7 +97,7 @@ pub struct Evaluation {
 /// Decides. Same input, same answer: `input.now` is the only clock.
 #[must_use]
 pub fn evaluate(input: &EvaluationInput) -> Evaluation {
-    let evidence = weigh(input);
+    let burning = weigh(input);
     Evaluation {
         at: input.now,
         objective: input.objective.clone(),
@@ -106,12 +106,12 @@ pub fn evaluate(input: &EvaluationInput) -> Evaluation {
         severity: input.tier.severity,
         open: input.open,
         frozen_since: input.frozen_since,
-        decision: decide(input, &evidence),
-        evidence,
+        decision: decide(input, &burning),
+        evidence: Evidence::Windows(burning),
     }
 }
 
-fn decide(input: &EvaluationInput, evidence: &Evidence) -> Decision {
+fn decide(input: &EvaluationInput, burning: &Burning) -> Decision {
     if input.withdrawn {
         return if input.open.is_some() {
             Decision::Resolve
@@ -131,7 +131,7 @@ fn decide(input: &EvaluationInput, evidence: &Evidence) -> Decision {
         return Decision::Freeze(Freeze::Coverage(coverage));
     }
     if burns(input) {
-        let is_enough = match (alpha(input), evidence.chance) {
+        let is_enough = match (alpha(input), burning.chance) {
             (Some(alpha), Some(chance)) => chance <= alpha,
             _ => true,
         };
@@ -163,7 +163,7 @@ fn fires_already(input: &EvaluationInput) -> bool {
 }
 
 /// The chance is computed only where it decides: thousands of calm tiers must cost nothing.
-fn weigh(input: &EvaluationInput) -> Evidence {
+fn weigh(input: &EvaluationInput) -> Burning {
     let ratio = (input.tier.burn_rate.value() * input.target.budget())
         .to_f64()
         .unwrap_or(1.0);
@@ -173,8 +173,7 @@ fn weigh(input: &EvaluationInput) -> Evidence {
         input.long.bad.div_ceil(input.unit),
     );
     let alpha = alpha(input).filter(|_| burns(input) && !fires_already(input));
-    Evidence {
-        test: Test::Windows,
+    Burning {
         long: input.long.clone(),
         short: input.short.clone(),
         burn_rate_long: input.long.burn_rate(input.target),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 use rust_decimal::Decimal;
 
-use crate::alert::AlertState;
+use crate::alert::{AlertState, Evidence};
 use crate::duration;
 use crate::read::{Alert, Slo, SloState};
 
@@ -111,14 +111,19 @@ fn about(text: &mut String, slo: &Slo, alerts: &[Alert], now: DateTime<Utc>) -> 
             }
             _ => "still open".to_owned(),
         };
+        let stands_on = match &alert.evidence {
+            Evidence::Windows(burning) | Evidence::Sequential(burning) => format!(
+                "burn rate {} over the long window, {} bad of {}",
+                burning.burn_rate_long.round_dp(2).normalize(),
+                burning.long.bad,
+                burning.long.total(),
+            ),
+            Evidence::Coverage(watched) => watched.to_string(),
+        };
         writeln!(
             text,
-            "- `{}` ({}) fired at {fired}, {end}: burn rate {} over the long window, {} bad of {}.",
-            alert.tier,
-            alert.severity,
-            alert.evidence.burn_rate_long.round_dp(2).normalize(),
-            alert.evidence.long.bad,
-            alert.evidence.long.total(),
+            "- `{}` ({}) fired at {fired}, {end}: {stands_on}.",
+            alert.tier, alert.severity
         )?;
     }
     Ok(())

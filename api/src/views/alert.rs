@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use slo_engine::alert::Evidence;
+use slo_engine::alert::{Burning, Evidence};
 use slo_engine::read;
 use slo_engine::window::WindowCounts;
 use utoipa::ToSchema;
@@ -45,6 +45,7 @@ pub struct EvidenceView {
     pub test: String,
     pub long: WindowCountsView,
     pub short: WindowCountsView,
+    /// None where nothing was counted, and of `coverage`.
     pub burn_rate_long: Option<f64>,
     pub burn_rate_short: Option<f64>,
     pub threshold: f64,
@@ -93,16 +94,35 @@ impl From<read::Alert> for AlertView {
 
 impl From<Evidence> for EvidenceView {
     fn from(evidence: Evidence) -> Self {
+        match evidence {
+            Evidence::Windows(burning) => Self::burning("windows", burning),
+            Evidence::Sequential(burning) => Self::burning("sequential", burning),
+            Evidence::Coverage(watched) => Self {
+                test: "coverage".to_owned(),
+                long: watched.window.clone().into(),
+                short: watched.window.into(),
+                burn_rate_long: None,
+                burn_rate_short: None,
+                threshold: number(watched.least),
+                chance: None,
+                bad_needed: None,
+            },
+        }
+    }
+}
+
+impl EvidenceView {
+    fn burning(test: &str, burning: Burning) -> Self {
         let rate = |counts: &WindowCounts, rate| (counts.total() > 0).then(|| number(rate));
         Self {
-            test: evidence.test.to_string(),
-            burn_rate_long: rate(&evidence.long, evidence.burn_rate_long),
-            burn_rate_short: rate(&evidence.short, evidence.burn_rate_short),
-            long: evidence.long.into(),
-            short: evidence.short.into(),
-            threshold: number(evidence.threshold.value()),
-            chance: evidence.chance,
-            bad_needed: evidence.bad_needed,
+            test: test.to_owned(),
+            burn_rate_long: rate(&burning.long, burning.burn_rate_long),
+            burn_rate_short: rate(&burning.short, burning.burn_rate_short),
+            long: burning.long.into(),
+            short: burning.short.into(),
+            threshold: number(burning.threshold.value()),
+            chance: burning.chance,
+            bad_needed: burning.bad_needed,
         }
     }
 }

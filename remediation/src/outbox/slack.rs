@@ -18,24 +18,37 @@ pub(super) fn body(parcel: &Parcel, link: Option<&str>) -> Value {
         NoticeAction::Escalate => ":fire:",
         NoticeAction::Resolve => ":white_check_mark:",
     };
-    let title = match parcel.action {
-        NoticeAction::Trigger => format!("{} is burning", notice.objective),
-        NoticeAction::Escalate => format!("{} needs a person", notice.objective),
-        NoticeAction::Resolve => format!("{} recovered", notice.objective),
+    let (objective, tier) = (&notice.objective, &notice.tier);
+    let title = match (parcel.action, notice.burn_rate_long) {
+        (NoticeAction::Trigger, Some(_)) => format!("{objective} is burning"),
+        (NoticeAction::Trigger, None) => format!("{objective}: {tier}"),
+        (NoticeAction::Escalate, _) => format!("{objective} needs a person"),
+        (NoticeAction::Resolve, Some(_)) => format!("{objective} recovered"),
+        (NoticeAction::Resolve, None) => format!("{objective}: {tier} is over"),
     };
     let field = |name: &str, value: String| json!({ "type": "mrkdwn", "text": cut(&format!("*{name}*\n{}", escape(&value)), FIELD_MAX) });
+    let mut fields = vec![
+        field("Service", notice.service.clone()),
+        field("Severity", notice.severity.clone()),
+    ];
+    if let (Some(long), Some(short)) = (notice.burn_rate_long, notice.burn_rate_short) {
+        let [long, short] = [long, short].map(|rate| rate.round_dp(2).normalize());
+        fields.push(field(
+            "Burn rate",
+            format!("{long} over the long window, {short} over the short"),
+        ));
+    }
+    fields.push(field(
+        "Runbook",
+        format!("{}, run {}", notice.runbook, notice.run_id),
+    ));
     let mut blocks = vec![
         json!({ "type": "header", "text": { "type": "plain_text", "text": cut(&title, HEADER_MAX) } }),
         json!({ "type": "section", "text": {
             "type": "mrkdwn",
             "text": cut(&format!("{mark} {}", escape(&notice.summary)), SECTION_MAX),
         } }),
-        json!({ "type": "section", "fields": [
-            field("Service", notice.service.clone()),
-            field("Severity", notice.severity.clone()),
-            field("Burn rate", format!("{} over the long window, {} over the short", notice.burn_rate_long.round_dp(2).normalize(), notice.burn_rate_short.round_dp(2).normalize())),
-            field("Runbook", format!("{}, run {}", notice.runbook, notice.run_id)),
-        ] }),
+        json!({ "type": "section", "fields": fields }),
     ];
     if let Some(remark) = &notice.remark {
         blocks.push(json!({ "type": "context", "elements": [

@@ -37,7 +37,8 @@ pub(crate) struct NewRun<'a> {
     pub tier: &'a str,
     pub severity: &'a str,
     pub acts: bool,
-    pub before: &'a Before,
+    /// `None`: not on burn rates, and so nothing acts.
+    pub before: Option<&'a Before>,
     pub verify: &'a Verify,
     pub floor_per_second: u32,
     pub incident_at: DateTime<Utc>,
@@ -57,7 +58,7 @@ pub(crate) struct RunRow {
     pub ending: Option<Ending>,
     pub verdict: Option<Verdict>,
     pub reason: Option<String>,
-    pub before: Before,
+    pub before: Option<Before>,
     pub verify: Verify,
     pub floor_per_second: u32,
     pub traceparent: Option<String>,

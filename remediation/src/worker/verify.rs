@@ -49,7 +49,10 @@ impl Worker {
                     last,
                     recovered_below: run.verify.recovered_below,
                 };
-                (judge(&run.before, counts, &look), show(&run.before, counts))
+                (
+                    judge(run.before.as_ref(), counts, &look),
+                    show(run.before.as_ref(), counts),
+                )
             }
             Err(error) => {
                 tracing::warn!(
@@ -98,7 +101,9 @@ impl Worker {
         let outcome = Outcome {
             result: Some(json!({
                 "verdict": verdict,
-                "before": { "burn_rate": run.before.burn_rate_short, "good": run.before.good, "bad": run.before.bad },
+                "before": run.before.as_ref().map(|before| {
+                    json!({ "burn_rate": before.burn_rate_short, "good": before.good, "bad": before.bad })
+                }),
                 "after": seen,
             })),
             ..Outcome::default()
@@ -136,14 +141,14 @@ struct Look {
 }
 
 /// What the counts since acting say; `None`: look again.
-fn judge(before: &Before, after: &WindowCounts, look: &Look) -> Option<Verdict> {
+fn judge(before: Option<&Before>, after: &WindowCounts, look: &Look) -> Option<Verdict> {
     let unknown = look.last.then_some(Verdict::Unknown);
     let covered = after.coverage().is_some_and(|coverage| coverage >= COVERAGE_MIN);
     // A window that begins before the act would count what the act was for.
     if after.total() < EVENTS_MIN || !covered || after.from < look.acted_at {
         return unknown;
     }
-    let Some(burn_rate) = burn_rate(before, after) else {
+    let (Some(before), Some(burn_rate)) = (before, burn_rate(before, after)) else {
         return unknown;
     };
     if burn_rate < look.recovered_below {
@@ -161,11 +166,11 @@ fn judge(before: &Before, after: &WindowCounts, look: &Look) -> Option<Verdict> 
     )
 }
 
-fn burn_rate(before: &Before, after: &WindowCounts) -> Option<Decimal> {
-    after.error_ratio()?.checked_div(before.budget?)
+fn burn_rate(before: Option<&Before>, after: &WindowCounts) -> Option<Decimal> {
+    after.error_ratio()?.checked_div(before?.budget?)
 }
 
-fn show(before: &Before, after: &WindowCounts) -> Value {
+fn show(before: Option<&Before>, after: &WindowCounts) -> Value {
     json!({
         "burn_rate": burn_rate(before, after).map(|rate| rate.round_dp(4).normalize()),
         "good": after.good, "bad": after.bad, "from": after.from, "to": after.to,
@@ -212,16 +217,16 @@ mod tests {
     #[test]
     fn below_the_mark_is_recovered_at_once() {
         assert_eq!(
-            judge(&before(), &after(1_000, 9), &look(false)),
+            judge(Some(&before()), &after(1_000, 9), &look(false)),
             Some(Verdict::Recovered)
         );
     }
 
     #[test]
     fn still_burning_is_looked_at_again_and_then_no_effect() {
-        assert_eq!(judge(&before(), &after(990, 10), &look(false)), None);
+        assert_eq!(judge(Some(&before()), &after(990, 10), &look(false)), None);
         assert_eq!(
-            judge(&before(), &after(600, 400), &look(true)),
+            judge(Some(&before()), &after(600, 400), &look(true)),
             Some(Verdict::NoEffect)
         );
     }
@@ -229,11 +234,11 @@ mod tests {
     #[test]
     fn burning_a_quarter_faster_is_worse() {
         assert_eq!(
-            judge(&before(), &after(500, 500), &look(true)),
+            judge(Some(&before()), &after(500, 500), &look(true)),
             Some(Verdict::NoEffect)
         );
         assert_eq!(
-            judge(&before(), &after(499, 501), &look(true)),
+            judge(Some(&before()), &after(499, 501), &look(true)),
             Some(Verdict::Worse)
         );
     }
@@ -254,15 +259,18 @@ mod tests {
             ..after(1_000, 0)
         };
         for counts in [after(0, 0), after(9, 0), silent, nobody, early] {
-            assert_eq!(judge(&before(), &counts, &look(false)), None);
-            assert_eq!(judge(&before(), &counts, &look(true)), Some(Verdict::Unknown));
+            assert_eq!(judge(Some(&before()), &counts, &look(false)), None);
+            assert_eq!(
+                judge(Some(&before()), &counts, &look(true)),
+                Some(Verdict::Unknown)
+            );
         }
         let blind = Before {
             budget: None,
             ..before()
         };
         assert_eq!(
-            judge(&blind, &after(1_000, 0), &look(true)),
+            judge(Some(&blind), &after(1_000, 0), &look(true)),
             Some(Verdict::Unknown)
         );
     }

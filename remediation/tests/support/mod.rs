@@ -20,7 +20,7 @@ use remediation::{
     Worked, Worker,
 };
 use rust_decimal::Decimal;
-use slo_engine::alert::{AlertId, AlertState, Evidence, Transition};
+use slo_engine::alert::{AlertId, AlertState, Burning, Evidence, Transition};
 use slo_engine::definitions;
 use slo_engine::measurement::ServiceName;
 use slo_engine::objective::{BurnRate, ObjectiveName, Severity};
@@ -203,8 +203,7 @@ pub fn transition(alert: i64, to: AlertState, at: DateTime<Utc>) -> Transition {
         from: Some(AlertState::Pending),
         to,
         at,
-        evidence: Evidence {
-            test: slo_engine::alert::Test::Windows,
+        evidence: Evidence::Windows(Burning {
             long: counts(900, 300),
             short: counts(600, 400),
             burn_rate_long: Decimal::from(25),
@@ -212,7 +211,7 @@ pub fn transition(alert: i64, to: AlertState, at: DateTime<Utc>) -> Transition {
             threshold: BurnRate::try_from(Decimal::from(10)).unwrap(),
             chance: None,
             bad_needed: None,
-        },
+        }),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Decision, Evaluation, OpenAlert, Rules};
-use crate::alert::{AlertState, Evidence, Test};
+use crate::alert::{AlertState, Evidence, Watched};
 use crate::measurement::ServiceName;
-use crate::objective::{BurnRate, ObjectiveName, Severity, Target, TierName};
+use crate::objective::{ObjectiveName, Severity, TierName};
 use crate::window::WindowCounts;
 
 /// What the alert of missing data is called among an objective's tiers.
@@ -42,7 +42,6 @@ pub struct DataOutageInput {
     pub now: DateTime<Utc>,
     pub objective: ObjectiveName,
     pub service: ServiceName,
-    pub target: Target,
     pub window: WindowCounts,
     pub open: Option<OpenAlert>,
     /// Since when the open alert is open.
@@ -52,11 +51,10 @@ pub struct DataOutageInput {
     pub rules: Rules,
 }
 
-/// Decides; `None` when the floor is 0, which nothing is below. Same input, same answer.
+/// Decides. Same input, same answer.
 #[must_use]
-pub fn evaluate_data_outage(input: &DataOutageInput) -> Option<Evaluation> {
-    let burn_rate = input.window.burn_rate(input.target);
-    Some(Evaluation {
+pub fn evaluate_data_outage(input: &DataOutageInput) -> Evaluation {
+    Evaluation {
         at: input.now,
         objective: input.objective.clone(),
         service: input.service.clone(),
@@ -65,17 +63,11 @@ pub fn evaluate_data_outage(input: &DataOutageInput) -> Option<Evaluation> {
         open: input.open,
         frozen_since: None,
         decision: decide(input),
-        evidence: Evidence {
-            test: Test::Coverage,
-            long: input.window.clone(),
-            short: input.window.clone(),
-            burn_rate_long: burn_rate,
-            burn_rate_short: burn_rate,
-            threshold: BurnRate::try_from(input.rules.coverage_min).ok()?,
-            chance: None,
-            bad_needed: None,
-        },
-    })
+        evidence: Evidence::Coverage(Watched {
+            window: input.window.clone(),
+            least: input.rules.coverage_min,
+        }),
+    }
 }
 
 fn decide(input: &DataOutageInput) -> Decision {

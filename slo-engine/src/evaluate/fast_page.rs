@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use super::{Decision, Evaluation, OpenAlert};
-use crate::alert::{AlertState, Evidence, Test};
+use crate::alert::{AlertState, Burning, Evidence};
 use crate::measurement::ServiceName;
 use crate::objective::{ObjectiveName, Severity, Target, TierName};
 use crate::sequential::{FastPage, Sequential};
@@ -27,7 +27,7 @@ pub struct FastPageInput {
     pub rate: Decimal,
     pub open: Option<OpenAlert>,
     /// What the open alert stood on.
-    pub evidence: Option<Evidence>,
+    pub evidence: Option<Burning>,
     pub coverage_min: Decimal,
 }
 
@@ -42,7 +42,7 @@ pub struct Excursion {
 #[must_use]
 pub fn evaluate_fast_page(input: &FastPageInput) -> Option<Evaluation> {
     let fires = input.open.is_some_and(|open| open.state == AlertState::Firing);
-    let (decision, evidence) = if fires {
+    let (decision, burning) = if fires {
         (Decision::Resolve, over(input)?)
     } else {
         (Decision::Fire, burning(input)?)
@@ -56,20 +56,19 @@ pub fn evaluate_fast_page(input: &FastPageInput) -> Option<Evaluation> {
         open: input.open,
         frozen_since: None,
         decision,
-        evidence,
+        evidence: Evidence::Sequential(burning),
     })
 }
 
 /// What a new alert stands on, if there is to be one.
-fn burning(input: &FastPageInput) -> Option<Evidence> {
+fn burning(input: &FastPageInput) -> Option<Burning> {
     let (page, excursion) = (input.page.as_ref()?, input.excursion.as_ref()?);
     let test = Sequential::new(input.target, page);
     if excursion.statistic < test.limit || input.rate < page.rate_min {
         return None;
     }
     let burn_rate = excursion.counts.burn_rate(input.target);
-    Some(Evidence {
-        test: Test::Sequential,
+    Some(Burning {
         long: excursion.counts.clone(),
         short: excursion.counts.clone(),
         burn_rate_long: burn_rate,
@@ -81,7 +80,7 @@ fn burning(input: &FastPageInput) -> Option<Evidence> {
 }
 
 /// What the end of an open alert stands on, if it is over.
-fn over(input: &FastPageInput) -> Option<Evidence> {
+fn over(input: &FastPageInput) -> Option<Burning> {
     let is_watched = input
         .recent
         .coverage()
@@ -91,7 +90,7 @@ fn over(input: &FastPageInput) -> Option<Evidence> {
         return None;
     }
     let burn_rate = input.recent.burn_rate(input.target);
-    Some(Evidence {
+    Some(Burning {
         long: input.recent.clone(),
         short: input.recent.clone(),
         burn_rate_long: burn_rate,

@@ -154,7 +154,10 @@ fn too_little_watched_freezes_whatever_stands() {
 fn at_the_threshold_is_not_above_it() {
     let mut at = input((9_856, 144), (9_856, 144));
     at.rules.evidence = None;
-    assert_eq!(evaluate(&at).evidence.burn_rate_long, decimal("14.4"));
+    assert_eq!(
+        evaluate(&at).evidence.burning().unwrap().burn_rate_long,
+        decimal("14.4")
+    );
     assert_eq!(evaluate(&at).decision, Decision::Quiet);
     at.long.bad += 1;
     at.short.bad += 1;
@@ -166,7 +169,7 @@ fn evidence_says_how_many_bad_events_would_do() {
     // Facts 3e: of 60 requests at 14.4, 5 bad are evidence and 1 is enough for the ratio.
     let weighed = evaluate(&input((56, 4), (6, 4)));
     assert_eq!(weighed.decision, Decision::Pend);
-    assert_eq!(weighed.evidence.bad_needed, Some(5));
+    assert_eq!(weighed.evidence.burning().unwrap().bad_needed, Some(5));
     assert_eq!(evaluate(&input((55, 5), (5, 5))).decision, Decision::Fire);
 }
 
@@ -194,7 +197,7 @@ fn chances_are_computed_only_where_they_decide() {
         let mut input = input(counts, counts);
         input.open = state;
         assert_eq!(
-            evaluate(&input).evidence.chance.is_some(),
+            evaluate(&input).evidence.burning().unwrap().chance.is_some(),
             decides,
             "{counts:?} {state:?}"
         );

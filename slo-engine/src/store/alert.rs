@@ -11,7 +11,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use super::{excursion, lock, parse};
-use crate::alert::{AlertId, AlertState, Evidence, Test, Transition};
+use crate::alert::{AlertId, AlertState, Burning, Evidence, Transition, Watched};
 use crate::engine::EngineError;
 use crate::evaluate::{Decision, Evaluation, OpenAlert};
 use crate::event::{self, Event, EventKind};
@@ -109,7 +109,7 @@ pub(crate) async fn record(
             }
             Change::State(to) => {
                 let transition = move_to(connection, evaluation, &stands, to, traceparent, now).await?;
-                if to == AlertState::Resolved && transition.evidence.test == Test::Sequential {
+                if to == AlertState::Resolved && matches!(transition.evidence, Evidence::Sequential(_)) {
                     // What was evidence for this alert is none for the next.
                     excursion::forget(connection, stands.objective_id).await?;
                 }
@@ -265,41 +265,38 @@ async fn move_to(
 }
 
 async fn tell(connection: &mut PgConnection, transition: &Transition) -> Result<(), EngineError> {
-    let Evidence {
-        test,
-        long,
-        burn_rate_long,
-        burn_rate_short,
-        threshold,
-        bad_needed,
-        ..
-    } = &transition.evidence;
-    let (objective, tier) = (&transition.objective, &transition.tier);
-    let (over_long, over_short) = (
-        burn_rate_long.round_dp(2).normalize(),
-        burn_rate_short.round_dp(2).normalize(),
-    );
-    let rates = match test {
-        Test::Windows => format!(
-            "burn rate {over_long} over the long window and {over_short} over the short one, threshold {threshold}"
-        ),
-        Test::Sequential => format!(
-            "burn rate {over_long} over {} s, looking for {threshold}",
-            long.length().num_seconds()
-        ),
-        Test::Coverage => {
-            event::record(connection, &outage_event(transition)).await?;
-            return Ok(());
+    let (kind, message) = match &transition.evidence {
+        Evidence::Windows(burning) => {
+            let rates = format!(
+                "burn rate {} over the long window and {} over the short one, threshold {}",
+                burning.burn_rate_long.round_dp(2).normalize(),
+                burning.burn_rate_short.round_dp(2).normalize(),
+                burning.threshold
+            );
+            of_burning(transition, burning, &rates)
         }
+        Evidence::Sequential(burning) => {
+            let rates = format!(
+                "burn rate {} over {} s, looking for {}",
+                burning.burn_rate_long.round_dp(2).normalize(),
+                burning.long.length().num_seconds(),
+                burning.threshold
+            );
+            of_burning(transition, burning, &rates)
+        }
+        Evidence::Coverage(watched) => of_outage(transition, watched),
     };
-    let (kind, message) = match transition.to {
+    event::record(connection, &event_of(transition, kind, message)).await?;
+    Ok(())
+}
+
+fn of_burning(transition: &Transition, burning: &Burning, rates: &str) -> (EventKind, String) {
+    let (objective, tier) = (&transition.objective, &transition.tier);
+    let (bad, total) = (burning.long.bad, burning.long.total());
+    match transition.to {
         AlertState::Pending => {
-            let needed = bad_needed.map_or_else(String::new, |needed| {
-                format!(
-                    "; {} bad of {}, {needed} would be evidence",
-                    long.bad,
-                    long.total()
-                )
+            let needed = burning.bad_needed.map_or_else(String::new, |needed| {
+                format!("; {bad} bad of {total}, {needed} would be evidence")
             });
             (
                 EventKind::AlertPending,
@@ -308,22 +305,16 @@ async fn tell(connection: &mut PgConnection, transition: &Transition) -> Result<
         }
         AlertState::Firing => (
             EventKind::AlertFiring,
-            format!(
-                "`{objective}` is burning (`{tier}`): {rates}; {} bad of {}",
-                long.bad,
-                long.total()
-            ),
+            format!("`{objective}` is burning (`{tier}`): {rates}; {bad} bad of {total}"),
         ),
         AlertState::Resolved => (
             EventKind::AlertResolved,
             format!("`{objective}` burns no longer (`{tier}`): {rates}"),
         ),
-    };
-    event::record(connection, &event_of(transition, kind, message)).await?;
-    Ok(())
+    }
 }
 
-fn outage_event(transition: &Transition) -> Event {
+fn of_outage(transition: &Transition, watched: &Watched) -> (EventKind, String) {
     let (kind, says) = match transition.to {
         AlertState::Pending => (EventKind::AlertPending, "lacks data"),
         AlertState::Firing => (
@@ -333,12 +324,7 @@ fn outage_event(transition: &Transition) -> Event {
         AlertState::Resolved => (EventKind::AlertResolved, "lacks data no longer"),
     };
     let (objective, tier) = (&transition.objective, &transition.tier);
-    let watched = transition.evidence.watched();
-    event_of(
-        transition,
-        kind,
-        format!("`{objective}` {says} (`{tier}`): {watched}"),
-    )
+    (kind, format!("`{objective}` {says} (`{tier}`): {watched}"))
 }
 
 fn event_of(transition: &Transition, kind: EventKind, message: String) -> Event {

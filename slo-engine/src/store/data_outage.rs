@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{WindowRow, convert, interval, look_up, parse};
+use super::{WindowRow, interval, look_up, parse};
 use crate::alert::AlertId;
 use crate::engine::EngineError;
 use crate::evaluate::{DATA_OUTAGE, DataOutageInput, OpenAlert, Rules};
@@ -36,7 +36,6 @@ pub(crate) async fn inputs(
                 now,
                 objective: parse("objective.name", &row.objective)?,
                 service: parse("service.name", &row.service)?,
-                target: convert("target", row.target)?,
                 window: WindowRow {
                     good: row.good,
                     bad: row.bad,

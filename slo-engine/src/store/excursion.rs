@@ -126,7 +126,11 @@ pub(crate) async fn inputs(
                 .try_into()?,
                 rate: Decimal::from(row.hour_total) / row.hour_seconds.max(Decimal::ONE),
                 open,
-                evidence: row.evidence.map(evidence_from_json).transpose()?,
+                evidence: row
+                    .evidence
+                    .map(evidence_from_json)
+                    .transpose()?
+                    .and_then(|evidence| evidence.burning().cloned()),
                 coverage_min: rules.coverage_min,
             })
         })

@@ -68,7 +68,7 @@ async fn an_alert_is_pending_then_fires_then_resolves_and_each_once() {
             .counted(now, 600 + 10 * second.saturating_sub(70), bad)
             .await;
         for one in world.step(now).await {
-            life.push((second, one.from, one.to, one.evidence.long.bad));
+            life.push((second, one.from, one.to, one.evidence.counts().bad));
         }
     }
     let [pending, firing, resolved] = life[..] else {

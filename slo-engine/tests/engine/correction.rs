@@ -103,7 +103,10 @@ async fn a_correction_leaves_out_its_slots_and_undoing_it_restores_every_number(
     let evaluations = world.engine.evaluate(at(600)).await.unwrap();
     assert!(!evaluations.is_empty());
     for evaluation in &evaluations {
-        assert_eq!(evaluation.evidence.long.good, u64::try_from(1830 - out).unwrap());
+        assert_eq!(
+            evaluation.evidence.counts().good,
+            u64::try_from(1830 - out).unwrap()
+        );
     }
     let pool = &world.database.pool;
     let slo = read::slo(pool, &WEB.parse().unwrap(), at(600))

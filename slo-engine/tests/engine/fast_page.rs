@@ -1,6 +1,6 @@
 //! The fast page: within seconds, once, and not for what is late.
 
-use slo_engine::alert::{AlertState, Test, Transition};
+use slo_engine::alert::{AlertState, Evidence, Transition};
 use slo_engine::objective::{Objective, TierName};
 use slo_engine::sequential::{FastPage, Sequential};
 use slo_engine::{Engine, Settings};
@@ -59,8 +59,8 @@ async fn a_total_outage_at_20_a_second_pages_within_5_seconds_and_its_end_resolv
         world.counted(at(second), good, bad).await;
         for one in judge(&world.engine, second).await {
             assert_eq!(one.tier, TierName::fast_page());
-            assert_eq!(one.evidence.test, Test::Sequential);
-            life.push((second, one.from, one.to, one.evidence.long.bad));
+            assert!(matches!(one.evidence, Evidence::Sequential(_)));
+            life.push((second, one.from, one.to, one.evidence.counts().bad));
         }
     }
     let [fired, resolved] = life[..] else {

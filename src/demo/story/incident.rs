@@ -125,8 +125,12 @@ impl Story<'_> {
         self.notes.alert = Some(alert.id);
         self.notes.fired_at = alert.fired_at;
         let after = self.after_flood(alert.fired_at);
-        let burn = alert.evidence.burn_rate_long.round_dp(1);
-        let seconds = alert.evidence.long.length().num_seconds();
+        let burning = alert
+            .evidence
+            .burning()
+            .context("the alert stands on no burn rate")?;
+        let burn = burning.burn_rate_long.round_dp(1);
+        let seconds = burning.long.length().num_seconds();
         self.tell(
             Act::Alert,
             &format!(

@@ -3,17 +3,28 @@
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::alert::{Evidence, Test};
+use crate::alert::{Burning, Evidence, Watched};
 use crate::engine::EngineError;
-use crate::objective::BurnRate;
+use crate::objective::RatioError;
 use crate::window::WindowCounts;
 
 #[derive(Serialize, Deserialize)]
-struct StoredEvidence {
-    /// Not in what was stored before there were others.
-    #[serde(default)]
-    test: Option<String>,
+#[serde(tag = "test", rename_all = "snake_case")]
+enum StoredEvidence {
+    Windows(StoredBurning),
+    Sequential(StoredBurning),
+    Coverage {
+        #[serde(alias = "long")]
+        window: StoredWindow,
+        #[serde(alias = "threshold")]
+        least: Decimal,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredBurning {
     long: StoredWindow,
     short: StoredWindow,
     burn_rate_long: Decimal,
@@ -62,39 +73,106 @@ impl From<StoredWindow> for WindowCounts {
     }
 }
 
-pub(crate) fn evidence_to_json(evidence: &Evidence) -> serde_json::Value {
-    let stored = StoredEvidence {
-        test: Some(evidence.test.to_string()),
-        long: (&evidence.long).into(),
-        short: (&evidence.short).into(),
-        burn_rate_long: evidence.burn_rate_long,
-        burn_rate_short: evidence.burn_rate_short,
-        threshold: evidence.threshold.value(),
-        chance: evidence.chance,
-        bad_needed: evidence.bad_needed,
+impl From<&Burning> for StoredBurning {
+    fn from(burning: &Burning) -> Self {
+        Self {
+            long: (&burning.long).into(),
+            short: (&burning.short).into(),
+            burn_rate_long: burning.burn_rate_long,
+            burn_rate_short: burning.burn_rate_short,
+            threshold: burning.threshold.value(),
+            chance: burning.chance,
+            bad_needed: burning.bad_needed,
+        }
+    }
+}
+
+impl TryFrom<StoredBurning> for Burning {
+    type Error = RatioError;
+
+    fn try_from(stored: StoredBurning) -> Result<Self, RatioError> {
+        Ok(Self {
+            long: stored.long.into(),
+            short: stored.short.into(),
+            burn_rate_long: stored.burn_rate_long,
+            burn_rate_short: stored.burn_rate_short,
+            threshold: stored.threshold.try_into()?,
+            chance: stored.chance,
+            bad_needed: stored.bad_needed,
+        })
+    }
+}
+
+pub(crate) fn evidence_to_json(evidence: &Evidence) -> Value {
+    let stored = match evidence {
+        Evidence::Windows(burning) => StoredEvidence::Windows(burning.into()),
+        Evidence::Sequential(burning) => StoredEvidence::Sequential(burning.into()),
+        Evidence::Coverage(watched) => StoredEvidence::Coverage {
+            window: (&watched.window).into(),
+            least: watched.least,
+        },
     };
     // Plain fields and string keys: nothing in it can fail.
     serde_json::to_value(stored).unwrap_or_default()
 }
 
-pub(crate) fn evidence_from_json(value: serde_json::Value) -> Result<Evidence, EngineError> {
-    let unreadable = |value: String| EngineError::Unreadable {
-        column: "alert.evidence",
-        value,
-    };
+pub(crate) fn evidence_from_json(mut value: Value) -> Result<Evidence, EngineError> {
     let text = value.to_string();
-    let stored: StoredEvidence = serde_json::from_value(value).map_err(|_| unreadable(text.clone()))?;
-    Ok(Evidence {
-        test: match stored.test {
-            Some(test) => test.parse().map_err(|_| unreadable(text.clone()))?,
-            None => Test::Windows,
-        },
-        long: stored.long.into(),
-        short: stored.short.into(),
-        burn_rate_long: stored.burn_rate_long,
-        burn_rate_short: stored.burn_rate_short,
-        threshold: BurnRate::try_from(stored.threshold).map_err(|_| unreadable(text))?,
-        chance: stored.chance,
-        bad_needed: stored.bad_needed,
+    let unreadable = || EngineError::Unreadable {
+        column: "alert.evidence",
+        value: text.clone(),
+    };
+    // What was stored before there were others does not say which it is.
+    if let Value::Object(fields) = &mut value {
+        fields.entry("test").or_insert_with(|| "windows".into());
+    }
+    let stored = serde_json::from_value(value).map_err(|_| unreadable())?;
+    Ok(match stored {
+        StoredEvidence::Windows(burning) => Evidence::Windows(burning.try_into().map_err(|_| unreadable())?),
+        StoredEvidence::Sequential(burning) => {
+            Evidence::Sequential(burning.try_into().map_err(|_| unreadable())?)
+        }
+        StoredEvidence::Coverage { window, least } => Evidence::Coverage(Watched {
+            window: window.into(),
+            least,
+        }),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn evidence_reads_back_and_so_does_what_was_stored_before_it_said_what_it_is() {
+        let window = WindowCounts {
+            expected_ms: 300_000,
+            covered_ms: 60_000,
+            ..WindowCounts::empty(DateTime::UNIX_EPOCH)
+        };
+        let burning = Burning {
+            long: window.clone(),
+            short: window.clone(),
+            burn_rate_long: Decimal::new(144, 1),
+            burn_rate_short: Decimal::ONE,
+            threshold: Decimal::TEN.try_into().unwrap(),
+            chance: Some(0.01),
+            bad_needed: Some(5),
+        };
+        let least = Decimal::new(9, 1);
+        for evidence in [
+            Evidence::Windows(burning.clone()),
+            Evidence::Sequential(burning.clone()),
+            Evidence::Coverage(Watched { window, least }),
+        ] {
+            assert_eq!(evidence_from_json(evidence_to_json(&evidence)).unwrap(), evidence);
+        }
+        let mut unnamed = evidence_to_json(&Evidence::Windows(burning.clone()));
+        assert_eq!(unnamed["test"].take(), json!("windows"));
+        unnamed.as_object_mut().unwrap().remove("test");
+        assert_eq!(evidence_from_json(unnamed).unwrap(), Evidence::Windows(burning));
+        assert!(evidence_from_json(json!({ "test": "guess" })).is_err());
+    }
 }
