@@ -27,8 +27,30 @@ pub struct Http2 {
     pub pad: u8,
     /// A segment that came in is being followed.
     pub busy: u64,
-    pub spare: [u64; 3],
+    /// Some of what came before what it follows is kept, see [`Early`].
+    pub has_early: u8,
+    /// The slot that is walked along now, with 1 added; 0: the segment at hand.
+    pub source: u8,
+    pub spare: [u8; 22],
 }
+
+/// Bytes that came before what they follow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Early {
+    /// The cookie of the connection they belong to; 0: free.
+    pub owner: u64,
+    pub seq: u32,
+    pub length: u32,
+    pub bytes: [u8; EARLY_BYTES as usize],
+}
+
+/// As long as a segment can be.
+pub const EARLY_BYTES: u32 = 64 << 10;
+/// Of all connections together.
+pub const EARLY_SLOTS: u32 = 64;
+/// That one connection may have: those from its cookie on.
+pub const EARLY_MOST: u32 = 16;
 
 pub mod mode {
     /// Every header block since the preface was told.

@@ -14,7 +14,7 @@ use std::{
 };
 
 use probes_ebpf::{
-    http2_wire::{Http2, RING_BYTES, StreamKey},
+    http2_wire::{EARLY_SLOTS, Early, Http2, RING_BYTES, StreamKey},
     wire::{
         CONNECTION_VERSION, Connection, Count, CountKey, Endpoint, Handshake, Latency, LatencyKey, Lost,
         Naming, Pending, PendingKey, Pipeline, RouteText, SETTINGS_MAX, Settings, SourceKey, VERSION,
@@ -126,7 +126,7 @@ pub(crate) fn source_maps() -> [MapLayout; 1] {
 }
 
 /// Maps pinned by the version of the connections' record.
-pub(crate) fn connection_maps() -> [MapLayout; 5] {
+pub(crate) fn connection_maps() -> [MapLayout; 6] {
     let of_sockets = |layout| MapLayout {
         flags: NO_PREALLOC,
         ..layout
@@ -135,6 +135,7 @@ pub(crate) fn connection_maps() -> [MapLayout; 5] {
         of_sockets(map::<u32, Connection>("CONN", SK_STORAGE, 0)),
         of_sockets(map::<u32, Pipeline>("PIPELINE", SK_STORAGE, 0)),
         of_sockets(map::<u32, Http2>("HTTP2", SK_STORAGE, 0)),
+        map::<u32, Early>("HTTP2_EARLY", ARRAY, EARLY_SLOTS),
         map::<u32, u32>(HTTP2_IN, PROGRAM_ARRAY, 1),
         map::<u32, u32>(HTTP2_OUT, PROGRAM_ARRAY, 1),
     ]

@@ -26,7 +26,7 @@ use crate::{
     connection::{self, endpoint, identify, refresh},
     count::{ask_of, count, lose, lose_of, swap},
     http2_birth::upgrades,
-    http2_entry,
+    http2_early, http2_entry,
     http2_record::{self, CHUNK},
     maps::{HTTP2, HTTP2_IN, HTTP2_OUT},
     segment::{PASS, Segment, control_segment, parse},
@@ -169,7 +169,9 @@ pub struct Walk {
     pub now: u64,
     pub remote: [u32; 4],
     pub asks: u32,
+    pub is_ingress: u32,
     pub rtt_us: u32,
+    pub pad: u32,
 }
 
 impl Walk {
@@ -196,6 +198,7 @@ fn follow(segment: &Segment, connection: &mut Connection, http2: *mut Http2) {
     follow_alone(segment, connection, http2);
     if segment.ingress {
         http2_entry::leave(http2);
+        http2_early::forget_ended(http2);
     }
 }
 
@@ -210,7 +213,9 @@ fn follow_alone(segment: &Segment, connection: &mut Connection, http2: *mut Http
         now: unsafe { bpf_ktime_get_ns() },
         remote: segment.remote,
         asks: u32::from(asks),
+        is_ingress: u32::from(segment.ingress),
         rtt_us: 0,
+        pad: 0,
     };
     // SAFETY: a live map value.
     let mode = unsafe { (*http2).mode };
@@ -288,13 +293,20 @@ fn place(walk: &mut Walk, segment: &Segment) -> bool {
     true
 }
 
-/// A part of this direction comes later. Until frames can be followed again, user space is told every
-/// byte, puts them in order, and finds the frames.
+/// A part of this direction comes later. This segment is kept until then. Where that cannot be, or where the
+/// very beginning is missing, which may be another protocol's, user space is told every byte until frames can
+/// be followed again, puts them in order, and finds the frames.
 #[inline(always)]
 fn open_hole(walk: &mut Walk, segment: &Segment) -> bool {
-    // SAFETY: a live map value.
-    let is_tracked = unsafe { (*walk.http2).mode } == mode::TRACKED;
-    if !is_tracked || !segment.ingress || !http2_record::tell_hole(walk) {
+    // SAFETY: live map values.
+    let (http2, connection) = unsafe { (&mut *walk.http2, &*walk.connection) };
+    if http2.mode != mode::TRACKED || !segment.ingress {
+        return give_up(walk);
+    }
+    if connection.protocol == protocol::HTTP2 && http2_early::keep(http2, segment) {
+        return false;
+    }
+    if http2.has_early != 0 || !http2_record::tell_hole(walk) {
         return give_up(walk);
     }
     let direction = walk.direction();
@@ -364,9 +376,10 @@ extern "C" fn step(_: u64, walk: *mut Walk) -> i64 {
     // SAFETY: the context `walk` passed.
     let walk = unsafe { &mut *walk };
     let direction = walk.direction();
-    if direction.available == 0 {
+    if direction.available == 0 && !http2_early::resume(walk) {
         return 1;
     }
+    let direction = walk.direction();
     if !direction.in_payload() {
         if !take_header(walk) {
             return 0;
@@ -417,20 +430,18 @@ extern "C" fn step(_: u64, walk: *mut Walk) -> i64 {
 /// Whether a whole frame header has been taken.
 #[inline(always)]
 fn take_header(walk: &mut Walk) -> bool {
-    let skb = walk.skb;
     let direction = walk.direction();
-    let offset = direction.offset;
     if direction.have == 0 && direction.available >= FRAME_HEADER {
         let mut header = [0u8; FRAME_HEADER as usize];
-        // SAFETY: nine bytes into nine bytes. The segment was measured by its own length.
-        unsafe { bpf_skb_load_bytes(skb.cast(), offset, header.as_mut_ptr().cast(), FRAME_HEADER) };
+        http2_early::read(walk, header.as_mut_ptr().cast(), FRAME_HEADER);
+        let direction = walk.direction();
         direction.pass(FRAME_HEADER);
         direction.begin(&header);
         return true;
     }
     let mut byte = 0u8;
-    // SAFETY: one byte into one byte.
-    unsafe { bpf_skb_load_bytes(skb.cast(), offset, (&raw mut byte).cast(), 1) };
+    http2_early::read(walk, (&raw mut byte).cast(), 1);
+    let direction = walk.direction();
     direction.pass(1);
     direction.take_header_byte(byte);
     direction.in_payload()
@@ -469,6 +480,7 @@ pub fn lost(walk: &mut Walk, reason: u32) {
     let http2 = unsafe { &mut *walk.http2 };
     if http2.mode == mode::TRACKED {
         http2.mode = mode::LOST;
+        http2_early::forget(http2);
         // SAFETY: a live map value.
         lose_of(unsafe { (*walk.connection).settings }, reason);
         http2_record::tell_lost(walk);
@@ -487,4 +499,5 @@ pub fn closed(sk: *mut c_void, connection: &Connection, outcome: u16) {
         http2_record::tell_event(http2, connection, event::CLOSED, outcome);
     }
     http2.mode = mode::ENDED;
+    http2_early::forget_ended(http2);
 }

@@ -126,7 +126,9 @@ fn begin(sk: *mut c_void, connection: &mut Connection, cookie: u64, first: u32) 
         now: unsafe { bpf_ktime_get_ns() },
         remote: [0; 4],
         asks: 1,
+        is_ingress: 1,
         rtt_us: 0,
+        pad: 0,
     })
 }
 

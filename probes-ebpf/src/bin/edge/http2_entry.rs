@@ -21,15 +21,22 @@ struct Entry {
 /// `false`: whoever is in took too long.
 #[inline(always)]
 pub fn enter(http2: *mut Http2) -> bool {
-    // SAFETY: a live map value.
-    let busy = unsafe { &raw mut (*http2).busy };
-    if compare_swap(busy, 0, 1) == 0 {
+    if enter_free(http2) {
         return true;
     }
+    // SAFETY: a live map value.
+    let busy = unsafe { &raw mut (*http2).busy };
     let mut entry = Entry { busy, is_taken: 0 };
     // SAFETY: the callback takes an index and the context given here, which outlives the call.
     unsafe { bpf_loop(ATTEMPTS, try_to_enter as *mut c_void, (&raw mut entry).cast(), 0) };
     entry.is_taken != 0
+}
+
+/// `false`: somebody is in.
+#[inline(always)]
+pub fn enter_free(http2: *mut Http2) -> bool {
+    // SAFETY: a live map value.
+    compare_swap(unsafe { &raw mut (*http2).busy }, 0, 1) == 0
 }
 
 /// Whoever is in leaves.

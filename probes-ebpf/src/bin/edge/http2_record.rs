@@ -2,10 +2,7 @@
 
 use core::{arch::asm, ptr};
 
-use aya_ebpf::{
-    helpers::{bpf_ktime_get_ns, generated::bpf_skb_load_bytes},
-    maps::ring_buf::RingBufEntry,
-};
+use aya_ebpf::{helpers::bpf_ktime_get_ns, maps::ring_buf::RingBufEntry};
 use probes_ebpf::{
     http2::{Direction, kind},
     http2_wire::{ANSWERS, ASKS, Http2, RING_BYTES, Record, StreamKey, event, part},
@@ -16,6 +13,7 @@ use crate::{
     connection::endpoint,
     count::lose_of,
     http2::{Walk, count_unknown, lost},
+    http2_early,
     maps::{HTTP2_RECORDS, HTTP2_UPLOADS},
 };
 
@@ -134,7 +132,7 @@ pub fn tell_end(walk: &mut Walk) {
 fn put<const N: usize>(walk: &mut Walk, length: u32) -> bool {
     // SAFETY: live map values.
     let (http2, connection) = unsafe { (&*walk.http2, &*walk.connection) };
-    let (asks, now, rtt_us, skb) = (walk.asks != 0, walk.now, walk.rtt_us, walk.skb);
+    let (asks, now, rtt_us) = (walk.asks != 0, walk.now, walk.rtt_us);
     let direction = walk.direction();
     let mut upload_ns = 0;
     if !asks && http2.uploads != 0 && direction.kind == kind::HEADERS {
@@ -180,13 +178,7 @@ fn put<const N: usize>(walk: &mut Walk, length: u32) -> bool {
     unsafe {
         ptr::write(&raw mut (*sized).record, record);
         if N != 0 {
-            let length = bounded::<N>(length);
-            bpf_skb_load_bytes(
-                skb.cast(),
-                direction.offset,
-                (&raw mut (*sized).bytes).cast(),
-                length,
-            );
+            http2_early::read(walk, (&raw mut (*sized).bytes).cast(), bounded::<N>(length));
         }
     }
     submit(entry);

@@ -47,6 +47,8 @@ mod http2;
 #[cfg(target_arch = "bpf")]
 mod http2_birth;
 #[cfg(target_arch = "bpf")]
+mod http2_early;
+#[cfg(target_arch = "bpf")]
 mod http2_entry;
 #[cfg(target_arch = "bpf")]
 mod http2_record;
