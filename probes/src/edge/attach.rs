@@ -4,7 +4,7 @@
 use std::{
     fs, io,
     os::{
-        fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
         unix::fs::MetadataExt as _,
     },
     path::Path,
@@ -27,25 +27,77 @@ const INGRESS: u32 = 0;
 const EGRESS: u32 = 1;
 const SOCK_OPS: u32 = 3;
 
+/// A program's link as an earlier agent pinned it, with all that replacing the program takes.
+struct Pinned<'a> {
+    link: OwnedFd,
+    new: BorrowedFd<'a>,
+    old: OwnedFd,
+}
+
 /// Attaches the cgroup programs. Killed anywhere, the next start does the rest.
 pub(crate) fn cgroup(ebpf: &mut Ebpf, links: &Path, cgroup: &fs::File) -> anyhow::Result<()> {
     let id = cgroup.metadata().context("read the cgroup's id")?.ino();
-    for (name, attach_type) in [(IN, INGRESS), (OUT, EGRESS), (SOCKET, SOCK_OPS)] {
-        let pin = links.join(name);
-        if replaced(ebpf, name, &pin, id, attach_type).with_context(|| format!("replace `{name}`"))? {
-            continue;
-        }
+    let programs = [(IN, INGRESS), (OUT, EGRESS), (SOCKET, SOCK_OPS)];
+    for name in replace(ebpf, links, id, &programs)? {
         let link = create(ebpf, name, cgroup).with_context(|| format!("attach `{name}` to the cgroup"))?;
-        link.pin(&pin)
+        link.pin(links.join(name))
             .with_context(|| format!("pin the link of `{name}`"))?;
     }
     Ok(())
 }
 
-/// Whether the program now runs in the link that an earlier agent pinned.
-fn replaced(ebpf: &Ebpf, name: &str, pin: &Path, cgroup: u64, attach_type: u32) -> anyhow::Result<bool> {
+/// Puts the programs into the links that an earlier agent pinned; tells which have none of use.
+///
+/// What comes in under one agent's program and is answered under another's is unknown where their
+/// records differ: so everything that can be looked up is looked up before the first is replaced.
+fn replace(
+    ebpf: &Ebpf,
+    links: &Path,
+    cgroup: u64,
+    programs: &[(&'static str, u32)],
+) -> anyhow::Result<Vec<&'static str>> {
+    let look = |&(name, attach_type)| {
+        let pinned = pinned(ebpf, name, &links.join(name), cgroup, attach_type);
+        Ok((name, pinned.with_context(|| format!("replace `{name}`"))?))
+    };
+    let found = programs.iter().map(look).collect::<anyhow::Result<Vec<_>>>()?;
+    let swap = |pinned: &Pinned<'_>| {
+        bpf_syscall::link_update(pinned.link.as_fd(), pinned.new, Some(pinned.old.as_fd()))
+    };
+    let swapped: Vec<_> = found
+        .iter()
+        .map(|(_, pinned)| pinned.as_ref().map(swap))
+        .collect();
+    let mut without = Vec::new();
+    for ((name, pinned), swapped) in found.iter().zip(swapped) {
+        let gone = |error: &io::Error| error.raw_os_error() == Some(libc::ENOLINK);
+        match swapped {
+            Some(Ok(())) => continue,
+            Some(Err(error)) if gone(&error) => {}
+            Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(anyhow!("another slowburn replaced `{name}` meanwhile").context(error));
+            }
+            Some(Err(error)) => return Err(error).with_context(|| format!("replace `{name}`")),
+            None => {}
+        }
+        if let Some(pinned) = pinned {
+            remove(pinned.link.as_fd(), &links.join(name))?;
+        }
+        without.push(*name);
+    }
+    Ok(without)
+}
+
+/// What is pinned for this program, if it is attached to this cgroup. What is attached to another is taken off.
+fn pinned<'a>(
+    ebpf: &'a Ebpf,
+    name: &str,
+    pin: &Path,
+    cgroup: u64,
+    attach_type: u32,
+) -> anyhow::Result<Option<Pinned<'a>>> {
     if !pin.exists() {
-        return Ok(false);
+        return Ok(None);
     }
     let link = bpf_syscall::object_get(pin)?;
     let info = bpf_syscall::link_info(link.as_fd())?;
@@ -54,26 +106,25 @@ fn replaced(ebpf: &Ebpf, name: &str, pin: &Path, cgroup: u64, attach_type: u32) 
         // The kernel would let an egress program into an ingress link without a word.
         bail!("what is pinned at `{}` is not this program's link", pin.display());
     }
-    if linked == cgroup {
-        let new = program_fd(ebpf, name)?;
-        let old = bpf_syscall::program_by_id(info.program_id)?;
-        match bpf_syscall::link_update(link.as_fd(), new, Some(old.as_fd())) {
-            Ok(()) => return Ok(true),
-            Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {}
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(anyhow!("another slowburn replaced the program meanwhile").context(error));
-            }
-            Err(error) => return Err(error.into()),
-        }
-    } else {
+    if linked != cgroup {
         tracing::warn!(
             program = name,
             "was attached to another cgroup, moves to this one"
         );
+        remove(link.as_fd(), pin)?;
+        return Ok(None);
     }
-    bpf_syscall::link_detach(link.as_fd())?;
+    Ok(Some(Pinned {
+        link,
+        new: program_fd(ebpf, name)?,
+        old: bpf_syscall::program_by_id(info.program_id)?,
+    }))
+}
+
+fn remove(link: BorrowedFd<'_>, pin: &Path) -> anyhow::Result<()> {
+    bpf_syscall::link_detach(link)?;
     fs::remove_file(pin)?;
-    Ok(false)
+    Ok(())
 }
 
 fn create(ebpf: &mut Ebpf, name: &str, cgroup: &fs::File) -> anyhow::Result<FdLink> {
