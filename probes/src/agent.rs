@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     error::Error,
     fmt, fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -150,6 +151,7 @@ impl Agent {
         // 0 is what a connection that was never looked up holds.
         registry.raise_generation()?;
         registry.set_modes(Modes::default())?;
+        registry.set_within(cgroup.metadata().map_err(refused(&path))?.ino())?;
         attach::cgroup(&mut object.ebpf, &directories.links, &cgroup).map_err(|error| {
             AgentError::Attach {
                 reason: object::brief(&error),

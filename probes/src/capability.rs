@@ -252,17 +252,32 @@ fn programs(sizes: &MapSizes) -> Vec<Check> {
         has(reasons),
         "use Linux 6.10 or later; until then resets are counted without a reason",
     ));
-    let untold = object::untold();
-    checks.push(extra(
-        "the kernel's types",
-        "why a connect failed, and the bytes of connections while they live (BTF)",
-        if untold.is_empty() {
-            Ok(String::new())
-        } else {
-            Err(untold.join(", "))
-        },
-        "boot a kernel with CONFIG_DEBUG_INFO_BTF; until then connects fail without a reason",
-    ));
+    for (fields, called, gives, remedy) in [
+        (
+            &object::FIELDS[..],
+            "the kernel's types",
+            "why a connect failed, and the bytes of connections while they live (BTF)",
+            "boot a kernel with CONFIG_DEBUG_INFO_BTF; until then connects fail without a reason",
+        ),
+        (
+            &object::HOME_FIELDS[..],
+            "types of listeners",
+            "whose SYN-ACKs are sent again, whatever the port (BTF)",
+            "use Linux 5.15 or later with CONFIG_DEBUG_INFO_BTF; until then they count by port alone",
+        ),
+    ] {
+        let untold = object::untold(fields);
+        checks.push(extra(
+            called,
+            gives,
+            if untold.is_empty() {
+                Ok(String::new())
+            } else {
+                Err(untold.join(", "))
+            },
+            remedy,
+        ));
+    }
     let compiled = object::program(&mut ebpf, SOCKET).is_ok_and(|program| {
         let info = program.info();
         info.is_ok_and(|info| info.size_jitted() > 0)

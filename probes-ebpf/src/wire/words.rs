@@ -12,6 +12,8 @@ pub mod control {
     pub const MODE: u32 = 3;
     /// Whether reads are not timed.
     pub const READS: u32 = 4;
+    /// The cgroup whose packets are seen, with all beneath it.
+    pub const WITHIN: u32 = 5;
     pub const WORDS: u32 = 8;
 }
 
@@ -28,7 +30,16 @@ pub mod kernel {
     pub const SOCK_LOCAL_PORT: usize = 6;
     /// Not a place: whether the programs are there that follow HTTP/2.
     pub const FOLLOWS_HTTP2: usize = 7;
-    pub const WORDS: usize = 8;
+    /// A socket's cgroup, and what leads from there to its id and to its parents; with 0 here, none of these
+    /// and of the namespace's is told.
+    pub const SOCK_CGROUP: usize = 8;
+    pub const CGROUP_NODE: usize = 9;
+    pub const NODE_ID: usize = 10;
+    pub const STATE_PARENT: usize = 11;
+    pub const STATE_CGROUP: usize = 12;
+    pub const SOCK_NETNS: usize = 13;
+    pub const NETNS_COOKIE: usize = 14;
+    pub const WORDS: usize = 15;
 }
 
 /// How much is done for each request. Each leaves out what the ones before it do, too.

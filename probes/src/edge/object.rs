@@ -74,22 +74,49 @@ pub(crate) const TRACEPOINTS: [Tracepoint; 4] = [
     },
 ];
 
-/// Fields that programs read, with their word of `KERNEL`.
-const FIELDS: [(usize, &str, &str); 6] = [
-    (kernel::SOCK_ERROR, "sock", "sk_err"),
+/// A field that programs read, with its word of `KERNEL`; one of a structure that is part of another lies
+/// at the sum of both places.
+type Field = (usize, &'static [(&'static str, &'static str)]);
+
+/// Of connections.
+pub(crate) const FIELDS: [Field; 6] = [
+    (kernel::SOCK_ERROR, &[("sock", "sk_err")]),
     // Every socket begins with its `sock_common`.
-    (kernel::SOCK_LOCAL_PORT, "sock_common", "skc_num"),
-    (kernel::TCP_BYTES_RECEIVED, "tcp_sock", "bytes_received"),
-    (kernel::TCP_BYTES_ACKED, "tcp_sock", "bytes_acked"),
-    (kernel::TCP_ROUND_TRIP, "tcp_sock", "srtt_us"),
-    (kernel::TCP_TOTAL_RETRANSMITS, "tcp_sock", "total_retrans"),
+    (kernel::SOCK_LOCAL_PORT, &[("sock_common", "skc_num")]),
+    (kernel::TCP_BYTES_RECEIVED, &[("tcp_sock", "bytes_received")]),
+    (kernel::TCP_BYTES_ACKED, &[("tcp_sock", "bytes_acked")]),
+    (kernel::TCP_ROUND_TRIP, &[("tcp_sock", "srtt_us")]),
+    (kernel::TCP_TOTAL_RETRANSMITS, &[("tcp_sock", "total_retrans")]),
 ];
 
-/// Fields that this kernel does not tell, by its structures' names.
-pub(crate) fn untold() -> Vec<String> {
-    let fields = FIELDS.iter().map(|(_, structure, member)| (structure, member));
-    fields
-        .filter(|(structure, member)| kernel_types::offset(structure, member).is_none())
+/// By which a listener's cgroup and namespace are found: all of them, or none is of use.
+pub(crate) const HOME_FIELDS: [Field; 7] = [
+    (
+        kernel::SOCK_CGROUP,
+        // Linux before 5.15 has a union here.
+        &[("sock", "sk_cgrp_data"), ("sock_cgroup_data", "cgroup")],
+    ),
+    (kernel::CGROUP_NODE, &[("cgroup", "kn")]),
+    (kernel::NODE_ID, &[("kernfs_node", "id")]),
+    (kernel::STATE_PARENT, &[("cgroup_subsys_state", "parent")]),
+    (kernel::STATE_CGROUP, &[("cgroup_subsys_state", "cgroup")]),
+    // A structure of one pointer.
+    (kernel::SOCK_NETNS, &[("sock_common", "skc_net")]),
+    (kernel::NETNS_COOKIE, &[("net", "net_cookie")]),
+];
+
+fn offset(field: &Field) -> Option<u32> {
+    let parts = field.1.iter();
+    parts
+        .map(|(structure, member)| kernel_types::offset(structure, member))
+        .sum()
+}
+
+/// Those of `fields` that this kernel does not tell, by its structures' names.
+pub(crate) fn untold(fields: &[Field]) -> Vec<String> {
+    let untold = fields.iter().filter(|field| offset(field).is_none());
+    let parts = untold.flat_map(|field| field.1);
+    parts
         .map(|(structure, member)| format!("{structure}.{member}"))
         .collect()
 }
@@ -134,12 +161,20 @@ pub(crate) fn load(
         object.absent.push(text.to_owned());
     }
     object.absent.append(&mut features.absent());
-    let untold = untold();
-    if !untold.is_empty() {
-        object.absent.push(format!(
-            "this kernel does not tell its types (BTF: {}), so connects fail without a reason, and bytes are counted as a connection ends",
-            untold.join(", ")
-        ));
+    for (fields, so) in [
+        (
+            &FIELDS[..],
+            "connects fail without a reason, and bytes are counted as a connection ends",
+        ),
+        (&HOME_FIELDS[..], "SYN-ACKs sent again count by port alone"),
+    ] {
+        let untold = untold(fields);
+        if !untold.is_empty() {
+            object.absent.push(format!(
+                "this kernel does not tell its types (BTF: {}), so {so}",
+                untold.join(", ")
+            ));
+        }
     }
     Ok(object)
 }
@@ -153,8 +188,13 @@ pub(crate) fn open(
 ) -> anyhow::Result<Ebpf> {
     let (skb_netns, socket_netns) = (u32::from(features.skb_netns), u32::from(features.socket_netns));
     let mut of_kernel = [0_u32; kernel::WORDS];
-    for (word, structure, member) in FIELDS {
-        of_kernel[word] = kernel_types::offset(structure, member).unwrap_or(0);
+    for field in &FIELDS {
+        of_kernel[field.0] = offset(field).unwrap_or(0);
+    }
+    if HOME_FIELDS.iter().all(|field| offset(field).is_some()) {
+        for field in &HOME_FIELDS {
+            of_kernel[field.0] = offset(field).unwrap_or(0);
+        }
     }
     let tells_reasons = mounts::tracefs().is_ok_and(|root| !reset_reasons(&root).is_empty());
     of_kernel[kernel::RESET_REASON] = u32::from(tells_reasons);

@@ -324,6 +324,13 @@ impl Registry {
             .map_err(AgentError::map("write", "CONTROL"))
     }
 
+    /// Tells the kernel which cgroup's packets it sees.
+    pub fn set_within(&mut self, cgroup: u64) -> Result<(), AgentError> {
+        self.control
+            .set(control::WITHIN, cgroup, 0)
+            .map_err(AgentError::map("write", "CONTROL"))
+    }
+
     /// Tells the kernel how much to do for each request and each read.
     pub fn set_modes(&mut self, modes: Modes) -> Result<(), AgentError> {
         for (word, probe) in [(control::MODE, Probe::Requests), (control::READS, Probe::Reads)] {

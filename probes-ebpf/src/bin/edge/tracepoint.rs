@@ -13,12 +13,12 @@ use aya_ebpf::{
     macros::{btf_tracepoint, tracepoint},
     programs::{BtfTracePointContext, TracePointContext},
 };
-use probes_ebpf::wire::{Endpoint, ROUTE_NONE, kernel, role, what};
+use probes_ebpf::wire::{Endpoint, ROUTE_NONE, control, kernel, role, what};
 
 use crate::{
-    connection::{count_tcp, find, is_counted},
+    connection::{count_tcp, endpoint_at, find, is_counted, settings_of},
     count::count,
-    maps::{PORTS, of_kernel, synack_sport},
+    maps::{CONTROL, PORTS, of_kernel, synack_sport},
 };
 
 /// `tcp_send_reset(sk, skb, reason)`: without `skb` the socket sends it of its own accord.
@@ -86,8 +86,88 @@ pub fn edge_synacks(context: BtfTracePointContext) -> i32 {
     }
     // SAFETY: a field of the kernel's own type, where it says it is; the verifier checks it.
     let port = unsafe { *sk.cast::<u8>().add(at).cast::<u16>() };
-    synack(port);
+    match home(sk.cast()) {
+        Home::Here { netns, cgroup } => {
+            let endpoint = endpoint_at(netns, cgroup, port, role::SERVER);
+            count(
+                &endpoint,
+                settings_of(endpoint),
+                ROUTE_NONE,
+                what::SYN_RETRANSMITS,
+                1,
+            );
+        }
+        Home::Elsewhere => add(0, 0, what::SYN_RETRANSMITS),
+        Home::Untold => synack(port),
+    }
     0
+}
+
+/// Where a socket belongs, by the kernel's own types: no helper tells it here.
+enum Home {
+    Here {
+        netns: u64,
+        cgroup: u64,
+    },
+    /// None of its packets is seen, so it may well have the port of one that is.
+    Elsewhere,
+    Untold,
+}
+
+#[inline(always)]
+fn home(sk: *const u8) -> Home {
+    let at = of_kernel(kernel::SOCK_CGROUP);
+    if at == 0 {
+        return Home::Untold;
+    }
+    // SAFETY: as above, of each; what cannot be read is 0.
+    unsafe {
+        let cgroup = *sk.add(at).cast::<*const u8>();
+        if !is_within(cgroup) {
+            return Home::Elsewhere;
+        }
+        let netns = *sk.add(of_kernel(kernel::SOCK_NETNS)).cast::<*const u8>();
+        Home::Here {
+            netns: *netns.add(of_kernel(kernel::NETNS_COOKIE)).cast::<u64>(),
+            cgroup: id(cgroup),
+        }
+    }
+}
+
+/// Nested more deeply than anyone nests them.
+const CGROUP_DEPTH: u32 = 32;
+
+/// Whether a cgroup is the one whose packets are seen, or beneath it. Every cgroup begins with the state of
+/// its own, which knows the parent's.
+#[inline(always)]
+unsafe fn is_within(cgroup: *const u8) -> bool {
+    let within = match CONTROL.get_ptr(control::WITHIN) {
+        // SAFETY: a live map value.
+        Some(cell) => unsafe { *cell },
+        None => return false,
+    };
+    let mut state = cgroup;
+    let mut depth = 0;
+    while depth < CGROUP_DEPTH {
+        // SAFETY: as the caller's.
+        let found = unsafe { id(*state.add(of_kernel(kernel::STATE_CGROUP)).cast::<*const u8>()) };
+        if found == within || found == 0 {
+            return found != 0;
+        }
+        // SAFETY: as the caller's.
+        state = unsafe { *state.add(of_kernel(kernel::STATE_PARENT)).cast::<*const u8>() };
+        depth += 1;
+    }
+    false
+}
+
+#[inline(always)]
+unsafe fn id(cgroup: *const u8) -> u64 {
+    // SAFETY: as the caller's.
+    unsafe {
+        let node = *cgroup.add(of_kernel(kernel::CGROUP_NODE)).cast::<*const u8>();
+        *node.add(of_kernel(kernel::NODE_ID)).cast::<u64>()
+    }
 }
 
 /// Where the listener cannot be told.
