@@ -74,21 +74,23 @@ async fn fire(
 ) -> Result<Option<RunId>, Error> {
     let (service, objective) = (transition.service.as_str(), transition.objective.as_str());
     store::run::lock_runbook(connection, &runbook.name).await?;
-    let dedup_key = format!("{}/{service}", runbook.name);
+    let dedup_key = format!("{}/{}", runbook.name, group(transition));
     if let Some(open) = store::run::open(connection, &dedup_key).await? {
         join(connection, &open, transition, runbook, playbook, now).await?;
         return Ok(None);
     }
     let incident_at = store::run::incident(connection, &runbook.name, objective, now).await?;
     let acts = acts(runbook);
-    let refusal = if acts && matches!(transition.evidence, Evidence::Coverage(_)) {
-        Some(Refusal::DataOutage)
-    } else if acts {
-        let input =
-            store::run::guard_input(connection, &runbook.name, service, objective, incident_at, now).await?;
-        guard(&runbook.guards, &input)
-    } else {
-        None
+    let refusal = match &transition.evidence {
+        _ if !acts => None,
+        Evidence::Coverage(_) => Some(Refusal::DataOutage),
+        Evidence::Budget(_) => Some(Refusal::Budget),
+        Evidence::Windows(_) | Evidence::Sequential(_) => {
+            let input =
+                store::run::guard_input(connection, &runbook.name, service, objective, incident_at, now)
+                    .await?;
+            guard(&runbook.guards, &input)
+        }
     };
     let span = tracing::info_span!(
         "run",
@@ -167,6 +169,15 @@ async fn fire(
     // Makes the first step due; a run that only pages is already done with its steps.
     lifecycle::after_step(connection, &mut run, now).await?;
     Ok(Some(id))
+}
+
+/// Alerts of one group are one run of a runbook: those of a service are its incident. Each alert on a budget is news of
+/// its own, and an incident's end does not wait for it.
+fn group(transition: &Transition) -> String {
+    match transition.evidence {
+        Evidence::Budget(_) => format!("budget/{}/{}", transition.objective, transition.tier),
+        _ => transition.service.to_string(),
+    }
 }
 
 /// The run answers to this alert, too. Whoever was told that it is over, or that it is not urgent, is
@@ -308,6 +319,10 @@ async fn resolve(
                     "`{}` of `{}` lacks data no longer",
                     notice.objective, notice.service
                 ),
+                Evidence::Budget(spending) => format!(
+                    "`{}` of `{}` has budget again: {spending}",
+                    notice.objective, notice.service
+                ),
                 Evidence::Windows(_) | Evidence::Sequential(_) => {
                     format!("`{}` of `{}` recovered", notice.objective, notice.service)
                 }
@@ -355,6 +370,7 @@ fn notice(
         Evidence::Coverage(watched) => format!(
             "`{objective}` of `{service}` lacks data ({watched}): nothing else of it fires or resolves"
         ),
+        Evidence::Budget(spending) => format!("`{objective}` of `{service}`: {spending}"),
         Evidence::Windows(burning) | Evidence::Sequential(burning) => format!(
             "`{objective}` of `{service}` burns its error budget {} times too fast ({} of {} requests bad)",
             burning.burn_rate_short.round_dp(1).normalize(),

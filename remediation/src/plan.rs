@@ -34,6 +34,8 @@ pub(crate) enum Refusal {
     },
     /// The alert is that data is missing: nobody knows what there is to act against.
     DataOutage,
+    /// The alert is about what was spent, which may be long ago.
+    Budget,
 }
 
 impl fmt::Display for Refusal {
@@ -45,6 +47,7 @@ impl fmt::Display for Refusal {
             }
             Self::HourlyBudget { most } => write!(f, "ran {most} times in the last hour, which is the most"),
             Self::DataOutage => f.write_str("data is missing, which no action mends"),
+            Self::Budget => f.write_str("what was spent of a budget no action brings back"),
             Self::Attempts { most } => write!(f, "tried {most} times in this incident, which is the most"),
         }
     }

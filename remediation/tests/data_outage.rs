@@ -1,10 +1,10 @@
-//! Missing data is told and never acted on, and what is acted on meanwhile is.
+//! Missing data and spent budgets are told and never acted on, and what is acted on meanwhile is.
 
 mod support;
 
 use remediation::run::RunState;
 use rust_decimal::Decimal;
-use slo_engine::alert::{AlertState, Evidence, Transition, Watched};
+use slo_engine::alert::{AlertState, Evidence, Spending, Transition, Watched};
 use slo_engine::objective::{Severity, TierName};
 use slo_engine::window::WindowCounts;
 use sqlx::PgPool;
@@ -77,5 +77,41 @@ async fn missing_data_is_told_and_never_acted_on(pool: PgPool) {
     assert!(
         lacks_no_longer.ends_with("lacks data no longer"),
         "{lacks_no_longer}"
+    );
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn what_is_left_of_a_budget_is_told_and_never_acted_on(pool: PgPool) {
+    let bench = bench(&pool);
+    let mut little_left = transition(1, AlertState::Firing, at(0));
+    little_left.tier = "budget-remaining-20".parse().unwrap();
+    little_left.evidence = Evidence::Budget(Spending {
+        rule: "remaining 20%".parse().unwrap(),
+        remaining: Decimal::new(91, 3),
+        spent: Decimal::new(909, 3),
+        window: WindowCounts {
+            good: 6_540,
+            bad: 60,
+            ..WindowCounts::empty(at(0))
+        },
+        limit: Decimal::new(528, 1),
+        chance: None,
+        bad_needed: None,
+        exhausts_at: None,
+    });
+    let run = happen(&pool, little_left, &playbook(ANSWERS_ALL)).await[0];
+    let detail = bench.run(run).await;
+    assert_eq!(detail.run.state, RunState::Refused);
+    assert_eq!(
+        detail.run.reason.as_deref(),
+        Some("what was spent of a budget no action brings back")
+    );
+    let told: Vec<String> = sqlx::query_scalar("select notice ->> 'summary' from outbox")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+    assert_eq!(
+        told,
+        ["`web-availability` of `web`: 9.1 % of the error budget is left, fires below 20 %"]
     );
 }

@@ -6,6 +6,8 @@
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
+use crate::budget_alert::BudgetRule;
+use crate::duration;
 use crate::engine::EngineError;
 use crate::measurement::{ServiceName, words};
 use crate::objective::{BurnRate, ObjectiveName, Severity, TierName};
@@ -86,6 +88,8 @@ pub enum Evidence {
     Sequential(Burning),
     /// How much of the time was watched.
     Coverage(Watched),
+    /// What is left of the budget.
+    Budget(Spending),
 }
 
 /// How fast two windows burn, and whether their counts tell that from chance.
@@ -111,6 +115,25 @@ pub struct Watched {
     pub least: Decimal,
 }
 
+/// What is left of a budget, and what a window spent of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spending {
+    pub rule: BudgetRule,
+    /// The share of the period's budget that is left; below 0 it is overspent.
+    pub remaining: Decimal,
+    /// The share of it that the window spent.
+    pub spent: Decimal,
+    /// What the rule looks back on.
+    pub window: WindowCounts,
+    /// Fires at more bad events in the window.
+    pub limit: Decimal,
+    /// As of [`Burning`], with the limit for a threshold; `None` also where what was spent is known.
+    pub chance: Option<f64>,
+    pub bad_needed: Option<u64>,
+    /// When nothing is left at the window's pace, of a rule that looks ahead.
+    pub exhausts_at: Option<DateTime<Utc>>,
+}
+
 impl Evidence {
     /// The counts of the widest window that was looked at.
     #[must_use]
@@ -118,6 +141,7 @@ impl Evidence {
         match self {
             Self::Windows(burning) | Self::Sequential(burning) => &burning.long,
             Self::Coverage(watched) => &watched.window,
+            Self::Budget(spending) => &spending.window,
         }
     }
 
@@ -126,7 +150,7 @@ impl Evidence {
     pub fn burning(&self) -> Option<&Burning> {
         match self {
             Self::Windows(burning) | Self::Sequential(burning) => Some(burning),
-            Self::Coverage(_) => None,
+            Self::Coverage(_) | Self::Budget(_) => None,
         }
     }
 }
@@ -135,11 +159,44 @@ impl Evidence {
 impl std::fmt::Display for Watched {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.window.coverage() {
-            Some(coverage) => {
-                let percent = (coverage * Decimal::ONE_HUNDRED).round_dp(1).normalize();
-                write!(f, "{percent} % of the time was watched")
-            }
+            Some(coverage) => write!(f, "{} of the time was watched", percent(coverage)),
             None => f.write_str("nobody is expected to watch it"),
         }
     }
+}
+
+/// For people, such as `12 % of the error budget is left, fires below 20 %`.
+impl std::fmt::Display for Spending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (left, spent) = (percent(self.remaining), percent(self.spent));
+        match (self.rule, self.exhausts_at) {
+            (BudgetRule::Remaining(share), _) => {
+                write!(
+                    f,
+                    "{left} of the error budget is left, fires below {}",
+                    percent(share)
+                )
+            }
+            (BudgetRule::Drop { share, within }, _) => write!(
+                f,
+                "{spent} of the error budget was spent within {}, fires above {}; {left} is left",
+                duration::format(within),
+                percent(share)
+            ),
+            (BudgetRule::Exhausted(_), Some(at)) => write!(
+                f,
+                "at its present pace the error budget is spent by {}; {left} is left",
+                at.format("%F %R UTC")
+            ),
+            (BudgetRule::Exhausted(within), None) => write!(
+                f,
+                "at its present pace the error budget lasts longer than {}; {left} is left",
+                duration::format(within)
+            ),
+        }
+    }
+}
+
+fn percent(share: Decimal) -> String {
+    format!("{} %", (share * Decimal::ONE_HUNDRED).round_dp(1).normalize())
 }

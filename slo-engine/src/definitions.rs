@@ -9,6 +9,7 @@
 //! [`collect`] (what documents say about each other). A pass goes on after a mistake.
 
 mod alerting;
+mod budget_alerts;
 mod budgeting;
 mod collect;
 mod default_tiers;

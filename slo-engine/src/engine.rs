@@ -268,6 +268,23 @@ impl Engine {
         Ok(inputs.iter().map(evaluate::evaluate_data_outage).collect())
     }
 
+    /// What every alert on a budget should be. Reads only; cheap where no definition states one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn evaluate_budgets(&self, now: DateTime<Utc>) -> Result<Vec<Evaluation>, EngineError> {
+        let now = micros(now);
+        let inputs = store::budget_alert::inputs(&self.pool, &self.settings.rules, None, now).await?;
+        let mut found: Vec<Evaluation> = inputs.iter().map(evaluate::evaluate_budget).collect();
+        let withdrawn = store::budget_alert::withdrawn(&self.pool).await?;
+        found.extend(
+            withdrawn
+                .into_iter()
+                .map(|gone| evaluate::evaluate_withdrawn_budget(gone, now)),
+        );
+        Ok(found)
+    }
+
     /// Records what changes in the caller's transaction, and returns it. An evaluation whose alert
     /// has moved on since, through another engine, changes nothing.
     ///

@@ -3,6 +3,8 @@
 //! In: the counts of both windows, the tier, what stood before, and `now`. Out: a decision with the
 //! numbers it rests on. Same input, same answer: no clock, no SQL.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -31,6 +33,15 @@ pub struct Rules {
 pub struct EvidenceRule {
     pub page: f64,
     pub ticket: f64,
+}
+
+impl EvidenceRule {
+    fn alpha(self, severity: Severity) -> f64 {
+        match severity {
+            Severity::Page => self.page,
+            Severity::Ticket => self.ticket,
+        }
+    }
 }
 
 impl Default for Rules {
@@ -141,16 +152,28 @@ fn decide(input: &EvaluationInput, burning: &Burning) -> Decision {
             Decision::Pend
         };
     }
-    let Some(open) = input.open else {
+    calm(
+        input.open,
+        input.tier.short * input.rules.clear_percent / 100,
+        input.now,
+    )
+}
+
+/// What becomes of an alert whose condition is not there: it is over when that has been so for long enough.
+fn calm(open: Option<OpenAlert>, long_enough: Duration, now: DateTime<Utc>) -> Decision {
+    let Some(open) = open else {
         return Decision::Quiet;
     };
-    let since = open.clear_since.unwrap_or(input.now);
-    let long_enough = input.tier.short * input.rules.clear_percent / 100;
-    if input.now - since >= TimeDelta::from_std(long_enough).unwrap_or(TimeDelta::MAX) {
+    let since = open.clear_since.unwrap_or(now);
+    if lasts(since, long_enough, now) {
         Decision::Resolve
     } else {
         Decision::Clearing(since)
     }
+}
+
+fn lasts(since: DateTime<Utc>, long_enough: Duration, now: DateTime<Utc>) -> bool {
+    now - since >= TimeDelta::from_std(long_enough).unwrap_or(TimeDelta::MAX)
 }
 
 fn burns(input: &EvaluationInput) -> bool {
@@ -187,11 +210,7 @@ fn weigh(input: &EvaluationInput) -> Burning {
 }
 
 fn alpha(input: &EvaluationInput) -> Option<f64> {
-    let rule = input.rules.evidence?;
-    Some(match input.tier.severity {
-        Severity::Page => rule.page,
-        Severity::Ticket => rule.ticket,
-    })
+    input.rules.evidence.map(|rule| rule.alpha(input.tier.severity))
 }
 
 /// What becomes of the tier's alert.
@@ -235,11 +254,15 @@ impl std::fmt::Display for Freeze {
     }
 }
 
+mod budget;
 mod data_outage;
 mod fast_page;
 #[cfg(test)]
 mod tests;
 
+pub use budget::{
+    Ahead, BudgetInput, WithdrawnBudgetAlert, evaluate_budget, evaluate_withdrawn_budget, spending,
+};
 pub(crate) use data_outage::DATA_OUTAGE;
 pub use data_outage::{DataOutageInput, OutageRule, evaluate_data_outage};
 pub use fast_page::{Excursion, FastPageInput, evaluate_fast_page};

@@ -6,6 +6,7 @@
 pub mod alert;
 pub mod annotation;
 pub mod budget;
+pub mod budget_alert;
 pub mod budgeting;
 pub mod correction;
 pub mod definitions;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rust_decimal::Decimal;
 
+use crate::budget_alert::BudgetAlert;
 use crate::budgeting::{Budgeting, Calendar};
 use crate::duration;
 use crate::evaluate::DATA_OUTAGE;
@@ -35,6 +36,7 @@ pub struct Objective {
     /// Pages before tickets, short before long.
     pub tiers: Vec<Tier>,
     pub fast_page: Option<FastPage>,
+    pub budget_alerts: Vec<BudgetAlert>,
     /// What became of default tiers that do not suit this target and period.
     pub tier_notes: Vec<TierNote>,
 }

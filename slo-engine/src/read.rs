@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
-use crate::alert::{Acknowledgement, AlertId, AlertState, Evidence};
+use crate::alert::{Acknowledgement, AlertId, AlertState, Evidence, Spending};
 use crate::annotation::{AnnotationId, AnnotationKind};
 use crate::correction::{CorrectionId, CorrectionKind};
 use crate::event::EventKind;
@@ -111,6 +111,17 @@ pub struct ServiceDetail {
     pub tcp: BTreeMap<Role, Tcp>,
 }
 
+/// An alert on the budget, and what it looks at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BudgetAlertState {
+    pub name: TierName,
+    pub severity: Severity,
+    pub spending: Spending,
+    /// The open alert's; `None` when none is open.
+    pub state: Option<AlertState>,
+    pub frozen_since: Option<DateTime<Utc>>,
+}
+
 /// Columns of equal length; `at` is the end of each step.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ServiceCourse {
@@ -174,6 +185,7 @@ pub struct Slo {
     pub exhausts_at: Option<DateTime<Utc>>,
     pub tiers: Vec<TierState>,
     pub fast_page: Option<FastPageState>,
+    pub budget_alerts: Vec<BudgetAlertState>,
 }
 
 crate::measurement::words!(

@@ -119,6 +119,7 @@ fn about(text: &mut String, slo: &Slo, alerts: &[Alert], now: DateTime<Utc>) -> 
                 burning.long.total(),
             ),
             Evidence::Coverage(watched) => watched.to_string(),
+            Evidence::Budget(spending) => spending.to_string(),
         };
         writeln!(
             text,

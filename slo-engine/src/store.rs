@@ -17,6 +17,7 @@ pub(crate) mod acknowledge;
 pub(crate) mod alert;
 pub(crate) mod annotation;
 pub(crate) mod booking;
+pub(crate) mod budget_alert;
 pub(crate) mod calendar;
 pub(crate) mod correction;
 pub(crate) mod data_outage;

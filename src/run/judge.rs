@@ -78,6 +78,12 @@ impl Judge {
                     .await
                     .context("evaluate data outages")?,
             );
+            evaluations.extend(
+                self.engine
+                    .evaluate_budgets(now)
+                    .await
+                    .context("evaluate budgets")?,
+            );
             self.record(&evaluations, now).await
         };
         work.instrument(span(now)).await

@@ -223,7 +223,11 @@ export function answer(path, query, scene) {
     if (parts[2] === "series") return series(found[0], Date.parse(query.get("from")) / 1000, Date.parse(query.get("to")) / 1000, { s: 1, m: 60, h: 3600 }[query.get("step").at(-1)] * parseInt(query.get("step")));
     const state = (name) => alerts(now).find((a) => a.objective === found[0] && a.tier === name && a.state !== "resolved")?.state ?? "ok";
     const fast_page = { burn_rate: 14.4, false_pages_a_year: 1, rate_min: 1, bad_needed: 7, evidence: 0.12, state: "ok" };
-    return { ...summary(found, now), description: found[6], fast_page, tiers: (found[0] === "fresh" ? CLOSE : TIERS).map(([name, severity, long_seconds, short_seconds, burn_rate_threshold]) => {
+    const budget_alerts = [{
+      name: "budget-remaining-20", severity: "ticket", state: "ok", frozen_since: null,
+      spending: { rule: "remaining 20%", says: "64 % of the error budget is left, fires below 20 %", remaining: 0.64, spent: 0.36, bad: 36, limit: 80, exhausts_at: null },
+    }];
+    return { ...summary(found, now), description: found[6], fast_page, budget_alerts, tiers: (found[0] === "fresh" ? CLOSE : TIERS).map(([name, severity, long_seconds, short_seconds, burn_rate_threshold]) => {
       const e = evidence(found[0], found[4], long_seconds, short_seconds, burn_rate_threshold, now);
       return { name, severity, long_seconds, short_seconds, burn_rate_threshold, burn_rate_long: e.burn_rate_long, burn_rate_short: e.burn_rate_short, frozen_since: null, state: state(name) };
     }) };

@@ -469,6 +469,17 @@ export interface components {
             service: string;
             text: string;
         };
+        BudgetAlertView: {
+            /** Format: date-time */
+            frozen_since?: string | null;
+            /** @example budget-remaining-20 */
+            name: string;
+            /** @description `page` or `ticket`. */
+            severity: string;
+            spending: components["schemas"]["SpendingView"];
+            /** @description State of its open alert, `frozen` while too little is measured, or `ok`. */
+            state: string;
+        };
         BurnView: {
             /** Format: int64 */
             bad: number;
@@ -608,7 +619,11 @@ export interface components {
              * @description Bad events in the long window that would be evidence enough; of a sequential test, the fewest.
              */
             bad_needed?: number | null;
-            /** Format: double */
+            budget?: components["schemas"]["SpendingView"] | null;
+            /**
+             * Format: double
+             * @description Null where nothing was counted, and of `coverage` and `budget`.
+             */
             burn_rate_long?: number | null;
             /** Format: double */
             burn_rate_short?: number | null;
@@ -622,7 +637,8 @@ export interface components {
             short: components["schemas"]["WindowCountsView"];
             /**
              * @description `windows`; `sequential`: both windows are the span since errors began; `coverage`: both are the time that was
-             *     looked at, and the threshold is the least share of it that is to be watched.
+             *     looked at, and the threshold is the least share of it that is to be watched; `budget`: both are what the rule
+             *     looks back on, and the threshold is the bad events of it that do not fire yet.
              */
             test: string;
             /** Format: double */
@@ -1207,6 +1223,8 @@ export interface components {
             state: string;
         };
         SloDetail: components["schemas"]["SloSummary"] & {
+            /** @description Alerts on what is left of the budget: none unless the definition states one. */
+            budget_alerts: components["schemas"]["BudgetAlertView"][];
             description: string;
             fast_page?: components["schemas"]["FastPageView"] | null;
             tiers: components["schemas"]["TierView"][];
@@ -1327,6 +1345,38 @@ export interface components {
             from: string;
             /** Format: date-time */
             to: string;
+        };
+        /** @description What is left of a budget, and what an alert on it makes of that. */
+        SpendingView: {
+            /**
+             * Format: int64
+             * @description Bad events of that time, and more than how many fire. Below 0: nothing would be left without any more.
+             */
+            bad: number;
+            /**
+             * Format: date-time
+             * @description When nothing is left at that time's pace; null when that is later than the rule looks.
+             */
+            exhausts_at?: string | null;
+            /** Format: double */
+            limit: number;
+            /**
+             * Format: double
+             * @description Share of the period's budget that is left; below 0 it is overspent.
+             */
+            remaining: number;
+            /**
+             * @description `remaining`, `exhausted within` or `drop`, as definitions spell it.
+             * @example drop 10% within 1d
+             */
+            rule: string;
+            /** @description One sentence that says where it stands. */
+            says: string;
+            /**
+             * Format: double
+             * @description Share of it that was spent in the time the rule looks back on.
+             */
+            spent: number;
         };
         StepView: {
             /** Format: int32 */

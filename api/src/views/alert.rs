@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use slo_engine::alert::{Burning, Evidence};
+use slo_engine::alert::{Burning, Evidence, Spending};
 use slo_engine::read;
 use slo_engine::window::WindowCounts;
 use utoipa::ToSchema;
@@ -41,11 +41,12 @@ pub struct AcknowledgementView {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct EvidenceView {
     /// `windows`; `sequential`: both windows are the span since errors began; `coverage`: both are the time that was
-    /// looked at, and the threshold is the least share of it that is to be watched.
+    /// looked at, and the threshold is the least share of it that is to be watched; `budget`: both are what the rule
+    /// looks back on, and the threshold is the bad events of it that do not fire yet.
     pub test: String,
     pub long: WindowCountsView,
     pub short: WindowCountsView,
-    /// None where nothing was counted, and of `coverage`.
+    /// Null where nothing was counted, and of `coverage` and `budget`.
     pub burn_rate_long: Option<f64>,
     pub burn_rate_short: Option<f64>,
     pub threshold: f64,
@@ -54,6 +55,41 @@ pub struct EvidenceView {
     pub chance: Option<f64>,
     /// Bad events in the long window that would be evidence enough; of a sequential test, the fewest.
     pub bad_needed: Option<u64>,
+    /// Of `budget` alone.
+    pub budget: Option<SpendingView>,
+}
+
+/// What is left of a budget, and what an alert on it makes of that.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct SpendingView {
+    /// `remaining`, `exhausted within` or `drop`, as definitions spell it.
+    #[schema(example = "drop 10% within 1d")]
+    pub rule: String,
+    /// One sentence that says where it stands.
+    pub says: String,
+    /// Share of the period's budget that is left; below 0 it is overspent.
+    pub remaining: f64,
+    /// Share of it that was spent in the time the rule looks back on.
+    pub spent: f64,
+    /// Bad events of that time, and more than how many fire. Below 0: nothing would be left without any more.
+    pub bad: u64,
+    pub limit: f64,
+    /// When nothing is left at that time's pace; null when that is later than the rule looks.
+    pub exhausts_at: Option<DateTime<Utc>>,
+}
+
+impl From<Spending> for SpendingView {
+    fn from(spending: Spending) -> Self {
+        Self {
+            rule: spending.rule.to_string(),
+            says: spending.to_string(),
+            remaining: number(spending.remaining),
+            spent: number(spending.spent),
+            bad: spending.window.bad,
+            limit: number(spending.limit),
+            exhausts_at: spending.exhausts_at,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -106,6 +142,18 @@ impl From<Evidence> for EvidenceView {
                 threshold: number(watched.least),
                 chance: None,
                 bad_needed: None,
+                budget: None,
+            },
+            Evidence::Budget(spending) => Self {
+                test: "budget".to_owned(),
+                long: spending.window.clone().into(),
+                short: spending.window.clone().into(),
+                burn_rate_long: None,
+                burn_rate_short: None,
+                threshold: number(spending.limit),
+                chance: spending.chance,
+                bad_needed: spending.bad_needed,
+                budget: Some(spending.into()),
             },
         }
     }
@@ -123,6 +171,7 @@ impl EvidenceView {
             threshold: number(burning.threshold.value()),
             chance: burning.chance,
             bad_needed: burning.bad_needed,
+            budget: None,
         }
     }
 }

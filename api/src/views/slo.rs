@@ -2,9 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use slo_engine::alert::AlertState;
 use slo_engine::read;
 use utoipa::ToSchema;
 
+use super::alert::SpendingView;
 use super::number::{coverage, epoch_seconds, measured, number};
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -83,6 +85,20 @@ pub struct SloDetail {
     pub tiers: Vec<TierView>,
     /// Null: turned off.
     pub fast_page: Option<FastPageView>,
+    /// Alerts on what is left of the budget: none unless the definition states one.
+    pub budget_alerts: Vec<BudgetAlertView>,
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct BudgetAlertView {
+    #[schema(example = "budget-remaining-20")]
+    pub name: String,
+    /// `page` or `ticket`.
+    pub severity: String,
+    pub spending: SpendingView,
+    /// State of its open alert, `frozen` while too little is measured, or `ok`.
+    pub state: String,
+    pub frozen_since: Option<DateTime<Utc>>,
 }
 
 /// A sequential test on every count as it comes in.
@@ -170,11 +186,16 @@ impl From<read::Slo> for SloDetail {
             .map(TierView::from)
             .collect();
         let fast_page = slo.fast_page.take().map(FastPageView::from);
+        let budget_alerts = std::mem::take(&mut slo.budget_alerts)
+            .into_iter()
+            .map(BudgetAlertView::from)
+            .collect();
         Self {
             summary: slo.into(),
             description,
             tiers,
             fast_page,
+            budget_alerts,
         }
     }
 }
@@ -193,11 +214,6 @@ impl From<read::Burn> for BurnView {
 
 impl From<read::TierState> for TierView {
     fn from(tier: read::TierState) -> Self {
-        let state = match (tier.frozen_since, tier.state) {
-            (Some(_), _) => "frozen",
-            (None, Some(state)) => state.as_str(),
-            (None, None) => "ok",
-        };
         Self {
             name: tier.name.to_string(),
             severity: tier.severity.to_string(),
@@ -206,8 +222,29 @@ impl From<read::TierState> for TierView {
             burn_rate_threshold: number(tier.threshold.value()),
             burn_rate_long: Some(number(tier.burn_rate_long)),
             burn_rate_short: Some(number(tier.burn_rate_short)),
-            state: state.to_owned(),
+            state: state_word(tier.state, tier.frozen_since),
             frozen_since: tier.frozen_since,
+        }
+    }
+}
+
+fn state_word(state: Option<AlertState>, frozen_since: Option<DateTime<Utc>>) -> String {
+    match (frozen_since, state) {
+        (Some(_), _) => "frozen",
+        (None, Some(state)) => state.as_str(),
+        (None, None) => "ok",
+    }
+    .to_owned()
+}
+
+impl From<read::BudgetAlertState> for BudgetAlertView {
+    fn from(alert: read::BudgetAlertState) -> Self {
+        Self {
+            name: alert.name.to_string(),
+            severity: alert.severity.to_string(),
+            spending: alert.spending.into(),
+            state: state_word(alert.state, alert.frozen_since),
+            frozen_since: alert.frozen_since,
         }
     }
 }

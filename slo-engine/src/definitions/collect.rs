@@ -8,7 +8,7 @@ use super::draft::{IndicatorDraft, ObjectiveDraft, ServiceDraft};
 use super::fast_page::{self, FastPageDraft};
 use super::indicator::{Counts, Indicator};
 use super::node::{Position, Report};
-use super::{default_tiers::default_tiers, tiers};
+use super::{budget_alerts, default_tiers::default_tiers, tiers};
 use crate::budgeting::Budgeting;
 use crate::duration;
 use crate::measurement::{Route, ServiceName};
@@ -251,6 +251,13 @@ pub(super) fn objective(
     if let Some(slice) = draft.budgeting.slice() {
         warn_of_short_windows(&tiers, slice, draft.place.at, report);
     }
+    let budget_alerts = budget_alerts::build(
+        &draft.budget_alerts,
+        draft.period.length,
+        draft.budgeting,
+        &tiers,
+        report,
+    );
     known_service.then_some(Objective {
         name: draft.name,
         service: draft.service,
@@ -263,6 +270,7 @@ pub(super) fn objective(
         sli,
         tiers,
         fast_page,
+        budget_alerts,
         tier_notes,
     })
 }

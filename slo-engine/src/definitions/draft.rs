@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rust_decimal::Decimal;
 
+use super::budget_alerts::BudgetAlertDraft;
 use super::budgeting::Period;
 use super::document::Place;
 use super::fast_page::FastPageDraft;
@@ -47,6 +48,7 @@ pub(super) struct ObjectiveDraft {
     pub comparison: Option<Comparison>,
     pub tiers: Option<Vec<TierDraft>>,
     pub fast_page: Option<FastPageDraft>,
+    pub budget_alerts: Vec<BudgetAlertDraft>,
 }
 
 #[derive(Debug, Clone)]

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::default_tiers::{default_name, default_tiers};
-use super::fast_page;
 use super::node::{Node, Report};
 use super::{Definitions, yaml};
+use super::{budget_alerts, fast_page};
 use crate::budgeting::Budgeting;
 use crate::duration;
 use crate::objective::{Objective, Sli, SliKind, StatusSet, Tier};
@@ -94,6 +94,10 @@ fn objective(out: &mut String, objective: &Objective) -> fmt::Result {
             "slowburn/fast-page",
             fast_page::spell(objective.fast_page.as_ref()),
         ));
+    }
+    if !objective.budget_alerts.is_empty() {
+        let alerts = budget_alerts::spell(&objective.budget_alerts);
+        annotations.push(("slowburn/budget-alerts", alerts));
     }
     write_annotations(out, &annotations)?;
     writeln!(out, "spec:\n  service: {}", quote(objective.service.as_str()))?;

@@ -9,7 +9,7 @@ use super::draft::{IndicatorDraft, ObjectiveDraft, ServiceDraft, check_match, ch
 use super::indicator::{self, Indicator};
 use super::metric_source::Sources;
 use super::node::{Fields, Position, Report, shorten};
-use super::{fast_page, objectives, tiers};
+use super::{budget_alerts, fast_page, objectives, tiers};
 use crate::budgeting::Budgeting;
 use crate::duration;
 use crate::measurement::{Route, ServiceName};
@@ -98,8 +98,8 @@ pub(super) fn slo(
     alerting: &Alerting<'_>,
     report: &mut Report,
 ) -> Option<Vec<ObjectiveDraft>> {
-    let known = ["slowburn/tiers", "slowburn/fast-page"];
-    let [tiers, fast_page] = own_annotations(envelope.annotations, known, report);
+    let known = ["slowburn/tiers", "slowburn/fast-page", "slowburn/budget-alerts"];
+    let [tiers, fast_page, budget_alerts] = own_annotations(envelope.annotations, known, report);
     let mut fields = envelope.spec(report)?;
     let about = description(fields.optional("description"), report);
     let service = fields
@@ -139,6 +139,9 @@ pub(super) fn slo(
     let fast_page = fast_page.map_or(Some(None), |(text, at)| {
         fast_page::read_annotation(text, at, report).map(Some)
     });
+    let budget_alerts = budget_alerts.map_or(Some(Vec::new()), |(text, at)| {
+        budget_alerts::read_annotation(text, at, report)
+    });
 
     let stated: Vec<_> = stated
         .into_iter()
@@ -149,6 +152,7 @@ pub(super) fn slo(
         .collect();
     let (service, service_at) = service?;
     let (period, indicator, tiers, fast_page) = (period?, indicator?, tiers?, fast_page?);
+    let budget_alerts = budget_alerts?;
     let draft = |(stated, budgeting): (objectives::Stated<'_>, Option<Budgeting>)| {
         Some(ObjectiveDraft {
             name: stated.name?,
@@ -164,6 +168,7 @@ pub(super) fn slo(
             comparison: stated.comparison,
             tiers: tiers.clone(),
             fast_page,
+            budget_alerts: budget_alerts.clone(),
         })
     };
     Some(stated.into_iter().filter_map(draft).collect())

@@ -3,6 +3,7 @@
 //! In: one document. Out: the service's endpoints, and one objective for each one it states; the
 //! same drafts that OpenSLO documents make.
 
+use super::budget_alerts::{self, BudgetAlertDraft};
 use super::budgeting::{self, Period};
 use super::document::{Envelope, SLOWBURN, own_annotations};
 use super::draft::{
@@ -151,6 +152,7 @@ impl Stated {
             comparison: None,
             tiers: alerts.tiers,
             fast_page: alerts.fast_page,
+            budget_alerts: alerts.budget,
         }
     }
 }
@@ -181,6 +183,7 @@ fn long_poll(node: &Node, report: &mut Report) -> LongPoll {
 struct Alerts {
     tiers: Option<Vec<TierDraft>>,
     fast_page: Option<FastPageDraft>,
+    budget: Vec<BudgetAlertDraft>,
 }
 
 fn read_alerts(node: &Node, report: &mut Report) -> Option<Alerts> {
@@ -191,14 +194,18 @@ fn read_alerts(node: &Node, report: &mut Report) -> Option<Alerts> {
     let fast_page = fields
         .optional("fastPage")
         .map_or(Some(None), |node| fast_page::read(node, report).map(Some));
+    let budget = fields
+        .optional("budget")
+        .map(|node| budget_alerts::read_list(node, report));
     let at = fields.at();
-    if fields.finish(report) && matches!((&tiers, &fast_page), (Some(None), Some(None))) {
-        let hint = "remove it for the defaults, or state `tiers` or `fastPage`".to_owned();
+    if fields.finish(report) && matches!((&tiers, &fast_page, &budget), (Some(None), Some(None), None)) {
+        let hint = "remove it for the defaults, or state `tiers`, `fastPage` or `budget`".to_owned();
         report.error(at, "`alerts` states nothing", Some(hint));
     }
     Some(Alerts {
         tiers: tiers?,
         fast_page: fast_page?,
+        budget: budget.map_or(Some(Vec::new()), |stated| stated)?,
     })
 }
 

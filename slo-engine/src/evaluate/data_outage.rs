@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-use super::{Decision, Evaluation, OpenAlert, Rules};
+use super::{Decision, Evaluation, OpenAlert, Rules, calm, lasts};
 use crate::alert::{AlertState, Evidence, Watched};
 use crate::measurement::ServiceName;
 use crate::objective::{ObjectiveName, Severity, TierName};
@@ -85,17 +85,8 @@ fn decide(input: &DataOutageInput) -> Decision {
             Decision::Pend
         };
     }
-    let Some(open) = input.open else {
-        return Decision::Quiet;
-    };
-    let since = open.clear_since.unwrap_or(input.now);
-    if input.withdrawn || lasts(since, rule.over * input.rules.clear_percent / 100, input.now) {
-        Decision::Resolve
-    } else {
-        Decision::Clearing(since)
+    if input.withdrawn && input.open.is_some() {
+        return Decision::Resolve;
     }
-}
-
-fn lasts(since: DateTime<Utc>, long_enough: Duration, now: DateTime<Utc>) -> bool {
-    now - since >= TimeDelta::from_std(long_enough).unwrap_or(TimeDelta::MAX)
+    calm(input.open, rule.over * input.rules.clear_percent / 100, input.now)
 }

@@ -8,14 +8,16 @@ use rust_decimal::Decimal;
 use sqlx::PgPool;
 use sqlx::postgres::types::PgInterval;
 
-use super::{Burn, FastPageState, Slo, SloCourse, SloKind, SloState, TierState};
+use super::{BudgetAlertState, Burn, FastPageState, Slo, SloCourse, SloKind, SloState, TierState};
 use crate::alert::AlertState;
 use crate::budget::{Whole, exhausted_in};
 use crate::engine::EngineError;
-use crate::evaluate::{EvaluationInput, Rules};
+use crate::evaluate::{BudgetInput, EvaluationInput, Rules, spending};
 use crate::objective::{ObjectiveName, Sli, SliKind, Target};
 use crate::sequential::{FAST_PAGE, FastPage, Sequential};
-use crate::store::{WindowRow, convert, count, evaluation, interval, look_up, micros, parse, span};
+use crate::store::{
+    WindowRow, budget_alert, convert, count, evaluation, interval, look_up, micros, parse, span,
+};
 use crate::window::WindowCounts;
 
 /// Points of a course: a finer step is widened, so that no request asks for more.
@@ -110,12 +112,18 @@ async fn read(
             tiers.entry(input.objective.clone()).or_default().push(input);
         }
     }
+    let mut budgets: HashMap<ObjectiveName, Vec<BudgetAlertState>> = HashMap::new();
+    for input in budget_alert::inputs(pool, &Rules::default(), name, now).await? {
+        let of = budgets.entry(input.objective.clone()).or_default();
+        of.push(budget_alert_state(&input));
+    }
     rows.into_iter()
         .map(|row| {
             let name: ObjectiveName = parse("objective.name", &row.name)?;
+            let budget_alerts = budgets.remove(&name).unwrap_or_default();
             let mut inputs = tiers.remove(&name).unwrap_or_default();
             inputs.sort_by_key(|input| (input.tier.severity, input.tier.long));
-            row.into_slo(name, &inputs, now)
+            row.into_slo(name, &inputs, budget_alerts, now)
         })
         .collect()
 }
@@ -125,6 +133,7 @@ impl Row {
         self,
         name: ObjectiveName,
         inputs: &[EvaluationInput],
+        budget_alerts: Vec<BudgetAlertState>,
         now: DateTime<Utc>,
     ) -> Result<Slo, EngineError> {
         let target: Target = convert("objective_definition.target", self.target)?;
@@ -190,8 +199,13 @@ impl Row {
             method: self.method,
             slice,
             burn: burn(target, inputs),
-            state: state(&counts, remaining, fastest, inputs, fast_page.as_ref()),
+            state: if is_firing(inputs, fast_page.as_ref(), &budget_alerts) {
+                SloState::Firing
+            } else {
+                state(&counts, remaining, fastest, inputs)
+            },
             fast_page,
+            budget_alerts,
             exhausts_at,
             tiers: inputs.iter().map(|input| tier(target, input)).collect(),
             counts,
@@ -261,17 +275,35 @@ fn fast_page(
     }))
 }
 
+fn budget_alert_state(input: &BudgetInput) -> BudgetAlertState {
+    BudgetAlertState {
+        name: input.alert.name.clone(),
+        severity: input.alert.severity,
+        spending: spending(input),
+        state: input.open.map(|open| open.state),
+        frozen_since: input.frozen_since,
+    }
+}
+
+fn is_firing(
+    inputs: &[EvaluationInput],
+    fast_page: Option<&FastPageState>,
+    budget_alerts: &[BudgetAlertState],
+) -> bool {
+    let tiers = inputs.iter().map(|input| input.open.map(|open| open.state));
+    tiers
+        .chain(fast_page.map(|page| page.state))
+        .chain(budget_alerts.iter().map(|alert| alert.state))
+        .any(|state| state == Some(AlertState::Firing))
+}
+
 fn state(
     counts: &WindowCounts,
     remaining: Decimal,
     fastest: Decimal,
     inputs: &[EvaluationInput],
-    fast_page: Option<&FastPageState>,
 ) -> SloState {
-    let fires = |input: &EvaluationInput| input.open.is_some_and(|open| open.state == AlertState::Firing);
-    if inputs.iter().any(fires) || fast_page.is_some_and(|page| page.state == Some(AlertState::Firing)) {
-        SloState::Firing
-    } else if counts.coverage().is_none() || inputs.iter().any(|input| input.short.coverage().is_none()) {
+    if counts.coverage().is_none() || inputs.iter().any(|input| input.short.coverage().is_none()) {
         SloState::NoData
     } else if counts.bad > 0 && remaining <= Decimal::ZERO {
         SloState::Exhausted

@@ -11,7 +11,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use super::{excursion, lock, parse};
-use crate::alert::{AlertId, AlertState, Burning, Evidence, Transition, Watched};
+use crate::alert::{AlertId, AlertState, Burning, Evidence, Spending, Transition, Watched};
 use crate::engine::EngineError;
 use crate::evaluate::{Decision, Evaluation, OpenAlert};
 use crate::event::{self, Event, EventKind};
@@ -285,6 +285,7 @@ async fn tell(connection: &mut PgConnection, transition: &Transition) -> Result<
             of_burning(transition, burning, &rates)
         }
         Evidence::Coverage(watched) => of_outage(transition, watched),
+        Evidence::Budget(spending) => of_budget(transition, spending),
     };
     event::record(connection, &event_of(transition, kind, message)).await?;
     Ok(())
@@ -325,6 +326,30 @@ fn of_outage(transition: &Transition, watched: &Watched) -> (EventKind, String) 
     };
     let (objective, tier) = (&transition.objective, &transition.tier);
     (kind, format!("`{objective}` {says} (`{tier}`): {watched}"))
+}
+
+fn of_budget(transition: &Transition, spending: &Spending) -> (EventKind, String) {
+    let (objective, tier) = (&transition.objective, &transition.tier);
+    let (bad, total) = (spending.window.bad, spending.window.total());
+    match transition.to {
+        AlertState::Pending => {
+            let needed = spending.bad_needed.map_or_else(String::new, |needed| {
+                format!("; {bad} bad of {total}, {needed} would be evidence")
+            });
+            (
+                EventKind::AlertPending,
+                format!("`{objective}` may be spending its budget (`{tier}`): {spending}{needed}"),
+            )
+        }
+        AlertState::Firing => (
+            EventKind::AlertFiring,
+            format!("`{objective}` is spending its budget (`{tier}`): {spending}; {bad} bad of {total}"),
+        ),
+        AlertState::Resolved => (
+            EventKind::AlertResolved,
+            format!("`{objective}` has budget again (`{tier}`): {spending}"),
+        ),
+    }
 }
 
 fn event_of(transition: &Transition, kind: EventKind, message: String) -> Event {

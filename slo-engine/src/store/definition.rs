@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 
 use super::calendar::{check_zones, step};
 use super::series::{map_series, services};
-use super::{excursion, interval, lock, micros};
+use super::{budget_alert, excursion, interval, lock, micros};
 use crate::budgeting::Budgeting;
 use crate::definitions::Definitions;
 use crate::engine::{EngineError, Settings};
@@ -127,6 +127,9 @@ fn asks_text(objective: &Objective) -> String {
             "{FAST_PAGE} {} {} {}",
             page.burn_rate, page.false_pages_a_year, page.rate_min
         ));
+    }
+    for alert in &objective.budget_alerts {
+        lines.push(format!("{} {} {}", alert.name, alert.severity, alert.rule));
     }
     lines.join("\u{1f}")
 }
@@ -409,6 +412,7 @@ async fn store_definition(
         .execute(&mut *connection)
         .await?;
     }
+    budget_alert::keep(connection, objective_id, from_at, &objective.budget_alerts).await?;
     // What froze under a tier that is gone thaws with it.
     sqlx::query!(
         "delete from tier_freeze where objective_id = $1 and tier <> all ($2)",
@@ -417,6 +421,7 @@ async fn store_definition(
             .tiers
             .iter()
             .map(|tier| tier.name.as_str())
+            .chain(objective.budget_alerts.iter().map(|alert| alert.name.as_str()))
             .collect::<Vec<_>>() as &[&str]
     )
     .execute(&mut *connection)

@@ -6,6 +6,7 @@ mod absence;
 mod alert;
 mod annotation;
 mod budget;
+mod budget_alert;
 mod calendar;
 mod correction;
 mod data_outage;

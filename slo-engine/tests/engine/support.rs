@@ -231,6 +231,7 @@ pub fn availability(name: &str, service_name: &str) -> Objective {
         sli: Sli::availability(),
         tiers: workbook_tiers(),
         fast_page: None,
+        budget_alerts: Vec::new(),
         tier_notes: Vec::new(),
     }
 }

@@ -10,6 +10,7 @@ export type SloSeries = Schemas["SloSeriesView"];
 export type SloState = Schemas["SloState"];
 export type Tier = Schemas["TierView"];
 export type Alert = Schemas["AlertView"];
+export type Spending = Schemas["SpendingView"];
 export type Silence = Schemas["SilenceView"];
 export type WindowCounts = Schemas["WindowCountsView"];
 export type Service = Schemas["ServiceSummary"];

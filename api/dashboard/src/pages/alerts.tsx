@@ -95,7 +95,7 @@ export function AlertPage({ id }: { id: number }) {
       </dl>
       <Section id="evidence" title="What it stands on" note="the counts of the last decision"><Evidence alert={alert} />
         {alert.evidence.chance != null && (
-          <p className="note">Were it burning at the threshold exactly, so many bad events would be seen with a chance of {format.percent(alert.evidence.chance)}.</p>
+          <p className="note">Were it {alert.evidence.budget ? "at its limit" : "burning at the threshold"} exactly, so many bad events would be seen with a chance of {format.percent(alert.evidence.chance)}.</p>
         )}
       </Section>
       <Care alert={alert} done={found.reload} />

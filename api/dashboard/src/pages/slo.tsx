@@ -11,7 +11,7 @@ import * as format from "../format";
 import { Link, to } from "../router";
 import { Ago, Choice, Loading, Page, Section, Tile, Trouble } from "../ui/bits";
 import { BudgetBar, budgetTone } from "../ui/budget";
-import { EventRow } from "../ui/lists";
+import { EventRow, limitWords } from "../ui/lists";
 import { SloStateTag, StateTag } from "../ui/state";
 import { CorrectionList } from "./corrections";
 import { kindWord, tierWord } from "../words";
@@ -41,6 +41,7 @@ export function SloPage({ name }: { name: string }) {
       <Tiles slo={slo} />
       <Marked key={name} slo={slo} path={path} />
       <Tiers slo={slo} />
+      <BudgetAlerts slo={slo} />
       <History slo={slo} />
     </Page>
   );
@@ -285,6 +286,31 @@ function Tiers({ slo }: { slo: SloDetail }) {
               </tr>
             ))}
             {slo.fast_page && <FastPage slo={slo} page={slo.fast_page} />}
+          </tbody>
+        </table>
+      </div>
+    </Section>
+  );
+}
+
+function BudgetAlerts({ slo }: { slo: SloDetail }) {
+  if (slo.budget_alerts.length === 0) return null;
+  return (
+    <Section id="budget-alerts" title="Alerts on the budget" note="what is left of it, whatever the burn rates are now">
+      <div className="scroll">
+        <table className="rows">
+          <thead>
+            <tr><th scope="col">Alert</th><th scope="col">State</th><th scope="col">Where it stands</th><th scope="col" className="right">Bad</th></tr>
+          </thead>
+          <tbody>
+            {slo.budget_alerts.map((alert) => (
+              <tr key={alert.name}>
+                <th scope="row" data-label="Alert">{alert.name}<span className="sub">{alert.severity}: {alert.spending.rule}</span></th>
+                <td data-label="State"><StateTag word={tierWord(alert, slo.state !== "no_data")} />{alert.frozen_since && <span className="sub">since <Ago at={alert.frozen_since} /></span>}</td>
+                <td data-label="Where it stands">{slo.state === "no_data" ? "no data" : alert.spending.says}</td>
+                <td data-label="Bad" className="right num">{format.count(alert.spending.bad)}<span className="sub">{limitWords(alert.spending)}</span></td>
+              </tr>
+            ))}
           </tbody>
         </table>
       </div>

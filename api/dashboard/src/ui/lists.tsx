@@ -1,6 +1,6 @@
 /** Rows that several pages share: a live limit, an event, the budget a tier saw. */
 
-import { type Alert, change, type EventView, type Limit, type RunDetail } from "../data/client";
+import { type Alert, change, type EventView, type Limit, type RunDetail, type Spending } from "../data/client";
 import { useNow } from "../data/now";
 import * as format from "../format";
 import { Link, to } from "../router";
@@ -80,6 +80,7 @@ export function Trace({ id }: { id: string | null | undefined }) {
 /** `1 204 bad of 8 400 in 5 min, 14.4×` for each of the tier's two windows. */
 export function Evidence({ alert }: { alert: Alert }) {
   const { evidence } = alert;
+  if (evidence.budget) return <BudgetEvidence evidence={evidence} budget={evidence.budget} />;
   return (
     <ul className="evidence">
       {spans(evidence).map(([name, counts, rate]) => {
@@ -112,6 +113,25 @@ export function Evidence({ alert }: { alert: Alert }) {
   );
 }
 
+function BudgetEvidence({ evidence, budget }: { evidence: Alert["evidence"]; budget: Spending }) {
+  const span = (Date.parse(evidence.long.to) - Date.parse(evidence.long.from)) / 1000;
+  return (
+    <ul className="evidence">
+      <li>{budget.says}</li>
+      <li>
+        {format.count(budget.bad)} bad of {format.count(evidence.long.good + evidence.long.bad)} in {format.duration(span)}, {limitWords(budget)}
+        {evidence.bad_needed != null && <>; {format.count(evidence.bad_needed)} are evidence</>}
+      </li>
+      {evidence.long.lost > 0 && <li className="note">{format.count(evidence.long.lost)} of them are known to be lost</li>}
+    </ul>
+  );
+}
+
+/** How many bad events it takes. */
+export function limitWords(budget: Spending) {
+  return budget.limit < 0 ? "fires without any more" : `fires above ${format.count(budget.limit)}`;
+}
+
 /** The spans that an alert stands on: only windows are two. */
 function spans(evidence: Alert["evidence"]) {
   const short = ["short", evidence.short, evidence.burn_rate_short] as const;
@@ -123,6 +143,7 @@ function spans(evidence: Alert["evidence"]) {
 export function burnWords({ evidence }: Alert) {
   if (evidence.test === "coverage")
     return { rates: `${format.percent(evidence.long.coverage)} measured`, rule: `fires below ${format.percent(evidence.threshold)}` };
+  if (evidence.budget) return { rates: `${format.percent(evidence.budget.remaining)} of the budget left`, rule: `fires at: ${evidence.budget.rule}` };
   const rates = spans(evidence).map(([, , rate]) => format.burn(rate)).join(" and ");
   return { rates, rule: `${evidence.test === "sequential" ? "looks for" : "fires above"} ${format.burn(evidence.threshold)}` };
 }

@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::alert::{Burning, Evidence, Watched};
+use crate::alert::{Burning, Evidence, Spending, Watched};
 use crate::engine::EngineError;
 use crate::objective::RatioError;
 use crate::window::WindowCounts;
@@ -20,6 +20,16 @@ enum StoredEvidence {
         window: StoredWindow,
         #[serde(alias = "threshold")]
         least: Decimal,
+    },
+    Budget {
+        rule: String,
+        remaining: Decimal,
+        spent: Decimal,
+        window: StoredWindow,
+        limit: Decimal,
+        chance: Option<f64>,
+        bad_needed: Option<u64>,
+        exhausts_at: Option<DateTime<Utc>>,
     },
 }
 
@@ -111,6 +121,16 @@ pub(crate) fn evidence_to_json(evidence: &Evidence) -> Value {
             window: (&watched.window).into(),
             least: watched.least,
         },
+        Evidence::Budget(spending) => StoredEvidence::Budget {
+            rule: spending.rule.to_string(),
+            remaining: spending.remaining,
+            spent: spending.spent,
+            window: (&spending.window).into(),
+            limit: spending.limit,
+            chance: spending.chance,
+            bad_needed: spending.bad_needed,
+            exhausts_at: spending.exhausts_at,
+        },
     };
     // Plain fields and string keys: nothing in it can fail.
     serde_json::to_value(stored).unwrap_or_default()
@@ -135,6 +155,25 @@ pub(crate) fn evidence_from_json(mut value: Value) -> Result<Evidence, EngineErr
         StoredEvidence::Coverage { window, least } => Evidence::Coverage(Watched {
             window: window.into(),
             least,
+        }),
+        StoredEvidence::Budget {
+            rule,
+            remaining,
+            spent,
+            window,
+            limit,
+            chance,
+            bad_needed,
+            exhausts_at,
+        } => Evidence::Budget(Spending {
+            rule: rule.parse().map_err(|_| unreadable())?,
+            remaining,
+            spent,
+            window: window.into(),
+            limit,
+            chance,
+            bad_needed,
+            exhausts_at,
         }),
     })
 }
@@ -165,6 +204,16 @@ mod tests {
         for evidence in [
             Evidence::Windows(burning.clone()),
             Evidence::Sequential(burning.clone()),
+            Evidence::Budget(Spending {
+                rule: "drop 10% within 1d".parse().unwrap(),
+                remaining: least,
+                spent: least,
+                window: window.clone(),
+                limit: Decimal::new(-25, 1),
+                chance: None,
+                bad_needed: None,
+                exhausts_at: Some(DateTime::UNIX_EPOCH),
+            }),
             Evidence::Coverage(Watched { window, least }),
         ] {
             assert_eq!(evidence_from_json(evidence_to_json(&evidence)).unwrap(), evidence);

@@ -1,0 +1,209 @@
+//! Alerts on budgets: what is left of one, what is to be left, and what was spent at once.
+
+use std::ops::RangeInclusive;
+
+use slo_engine::alert::{AlertState, Transition};
+use slo_engine::budget_alert::{BudgetAlert, BudgetRule};
+use slo_engine::objective::{Objective, Severity, Target};
+use slo_engine::{Settings, read};
+
+use crate::support::{World, at, availability, decimal, definitions, seconds};
+
+const PERIOD: u64 = 3600;
+
+/// 99 % over `period`, and one alert on its budget.
+fn objective(period: u64, severity: Severity, rule: &str) -> Objective {
+    let rule: BudgetRule = rule.parse().unwrap();
+    let mut objective = availability("web-availability", "web");
+    objective.target = Target::try_from(decimal("0.99")).unwrap();
+    objective.period = seconds(period);
+    objective.tiers.clear();
+    objective.budget_alerts = vec![BudgetAlert {
+        name: rule.default_name().parse().unwrap(),
+        severity,
+        rule,
+    }];
+    objective
+}
+
+/// Evaluates and records, as the loop does.
+async fn judge(world: &World, second: i64) -> Vec<Transition> {
+    let evaluations = world.engine.evaluate_budgets(at(second)).await.unwrap();
+    let mut transaction = world.database.pool.begin().await.unwrap();
+    let transitions = world
+        .engine
+        .record(&mut transaction, &evaluations, None, at(second))
+        .await
+        .unwrap();
+    transaction.commit().await.unwrap();
+    transitions
+}
+
+/// A service that answers ten requests a second.
+struct Traffic {
+    world: World,
+    good: u64,
+    bad: u64,
+}
+
+impl Traffic {
+    async fn of(objective: Objective) -> Self {
+        let world = World::with(Settings::default(), vec![objective]).await;
+        Self {
+            world,
+            good: 0,
+            bad: 0,
+        }
+    }
+
+    /// In each ten seconds that end in `span` so many of the hundred requests are bad.
+    async fn run(&mut self, span: RangeInclusive<i64>, bad: u64) {
+        for second in span.step_by(10) {
+            self.good += 100 - bad;
+            self.bad += bad;
+            self.world.counted(at(second), self.good, self.bad).await;
+        }
+    }
+
+    /// The same, judging after each: when the alert changed, and into what.
+    async fn judged(&mut self, span: RangeInclusive<i64>, bad: u64) -> Vec<(i64, AlertState)> {
+        let mut life = Vec::new();
+        for second in span.step_by(10) {
+            self.run(second..=second, bad).await;
+            life.extend(
+                judge(&self.world, second)
+                    .await
+                    .into_iter()
+                    .map(|one| (second, one.to)),
+            );
+        }
+        life
+    }
+}
+
+#[tokio::test]
+async fn little_that_is_left_fires_at_once_and_resolves_when_more_has_been_left_for_a_while() {
+    let mut web = Traffic::of(objective(PERIOD, Severity::Ticket, "remaining 20%")).await;
+    assert_eq!(web.judged(10..=600, 0).await, []);
+    // At 650, 50 of the 65 that are allowed are spent; at 660, 60 of 66.
+    assert_eq!(web.judged(610..=660, 10).await, [(660, AlertState::Firing)]);
+    let name = "web-availability".parse().unwrap();
+    let slo = read::slo(&web.world.database.pool, &name, at(660))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(slo.state, read::SloState::Firing);
+    let [alert] = &slo.budget_alerts[..] else {
+        panic!("{slo:?}")
+    };
+    assert_eq!(alert.state, Some(AlertState::Firing));
+    assert_eq!(alert.spending.remaining, slo.budget_remaining);
+    assert_eq!(alert.spending.limit, decimal("52.8"));
+    // At 750 exactly 20 % is left again; it is over when that has held for a tenth of a twelfth of the period.
+    assert_eq!(web.judged(670..=900, 0).await, [(780, AlertState::Resolved)]);
+    let told: Vec<String> = read::events(&web.world.database.pool, None, Some("web-availability"), 100)
+        .await
+        .unwrap()
+        .into_iter()
+        .rev()
+        .map(|event| event.message)
+        .filter(|message| message.contains("budget-remaining-20"))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "`web-availability` is spending its budget (`budget-remaining-20`): 9.1 % of the error budget is left, fires below 20 %; 60 bad of 6600",
+            "`web-availability` has budget again (`budget-remaining-20`): 23.1 % of the error budget is left, fires below 20 %",
+        ]
+    );
+    web.world.database.drop().await;
+}
+
+#[tokio::test]
+async fn missing_data_neither_fires_nor_resolves_an_alert_on_the_budget() {
+    let mut web = Traffic::of(objective(600, Severity::Ticket, "remaining 20%")).await;
+    assert_eq!(web.judged(10..=60, 10).await, [(10, AlertState::Firing)]);
+    assert_eq!(web.judged(70..=500, 0).await, []);
+    // The errors leave the window while nobody watches it.
+    for second in (510..=900).step_by(10) {
+        assert_eq!(judge(&web.world, second).await, [], "at {second}");
+    }
+    // The kernel counted on, so it was watched after all.
+    web.good += 4_000;
+    assert_eq!(web.judged(910..=960, 0).await, [(920, AlertState::Resolved)]);
+    web.world.database.drop().await;
+}
+
+#[tokio::test]
+async fn exhaustion_ahead_pends_until_the_counts_of_its_pace_are_evidence() {
+    let mut web = Traffic::of(objective(PERIOD, Severity::Page, "exhausted within 20m")).await;
+    web.run(10..=1800, 0).await;
+    // 5 bad in ten seconds. After x seconds of it, 0.5 x are bad; in 20 minutes at the pace of the last five, 2.5 x, of
+    // 300 + 0.1 x that are allowed then: more from x = 126 on. That they are no chance shows later.
+    assert_eq!(
+        web.judged(1810..=2000, 5).await,
+        [(1930, AlertState::Pending), (1960, AlertState::Firing)]
+    );
+    let name = "web-availability".parse().unwrap();
+    let slo = read::slo(&web.world.database.pool, &name, at(2000))
+        .await
+        .unwrap()
+        .unwrap();
+    // 100 of 200 are spent, and a third of one more each second, of which 0.1 are allowed: 429 s, and the next step.
+    assert_eq!(slo.budget_alerts[0].spending.exhausts_at, Some(at(2000 + 450)));
+    web.world.database.drop().await;
+}
+
+#[tokio::test]
+async fn spend_that_leaves_a_rolling_period_is_no_exhaustion_ahead() {
+    for (spent_at, expected) in [(60, vec![]), (3000, vec![(3600, AlertState::Firing)])] {
+        let mut web = Traffic::of(objective(PERIOD, Severity::Page, "exhausted within 20m")).await;
+        web.run(10..=spent_at, 0).await;
+        // 252 of the 360 that an hour allows.
+        web.run(spent_at + 10..=spent_at + 60, 42).await;
+        web.run(spent_at + 70..=3300, 0).await;
+        // 48 more in 20 minutes would be too many, unless the 252 leave by then.
+        web.run(3310..=3590, 2).await;
+        assert_eq!(web.judged(3600..=3600, 2).await, expected, "spent at {spent_at}");
+        web.world.database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_drop_is_a_share_of_the_budget_spent_at_once() {
+    let mut web = Traffic::of(objective(PERIOD, Severity::Ticket, "drop 10% within 5m")).await;
+    web.run(10..=3000, 0).await;
+    // Of 300 that are allowed, 35 are spent at 3070: too few to tell from chance before 3090.
+    assert_eq!(
+        web.judged(3010..=3090, 5).await,
+        [(3070, AlertState::Pending), (3090, AlertState::Firing)]
+    );
+    // Errors leave the five minutes from 3310 on; the budget that they were spent of is as small as before.
+    assert_eq!(web.judged(3100..=3400, 0).await, [(3340, AlertState::Resolved)]);
+    web.world.database.drop().await;
+}
+
+#[tokio::test]
+async fn an_alert_that_is_no_longer_stated_resolves() {
+    let mut web = Traffic::of(objective(PERIOD, Severity::Ticket, "remaining 20%")).await;
+    assert_eq!(web.judged(10..=60, 10).await, [(10, AlertState::Firing)]);
+    let mut without = objective(PERIOD, Severity::Ticket, "remaining 20%");
+    without.budget_alerts.clear();
+    web.world
+        .engine
+        .apply(&definitions(vec![without]), at(65))
+        .await
+        .unwrap();
+    assert_eq!(web.judged(70..=90, 10).await, [(70, AlertState::Resolved)]);
+    web.world.database.drop().await;
+}
+
+#[tokio::test]
+async fn a_service_without_requests_spends_nothing() {
+    let web = Traffic::of(objective(PERIOD, Severity::Page, "exhausted within 20m")).await;
+    for second in (10..=60).step_by(10) {
+        web.world.counted(at(second), 0, 0).await;
+        assert_eq!(judge(&web.world, second).await, []);
+    }
+    web.world.database.drop().await;
+}
