@@ -27,6 +27,8 @@ use crate::store::run::{Before, Inserted, NewRun, Open};
 use crate::store::step::NewStep;
 use crate::trace;
 
+mod group;
+
 /// How long after everything should have ended a run still tries to undo what it did.
 const SLACK: Duration = Duration::from_secs(600);
 
@@ -55,7 +57,7 @@ pub async fn enqueue(
                         ..
                     } = transition;
                     if runbook.on.matches(service, objective, *severity) {
-                        runs.extend(fire(connection, transition, runbook, playbook, now).await?);
+                        runs.extend(fire(connection, transition, transitions, runbook, playbook, now).await?);
                     }
                 }
             }
@@ -68,15 +70,18 @@ pub async fn enqueue(
 async fn fire(
     connection: &mut PgConnection,
     transition: &Transition,
+    transitions: &[Transition],
     runbook: &Runbook,
     playbook: &Playbook,
     now: DateTime<Utc>,
 ) -> Result<Option<RunId>, Error> {
+    let says = says(transition, transitions, runbook);
     let (service, objective) = (transition.service.as_str(), transition.objective.as_str());
     store::run::lock_runbook(connection, &runbook.name).await?;
-    let dedup_key = format!("{}/{}", runbook.name, group(transition));
-    if let Some(open) = store::run::open(connection, &dedup_key).await? {
-        join(connection, &open, transition, runbook, playbook, now).await?;
+    let dedup_key = format!("{}/{}", runbook.name, group::key(transition));
+    let is_outage = matches!(transition.evidence, Evidence::Coverage(_));
+    if let Some(open) = store::run::open(connection, &dedup_key, is_outage).await? {
+        join(connection, &open, transition, &says, runbook, playbook, now).await?;
         return Ok(None);
     }
     let incident_at = store::run::incident(connection, &runbook.name, objective, now).await?;
@@ -143,6 +148,7 @@ async fn fire(
         connection,
         &inserted,
         transition,
+        &says,
         runbook,
         playbook,
         refusal.as_ref(),
@@ -171,21 +177,13 @@ async fn fire(
     Ok(Some(id))
 }
 
-/// Alerts of one group are one run of a runbook: those of a service are its incident. Each alert on a budget is news of
-/// its own, and an incident's end does not wait for it.
-fn group(transition: &Transition) -> String {
-    match transition.evidence {
-        Evidence::Budget(_) => format!("budget/{}/{}", transition.objective, transition.tier),
-        _ => transition.service.to_string(),
-    }
-}
-
 /// The run answers to this alert, too. Whoever was told that it is over, or that it is not urgent, is
 /// told anew: nothing else of an open run would reach them.
 async fn join(
     connection: &mut PgConnection,
     open: &Open,
     transition: &Transition,
+    says: &str,
     runbook: &Runbook,
     playbook: &Playbook,
     now: DateTime<Utc>,
@@ -211,7 +209,7 @@ async fn join(
         let Some(target) = playbook.target(&page.target) else {
             continue;
         };
-        let notice = notice(open.id, transition, runbook, page, remark.clone(), now);
+        let notice = notice(open.id, transition, says, runbook, page, remark.clone());
         let new = NewNotice {
             run: open.id,
             step_id: None,
@@ -246,6 +244,7 @@ async fn write_steps(
     connection: &mut PgConnection,
     run: &Inserted,
     transition: &Transition,
+    says: &str,
     runbook: &Runbook,
     playbook: &Playbook,
     refusal: Option<&Refusal>,
@@ -273,7 +272,7 @@ async fn write_steps(
             store::step::insert(connection, &step, now).await?;
             continue;
         };
-        let notice = notice(run.id, transition, runbook, page, refusal.clone(), now);
+        let notice = notice(run.id, transition, says, runbook, page, refusal.clone());
         step.intent = Some(json!({ "target": page.target, "summary": notice.summary }));
         // A page leaves with the alert's own transaction, whatever its place among the steps.
         step.state = match (runbook.mode, playbook.target(&page.target)) {
@@ -315,10 +314,13 @@ async fn resolve(
             let mut notice = told.notice;
             notice.at = now;
             notice.summary = match &transition.evidence {
-                Evidence::Coverage(_) => format!(
-                    "`{}` of `{}` lacks data no longer",
-                    notice.objective, notice.service
-                ),
+                Evidence::Coverage(_) => match &notice.silent {
+                    Some(host) => format!("`{host}` was silent: no objective lacks data for that any more"),
+                    None => format!(
+                        "`{}` of `{}` lacks data no longer",
+                        notice.objective, notice.service
+                    ),
+                },
                 Evidence::Budget(spending) => format!(
                     "`{}` of `{}` has budget again: {spending}",
                     notice.objective, notice.service
@@ -356,20 +358,25 @@ async fn resolve(
     Ok(())
 }
 
-fn notice(
-    run: RunId,
-    transition: &Transition,
-    runbook: &Runbook,
-    page: &Page,
-    remark: Option<String>,
-    now: DateTime<Utc>,
-) -> Notice {
-    let evidence = &transition.evidence;
+/// One sentence on why it fires; of missing data, for all of its group that fire together.
+fn says(transition: &Transition, transitions: &[Transition], runbook: &Runbook) -> String {
     let (objective, service) = (&transition.objective, &transition.service);
-    let says = match evidence {
-        Evidence::Coverage(watched) => format!(
-            "`{objective}` of `{service}` lacks data ({watched}): nothing else of it fires or resolves"
-        ),
+    match &transition.evidence {
+        Evidence::Coverage(watched) => {
+            let told = |one: &&Transition| runbook.on.matches(&one.service, &one.objective, one.severity);
+            let group: Vec<_> = group::firing_with(transition, transitions).filter(told).collect();
+            let lacks = if group.len() > 1 {
+                group::lacks_data(&group)
+            } else {
+                format!(
+                    "`{objective}` of `{service}` lacks data ({watched}): nothing else of it fires or resolves"
+                )
+            };
+            match group::silent_host(transition) {
+                Some(host) => format!("`{host}` is silent: {lacks}"),
+                None => lacks,
+            }
+        }
         Evidence::Budget(spending) => format!("`{objective}` of `{service}`: {spending}"),
         Evidence::Windows(burning) | Evidence::Sequential(burning) => format!(
             "`{objective}` of `{service}` burns its error budget {} times too fast ({} of {} requests bad)",
@@ -377,14 +384,25 @@ fn notice(
             burning.short.bad,
             burning.short.total(),
         ),
-    };
+    }
+}
+
+fn notice(
+    run: RunId,
+    transition: &Transition,
+    says: &str,
+    runbook: &Runbook,
+    page: &Page,
+    remark: Option<String>,
+) -> Notice {
+    let evidence = &transition.evidence;
     let burning = evidence.burning();
     Notice {
         summary: match &page.summary {
             Some(summary) => format!("{summary}: {says}"),
-            None => says,
+            None => says.to_owned(),
         },
-        at: now,
+        at: transition.at,
         run_id: run.0,
         alert_id: transition.alert_id.0,
         runbook: runbook.name.clone(),
@@ -397,6 +415,7 @@ fn notice(
         threshold: burning.map(|burning| burning.threshold.value()),
         good: evidence.counts().good,
         bad: evidence.counts().bad,
+        silent: group::silent_host(transition).map(str::to_owned),
         remark,
     }
 }

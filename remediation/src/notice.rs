@@ -24,6 +24,9 @@ pub struct Notice {
     pub threshold: Option<Decimal>,
     pub good: u64,
     pub bad: u64,
+    /// The host whose silence the alerts of its group have in common.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub silent: Option<String>,
     /// Why no action was taken, or what came of it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub remark: Option<String>,

@@ -327,6 +327,9 @@ fn details(parcel: &Parcel) -> serde_json::Value {
         "good": notice.good,
         "bad": notice.bad,
     });
+    if let Some(silent) = &notice.silent {
+        details["silent"] = serde_json::json!(silent);
+    }
     if let Some(remark) = &notice.remark {
         details["remark"] = serde_json::json!(remark);
     }

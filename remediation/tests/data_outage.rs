@@ -1,15 +1,17 @@
 //! Missing data and spent budgets are told and never acted on, and what is acted on meanwhile is.
 
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+
 mod support;
 
 use remediation::run::RunState;
 use rust_decimal::Decimal;
-use slo_engine::alert::{AlertState, Evidence, Spending, Transition, Watched};
+use slo_engine::alert::{AlertId, AlertState, Evidence, Silent, Spending, Transition, Watched};
 use slo_engine::objective::{Severity, TierName};
 use slo_engine::window::WindowCounts;
 use sqlx::PgPool;
 
-use support::{at, bench, happen, playbook, transition};
+use support::{at, bench, happen, happen_together, playbook, transition};
 
 /// Answers to every alert, whatever its severity.
 const ANSWERS_ALL: &str = r#"
@@ -41,6 +43,7 @@ fn outage(to: AlertState, second: i64) -> Transition {
             ..WindowCounts::empty(at(second))
         },
         least: Decimal::new(9, 1),
+        silent: Vec::new(),
     });
     transition
 }
@@ -114,4 +117,144 @@ async fn what_is_left_of_a_budget_is_told_and_never_acted_on(pool: PgPool) {
         told,
         ["`web-availability` of `web`: 9.1 % of the error budget is left, fires below 20 %"]
     );
+}
+
+/// Only tells, whoever it is about.
+const TELLS_ALL: &str = r#"
+apiVersion: slowburn/v1
+kind: Runbook
+metadata: {name: tell}
+spec:
+  on: {}
+  steps:
+    - page: {target: hook}
+---
+apiVersion: slowburn/v1
+kind: NotificationTarget
+metadata: {name: hook}
+spec:
+  webhook: {url: "http://127.0.0.1:9/", secretFrom: {env: NOT_SET_ANYWHERE}}
+"#;
+
+/// The outage of one of the objectives that `host` should watch.
+fn silent(alert: i64, objective: &str, host: &str, to: AlertState, second: i64) -> Transition {
+    let mut transition = outage(to, second);
+    transition.alert_id = AlertId(alert);
+    transition.objective = objective.parse().unwrap();
+    transition.service = objective.split('-').next().unwrap().parse().unwrap();
+    if let Evidence::Coverage(watched) = &mut transition.evidence
+        && to == AlertState::Firing
+    {
+        watched.silent = vec![Silent {
+            source: format!("machine-of-{host}/boot1/1"),
+            host: host.to_owned(),
+        }];
+    }
+    transition
+}
+
+async fn told(pool: &PgPool) -> Vec<(String, String)> {
+    sqlx::query_as("select action, notice ->> 'summary' from outbox order by outbox_id")
+        .fetch_all(pool)
+        .await
+        .unwrap()
+}
+
+fn says(action: &str, summary: &str) -> (String, String) {
+    (action.to_owned(), summary.to_owned())
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn a_silent_host_is_one_ticket_whatever_it_watches(pool: PgPool) {
+    let firing = |alert, objective| silent(alert, objective, "web-1", AlertState::Firing, 0);
+    for runbook in [TELLS_ALL, &ANSWERS_ALL.replace("{services: [web]}", "{}")] {
+        sqlx::query("truncate run, outbox cascade")
+            .execute(&pool)
+            .await
+            .unwrap();
+        let playbook = playbook(runbook);
+        let together = [
+            firing(1, "web-availability"),
+            firing(2, "web-latency"),
+            firing(3, "api-availability"),
+        ];
+        let runs = happen_together(&pool, &together, &playbook).await;
+        assert_eq!(runs.len(), 1, "{runbook}");
+        // One that comes later joins, and another host is another cause.
+        assert_eq!(
+            happen(
+                &pool,
+                silent(4, "shop-availability", "web-1", AlertState::Firing, 10),
+                &playbook
+            )
+            .await,
+            []
+        );
+        assert_eq!(
+            happen(
+                &pool,
+                silent(5, "cart-availability", "db-1", AlertState::Firing, 10),
+                &playbook
+            )
+            .await
+            .len(),
+            1
+        );
+        for alert in 1..=4 {
+            happen(
+                &pool,
+                silent(alert, "web-availability", "web-1", AlertState::Resolved, 20),
+                &playbook,
+            )
+            .await;
+        }
+        assert_eq!(
+            told(&pool).await,
+            [
+                says(
+                    "trigger",
+                    "`web-1` is silent: 3 objectives of 2 services lack data, `api-availability`, `web-availability` and \
+                     `web-latency`: nothing else of them fires or resolves"
+                ),
+                says(
+                    "trigger",
+                    "`db-1` is silent: `cart-availability` of `cart` lacks data (20 % of the time was watched): nothing \
+                     else of it fires or resolves"
+                ),
+                says(
+                    "resolve",
+                    "`web-1` was silent: no objective lacks data for that any more"
+                ),
+            ],
+            "{runbook}"
+        );
+        // Silent again, it is told again.
+        let again = happen(
+            &pool,
+            silent(6, "web-availability", "web-1", AlertState::Firing, 30),
+            &playbook,
+        )
+        .await;
+        assert_eq!(again.len(), 1);
+    }
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn an_outage_keeps_no_incident_of_its_service_open(pool: PgPool) {
+    let playbook = playbook(TELLS_ALL);
+    happen(&pool, transition(1, AlertState::Firing, at(0)), &playbook).await;
+    let outage = happen(
+        &pool,
+        silent(2, "web-availability", "web-1", AlertState::Firing, 10),
+        &playbook,
+    )
+    .await;
+    assert_eq!(outage.len(), 1);
+    happen(&pool, transition(1, AlertState::Resolved, at(20)), &playbook).await;
+    let told = told(&pool).await;
+    assert_eq!(
+        told.iter().map(|(action, _)| action.as_str()).collect::<Vec<_>>(),
+        ["trigger", "trigger", "resolve"]
+    );
+    assert!(told[2].1.ends_with("recovered"), "{told:?}");
 }

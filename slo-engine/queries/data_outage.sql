@@ -5,11 +5,23 @@ select o.name as "objective!", s.name as "service!",
        w.good as "good!", w.bad as "bad!", w.from_at as "from_at!", w.to_at as "to_at!",
        w.expected_ms as "expected_ms!", w.covered_ms as "covered_ms!", w.lost as "lost!",
        a.alert_id as "alert_id?", a.state as "state?", a.opened_at as "opened_at?",
-       a.clear_since_at as "clear_since_at?"
+       a.clear_since_at as "clear_since_at?", silent.sources as "silent_sources!", silent.hosts as "silent_hosts!"
 from objective o
 left join alert a on a.objective_id = o.objective_id and a.tier = $3 and a.state <> 'resolved'
 join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
 join service s on s.service_id = g.service_id
+-- Who should watch it and is silent, the longest silent first; as `ledger_silence` has it.
+cross join lateral (
+    select coalesce(array_agg(x.name order by x.since_at, x.name), '{}') as sources,
+           coalesce(array_agg(x.host order by x.since_at, x.name), '{}') as hosts
+    from (
+        select f.name, f.host, greatest(w.expected_to_at, f.state_at) as since_at
+        from watch w
+        join source f using (source_id)
+        where w.service_id = g.service_id and w.role = g.role and f.state = 'expected'
+    ) x
+    where x.since_at < $1::timestamptz - (select e.patience from engine_state e)
+) silent
 cross join lateral ledger_window(g.objective_id, g.generation, $1::timestamptz - $2::interval, $1) w
 where a.alert_id is not null
    or (

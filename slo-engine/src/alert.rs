@@ -113,6 +113,17 @@ pub struct Watched {
     pub window: WindowCounts,
     /// The least coverage that is enough.
     pub least: Decimal,
+    /// Who should watch it and is silent, the longest silent first.
+    pub silent: Vec<Silent>,
+}
+
+/// A source that is expected and has not been heard of for longer than patience lasts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silent {
+    /// The source's id.
+    pub source: String,
+    /// The host it runs on, for people.
+    pub host: String,
 }
 
 /// What is left of a budget, and what a window spent of it.

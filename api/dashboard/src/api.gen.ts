@@ -635,6 +635,8 @@ export interface components {
             chance?: number | null;
             long: components["schemas"]["WindowCountsView"];
             short: components["schemas"]["WindowCountsView"];
+            /** @description Of `coverage`: the hosts that should watch and are silent, the longest silent first. */
+            silent: string[];
             /**
              * @description `windows`; `sequential`: both windows are the span since errors began; `coverage`: both are the time that was
              *     looked at, and the threshold is the least share of it that is to be watched; `budget`: both are what the rule

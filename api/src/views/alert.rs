@@ -55,6 +55,8 @@ pub struct EvidenceView {
     pub chance: Option<f64>,
     /// Bad events in the long window that would be evidence enough; of a sequential test, the fewest.
     pub bad_needed: Option<u64>,
+    /// Of `coverage`: the hosts that should watch and are silent, the longest silent first.
+    pub silent: Vec<String>,
     /// Of `budget` alone.
     pub budget: Option<SpendingView>,
 }
@@ -142,6 +144,7 @@ impl From<Evidence> for EvidenceView {
                 threshold: number(watched.least),
                 chance: None,
                 bad_needed: None,
+                silent: watched.silent.into_iter().map(|silent| silent.host).collect(),
                 budget: None,
             },
             Evidence::Budget(spending) => Self {
@@ -153,6 +156,7 @@ impl From<Evidence> for EvidenceView {
                 threshold: number(spending.limit),
                 chance: spending.chance,
                 bad_needed: spending.bad_needed,
+                silent: Vec::new(),
                 budget: Some(spending.into()),
             },
         }
@@ -171,6 +175,7 @@ impl EvidenceView {
             threshold: number(burning.threshold.value()),
             chance: burning.chance,
             bad_needed: burning.bad_needed,
+            silent: Vec::new(),
             budget: None,
         }
     }

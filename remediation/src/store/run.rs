@@ -136,12 +136,21 @@ pub(crate) struct Open {
     pub over: bool,
 }
 
-/// The open run of a dedup key.
-pub(crate) async fn open(connection: &mut PgConnection, dedup_key: &str) -> Result<Option<Open>, Error> {
+/// The open run of a dedup key; one that was refused to act, too, while what it told of lasts.
+pub(crate) async fn open(
+    connection: &mut PgConnection,
+    dedup_key: &str,
+    or_refused: bool,
+) -> Result<Option<Open>, Error> {
     let row = sqlx::query!(
         r#"select run_id, public_key, severity, alerts_resolved_at is not null as "over!"
-             from run where dedup_key = $1 and finished_at is null"#,
-        dedup_key
+             from run
+             where dedup_key = $1
+               and (finished_at is null or ($2 and state = 'refused' and alerts_resolved_at is null))
+             order by run_id desc
+             limit 1"#,
+        dedup_key,
+        or_refused
     )
     .fetch_optional(connection)
     .await?;

@@ -218,9 +218,14 @@ pub fn transition(alert: i64, to: AlertState, at: DateTime<Utc>) -> Transition {
 
 /// Records a transition as the engine's loop does: one transaction.
 pub async fn happen(pool: &PgPool, transition: Transition, playbook: &Playbook) -> Vec<RunId> {
+    happen_together(pool, &[transition], playbook).await
+}
+
+/// What one evaluation found.
+pub async fn happen_together(pool: &PgPool, transitions: &[Transition], playbook: &Playbook) -> Vec<RunId> {
     let mut transaction = pool.begin().await.unwrap();
-    let now = transition.at;
-    let runs = remediation::enqueue(&mut transaction, &[transition], playbook, now)
+    let now = transitions[0].at;
+    let runs = remediation::enqueue(&mut transaction, transitions, playbook, now)
         .await
         .unwrap();
     transaction.commit().await.unwrap();

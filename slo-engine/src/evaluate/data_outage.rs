@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{Decision, Evaluation, OpenAlert, Rules, calm, lasts};
-use crate::alert::{AlertState, Evidence, Watched};
+use crate::alert::{AlertState, Evidence, Silent, Watched};
 use crate::measurement::ServiceName;
 use crate::objective::{ObjectiveName, Severity, TierName};
 use crate::window::WindowCounts;
@@ -43,6 +43,8 @@ pub struct DataOutageInput {
     pub objective: ObjectiveName,
     pub service: ServiceName,
     pub window: WindowCounts,
+    /// Who should watch it and is silent, the longest silent first.
+    pub silent: Vec<Silent>,
     pub open: Option<OpenAlert>,
     /// Since when the open alert is open.
     pub opened_at: Option<DateTime<Utc>>,
@@ -66,6 +68,7 @@ pub fn evaluate_data_outage(input: &DataOutageInput) -> Evaluation {
         evidence: Evidence::Coverage(Watched {
             window: input.window.clone(),
             least: input.rules.coverage_min,
+            silent: input.silent.clone(),
         }),
     }
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use super::{WindowRow, interval, look_up, parse};
-use crate::alert::AlertId;
+use crate::alert::{AlertId, Silent};
 use crate::engine::EngineError;
 use crate::evaluate::{DATA_OUTAGE, DataOutageInput, OpenAlert, Rules};
 
@@ -46,6 +46,9 @@ pub(crate) async fn inputs(
                     lost: row.lost,
                 }
                 .try_into()?,
+                silent: (row.silent_sources.into_iter().zip(row.silent_hosts))
+                    .map(|(source, host)| Silent { source, host })
+                    .collect(),
                 open,
                 opened_at: row.opened_at,
                 withdrawn: row.withdrawn,

@@ -4,7 +4,7 @@ use slo_engine::Settings;
 use slo_engine::alert::{AlertState, Evidence, Transition};
 use slo_engine::objective::{Severity, TierName};
 
-use crate::support::{World, at, availability, definitions};
+use crate::support::{World, at, availability, batch, definitions, reading, source, status};
 
 /// Evaluates and records everything, as the loop does.
 async fn judge(world: &World, second: i64) -> Vec<Transition> {
@@ -148,6 +148,51 @@ async fn a_source_that_is_given_up_ends_the_outage() {
             .map(|(_, to)| *to)
             .collect::<Vec<_>>(),
         [AlertState::Resolved]
+    );
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn an_outage_says_whose_silence_it_is() {
+    let objectives = ["shop-availability", "web-availability"]
+        .map(|name| availability(name, name.split('-').next().unwrap()))
+        .to_vec();
+    let world = World::with(Settings::default(), objectives).await;
+    world.hello("host2", at(0)).await;
+    let reading =
+        |service: &str, second: i64| reading(status(service, 200), at(0), u64::try_from(second).unwrap());
+    for second in (10..=600).step_by(10) {
+        let both = vec![reading("shop", second), reading("web", second)];
+        world.ingest(&batch(&world.source, at(second), both)).await;
+        world
+            .ingest(&batch(&source("host2"), at(second), vec![reading("web", second)]))
+            .await;
+    }
+    // The first host dies; the other watches one of its two services on.
+    let mut firing = Vec::new();
+    for second in (610..=1000).step_by(10) {
+        world
+            .ingest(&batch(&source("host2"), at(second), vec![reading("web", second)]))
+            .await;
+        for one in judge(&world, second).await {
+            let Evidence::Coverage(watched) = &one.evidence else {
+                panic!("{one:?}")
+            };
+            let silent: Vec<_> = watched.silent.iter().map(|silent| silent.host.clone()).collect();
+            assert_eq!(silent, ["host1"]);
+            assert_eq!(watched.silent[0].source, world.source.to_string());
+            if one.to == AlertState::Firing {
+                firing.push((second, one.objective.to_string()));
+            }
+        }
+    }
+    // Half of what was expected of `web` is missing, so it takes twice as long until it is a tenth.
+    assert_eq!(
+        firing,
+        [
+            (950, "shop-availability".to_owned()),
+            (980, "web-availability".to_owned())
+        ]
     );
     world.database.drop().await;
 }

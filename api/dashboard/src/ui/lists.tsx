@@ -96,6 +96,7 @@ export function Evidence({ alert }: { alert: Alert }) {
       {evidence.test === "coverage" ? (
         <li className="note">
           fires when less than {format.percent(evidence.threshold)} of the time was measured; nothing else of it fires or resolves meanwhile
+          {evidence.silent.length > 0 && <>. Silent: {evidence.silent.join(", ")}</>}
         </li>
       ) : evidence.test === "sequential" ? (
         <li className="note">

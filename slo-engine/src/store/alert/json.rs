@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::alert::{Burning, Evidence, Spending, Watched};
+use crate::alert::{Burning, Evidence, Silent, Spending, Watched};
 use crate::engine::EngineError;
 use crate::objective::RatioError;
 use crate::window::WindowCounts;
@@ -20,6 +20,8 @@ enum StoredEvidence {
         window: StoredWindow,
         #[serde(alias = "threshold")]
         least: Decimal,
+        #[serde(default)]
+        silent: Vec<StoredSilent>,
     },
     Budget {
         rule: String,
@@ -42,6 +44,12 @@ struct StoredBurning {
     threshold: Decimal,
     chance: Option<f64>,
     bad_needed: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSilent {
+    source: String,
+    host: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -120,6 +128,9 @@ pub(crate) fn evidence_to_json(evidence: &Evidence) -> Value {
         Evidence::Coverage(watched) => StoredEvidence::Coverage {
             window: (&watched.window).into(),
             least: watched.least,
+            silent: (watched.silent.iter().cloned())
+                .map(|Silent { source, host }| StoredSilent { source, host })
+                .collect(),
         },
         Evidence::Budget(spending) => StoredEvidence::Budget {
             rule: spending.rule.to_string(),
@@ -152,9 +163,16 @@ pub(crate) fn evidence_from_json(mut value: Value) -> Result<Evidence, EngineErr
         StoredEvidence::Sequential(burning) => {
             Evidence::Sequential(burning.try_into().map_err(|_| unreadable())?)
         }
-        StoredEvidence::Coverage { window, least } => Evidence::Coverage(Watched {
+        StoredEvidence::Coverage {
+            window,
+            least,
+            silent,
+        } => Evidence::Coverage(Watched {
             window: window.into(),
             least,
+            silent: (silent.into_iter())
+                .map(|StoredSilent { source, host }| Silent { source, host })
+                .collect(),
         }),
         StoredEvidence::Budget {
             rule,
@@ -214,7 +232,14 @@ mod tests {
                 bad_needed: None,
                 exhausts_at: Some(DateTime::UNIX_EPOCH),
             }),
-            Evidence::Coverage(Watched { window, least }),
+            Evidence::Coverage(Watched {
+                window,
+                least,
+                silent: vec![Silent {
+                    source: "machine/boot/1".to_owned(),
+                    host: "web-1".to_owned(),
+                }],
+            }),
         ] {
             assert_eq!(evidence_from_json(evidence_to_json(&evidence)).unwrap(), evidence);
         }
