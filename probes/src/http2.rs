@@ -30,7 +30,7 @@ use crate::{
     agent::AgentError,
     edge::{
         generation::boot_ns,
-        layout::{Directories, RECORDS},
+        layout::{BOOK, Directories, RECORDS},
         table::{Losses, open},
     },
 };
@@ -164,11 +164,13 @@ pub(crate) fn frozen(counters: &Path) -> Result<Tally, AgentError> {
     let (mut book, position) = checkpoint.read()?.unwrap_or_default();
     let mut position = position.max(ring.position());
     let before = book.tally.lost;
-    while let Some((_, next)) = ring.at(position) {
-        position = next;
-        book.tally.lost += 1;
-    }
-    if book.tally.lost != before && checkpoint.keep(&book, position) {
+    ring.read(&mut position, |_| book.tally.lost += 1)
+        .map_err(AgentError::map("read", RECORDS))?;
+    let is_kept = book.tally.lost != before
+        && checkpoint
+            .keep(&book, position)
+            .map_err(AgentError::map("write", BOOK))?;
+    if is_kept {
         ring.give_back(position);
     }
     Ok(book.tally)
@@ -201,12 +203,16 @@ impl State {
     fn drain(&mut self) {
         let boot_ns = boot_ns();
         let before = self.position;
-        while let Some((bytes, next)) = self.ring.at(self.position) {
-            match record::read(bytes) {
-                Some((record, piece)) => self.book.take(&record, piece, &mut self.meanings, boot_ns),
+        let (book, meanings) = (&mut self.book, &mut self.meanings);
+        let read = self
+            .ring
+            .read(&mut self.position, |bytes| match record::read(bytes) {
+                Some((record, piece)) => book.take(&record, piece, meanings, boot_ns),
                 None => tracing::error!(length = bytes.len(), "a record of HTTP/2 is none"),
-            }
-            self.position = next;
+            });
+        if let Err(error) = read {
+            // They stay where they are, and once there is no room the kernel counts what finds none.
+            tracing::error!(%error, "records of HTTP/2 cannot be read now");
         }
         let full = self.losses.get(&loss::HTTP2_RING_DOUBT, 0);
         self.book.doubt(full.map_or(0, |shares| shares.iter().sum()));
@@ -218,12 +224,21 @@ impl State {
         if !self.is_dirty {
             return;
         }
-        while !self.checkpoint.keep(&self.book, self.position) {
-            if !self.book.shed(&mut self.meanings, boot_ns()) {
-                tracing::error!(
-                    "what was counted of HTTP/2 has no room to be kept, and is lost with this agent"
-                );
-                break;
+        loop {
+            match self.checkpoint.keep(&self.book, self.position) {
+                Ok(true) => break,
+                Ok(false) if self.book.shed(&mut self.meanings, boot_ns()) => {}
+                Ok(false) => {
+                    tracing::error!(
+                        "what was counted of HTTP/2 has no room to be kept, and is lost with this agent"
+                    );
+                    break;
+                }
+                Err(error) => {
+                    // What was not given back can be counted again.
+                    tracing::error!(%error, "what was counted of HTTP/2 cannot be kept now");
+                    return;
+                }
             }
         }
         self.ring.give_back(self.position);

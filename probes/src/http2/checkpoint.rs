@@ -5,7 +5,12 @@
 //! the records since are still in the ring and are counted again, from the old state; killed after it,
 //! they are known to be counted. Nothing is lost and nothing doubled.
 
-use std::{io, os::fd::AsFd as _, path::Path, sync::atomic::Ordering};
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
+    sync::atomic::Ordering,
+};
 
 use aya::maps::{Array, MapData};
 
@@ -27,7 +32,10 @@ const HEAD: usize = 16;
 type Blocks = Array<MapData, Raw<[u8; BOOK_BLOCK]>>;
 
 pub(crate) struct Checkpoint {
-    memory: Mapping,
+    map: OwnedFd,
+    /// The first block. Of the halves only what is in use is mapped, and while it is: every page of a
+    /// mapping is resident memory.
+    first: Mapping,
     /// 0: nothing was kept yet. Its last bit is the half that holds.
     serial: u64,
 }
@@ -43,9 +51,9 @@ impl Checkpoint {
                 reason: format!("cannot pin the map {BOOK}: {}", chain(&error)),
             })?;
         }
-        let memory = map(&path).map_err(AgentError::map("open", BOOK))?;
-        let serial = memory.word(SELECTOR).load(Ordering::Acquire) as u64;
-        Ok(Self { memory, serial })
+        let (map, first) = open(&path).map_err(AgentError::map("open", BOOK))?;
+        let serial = first.word(SELECTOR).load(Ordering::Acquire) as u64;
+        Ok(Self { map, first, serial })
     }
 
     /// What was kept last, and the position in the ring it stands for.
@@ -53,40 +61,45 @@ impl Checkpoint {
         if self.serial == 0 {
             return Ok(None);
         }
-        let half = half(self.serial);
-        let position = number(&self.memory, half);
-        let length = usize::try_from(number(&self.memory, half + 8)).unwrap_or(usize::MAX);
         let failed = |reason: String| AgentError::map("read", BOOK)(io::Error::other(reason));
+        let head = self
+            .half(self.serial, HEAD)
+            .map_err(AgentError::map("read", BOOK))?;
+        let position = number(&head, 0);
+        let length = usize::try_from(number(&head, 8)).unwrap_or(usize::MAX);
         if length > HALF - HEAD {
             return Err(failed("it says that it is longer than it is".to_owned()));
         }
-        let bytes = self.memory.bytes(half + HEAD, length);
+        let memory = self
+            .half(self.serial, HEAD + length)
+            .map_err(AgentError::map("read", BOOK))?;
+        let bytes = memory.bytes(HEAD, length);
         let book = postcard::from_bytes(bytes).map_err(|error| failed(error.to_string()))?;
         Ok(Some((book, usize::try_from(position).unwrap_or(usize::MAX))))
     }
 
     /// Keeps `book`, which counted everything up to `position`. `false`: there is no room for it.
-    pub fn keep(&mut self, book: &Book, position: usize) -> bool {
-        let Ok(bytes) = postcard::to_stdvec(book) else {
-            return false;
-        };
+    pub fn keep(&mut self, book: &Book, position: usize) -> io::Result<bool> {
+        let bytes = postcard::to_stdvec(book).map_err(io::Error::other)?;
         if bytes.len() > HALF - HEAD {
-            return false;
+            return Ok(false);
         }
         let serial = self.serial + 1;
-        let half = half(serial);
-        self.memory.write(half, &(position as u64).to_le_bytes());
-        self.memory.write(half + 8, &(bytes.len() as u64).to_le_bytes());
-        self.memory.write(half + HEAD, &bytes);
-        let selector = self.memory.word(SELECTOR);
+        let mut memory = self.half(serial, HEAD + bytes.len())?;
+        memory.write(0, &(position as u64).to_le_bytes());
+        memory.write(8, &(bytes.len() as u64).to_le_bytes());
+        memory.write(HEAD, &bytes);
+        let selector = self.first.word(SELECTOR);
         selector.store(usize::try_from(serial).unwrap_or(1), Ordering::Release);
         self.serial = serial;
-        true
+        Ok(true)
     }
-}
 
-fn half(serial: u64) -> usize {
-    BOOK_BLOCK + if serial & 1 == 0 { 0 } else { HALF }
+    /// The first bytes of the half of `serial`.
+    fn half(&self, serial: u64, length: usize) -> io::Result<Mapping> {
+        let from = BOOK_BLOCK + if serial & 1 == 0 { 0 } else { HALF };
+        Mapping::new(self.map.as_fd(), from, length, true)
+    }
 }
 
 fn number(memory: &Mapping, at: usize) -> u64 {
@@ -95,7 +108,9 @@ fn number(memory: &Mapping, at: usize) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-fn map(path: &Path) -> Result<Mapping, io::Error> {
+fn open(path: &Path) -> io::Result<(OwnedFd, Mapping)> {
     let map = MapData::from_pin(path).map_err(io::Error::other)?;
-    Mapping::new(map.fd().as_fd(), 0, BOOK_BLOCK * BOOK_BLOCKS as usize, true)
+    let map = map.fd().as_fd().try_clone_to_owned()?;
+    let first = Mapping::new(map.as_fd(), 0, BOOK_BLOCK, true)?;
+    Ok((map, first))
 }

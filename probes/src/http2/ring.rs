@@ -16,11 +16,16 @@ const BUSY: u32 = 1 << 31;
 const DISCARDED: u32 = 1 << 30;
 const HEADER: usize = 8;
 
+/// Of the ring, mapped at once: every page of a mapping is resident memory.
+const MAPPED_MOST: usize = 1 << 20;
+
 /// Memory shared with the kernel.
 #[derive(Debug)]
 pub(super) struct Mapping {
     start: NonNull<u8>,
     length: usize,
+    /// Bytes before these, on the page where they begin.
+    lead: usize,
 }
 
 // SAFETY: plain memory, and every access goes through a reference to its owner.
@@ -29,12 +34,13 @@ unsafe impl Send for Mapping {}
 impl Mapping {
     pub fn new(map: BorrowedFd<'_>, offset: usize, length: usize, is_writable: bool) -> io::Result<Self> {
         let protection = libc::PROT_READ | if is_writable { libc::PROT_WRITE } else { 0 };
-        let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
+        let lead = offset % page()?;
+        let offset = libc::off_t::try_from(offset - lead).map_err(io::Error::other)?;
         // SAFETY: a new mapping, wherever the kernel has room for it.
         let start = unsafe {
             libc::mmap(
                 ptr::null_mut(),
-                length,
+                lead + length,
                 protection,
                 libc::MAP_SHARED,
                 map.as_raw_fd(),
@@ -44,8 +50,13 @@ impl Mapping {
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Self { start, length })
+        let start = NonNull::new(start.cast::<u8>()).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Self {
+            // SAFETY: inside of what was just mapped.
+            start: unsafe { start.add(lead) },
+            length,
+            lead,
+        })
     }
 
     pub fn word(&self, at: usize) -> &AtomicUsize {
@@ -70,10 +81,15 @@ impl Mapping {
     }
 }
 
+fn page() -> io::Result<usize> {
+    // SAFETY: asks for a number.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).map_err(io::Error::other)
+}
+
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: as it was mapped; nothing borrows from it any more.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
+        unsafe { libc::munmap(self.start.as_ptr().sub(self.lead).cast(), self.lead + self.length) };
     }
 }
 
@@ -81,7 +97,8 @@ pub(super) struct Ring {
     map: MapData,
     /// Begins with the position up to which everything was given back.
     consumer: Mapping,
-    /// Begins with the position of the kernel; then the records, twice, so that none is cut in two.
+    /// Begins with the position of the kernel. The records follow, twice, so that none is cut in two; they are
+    /// mapped as they are read.
     producer: Mapping,
     page: usize,
     size: usize,
@@ -89,11 +106,10 @@ pub(super) struct Ring {
 
 impl Ring {
     pub fn open(map: MapData, size: usize) -> io::Result<Self> {
-        // SAFETY: asks for a number.
-        let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).map_err(io::Error::other)?;
+        let page = page()?;
         Ok(Self {
             consumer: Mapping::new(map.fd().as_fd(), 0, page, true)?,
-            producer: Mapping::new(map.fd().as_fd(), page, page + 2 * size, false)?,
+            producer: Mapping::new(map.fd().as_fd(), page, page, false)?,
             map,
             page,
             size,
@@ -109,26 +125,37 @@ impl Ring {
         self.consumer.word(0).load(Ordering::Acquire)
     }
 
-    /// The record at `position` and the position of the next; `None` when there is none yet.
-    pub fn at(&self, position: usize) -> Option<(&[u8], usize)> {
-        let mut position = position;
+    /// Hands over every record from `position` on, up to one that is still written, and moves it behind them.
+    pub fn read(&self, position: &mut usize, mut take: impl FnMut(&[u8])) -> io::Result<()> {
         loop {
-            if position >= self.producer.word(0).load(Ordering::Acquire) {
-                return None;
+            let end = self.producer.word(0).load(Ordering::Acquire);
+            if *position >= end {
+                return Ok(());
             }
-            let place = self.page + (position & (self.size - 1));
-            let header = self.producer.bytes(place, HEADER);
-            // SAFETY: records begin at multiples of eight bytes; the kernel clears the bit last.
-            let word = unsafe { &*header.as_ptr().cast::<AtomicU32>() }.load(Ordering::Acquire);
-            if word & BUSY != 0 {
-                return None;
+            let begin = *position;
+            let end = end.min(begin + MAPPED_MOST);
+            let place = 2 * self.page + (begin & (self.size - 1));
+            let records = Mapping::new(self.fd(), place, end - begin, false)?;
+            while *position + HEADER <= end {
+                let header = records.bytes(*position - begin, HEADER);
+                // SAFETY: records begin at multiples of eight bytes; the kernel clears the bit last.
+                let word = unsafe { &*header.as_ptr().cast::<AtomicU32>() }.load(Ordering::Acquire);
+                if word & BUSY != 0 {
+                    return Ok(());
+                }
+                let length = (word & !DISCARDED) as usize;
+                let next = *position + (HEADER + length).next_multiple_of(8);
+                if next > end {
+                    break;
+                }
+                if word & DISCARDED == 0 {
+                    take(records.bytes(*position - begin + HEADER, length));
+                }
+                *position = next;
             }
-            let length = (word & !DISCARDED) as usize;
-            let next = position + (HEADER + length).next_multiple_of(8);
-            if word & DISCARDED == 0 {
-                return Some((self.producer.bytes(place + HEADER, length), next));
+            if *position == begin {
+                return Err(io::Error::other("a record is longer than any that is written"));
             }
-            position = next;
         }
     }
 
