@@ -33,12 +33,13 @@ pub(crate) fn is_source(text: &str) -> bool {
     text.len() <= 200 && text.split(':').count() == 3 && text.split(':').all(part)
 }
 
-/// A newtype over a checked `String`, with its conversions.
+/// A newtype over a checked text, with its conversions. Shared: each read tells thousands of series, each by
+/// its name.
 macro_rules! checked_text {
     ($(#[$meta:meta])* $name:ident, $what:literal, $check:path, $expected:expr) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(String);
+        pub struct $name(std::sync::Arc<str>);
 
         impl $name {
             #[must_use]
@@ -52,7 +53,7 @@ macro_rules! checked_text {
 
             fn try_from(text: String) -> Result<Self, Self::Error> {
                 if $check(&text) {
-                    Ok(Self(text))
+                    Ok(Self(text.into()))
                 } else {
                     Err($crate::name::NameError { what: $what, text, expected: $expected })
                 }

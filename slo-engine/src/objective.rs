@@ -55,13 +55,13 @@ impl TierName {
     /// The fast page's.
     #[must_use]
     pub fn fast_page() -> Self {
-        Self(FAST_PAGE.to_owned())
+        Self(FAST_PAGE.into())
     }
 
     /// Missing data's.
     #[must_use]
     pub fn data_outage() -> Self {
-        Self(DATA_OUTAGE.to_owned())
+        Self(DATA_OUTAGE.into())
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Method and path prefix as counted: `GET /api/`, `GET *` for the paths of a method that no other
 /// route takes, or `other` for what no route takes at all.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Route(String);
+pub struct Route(Arc<str>);
 
 /// Why a text is no route.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +32,7 @@ impl Route {
     /// What no route of the service takes.
     #[must_use]
     pub fn other() -> Self {
-        Self(OTHER.to_owned())
+        Self(OTHER.into())
     }
 
     #[must_use]
@@ -93,7 +94,7 @@ impl FromStr for Route {
                 length: text.len(),
             });
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 

@@ -11,8 +11,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use probes_ebpf::wire::{
-    self, BUCKET_FIRST, CountKey, Endpoint, LatencyKey, ROUTE_CONNECT, ROUTE_QUEUE, ROUTE_ROUND_TRIP, role,
-    what,
+    self, BUCKET_FIRST, BUCKETS, CountKey, Endpoint, LatencyKey, ROUTE_CONNECT, ROUTE_QUEUE,
+    ROUTE_ROUND_TRIP, role, what,
 };
 use slo_engine::measurement::{
     Clock, Gauge, GaugeReading, HistogramReading, Loss, LossReason, Reading, ResetReason, Role, Route,
@@ -24,7 +24,7 @@ use super::{
     meaning::{REASONS, signal_of},
     quiet::Activities,
     settings::Definitions,
-    starts::StartTimes,
+    starts::{HistogramKey, StartTimes},
     table::{Counters, GONE_COUNTS, GONE_LATENCIES, Raw},
 };
 use crate::{agent::AgentError, http2::tally::Tally};
@@ -46,7 +46,7 @@ pub(crate) struct Generation<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
     series: HashMap<Series, Sum>,
-    histograms: BTreeMap<(ServiceName, Role, Clock, Option<Route>), Histogram>,
+    histograms: HashMap<HistogramKey, Histogram>,
     /// Closed connections; the gauge is what was opened less these.
     closed: HashMap<(ServiceName, Role), u64>,
     rtt: HashMap<(ServiceName, Role), (u64, u64)>,
@@ -66,7 +66,8 @@ struct Sum {
 struct Histogram {
     first_ns: u64,
     sum_ns: u64,
-    buckets: BTreeMap<i32, u64>,
+    /// Only those that count something, in their order.
+    buckets: Vec<(i32, u64)>,
 }
 
 impl Totals {
@@ -221,13 +222,7 @@ impl Totals {
         let histogram = self.histograms.entry((service, role, clock, route)).or_default();
         histogram.first_ns = earlier(histogram.first_ns, first_ns);
         histogram.sum_ns += total(|share| share.sum_ns);
-        for Raw(share) in shares {
-            for (index, count) in (BUCKET_FIRST.cast_signed()..).zip(share.buckets) {
-                if count > 0 {
-                    *histogram.buckets.entry(index).or_default() += count;
-                }
-            }
-        }
+        add_buckets(&mut histogram.buckets, shares);
     }
 
     fn add_losses(&mut self, generation: &Generation<'_>) -> Result<(), AgentError> {
@@ -301,45 +296,27 @@ impl Totals {
     pub fn readings(&self, starts: &mut StartTimes) -> Vec<Reading> {
         self.series
             .iter()
-            .map(|(series, sum)| {
-                let name = format_args!(
-                    "{}|{}|{}|{}",
-                    series.service,
-                    series.role,
-                    series.route.as_ref().map_or("", Route::as_str),
-                    series.signal
-                );
-                Reading {
-                    series: series.clone(),
-                    start_time: starts.of(name, sum.first_ns),
-                    value: sum.value,
-                }
+            .map(|(series, sum)| Reading {
+                series: series.clone(),
+                start_time: starts.of_series(series, sum.first_ns),
+                value: sum.value,
             })
             .collect()
     }
 
-    pub fn histograms(&self, starts: &mut StartTimes) -> Vec<HistogramReading> {
+    pub fn histograms(&mut self, starts: &mut StartTimes) -> Vec<HistogramReading> {
         self.histograms
-            .iter()
-            .map(|((service, role, clock, route), histogram)| {
-                let first_ns = histogram.first_ns;
-                let start_time = match route {
-                    Some(route) if *clock == Clock::Turnaround => {
-                        starts.of(format_args!("{service}|{role}|{route}|histogram"), first_ns)
-                    }
-                    Some(route) => starts.of(
-                        format_args!("{service}|{role}|{route}|{clock}|histogram"),
-                        first_ns,
-                    ),
-                    None => starts.of(format_args!("{service}|{role}||{clock}|histogram"), first_ns),
-                };
+            .drain()
+            .map(|(key, histogram)| {
+                let start_time = starts.of_histogram(&key, histogram.first_ns);
+                let (service, role, clock, route) = key;
                 HistogramReading {
-                    service: service.clone(),
-                    role: *role,
-                    route: route.clone(),
-                    clock: *clock,
+                    service,
+                    role,
+                    route,
+                    clock,
                     start_time,
-                    buckets: histogram.buckets.iter().map(|(index, n)| (*index, *n)).collect(),
+                    buckets: histogram.buckets,
                     sum: Duration::from_nanos(histogram.sum_ns),
                 }
             })
@@ -410,6 +387,20 @@ impl Totals {
         let found: HashSet<_> = named.map(|series| (&series.service, series.role)).collect();
         let found = found.into_iter();
         found.map(|(service, role)| (service.clone(), role)).collect()
+    }
+}
+
+/// Adds what every CPU counted to what other endpoints have.
+fn add_buckets(sum: &mut Vec<(i32, u64)>, shares: &[Raw<wire::Latency>]) {
+    let mut before = std::mem::take(sum).into_iter().peekable();
+    for (place, index) in (0..BUCKETS).zip(BUCKET_FIRST.cast_signed()..) {
+        let mut count: u64 = shares.iter().map(|share| share.0.buckets[place]).sum();
+        if let Some((_, more)) = before.next_if(|(known, _)| *known == index) {
+            count += more;
+        }
+        if count > 0 {
+            sum.push((index, count));
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use slo_engine::measurement::{Clock, Role, Route, Series, ServiceName};
 
 use super::table::Starts;
 use crate::agent::AgentError;
@@ -14,9 +15,15 @@ use crate::agent::AgentError;
 /// start is another counter.
 pub(crate) struct StartTimes {
     map: Starts,
+    /// By the hash of a name.
     known: HashMap<u64, u64>,
+    /// The same by what is named: thousands are asked for each second, and a name takes long to write out.
+    series: HashMap<Series, u64>,
+    histograms: HashMap<HistogramKey, u64>,
     anchor_ns: u64,
 }
+
+pub(crate) type HistogramKey = (ServiceName, Role, Clock, Option<Route>);
 
 impl StartTimes {
     pub fn open(map: Starts, anchor_ns: u64) -> Result<Self, AgentError> {
@@ -28,17 +35,65 @@ impl StartTimes {
         Ok(Self {
             map,
             known,
+            series: HashMap::new(),
+            histograms: HashMap::new(),
             anchor_ns,
         })
     }
 
-    /// `series` is its name, written out only as far as its hash needs it: thousands are asked for each second.
+    pub fn of_series(&mut self, series: &Series, first_ns: u64) -> DateTime<Utc> {
+        let first_ns = match self.series.get(series) {
+            Some(known) => *known,
+            None => {
+                let Series {
+                    service,
+                    role,
+                    route,
+                    signal,
+                } = series;
+                let route = route.as_ref().map_or("", Route::as_str);
+                let first_ns = self.first(format_args!("{service}|{role}|{route}|{signal}"), first_ns);
+                self.series.insert(series.clone(), first_ns);
+                first_ns
+            }
+        };
+        self.at(first_ns)
+    }
+
+    pub fn of_histogram(&mut self, key: &HistogramKey, first_ns: u64) -> DateTime<Utc> {
+        let first_ns = match self.histograms.get(key) {
+            Some(known) => *known,
+            None => {
+                let (service, role, clock, route) = key;
+                let first_ns = match route {
+                    Some(route) if *clock == Clock::Turnaround => {
+                        self.first(format_args!("{service}|{role}|{route}|histogram"), first_ns)
+                    }
+                    Some(route) => self.first(
+                        format_args!("{service}|{role}|{route}|{clock}|histogram"),
+                        first_ns,
+                    ),
+                    None => self.first(format_args!("{service}|{role}||{clock}|histogram"), first_ns),
+                };
+                self.histograms.insert(key.clone(), first_ns);
+                first_ns
+            }
+        };
+        self.at(first_ns)
+    }
+
+    /// `series` is its name, written out only as far as its hash needs it.
     pub fn of(&mut self, series: fmt::Arguments<'_>, first_ns: u64) -> DateTime<Utc> {
+        let first_ns = self.first(series, first_ns);
+        self.at(first_ns)
+    }
+
+    fn first(&mut self, series: fmt::Arguments<'_>, first_ns: u64) -> u64 {
         let mut name = Fnv::default();
         // Never fails, as `write_str` does not.
         let _ = name.write_fmt(series);
         let key = name.0;
-        let first_ns = match self.known.get(&key) {
+        match self.known.get(&key) {
             Some(known) => *known,
             None => {
                 // Remembered here at least: what no restart moves is the oldest of its counters.
@@ -48,8 +103,7 @@ impl StartTimes {
                 self.known.insert(key, first_ns);
                 first_ns
             }
-        };
-        self.at(first_ns)
+        }
     }
 
     /// Wall time of a moment counted from boot.
