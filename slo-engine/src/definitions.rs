@@ -13,6 +13,7 @@ mod budget_alerts;
 mod budgeting;
 mod collect;
 mod default_tiers;
+mod dependencies;
 mod diagnostic;
 mod document;
 mod draft;
@@ -43,6 +44,7 @@ use document::{Envelope, OPENSLO, Place, SLOWBURN};
 pub use crate::engine::SLOT;
 pub use collect::ROUTES_MAX;
 pub use default_tiers::default_tiers;
+pub use dependencies::Dependencies;
 pub use diagnostic::{Diagnostic, DiagnosticSeverity, Diagnostics};
 pub use expand::{expand, expand_json};
 pub use files::{FILES_MAX, Stamp};
@@ -55,6 +57,7 @@ pub use yaml::{ALIAS_NODES_MAX, FILE_BYTES_MAX, LOOK_AHEAD_MAX, NESTING_MAX, NOD
 pub struct Definitions {
     pub services: Vec<WatchedService>,
     pub objectives: Vec<Objective>,
+    pub dependencies: Dependencies,
     /// Kinds of `slowburn/v1` and OpenSLO that this crate does not own.
     pub other: Vec<Document>,
     /// What was accepted but deserves a look.
@@ -176,6 +179,7 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
         .filter(|e| e.kind == "Service")
         .map(|e| e.name)
         .collect();
+    let dependencies = dependencies::collect(&services, &names, report);
     let mut services = collect::services(services, report);
     let mut named: HashMap<ObjectiveName, Place> = HashMap::new();
     let mut collected = Vec::new();
@@ -209,6 +213,7 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
     let definitions = Definitions {
         services: services.all,
         objectives: collected,
+        dependencies,
         other,
         warnings: Diagnostics::default(),
     };

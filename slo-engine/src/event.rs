@@ -38,6 +38,8 @@ words!(
         AlertAcknowledged => "alert_acknowledged",
         AlertSilenced => "alert_silenced",
         AlertUnsilenced => "alert_unsilenced",
+        AlertInhibited => "alert_inhibited",
+        AlertUninhibited => "alert_uninhibited",
         SilenceMade => "silence_made",
         SilenceEnded => "silence_ended",
         EvaluationFrozen => "evaluation_frozen",

@@ -269,6 +269,8 @@ pub struct Alert {
     pub evidence: Evidence,
     /// What silences it, or did when it resolved.
     pub silenced_by: Option<SilenceId>,
+    /// The page of a dependency that inhibits it, or did when it resolved.
+    pub inhibited_by: Option<AlertId>,
     pub acknowledged: Option<Acknowledgement>,
     pub traceparent: Option<String>,
 }

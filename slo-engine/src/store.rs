@@ -22,6 +22,7 @@ pub(crate) mod calendar;
 pub(crate) mod correction;
 pub(crate) mod data_outage;
 pub(crate) mod definition;
+pub(crate) mod dependency;
 pub(crate) mod endpoint;
 pub(crate) mod evaluation;
 pub(crate) mod excursion;

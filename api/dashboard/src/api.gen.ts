@@ -420,6 +420,11 @@ export interface components {
             fired_at?: string | null;
             /** Format: int64 */
             id: number;
+            /**
+             * Format: int64
+             * @description The page of a service it depends on that inhibits it, or did when it resolved.
+             */
+            inhibited_by?: number | null;
             objective: string;
             /** Format: date-time */
             opened_at: string;
@@ -685,6 +690,11 @@ export interface components {
                 fired_at?: string | null;
                 /** Format: int64 */
                 id: number;
+                /**
+                 * Format: int64
+                 * @description The page of a service it depends on that inhibits it, or did when it resolved.
+                 */
+                inhibited_by?: number | null;
                 objective: string;
                 /** Format: date-time */
                 opened_at: string;

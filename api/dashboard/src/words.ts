@@ -112,6 +112,8 @@ const kinds: Record<string, [Tone, Shape]> = {
   alert_acknowledged: ["act", "dot"],
   alert_silenced: ["muted", "stop"],
   alert_unsilenced: ["warn", "up"],
+  alert_inhibited: ["muted", "stop"],
+  alert_uninhibited: ["warn", "up"],
   silence_made: ["muted", "stop"],
   silence_ended: ["muted", "ring"],
   evaluation_frozen: ["warn", "dashed"],

@@ -25,6 +25,8 @@ pub struct AlertView {
     pub evidence: EvidenceView,
     /// The silence that holds now, or did when the alert resolved.
     pub silenced_by: Option<i64>,
+    /// The page of a service it depends on that inhibits it, or did when it resolved.
+    pub inhibited_by: Option<i64>,
     pub acknowledged: Option<AcknowledgementView>,
     pub trace_id: Option<String>,
 }
@@ -120,6 +122,7 @@ impl From<read::Alert> for AlertView {
             resolved_at: alert.resolved_at,
             evidence: alert.evidence.into(),
             silenced_by: alert.silenced_by.map(|id| id.0),
+            inhibited_by: alert.inhibited_by.map(|id| id.0),
             acknowledged: alert.acknowledged.map(|said| AcknowledgementView {
                 at: said.at,
                 by: said.by,

@@ -29,6 +29,7 @@ pub(super) struct ServiceDraft {
     pub routes: Vec<Route>,
     pub timeout: Option<Duration>,
     pub long_poll: LongPoll,
+    pub depends_on: Vec<(ServiceName, Position)>,
 }
 
 /// What one SLO, or one objective of a short form, says.

@@ -3,6 +3,7 @@
 //! Reading the text gives the same services and objectives again. Default tiers are comments, since
 //! stating them would make them somebody's own; so is what became of those that do not suit a target.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::{Definitions, yaml};
 use super::{budget_alerts, fast_page};
 use crate::budgeting::Budgeting;
 use crate::duration;
+use crate::measurement::ServiceName;
 use crate::objective::{Objective, Sli, SliKind, StatusSet, Tier};
 use crate::service::{DEFAULT_TIMEOUT, LongPoll, WatchedService};
 
@@ -23,7 +25,7 @@ pub fn expand(definitions: &Definitions) -> String {
     let services = definitions
         .services
         .iter()
-        .try_for_each(|s| service(&mut text, s));
+        .try_for_each(|s| service(&mut text, s, definitions.dependencies.get(&s.name)));
     let objectives = definitions
         .objectives
         .iter()
@@ -40,7 +42,11 @@ pub fn expand_json(definitions: &Definitions) -> serde_json::Value {
     documents.iter().map(Node::to_json).collect()
 }
 
-fn service(out: &mut String, service: &WatchedService) -> fmt::Result {
+fn service(
+    out: &mut String,
+    service: &WatchedService,
+    depends_on: Option<&BTreeSet<ServiceName>>,
+) -> fmt::Result {
     let mut annotations = Vec::new();
     if !service.matches.is_empty() {
         annotations.push(("slowburn/match", join(&service.matches)));
@@ -55,6 +61,9 @@ fn service(out: &mut String, service: &WatchedService) -> fmt::Result {
         LongPoll::None => {}
         LongPoll::Routes(routes) => annotations.push(("slowburn/long-poll", join(routes))),
         LongPoll::All => annotations.push(("slowburn/long-poll", "true".to_owned())),
+    }
+    if let Some(depends_on) = depends_on {
+        annotations.push(("slowburn/depends-on", join(depends_on)));
     }
     writeln!(
         out,
@@ -203,9 +212,9 @@ fn write_annotations(out: &mut String, annotations: &[(&str, String)]) -> fmt::R
         .try_for_each(|(key, value)| writeln!(out, "    {key}: {}", quote(value)))
 }
 
-fn join(items: &[impl ToString]) -> String {
+fn join<'a, T: ToString + 'a>(items: impl IntoIterator<Item = &'a T>) -> String {
     items
-        .iter()
+        .into_iter()
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(", ")

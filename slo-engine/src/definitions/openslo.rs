@@ -9,7 +9,7 @@ use super::draft::{IndicatorDraft, ObjectiveDraft, ServiceDraft, check_match, ch
 use super::indicator::{self, Indicator};
 use super::metric_source::Sources;
 use super::node::{Fields, Position, Report, shorten};
-use super::{budget_alerts, fast_page, objectives, tiers};
+use super::{budget_alerts, dependencies, fast_page, objectives, tiers};
 use crate::budgeting::Budgeting;
 use crate::duration;
 use crate::measurement::{Route, ServiceName};
@@ -22,8 +22,9 @@ pub(super) fn service(envelope: &Envelope<'_>, report: &mut Report) -> Option<Se
         "slowburn/routes",
         "slowburn/timeout",
         "slowburn/long-poll",
+        "slowburn/depends-on",
     ];
-    let [matched, routed, timed, waiting] = own_annotations(envelope.annotations, known, report);
+    let [matched, routed, timed, waiting, needed] = own_annotations(envelope.annotations, known, report);
     if let Some(spec) = envelope.spec {
         let mut fields = spec.fields(&format!("spec of {}", envelope.title()), report)?;
         description(fields.optional("description"), report);
@@ -45,6 +46,9 @@ pub(super) fn service(envelope: &Envelope<'_>, report: &mut Report) -> Option<Se
         Some(("true", _)) => LongPoll::All,
         waiting => LongPoll::Routes(self::routes("slowburn/long-poll", waiting, report)),
     };
+    let depends_on = items(needed)
+        .filter_map(|(item, at)| dependencies::read_annotated(item, at, report))
+        .collect();
     let timeout = timed.and_then(|(text, at)| match duration::parse(text) {
         Ok(timeout) => check_timeout(timeout, at, report),
         Err(error) => {
@@ -60,6 +64,7 @@ pub(super) fn service(envelope: &Envelope<'_>, report: &mut Report) -> Option<Se
         routes,
         timeout,
         long_poll,
+        depends_on,
     })
 }
 

@@ -5,6 +5,7 @@
 
 use super::budget_alerts::{self, BudgetAlertDraft};
 use super::budgeting::{self, Period};
+use super::dependencies;
 use super::document::{Envelope, SLOWBURN, own_annotations};
 use super::draft::{
     DEFAULT_PERIOD, IndicatorDraft, ObjectiveDraft, ServiceDraft, check_timeout, description,
@@ -45,6 +46,10 @@ pub(super) fn read(
     let long_poll = fields
         .optional("longPoll")
         .map(|n| long_poll(n, report))
+        .unwrap_or_default();
+    let depends_on = fields
+        .optional("dependsOn")
+        .map(|n| dependencies::read(n, report))
         .unwrap_or_default();
     let window = fields.optional("window");
     let slices = fields.optional("timeSlices");
@@ -99,6 +104,7 @@ pub(super) fn read(
             routes,
             timeout,
             long_poll,
+            depends_on,
         }),
         drafts,
     )

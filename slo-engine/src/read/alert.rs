@@ -22,6 +22,7 @@ struct Row {
     resolved_at: Option<DateTime<Utc>>,
     evidence: serde_json::Value,
     silenced_by: Option<i64>,
+    inhibited_by: Option<i64>,
     acknowledged_at: Option<DateTime<Utc>>,
     acknowledged_by: Option<String>,
     acknowledged_note: Option<String>,
@@ -44,6 +45,7 @@ impl TryFrom<Row> for Alert {
             resolved_at: row.resolved_at,
             evidence: evidence_from_json(row.evidence)?,
             silenced_by: row.silenced_by.map(SilenceId),
+            inhibited_by: row.inhibited_by.map(AlertId),
             acknowledged: row
                 .acknowledged_at
                 .zip(row.acknowledged_by)
@@ -65,7 +67,7 @@ pub async fn alerts(pool: &PgPool, state: Option<AlertState>, limit: u32) -> Res
     let rows = sqlx::query_as!(
         Row,
         "select a.alert_id, o.name as objective, s.name as service, a.tier, a.severity, a.state, a.opened_at,
-                a.fired_at, a.resolved_at, a.evidence, a.silenced_by, a.acknowledged_at, a.acknowledged_by,
+                a.fired_at, a.resolved_at, a.evidence, a.silenced_by, a.inhibited_by, a.acknowledged_at, a.acknowledged_by,
                 a.acknowledged_note, a.traceparent
          from alert a
          join objective o using (objective_id)
@@ -90,7 +92,7 @@ pub async fn alert(pool: &PgPool, id: AlertId) -> Result<Option<Alert>, EngineEr
     let row = sqlx::query_as!(
         Row,
         "select a.alert_id, o.name as objective, s.name as service, a.tier, a.severity, a.state, a.opened_at,
-                a.fired_at, a.resolved_at, a.evidence, a.silenced_by, a.acknowledged_at, a.acknowledged_by,
+                a.fired_at, a.resolved_at, a.evidence, a.silenced_by, a.inhibited_by, a.acknowledged_at, a.acknowledged_by,
                 a.acknowledged_note, a.traceparent
          from alert a
          join objective o using (objective_id)

@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 
 use super::calendar::{check_zones, step};
 use super::series::{map_series, services};
-use super::{budget_alert, excursion, interval, lock, micros};
+use super::{budget_alert, dependency, excursion, interval, lock, micros};
 use crate::budgeting::Budgeting;
 use crate::definitions::Definitions;
 use crate::engine::{EngineError, Settings};
@@ -59,8 +59,11 @@ pub(crate) async fn apply(
         .iter()
         .map(|service| &service.name)
         .chain(definitions.objectives.iter().map(|objective| &objective.service))
+        .chain(definitions.dependencies.keys())
+        .chain(definitions.dependencies.values().flatten())
         .collect();
     let service_ids = services(connection, &names, now).await?;
+    dependency::keep(connection, &definitions.dependencies, &service_ids).await?;
     let mut standing = standing(connection).await?;
     let mut changed = false;
     for objective in &definitions.objectives {

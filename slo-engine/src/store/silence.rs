@@ -1,7 +1,8 @@
 //! Keeps silences, and holds back what nobody wants to be told.
 //!
 //! In: what somebody asks for; the transitions that one evaluation recorded. Out: the transitions that anything may be
-//! done about: those of silenced alerts that fire are left out, and added when nothing silences them any more.
+//! done about: those of silenced alerts that fire are left out, and added when nothing silences them any more. So are
+//! tickets that a page of a dependency inhibits.
 
 use std::collections::HashSet;
 
@@ -10,7 +11,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use super::alert::evidence_from_json;
-use super::{lock, micros, parse};
+use super::{dependency, lock, micros, parse};
 use crate::alert::{AlertId, AlertState, Transition};
 use crate::engine::{Engine, EngineError};
 use crate::event::{self, Event, EventKind};
@@ -121,10 +122,11 @@ async fn lock_alerts(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
 struct Firing {
     transition: Transition,
     silenced_by: Option<i64>,
+    inhibited_by: Option<AlertId>,
     is_held_back: bool,
 }
 
-/// Leaves out of `transitions` what is silenced now, and adds the alerts whose silence is over.
+/// Leaves out of `transitions` what is silenced or inhibited now, and adds the alerts that no longer are.
 pub(crate) async fn hold_back(
     connection: &mut PgConnection,
     mut transitions: Vec<Transition>,
@@ -132,7 +134,13 @@ pub(crate) async fn hold_back(
 ) -> Result<Vec<Transition>, EngineError> {
     let is_calm = sqlx::query_scalar!(
         r#"select not exists (select from silence where ended_at is null and starts_at <= $1 and ends_at > $1)
-              and not exists (select from alert where state = 'firing' and silenced_by is not null) as "is_calm!""#,
+              and not exists (
+                  select from alert where state = 'firing' and (silenced_by is not null or inhibited_by is not null)
+              )
+              and (
+                  not exists (select from service_dependency)
+                  or not exists (select from alert where state = 'firing' and severity = 'page')
+              ) as "is_calm!""#,
         now
     )
     .fetch_one(&mut *connection)
@@ -142,6 +150,7 @@ pub(crate) async fn hold_back(
     }
     lock_alerts(connection).await?;
     let silences = read::active_silences(connection, now).await?;
+    let inhibitors = dependency::inhibitors(connection).await?;
     let fires: HashSet<AlertId> = transitions
         .iter()
         .filter(|one| one.to == AlertState::Firing)
@@ -158,23 +167,35 @@ pub(crate) async fn hold_back(
         };
         let silence = silences.iter().find(|silence| silence.is_about(&labels));
         let id = transition.alert_id;
+        let inhibitor = inhibitors.get(&id).copied();
         let is_new = fires.contains(&id);
-        if silence.is_some() && is_new {
+        let is_quiet = silence.is_some() || inhibitor.is_some();
+        if is_quiet && is_new {
             held.insert(id);
         }
-        if silence.map(|silence| silence.id.0) != alert.silenced_by {
-            let is_held_back = silence.is_some() && (is_new || alert.is_held_back);
+        let (is_silenced_anew, is_inhibited_anew) = (
+            silence.map(|silence| silence.id.0) != alert.silenced_by,
+            inhibitor != alert.inhibited_by,
+        );
+        if is_silenced_anew || is_inhibited_anew {
+            let is_held_back = is_quiet && (is_new || alert.is_held_back);
             sqlx::query!(
-                "update alert set silenced_by = $2, is_held_back = $3 where alert_id = $1",
+                "update alert set silenced_by = $2, inhibited_by = $3, is_held_back = $4 where alert_id = $1",
                 id.0,
                 silence.map(|silence| silence.id.0),
+                inhibitor.map(|id| id.0),
                 is_held_back
             )
             .execute(&mut *connection)
             .await?;
+        }
+        if is_silenced_anew {
             tell(connection, &transition, silence, alert.silenced_by.is_some(), now).await?;
         }
-        if silence.is_none() && alert.is_held_back {
+        if inhibitor.is_some() != alert.inhibited_by.is_some() {
+            tell_inhibited(connection, &transition, inhibitor, now).await?;
+        }
+        if !is_quiet && alert.is_held_back {
             transitions.push(transition);
         }
     }
@@ -186,7 +207,7 @@ pub(crate) async fn hold_back(
 async fn firing(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Firing>, EngineError> {
     let rows = sqlx::query!(
         "select a.alert_id, o.name as objective, s.name as service, a.tier, a.severity, a.evidence, a.traceparent,
-                a.silenced_by, a.is_held_back
+                a.silenced_by, a.inhibited_by, a.is_held_back
          from alert a
          join objective o using (objective_id)
          join objective_generation g on g.objective_id = a.objective_id and g.generation = a.generation
@@ -212,6 +233,7 @@ async fn firing(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec
                     traceparent: row.traceparent,
                 },
                 silenced_by: row.silenced_by,
+                inhibited_by: row.inhibited_by.map(AlertId),
                 is_held_back: row.is_held_back,
             })
         })
@@ -250,6 +272,39 @@ async fn tell(
             "alert_id": alert.alert_id.0,
             "tier": tier.as_str(),
             "silence": silence.map(|silence| silence.id.0),
+        }),
+        traceparent: alert.traceparent.clone(),
+    };
+    event::record(connection, &event).await?;
+    Ok(())
+}
+
+async fn tell_inhibited(
+    connection: &mut PgConnection,
+    alert: &Transition,
+    inhibitor: Option<AlertId>,
+    now: DateTime<Utc>,
+) -> Result<(), EngineError> {
+    let (objective, tier) = (&alert.objective, &alert.tier);
+    let (kind, message) = match inhibitor {
+        Some(page) => (
+            EventKind::AlertInhibited,
+            format!("`{objective}` (`{tier}`) is inhibited by alert {page}, a page of what it depends on"),
+        ),
+        None => (
+            EventKind::AlertUninhibited,
+            format!("`{objective}` (`{tier}`) is inhibited no longer, and still fires"),
+        ),
+    };
+    let event = Event {
+        at: now,
+        kind,
+        subject: objective.to_string(),
+        message,
+        data: json!({
+            "alert_id": alert.alert_id.0,
+            "tier": tier.as_str(),
+            "inhibited_by": inhibitor.map(|id| id.0),
         }),
         traceparent: alert.traceparent.clone(),
     };

@@ -13,6 +13,7 @@ mod data_outage;
 mod definition;
 mod fast_page;
 mod ingest;
+mod inhibition;
 mod maintain;
 mod order;
 mod plan;

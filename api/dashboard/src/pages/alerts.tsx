@@ -64,8 +64,8 @@ export function AlertTable({ alerts, short }: { alerts: Alert[]; short?: boolean
   );
 }
 
-function Cared({ alert: { silenced_by, acknowledged } }: { alert: Alert }) {
-  const said = [silenced_by != null && "silenced", acknowledged && `${acknowledged.by} takes care`].filter(Boolean);
+function Cared({ alert: { silenced_by, inhibited_by, acknowledged } }: { alert: Alert }) {
+  const said = [silenced_by != null && "silenced", inhibited_by != null && "inhibited", acknowledged && `${acknowledged.by} takes care`].filter(Boolean);
   return said.length > 0 ? <span className="sub">{said.join(", ")}</span> : null;
 }
 

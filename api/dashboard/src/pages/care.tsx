@@ -4,6 +4,7 @@ import { useState } from "react";
 import { type Alert, change, type Items, type Silence } from "../data/client";
 import { serverNow } from "../data/now";
 import { useResource } from "../data/resource";
+import { Link, to } from "../router";
 import { Act, Choice, Clock, Countdown, Field, Section, Trouble } from "../ui/bits";
 import { State } from "../ui/state";
 
@@ -28,7 +29,8 @@ export function Care({ alert, done }: { alert: Alert; done: () => void }) {
         {acknowledged
           ? <>{acknowledged.by} takes care of it since <Clock at={acknowledged.at} />{acknowledged.note && `: ${acknowledged.note}`}. </>
           : "Nobody has said that they take care of it. "}
-        {alert.silenced_by != null && <>It is silenced (silence #{alert.silenced_by}).</>}
+        {alert.silenced_by != null && <>It is silenced (silence #{alert.silenced_by}). </>}
+        {alert.inhibited_by != null && <>It is inhibited by <Link href={to.alert(alert.inhibited_by)}>alert #{alert.inhibited_by}</Link>, a page of what its service depends on.</>}
       </p>
       {alert.state !== "resolved" && (
         <p>
