@@ -21,6 +21,24 @@ spec:
   match: {port: 8080}
   objectives: [{availability: 99.5%}, {latency: {below: 250ms, target: 99%}}]
   window: 30d
+---
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: whole}
+spec:
+  service: shop
+  budgetingMethod: Occurrences
+  timeWindow: [{duration: 30d, isRolling: true}]
+  objectives:
+    - displayName: answers
+      target: 0.995
+      compositeWeight: 2
+      indicator: {spec: {ratioMetric: {bad: {metricSource: {type: slowburn, spec: {status: [5xx, unanswered]}}}, total: {metricSource: {type: slowburn, spec: {service: shop}}}}}}
+    - displayName: speed
+      target: 0.99
+      op: lte
+      value: 0.25
+      indicator: {spec: {thresholdMetric: {metricSource: {type: slowburn, spec: {service: shop}}}}}
 ";
 
 #[test]
@@ -45,7 +63,7 @@ fn every_page_shows_live_data_without_an_error() {
         .arg("tests/programs/browse.mjs")
         .arg(slowburn.address())
         .arg(&shots)
-        .args(["/", "/slos/shop-availability", "/services/shop"])
+        .args(["/", "/slos/shop-availability", "/services/shop", "/slos/whole"])
         .output()
         .unwrap();
     assert!(
@@ -58,6 +76,13 @@ fn every_page_shows_live_data_without_an_error() {
         vec!["shop-availability", "shop-latency", "99.5"],
         vec!["shop-availability", "99.5", "page"],
         vec!["shop", "8080", "2xx"],
+        vec![
+            "Composite",
+            "whole answers",
+            "whole-speed 1",
+            "mean of its parts",
+            "spent by what its parts burned",
+        ],
     ];
     for (page, words) in pages.as_array().unwrap().iter().zip(expected) {
         assert_eq!(page["errors"].as_array().map(Vec::len), Some(0), "{page}");

@@ -146,6 +146,7 @@ impl World {
             let kind = match objective.sli.kind {
                 SliKind::Ratio { .. } => Kind::Availability,
                 SliKind::Latency { .. } => Kind::Latency,
+                SliKind::Composite(_) => unreachable!("the bench defines none"),
             };
             let counts = self
                 .engine

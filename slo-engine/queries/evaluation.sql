@@ -31,19 +31,28 @@ left_out as materialized (
     cross join lateral ledger_left_out(o.objective_id, o.generation, $1 - t.long_window, $1) l
     cross join lateral ledger_left_out(o.objective_id, o.generation, $1 - t.short_window, $1) c
     where o.is_corrected
+),
+-- Composites count what their parts burn; what is watched, and how much of it is missing, stands in their own ledger.
+composed as materialized (
+    select o.objective_id, t.tier, l.good, l.bad, c.good as short_good, c.bad as short_bad
+    from right_edge o
+    join objective_tier t on t.objective_id = o.objective_id and t.from_at = o.defined_at
+    left join lateral composite_window(o.objective_id, o.generation, $1 - t.long_window, $1) l on true
+    left join lateral composite_window(o.objective_id, o.generation, $1 - t.short_window, $1) c on true
+    where o.method = 'Composite'
 )
 select o.name as "objective!", s.name as "service!", o.target as "target!", slice_unit(o.method) as "unit!",
        t.tier as "tier!", t.severity as "severity!", t.long_window as "long_window!",
        t.short_window as "short_window!", t.burn_rate as "burn_rate!", t.budget_share, false as "withdrawn!",
-       o.good - coalesce(l.good, 0) - coalesce(lx.good, 0) as "long_good!",
-       o.bad - coalesce(l.bad, 0) - coalesce(lx.bad, 0) as "long_bad!",
+       coalesce(p.good, o.good - coalesce(l.good, 0) - coalesce(lx.good, 0)) as "long_good!",
+       coalesce(p.bad, o.bad - coalesce(l.bad, 0) - coalesce(lx.bad, 0)) as "long_bad!",
        coalesce(l.at, o.started_at) as "long_from_at!",
        o.expected_ms - coalesce(l.expected_ms, 0) + coalesce(long_silence.silent_ms, 0) - coalesce(lx.expected_ms, 0)
            as "long_expected_ms!",
        o.covered_ms - coalesce(l.covered_ms, 0) - coalesce(lx.covered_ms, 0) as "long_covered_ms!",
        o.lost - coalesce(l.lost, 0) - coalesce(lx.lost, 0) as "long_lost!",
-       o.good - coalesce(c.good, 0) - coalesce(lx.short_good, 0) as "short_good!",
-       o.bad - coalesce(c.bad, 0) - coalesce(lx.short_bad, 0) as "short_bad!",
+       coalesce(p.short_good, o.good - coalesce(c.good, 0) - coalesce(lx.short_good, 0)) as "short_good!",
+       coalesce(p.short_bad, o.bad - coalesce(c.bad, 0) - coalesce(lx.short_bad, 0)) as "short_bad!",
        coalesce(c.at, o.started_at) as "short_from_at!",
        o.expected_ms - coalesce(c.expected_ms, 0) + coalesce(short_silence.silent_ms, 0) - coalesce(lx.short_expected_ms, 0)
            as "short_expected_ms!",
@@ -64,6 +73,7 @@ left join lateral (
     select * from ledger_silence(o.service_id, o.role, $1 - t.short_window, $1) where (select is_any_silent($1))
 ) short_silence on true
 left join left_out lx on lx.objective_id = o.objective_id and lx.tier = t.tier
+left join composed p on p.objective_id = o.objective_id and p.tier = t.tier
 left join alert a on a.objective_id = o.objective_id and a.tier = t.tier and a.state <> 'resolved'
 left join tier_freeze f on f.objective_id = o.objective_id and f.tier = t.tier
 union all

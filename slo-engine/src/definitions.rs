@@ -12,6 +12,7 @@ mod alerting;
 mod budget_alerts;
 mod budgeting;
 mod collect;
+mod composite;
 mod default_tiers;
 mod dependencies;
 mod diagnostic;
@@ -146,6 +147,7 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
     }
     let alerting = Alerting::read(&envelopes, report);
     let (mut services, mut objectives, mut other) = (Vec::new(), Vec::new(), Vec::new());
+    let mut composites = Vec::new();
     let mut indicators = HashMap::new();
     for envelope in &envelopes {
         report.switch(envelope.file);
@@ -157,8 +159,9 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
             }
             (OPENSLO, "Service") => services.extend(openslo::service(envelope, report)),
             (OPENSLO, "SLO") => {
-                let stated = openslo::slo(envelope, &sources, &alerting, report);
-                objectives.extend(stated.into_iter().flatten());
+                let slo = openslo::slo(envelope, &sources, &alerting, report).unwrap_or_default();
+                objectives.extend(slo.objectives);
+                composites.extend(slo.composite);
             }
             (OPENSLO, "SLI") => {
                 indicators.insert(envelope.name, openslo::sli(envelope, &sources, report));
@@ -184,24 +187,7 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
     let mut named: HashMap<ObjectiveName, Place> = HashMap::new();
     let mut collected = Vec::new();
     for draft in objectives {
-        report.switch(&draft.place.file);
-        if let Some(first) = named.get(&draft.name) {
-            let message = format!(
-                "objective `{}` is defined twice, first in {}",
-                draft.name,
-                collect::show(first)
-            );
-            report.error(
-                draft.place.at,
-                message,
-                Some(
-                    "give one of them another `name` (or `displayName`, among the objectives of one SLO)"
-                        .to_owned(),
-                ),
-            );
-        } else {
-            named.insert(draft.name.clone(), draft.place.clone());
-        }
+        refuse_second(&draft.name, &draft.place, &mut named, report);
         collected.extend(collect::objective(
             draft,
             &indicators,
@@ -210,6 +196,13 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
             report,
         ));
     }
+    let by_name: HashMap<_, _> = collected.iter().map(|each| (&each.name, each)).collect();
+    let mut wholes = Vec::new();
+    for draft in composites {
+        refuse_second(&draft.name, &draft.place, &mut named, report);
+        wholes.extend(composite::objective(draft, &by_name, report));
+    }
+    collected.extend(wholes);
     let definitions = Definitions {
         services: services.all,
         objectives: collected,
@@ -218,6 +211,26 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
         warnings: Diagnostics::default(),
     };
     (definitions, report.take())
+}
+
+/// Objectives are kept by name.
+fn refuse_second(
+    name: &ObjectiveName,
+    place: &Place,
+    named: &mut HashMap<ObjectiveName, Place>,
+    report: &mut Report,
+) {
+    report.switch(&place.file);
+    let Some(first) = named.get(name) else {
+        named.insert(name.clone(), place.clone());
+        return;
+    };
+    let message = format!(
+        "objective `{name}` is defined twice, first in {}",
+        collect::show(first)
+    );
+    let hint = "give one of them another `name` (or `displayName`, among the objectives of one SLO)";
+    report.error(place.at, message, Some(hint.to_owned()));
 }
 
 /// Names are unique by kind. SLOs are compared as objectives, together with those of short forms.

@@ -10,6 +10,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
 use crate::alert::{AlertId, AlertState, Burning, Evidence};
+use crate::composite::Weight;
 use crate::evidence;
 use crate::measurement::ServiceName;
 use crate::objective::{ObjectiveName, Severity, Target, Tier, TierName};
@@ -67,6 +68,8 @@ pub struct EvaluationInput {
     pub target: Target,
     /// What one event is in the counts: 1, or the billionths of a slice.
     pub unit: u64,
+    /// Of a composite: what each part counted over the long window. Evidence is theirs.
+    pub parts: Vec<PartCounts>,
     pub tier: Tier,
     pub long: WindowCounts,
     pub short: WindowCounts,
@@ -79,6 +82,28 @@ pub struct EvaluationInput {
     /// The objective or the tier is no longer defined.
     pub withdrawn: bool,
     pub rules: Rules,
+}
+
+/// One part of a composite over the long window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PartCounts {
+    pub weight: Weight,
+    pub target: Target,
+    pub unit: u64,
+    pub good: u64,
+    pub bad: u64,
+}
+
+impl PartCounts {
+    fn evidence(&self) -> evidence::Part {
+        evidence::Part {
+            total: (self.good + self.bad).div_ceil(self.unit),
+            bad: self.bad.div_ceil(self.unit),
+            burn_of_all: (self.weight.value() / self.target.budget())
+                .to_f64()
+                .unwrap_or(f64::MAX),
+        }
+    }
 }
 
 /// An alert that is pending or firing.
@@ -196,14 +221,23 @@ fn weigh(input: &EvaluationInput) -> Burning {
         input.long.bad.div_ceil(input.unit),
     );
     let alpha = alpha(input).filter(|_| burns(input) && !fires_already(input));
+    let is_composite = !input.parts.is_empty();
     Burning {
         long: input.long.clone(),
         short: input.short.clone(),
         burn_rate_long: input.long.burn_rate(input.target),
         burn_rate_short: input.short.burn_rate(input.target),
         threshold: input.tier.burn_rate,
-        chance: alpha.map(|_| evidence::chance(total, bad, ratio)),
+        chance: alpha.map(|_| {
+            if is_composite {
+                let parts: Vec<_> = input.parts.iter().map(PartCounts::evidence).collect();
+                evidence::chance_of_parts(&parts, input.tier.burn_rate.value().to_f64().unwrap_or(f64::MAX))
+            } else {
+                evidence::chance(total, bad, ratio)
+            }
+        }),
         bad_needed: alpha
+            .filter(|_| !is_composite)
             .and_then(|alpha| evidence::bad_needed(total, ratio, alpha))
             .map(|needed| needed * input.unit),
     }

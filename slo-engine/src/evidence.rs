@@ -44,6 +44,58 @@ pub fn bad_needed(total: u64, ratio: f64, alpha: f64) -> Option<u64> {
     Some(enough)
 }
 
+/// What one part of a composite counted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Part {
+    pub total: u64,
+    pub bad: u64,
+    /// How fast the composite burns when all events of this part are bad.
+    pub burn_of_all: f64,
+}
+
+/// The chance at most of counts like these if the composite burned at `burn` and no faster. Each part tells, at a chance,
+/// the least error ratio that its counts allow for; the chances of all add up (Bonferroni), and where those ratios
+/// together burn faster, the composite does. Of one part this is [`chance`].
+#[must_use]
+pub fn chance_of_parts(parts: &[Part], burn: f64) -> f64 {
+    let m = u32::try_from(parts.len()).map_or(f64::MAX, f64::from);
+    let burns_at_least = |chance: f64| -> f64 {
+        let least = |part: &Part| part.burn_of_all * least_ratio(part.total, part.bad, chance / m);
+        parts.iter().map(least).sum()
+    };
+    // Between e^-40 and 1 on a scale of logarithms: 40 halvings leave less than any decision asks.
+    let (mut too_small, mut enough) = (-40.0_f64, 0.0_f64);
+    if burns_at_least(1.0) <= burn {
+        return 1.0;
+    }
+    for _ in 0..40 {
+        let middle = f64::midpoint(too_small, enough);
+        if burns_at_least(middle.exp()) > burn {
+            enough = middle;
+        } else {
+            too_small = middle;
+        }
+    }
+    enough.exp()
+}
+
+/// The least ratio at which so many bad events still have this chance (Clopper and Pearson's lower bound).
+fn least_ratio(total: u64, bad: u64, alpha: f64) -> f64 {
+    if bad == 0 || bad > total {
+        return 0.0;
+    }
+    let (mut too_low, mut enough) = (0.0_f64, 1.0_f64);
+    for _ in 0..40 {
+        let middle = f64::midpoint(too_low, enough);
+        if chance(total, bad, middle) >= alpha {
+            enough = middle;
+        } else {
+            too_low = middle;
+        }
+    }
+    too_low
+}
+
 /// `I_x(a, b)` by its continued fraction, on the side where that converges fast.
 fn regularized_beta(x: f64, a: f64, b: f64) -> f64 {
     let front = |x: f64, a: f64, b: f64| {
@@ -153,6 +205,38 @@ mod tests {
                 term *= f64::from(total - bad) / f64::from(bad + 1) * ratio / (1.0 - ratio);
             }
         }
+    }
+
+    fn part(total: u64, bad: u64, burn_of_all: f64) -> Part {
+        Part {
+            total,
+            bad,
+            burn_of_all,
+        }
+    }
+
+    #[test]
+    fn a_part_alone_is_tested_as_an_objective_is() {
+        for (total, bad, budget, burn) in [(10, 1, 0.001, 14.4), (60, 5, 0.001, 6.0), (1000, 25, 0.01, 1.5)] {
+            let alone = chance_of_parts(&[part(total, bad, 1.0 / budget)], burn);
+            let exact = chance(total, bad, budget * burn);
+            assert!((alone - exact).abs() < 1e-6, "{alone} is not {exact}");
+        }
+    }
+
+    /// The least chance that any test of two parts could claim is that of the one that says most; adding up the chances
+    /// of both, one that says nothing costs a factor of two at most.
+    #[test]
+    fn parts_are_evidence_together_and_a_calm_one_takes_little_away() {
+        let bad = part(1000, 30, 1000.0);
+        let alone = chance_of_parts(&[bad], 14.4);
+        let beside_calm = chance_of_parts(&[bad, part(100_000, 0, 1000.0)], 14.4);
+        assert!((beside_calm / alone - 2.0).abs() < 1e-3, "{beside_calm} {alone}");
+        let both = chance_of_parts(&[bad, part(1000, 30, 1000.0)], 14.4);
+        assert!(both < alone, "{both} {alone}");
+        assert!(
+            (chance_of_parts(&[part(0, 0, 1000.0), part(5, 0, 1000.0)], 14.4) - 1.0).abs() < f64::EPSILON
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod annotation;
 pub mod budget;
 pub mod budget_alert;
 pub mod budgeting;
+pub mod composite;
 pub mod correction;
 pub mod definitions;
 pub mod duration;

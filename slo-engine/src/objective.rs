@@ -11,6 +11,7 @@ use rust_decimal::Decimal;
 
 use crate::budget_alert::BudgetAlert;
 use crate::budgeting::{Budgeting, Calendar};
+use crate::composite::Part;
 use crate::duration;
 use crate::evaluate::DATA_OUTAGE;
 use crate::measurement::{Clock, Role, Route, Series, ServiceName, Signal, UnknownWord, words};
@@ -39,6 +40,17 @@ pub struct Objective {
     pub budget_alerts: Vec<BudgetAlert>,
     /// What became of default tiers that do not suit this target and period.
     pub tier_notes: Vec<TierNote>,
+}
+
+impl Objective {
+    /// The stored word for what its ledger counts: OpenSLO's method, or that its parts do.
+    #[must_use]
+    pub fn method(&self) -> &'static str {
+        match self.sli.kind {
+            SliKind::Composite(_) => "Composite",
+            _ => self.budgeting.method(),
+        }
+    }
 }
 
 checked_text!(
@@ -80,6 +92,8 @@ pub enum SliKind {
     Ratio { good: StatusSet, total: StatusSet },
     /// Good within the threshold, bad past it.
     Latency { clock: Clock, threshold: Duration },
+    /// No event of its own: what its parts burn.
+    Composite(Vec<Part>),
 }
 
 /// What one counter means to one objective.
@@ -121,6 +135,7 @@ impl Sli {
                 } if (c, t) == (*clock, *threshold) => Some(Side::Bad),
                 _ => None,
             },
+            SliKind::Composite(_) => None,
         }
     }
 
@@ -150,6 +165,10 @@ impl fmt::Display for Sli {
                     self.role,
                     duration::format(*threshold)
                 )?;
+            }
+            SliKind::Composite(parts) => {
+                let parts: Vec<String> = parts.iter().map(ToString::to_string).collect();
+                write!(f, "{} composite:{} route:", self.role, parts.join(","))?;
             }
         }
         match &self.route {
@@ -185,6 +204,10 @@ impl FromStr for Sli {
                     threshold: duration::parse(threshold).map_err(|_| unknown())?,
                 }
             }
+            "composite" => {
+                let parts = detail.split(',').map(|part| part.parse().map_err(|()| unknown()));
+                SliKind::Composite(parts.collect::<Result<_, _>>()?)
+            }
             _ => return Err(unknown()),
         };
         let route = match route {
@@ -199,13 +222,14 @@ impl FromStr for Sli {
     }
 }
 
-/// The stored spelling of the kind alone: `ratio` or `latency`.
+/// The stored spelling of the kind alone: `ratio`, `latency` or `composite`.
 impl SliKind {
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
             Self::Ratio { .. } => "ratio",
             Self::Latency { .. } => "latency",
+            Self::Composite(_) => "composite",
         }
     }
 }
@@ -430,6 +454,13 @@ mod tests {
             ),
             (
                 Sli {
+                    kind: SliKind::Composite(vec!["2*a".parse().unwrap(), "0.5*b-c".parse().unwrap()]),
+                    ..Sli::availability()
+                },
+                "server composite:2*a,0.5*b-c route:*",
+            ),
+            (
+                Sli {
                     role: Role::Server,
                     route: Some(Route::other()),
                     kind: ratio,
@@ -446,6 +477,7 @@ mod tests {
             "server ratio:2xx route:*",
             "server latency:noon:1s route:*",
             "both ratio:2xx/2xx route:*",
+            "server composite: route:*",
         ] {
             assert!(bad.parse::<Sli>().is_err(), "{bad}");
         }

@@ -11,6 +11,7 @@ use rust_decimal::Decimal;
 
 use crate::alert::{Acknowledgement, AlertId, AlertState, Evidence, Spending};
 use crate::annotation::{AnnotationId, AnnotationKind};
+use crate::composite::Part;
 use crate::correction::{CorrectionId, CorrectionKind};
 use crate::event::EventKind;
 use crate::measurement::{Role, Route, ServiceName, SourceId};
@@ -157,6 +158,10 @@ pub struct Slo {
     pub description: String,
     pub service: ServiceName,
     pub kind: SloKind,
+    /// Of a composite.
+    pub parts: Vec<Part>,
+    /// The composite that this objective is a part of.
+    pub part_of: Option<ObjectiveName>,
     pub target: Target,
     pub threshold: Option<Duration>,
     /// Nominal where a calendar says otherwise.
@@ -164,9 +169,9 @@ pub struct Slo {
     /// The period that the numbers are of; one of a calendar is not over yet.
     pub period_from: DateTime<Utc>,
     pub period_to: DateTime<Utc>,
-    /// OpenSLO's budgeting method.
+    /// OpenSLO's budgeting method, or `Composite`.
     pub method: String,
-    /// What all counts here count: 1, requests or slices; else the parts of a slice.
+    /// What all counts here count: 1, requests or slices; else the parts of a slice, or of the whole.
     pub unit: u64,
     pub slice: Option<Duration>,
     /// Of the period.
@@ -193,6 +198,8 @@ crate::measurement::words!(
         Availability => "availability",
         Latency => "latency",
         Ratio => "ratio",
+        /// What its parts burn.
+        Composite => "composite",
     }
 );
 

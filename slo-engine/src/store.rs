@@ -19,6 +19,7 @@ pub(crate) mod annotation;
 pub(crate) mod booking;
 pub(crate) mod budget_alert;
 pub(crate) mod calendar;
+pub(crate) mod composite;
 pub(crate) mod correction;
 pub(crate) mod data_outage;
 pub(crate) mod definition;

@@ -418,3 +418,22 @@ fn the_examples_of_the_reference_are_read() {
         read(example);
     }
 }
+
+#[test]
+fn a_composite_is_an_objective_that_others_spend() {
+    let read = good("openslo_composite.yaml");
+    let found: Vec<_> = read
+        .objectives
+        .iter()
+        .map(|o| {
+            let tiers = o.tiers.len();
+            format!(
+                "{} | {} | {} | {tiers} tiers | {}",
+                o.name, o.display_name, o.target, o.sli
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(found.join("\n"));
+    insta::assert_snapshot!(read.warnings);
+    insta::assert_snapshot!(expand(&read));
+}

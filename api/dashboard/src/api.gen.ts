@@ -909,7 +909,7 @@ export interface components {
                  * @description Bad events the target allows for the events counted so far.
                  */
                 budget_total_events: number;
-                /** @description OpenSLO's: `Occurrences`, `Timeslices` or `RatioTimeslices`. */
+                /** @description OpenSLO's: `Occurrences`, `Timeslices` or `RatioTimeslices`; `Composite` where its parts are counted. */
                 budgeting_method: string;
                 burn: components["schemas"]["BurnView"][];
                 /**
@@ -932,6 +932,8 @@ export interface components {
                  */
                 lost: number;
                 name: string;
+                /** @description The composite that spends its budget by what this SLO burns. */
+                part_of?: string | null;
                 /** Format: date-time */
                 period_from: string;
                 /**
@@ -966,7 +968,8 @@ export interface components {
                 threshold_ms?: number | null;
                 /**
                  * Format: int64
-                 * @description All counts of this SLO are in parts of which so many make an event: 1, or 1000000000 where slices are partly good.
+                 * @description All counts of this SLO are in parts of which so many make an event: 1, or 1000000000 where slices are partly
+                 *     good, 1000000000000 where a composite counts shares of the whole.
                  */
                 unit: number;
             }[];
@@ -1026,6 +1029,15 @@ export interface components {
             /** @description What could not be read, in words: the rest is still true. */
             notes: string[];
             sources: components["schemas"]["SourceView"][];
+        };
+        /** @description An SLO that a composite is made of. */
+        PartView: {
+            name: string;
+            /**
+             * Format: double
+             * @description How many times its burn counts in the whole.
+             */
+            weight: number;
         };
         ReadinessView: {
             checks: components["schemas"]["CheckView"][];
@@ -1239,10 +1251,12 @@ export interface components {
             budget_alerts: components["schemas"]["BudgetAlertView"][];
             description: string;
             fast_page?: components["schemas"]["FastPageView"] | null;
+            /** @description Of a composite, as its definition has them. */
+            parts: components["schemas"]["PartView"][];
             tiers: components["schemas"]["TierView"][];
         };
         /** @enum {string} */
-        SloKind: "availability" | "latency" | "ratio";
+        SloKind: "availability" | "latency" | "ratio" | "composite";
         /** @description Columns of equal length: one value a step. */
         SloSeriesView: {
             /** @description Epoch seconds. */
@@ -1273,7 +1287,7 @@ export interface components {
              * @description Bad events the target allows for the events counted so far.
              */
             budget_total_events: number;
-            /** @description OpenSLO's: `Occurrences`, `Timeslices` or `RatioTimeslices`. */
+            /** @description OpenSLO's: `Occurrences`, `Timeslices` or `RatioTimeslices`; `Composite` where its parts are counted. */
             budgeting_method: string;
             burn: components["schemas"]["BurnView"][];
             /**
@@ -1296,6 +1310,8 @@ export interface components {
              */
             lost: number;
             name: string;
+            /** @description The composite that spends its budget by what this SLO burns. */
+            part_of?: string | null;
             /** Format: date-time */
             period_from: string;
             /**
@@ -1330,7 +1346,8 @@ export interface components {
             threshold_ms?: number | null;
             /**
              * Format: int64
-             * @description All counts of this SLO are in parts of which so many make an event: 1, or 1000000000 where slices are partly good.
+             * @description All counts of this SLO are in parts of which so many make an event: 1, or 1000000000 where slices are partly
+             *     good, 1000000000000 where a composite counts shares of the whole.
              */
             unit: number;
         };

@@ -143,7 +143,7 @@ export function isOver(run: { state: string; finished_at?: string | null }): boo
 }
 
 export function kindWord(kind: string): string {
-  return kind === "availability" ? "Availability" : kind === "latency" ? "Latency" : "Ratio";
+  return kind === "availability" ? "Availability" : kind === "latency" ? "Latency" : kind === "composite" ? "Composite" : "Ratio";
 }
 
 function capital(text: string): string {

@@ -15,6 +15,8 @@ pub struct SloSummary {
     pub display_name: String,
     pub service: String,
     pub kind: SloKind,
+    /// The composite that spends its budget by what this SLO burns.
+    pub part_of: Option<String>,
     /// Share of good events asked for, between 0 and 1.
     #[schema(example = 0.999)]
     pub target: f64,
@@ -24,11 +26,12 @@ pub struct SloSummary {
     pub period_seconds: u64,
     pub period_from: DateTime<Utc>,
     pub period_to: DateTime<Utc>,
-    /// OpenSLO's: `Occurrences`, `Timeslices` or `RatioTimeslices`.
+    /// OpenSLO's: `Occurrences`, `Timeslices` or `RatioTimeslices`; `Composite` where its parts are counted.
     pub budgeting_method: String,
     /// Length of the slices that are counted instead of requests.
     pub slice_seconds: Option<u64>,
-    /// All counts of this SLO are in parts of which so many make an event: 1, or 1000000000 where slices are partly good.
+    /// All counts of this SLO are in parts of which so many make an event: 1, or 1000000000 where slices are partly
+    /// good, 1000000000000 where a composite counts shares of the whole.
     pub unit: u64,
     pub good: u64,
     pub bad: u64,
@@ -55,6 +58,8 @@ pub enum SloKind {
     Availability,
     Latency,
     Ratio,
+    /// Burns what its parts burn, each times its weight.
+    Composite,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -82,6 +87,8 @@ pub struct SloDetail {
     #[serde(flatten)]
     pub summary: SloSummary,
     pub description: String,
+    /// Of a composite, as its definition has them.
+    pub parts: Vec<PartView>,
     pub tiers: Vec<TierView>,
     /// Null: turned off.
     pub fast_page: Option<FastPageView>,
@@ -99,6 +106,14 @@ pub struct BudgetAlertView {
     /// State of its open alert, `frozen` while too little is measured, or `ok`.
     pub state: String,
     pub frozen_since: Option<DateTime<Utc>>,
+}
+
+/// An SLO that a composite is made of.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct PartView {
+    pub name: String,
+    /// How many times its burn counts in the whole.
+    pub weight: f64,
 }
 
 /// A sequential test on every count as it comes in.
@@ -155,6 +170,7 @@ impl From<read::Slo> for SloSummary {
             display_name: slo.display_name,
             service: slo.service.to_string(),
             kind: slo.kind.into(),
+            part_of: slo.part_of.map(|name| name.to_string()),
             target: number(slo.target.ratio()),
             threshold_ms: slo.threshold.map(|threshold| threshold.as_secs_f64() * 1_000.0),
             period_seconds: slo.period.as_secs(),
@@ -181,6 +197,13 @@ impl From<read::Slo> for SloSummary {
 impl From<read::Slo> for SloDetail {
     fn from(mut slo: read::Slo) -> Self {
         let description = std::mem::take(&mut slo.description);
+        let parts = std::mem::take(&mut slo.parts)
+            .into_iter()
+            .map(|part| PartView {
+                name: part.objective.to_string(),
+                weight: number(part.weight.value()),
+            })
+            .collect();
         let tiers = std::mem::take(&mut slo.tiers)
             .into_iter()
             .map(TierView::from)
@@ -193,6 +216,7 @@ impl From<read::Slo> for SloDetail {
         Self {
             summary: slo.into(),
             description,
+            parts,
             tiers,
             fast_page,
             budget_alerts,
@@ -283,6 +307,7 @@ impl From<read::SloKind> for SloKind {
             read::SloKind::Availability => Self::Availability,
             read::SloKind::Latency => Self::Latency,
             read::SloKind::Ratio => Self::Ratio,
+            read::SloKind::Composite => Self::Composite,
         }
     }
 }

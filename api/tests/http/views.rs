@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::shop::Shop;
@@ -72,6 +72,31 @@ async fn objectives_say_where_their_budgets_stand(pool: PgPool) {
     let shop = Shop::measured(pool).await;
     assert_page!("slos", shop.get("/api/v1/slos").await);
     assert_page!("slo", shop.get("/api/v1/slos/checkout-availability").await);
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn a_composite_names_its_parts_and_they_name_it(pool: PgPool) {
+    let shop = Shop::open(pool).await;
+    let file = "../tests/testdata/good/definitions/openslo_composite.yaml";
+    let definitions = slo_engine::definitions::read(&[file.into()]).unwrap();
+    shop.engine.apply(&definitions, Utc::now()).await.unwrap();
+    let whole = shop.get("/api/v1/slos/checkout").await.json();
+    assert_eq!(
+        (&whole["kind"], &whole["unit"]),
+        (&json!("composite"), &json!(1_000_000_000_000_u64))
+    );
+    assert_eq!(
+        whole["parts"],
+        json!([{"name": "checkout-availability", "weight": 2.0}, {"name": "checkout-latency", "weight": 1.0}])
+    );
+    for part in ["checkout-availability", "checkout-latency"] {
+        let part = shop.get(&format!("/api/v1/slos/{part}")).await.json();
+        assert_eq!(
+            (&part["part_of"], &part["parts"]),
+            (&json!("checkout"), &json!([]))
+        );
+        assert_eq!(part["tiers"], json!([]));
+    }
 }
 
 #[sqlx::test(migrator = "slo_engine::MIGRATOR")]

@@ -3,16 +3,18 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use super::budget_alerts;
+use super::default_tiers::default_tiers;
 use super::document::Place;
 use super::draft::{IndicatorDraft, ObjectiveDraft, ServiceDraft};
 use super::fast_page::{self, FastPageDraft};
 use super::indicator::{Counts, Indicator};
 use super::node::{Position, Report};
-use super::{budget_alerts, default_tiers::default_tiers, tiers};
+use super::tiers::{self, TierDraft};
 use crate::budgeting::Budgeting;
 use crate::duration;
 use crate::measurement::{Route, ServiceName};
-use crate::objective::{Objective, SliKind, Tier};
+use crate::objective::{Objective, ObjectiveName, SliKind, Target, Tier, TierNote};
 use crate::service::{DEFAULT_TIMEOUT, EndpointMatch, LongPoll, THRESHOLD_MAX, WatchedService};
 
 /// Routes that one service may have: each multiplies what the kernel keeps.
@@ -198,26 +200,14 @@ pub(super) fn objective(
         );
     }
     let kind = bind(indicator, &draft, at, report)?;
-    let (tiers, tier_notes) = match &draft.tiers {
-        Some(drafts) => (
-            tiers::build(drafts, draft.target, draft.period.length, report),
-            Vec::new(),
-        ),
-        None => default_tiers(draft.target, draft.period.length),
-    };
-    if tiers.is_empty() && draft.tiers.is_none() {
-        let notes: Vec<String> = tier_notes.iter().map(ToString::to_string).collect();
-        let message = format!(
-            "objective `{}` has no alert tier: {}",
-            draft.name,
-            notes.join("; ")
-        );
-        report.warning(
-            draft.place.at,
-            message,
-            Some("state tiers of your own".to_owned()),
-        );
-    }
+    let (tiers, tier_notes) = tiers(
+        draft.tiers.as_deref(),
+        &draft.name,
+        draft.target,
+        draft.period.length,
+        draft.place.at,
+        report,
+    );
     let sli = indicator.sli(kind);
     if let Some(service) = services.of(&draft.service) {
         if let Some(route) = &sli.route {
@@ -275,8 +265,29 @@ pub(super) fn objective(
     })
 }
 
+/// The tiers that are stated, or those by default.
+pub(super) fn tiers(
+    stated: Option<&[TierDraft]>,
+    name: &ObjectiveName,
+    target: Target,
+    period: Duration,
+    at: Position,
+    report: &mut Report,
+) -> (Vec<Tier>, Vec<TierNote>) {
+    if let Some(drafts) = stated {
+        return (tiers::build(drafts, target, period, report), Vec::new());
+    }
+    let (tiers, notes) = default_tiers(target, period);
+    if tiers.is_empty() {
+        let notes: Vec<String> = notes.iter().map(ToString::to_string).collect();
+        let message = format!("objective `{name}` has no alert tier: {}", notes.join("; "));
+        report.warning(at, message, Some("state tiers of your own".to_owned()));
+    }
+    (tiers, notes)
+}
+
 /// A window that holds one slice is all good or all bad.
-fn warn_of_short_windows(tiers: &[Tier], slice: Duration, at: Position, report: &mut Report) {
+pub(super) fn warn_of_short_windows(tiers: &[Tier], slice: Duration, at: Position, report: &mut Report) {
     for tier in tiers.iter().filter(|tier| tier.short < slice * 2) {
         let message = format!(
             "tier `{}`: the short window `{}` holds less than two slices of `{}`",

@@ -3,7 +3,7 @@
 //! Reading the text gives the same services and objectives again. Default tiers are comments, since
 //! stating them would make them somebody's own; so is what became of those that do not suit a target.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
@@ -13,9 +13,10 @@ use super::node::{Node, Report};
 use super::{Definitions, yaml};
 use super::{budget_alerts, fast_page};
 use crate::budgeting::Budgeting;
+use crate::composite::Part;
 use crate::duration;
 use crate::measurement::ServiceName;
-use crate::objective::{Objective, Sli, SliKind, StatusSet, Tier};
+use crate::objective::{Objective, SliKind, StatusSet, Tier};
 use crate::service::{DEFAULT_TIMEOUT, LongPoll, WatchedService};
 
 /// The services and objectives as OpenSLO documents; other kinds are left out.
@@ -26,10 +27,9 @@ pub fn expand(definitions: &Definitions) -> String {
         .services
         .iter()
         .try_for_each(|s| service(&mut text, s, definitions.dependencies.get(&s.name)));
-    let objectives = definitions
-        .objectives
-        .iter()
-        .try_for_each(|o| objective(&mut text, o));
+    let objectives = documents(&definitions.objectives)
+        .into_iter()
+        .try_for_each(|(whole, parts)| objective(&mut text, whole, &parts));
     // Writing into a `String` cannot fail.
     services.and(objectives).map(|()| text).unwrap_or_default()
 }
@@ -40,6 +40,33 @@ pub fn expand_json(definitions: &Definitions) -> serde_json::Value {
     let mut report = Report::new(Path::new("expansion"));
     let documents = yaml::parse(expand(definitions).as_bytes(), &mut report);
     documents.iter().map(Node::to_json).collect()
+}
+
+/// What each SLO states: an objective, or a composite with its parts, which stands where the first of them does.
+fn documents(objectives: &[Objective]) -> Vec<(&Objective, Vec<(&Part, &Objective)>)> {
+    let by_name: HashMap<_, _> = objectives.iter().map(|each| (&each.name, each)).collect();
+    let mut wholes = HashMap::new();
+    let mut parts = HashSet::new();
+    for whole in objectives {
+        if let SliKind::Composite(of) = &whole.sli.kind {
+            let own: Vec<_> = of
+                .iter()
+                .filter_map(|part| Some((part, *by_name.get(&part.objective)?)))
+                .collect();
+            parts.extend(own.iter().map(|(_, each)| &each.name));
+            if let Some((first, _)) = own.first() {
+                wholes.insert(&first.objective, (whole, own));
+            }
+        }
+    }
+    objectives
+        .iter()
+        .filter_map(|each| match wholes.remove(&each.name) {
+            Some(whole) => Some(whole),
+            None if parts.contains(&each.name) => None,
+            None => (!matches!(each.sli.kind, SliKind::Composite(_))).then(|| (each, Vec::new())),
+        })
+        .collect()
 }
 
 fn service(
@@ -74,7 +101,7 @@ fn service(
     writeln!(out, "spec: {{}}")
 }
 
-fn objective(out: &mut String, objective: &Objective) -> fmt::Result {
+fn objective(out: &mut String, objective: &Objective, parts: &[(&Part, &Objective)]) -> fmt::Result {
     let has_own_tiers = objective.tiers != default_tiers(objective.target, objective.period).0;
     writeln!(out, "---")?;
     if !has_own_tiers {
@@ -97,7 +124,7 @@ fn objective(out: &mut String, objective: &Objective) -> fmt::Result {
         let tiers = objective.tiers.iter().map(tier).collect::<Vec<_>>().join(", ");
         annotations.push(("slowburn/tiers", tiers));
     }
-    let counts_requests = objective.budgeting == Budgeting::Occurrences;
+    let counts_requests = objective.budgeting == Budgeting::Occurrences && parts.is_empty();
     if counts_requests && objective.fast_page != fast_page::build(None, has_own_tiers, objective.period) {
         annotations.push((
             "slowburn/fast-page",
@@ -115,29 +142,52 @@ fn objective(out: &mut String, objective: &Objective) -> fmt::Result {
     }
     writeln!(out, "  budgetingMethod: {}", objective.budgeting.method())?;
     time_window(out, objective)?;
-    writeln!(out, "  objectives:\n    - target: {}", objective.target)?;
+    writeln!(out, "  objectives:")?;
+    if parts.is_empty() {
+        asked(out, objective)?;
+        return indicator(out, "", objective);
+    }
+    for (part, each) in parts {
+        asked(out, each)?;
+        let own = each.display_name.strip_prefix(&objective.display_name);
+        let own = own.unwrap_or(&each.display_name).trim_start();
+        writeln!(out, "      displayName: {}", quote(own))?;
+        writeln!(out, "      compositeWeight: {}", part.weight)?;
+        indicator(out, "    ", each)?;
+    }
+    Ok(())
+}
+
+/// An item of `objectives`.
+fn asked(out: &mut String, objective: &Objective) -> fmt::Result {
+    writeln!(out, "    - target: {}", objective.target)?;
     if let Some(slice) = objective.budgeting.slice() {
         writeln!(out, "      timeSliceWindow: {}", duration::format(slice))?;
     }
     if let Some(target) = objective.budgeting.slice_target() {
         writeln!(out, "      timeSliceTarget: {target}")?;
     }
-    writeln!(
-        out,
-        "  indicator:\n    metadata:\n      name: {}",
+    Ok(())
+}
+
+fn indicator(out: &mut String, indent: &str, objective: &Objective) -> fmt::Result {
+    let mut text = format!(
+        "indicator:\n  metadata:\n    name: {}\n  spec:\n    ratioMetric:\n      counter: true\n",
         quote(objective.name.as_str())
-    )?;
-    writeln!(out, "    spec:\n      ratioMetric:\n        counter: true")?;
-    let Sli { kind, .. } = &objective.sli;
-    let (good, total) = match kind {
+    );
+    let (good, total) = match &objective.sli.kind {
         SliKind::Ratio { good, total } => {
             let all = *total == StatusSet::all_by_default();
             (status(good), if all { Vec::new() } else { status(total) })
         }
         SliKind::Latency { clock, threshold } => (latency(clock.as_str(), *threshold), Vec::new()),
+        // A part is no composite.
+        SliKind::Composite(_) => (Vec::new(), Vec::new()),
     };
-    metric_source(out, "good", objective, &good)?;
-    metric_source(out, "total", objective, &total)
+    metric_source(&mut text, "good", objective, &good)?;
+    metric_source(&mut text, "total", objective, &total)?;
+    text.lines()
+        .try_for_each(|line| writeln!(out, "{indent}  {line}"))
 }
 
 fn time_window(out: &mut String, objective: &Objective) -> fmt::Result {
@@ -164,19 +214,15 @@ fn metric_source(
 ) -> fmt::Result {
     writeln!(
         out,
-        "        {part}:\n          metricSource:\n            type: slowburn\n            spec:"
+        "      {part}:\n        metricSource:\n          type: slowburn\n          spec:"
     )?;
-    writeln!(
-        out,
-        "              service: {}",
-        quote(objective.service.as_str())
-    )?;
-    writeln!(out, "              role: {}", objective.sli.role)?;
+    writeln!(out, "            service: {}", quote(objective.service.as_str()))?;
+    writeln!(out, "            role: {}", objective.sli.role)?;
     if let Some(route) = &objective.sli.route {
-        writeln!(out, "              route: {}", quote(route.as_str()))?;
+        writeln!(out, "            route: {}", quote(route.as_str()))?;
     }
     more.iter()
-        .try_for_each(|(key, value)| writeln!(out, "              {key}: {value}"))
+        .try_for_each(|(key, value)| writeln!(out, "            {key}: {value}"))
 }
 
 fn status(set: &StatusSet) -> Vec<(&'static str, String)> {

@@ -3,8 +3,9 @@
 //! In: the spec of an SLI, or an inline indicator. Out: an [`Indicator`]: an [`Sli`], or a latency
 //! whose threshold the objective still has to name.
 
+use super::draft::IndicatorDraft;
 use super::metric_source::{Selection, Sources};
-use super::node::{Node, Position, Report};
+use super::node::{Fields, Node, Position, Report};
 use crate::measurement::{Clock, Role, Route, ServiceName};
 use crate::objective::{Sli, SliKind, StatusSet};
 
@@ -34,6 +35,74 @@ impl Indicator {
             kind,
         }
     }
+}
+
+/// `indicator` and `indicatorRef` of an SLO, or of an objective, with the places of their keys.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct IndicatorKeys<'a> {
+    inline: Option<(&'a Node, Position)>,
+    named: Option<(&'a Node, Position)>,
+}
+
+impl<'a> IndicatorKeys<'a> {
+    pub fn take(fields: &mut Fields<'a>) -> Self {
+        let mut key = |name| {
+            fields
+                .optional(name)
+                .map(|node| (node, fields.key_at(name).unwrap_or(node.at)))
+        };
+        Self {
+            inline: key("indicator"),
+            named: key("indicatorRef"),
+        }
+    }
+
+    /// Where the first of them stands.
+    pub fn at(&self) -> Option<Position> {
+        self.inline.or(self.named).map(|(_, at)| at)
+    }
+
+    /// `None` where there is none or a mistake; whether one is missing is for the caller to say.
+    pub fn draft(self, title: &str, sources: &Sources<'_>, report: &mut Report) -> Option<IndicatorDraft> {
+        match (self.inline, self.named) {
+            (Some((inline, _)), None) => {
+                inline_indicator(inline, sources, report).map(IndicatorDraft::Inline)
+            }
+            (None, Some((named, _))) => {
+                let name = named.text("indicatorRef", report)?;
+                Some(IndicatorDraft::Named(name.to_owned(), named.at))
+            }
+            (Some(_), Some((named, _))) => {
+                report.error(
+                    named.at,
+                    format!("{title} has both `indicator` and `indicatorRef`"),
+                    None,
+                );
+                None
+            }
+            (None, None) => None,
+        }
+    }
+}
+
+fn inline_indicator(node: &Node, sources: &Sources<'_>, report: &mut Report) -> Option<Indicator> {
+    let mut fields = node.fields("indicator", report)?;
+    let metadata = fields
+        .optional("metadata")
+        .and_then(|n| n.fields("metadata", report));
+    if let Some(mut metadata) = metadata {
+        for key in ["name", "displayName", "labels", "annotations"] {
+            metadata.optional(key);
+        }
+        metadata.finish(report);
+    }
+    // An inline indicator may be a whole SLI that was moved here.
+    for key in ["apiVersion", "kind"] {
+        fields.optional(key);
+    }
+    let spec = fields.required("spec", report);
+    fields.finish(report);
+    read(spec?, "indicator", sources, report)
 }
 
 /// Reads the spec of an SLI. `sources` are the data sources of type `slowburn` that refs may name.

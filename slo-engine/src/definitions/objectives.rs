@@ -2,15 +2,18 @@
 //!
 //! In: the list. Out: one [`Stated`] an item. One objective has the SLO's name. Several have a name each,
 //! `SLO-DISPLAYNAME`, since history, alerts and silences are kept by it; an item without a `displayName` is
-//! named by its place, with a warning.
+//! named by its place, with a warning. Where each has an indicator, they are the parts of a composite.
 
 use rust_decimal::Decimal;
 
 use super::budgeting::Slices;
+use super::composite;
 use super::document::{Envelope, Place, slug};
 use super::draft::Comparison;
+use super::indicator::IndicatorKeys;
 use super::node::{Node, Position, Report, shorten};
 use super::ratio;
+use crate::composite::Weight;
 use crate::objective::{ObjectiveName, Target};
 
 /// One item of `objectives`.
@@ -22,6 +25,9 @@ pub(super) struct Stated<'a> {
     pub target: Target,
     pub comparison: Option<Comparison>,
     pub slices: Slices<'a>,
+    pub indicator: IndicatorKeys<'a>,
+    /// With the place of its key.
+    pub weight: Option<(Weight, Position)>,
 }
 
 pub(super) fn read<'a>(node: &'a Node, slo: &Envelope<'_>, report: &mut Report) -> Vec<Stated<'a>> {
@@ -60,26 +66,13 @@ fn objective<'a>(
     let op = fields.optional("op");
     let value = fields.optional("value");
     let slices = Slices::take(&mut fields);
-    for (key, instead) in [
-        ("indicator", "composites are not yet supported: move it to `spec`"),
-        (
-            "indicatorRef",
-            "composites are not yet supported: move it to `spec`",
-        ),
-        ("compositeWeight", "composites are not yet supported"),
-    ] {
-        if let Some(found) = fields.optional(key) {
-            let at = fields.key_at(key).unwrap_or(found.at);
-            report.error(
-                at,
-                format!("`{key}` in an objective is not supported"),
-                Some(instead.to_owned()),
-            );
-        }
-    }
+    let indicator = IndicatorKeys::take(&mut fields);
+    let weight = fields.optional("compositeWeight");
+    let weight_at = fields.key_at("compositeWeight");
     let at = fields.at();
     fields.finish(report);
     let comparison = comparison(op, value, report);
+    let weight = weight.map(|n| Some((composite::weight(n, report)?, weight_at.unwrap_or(n.at))));
     let target = match (target, percent) {
         (Some(target), None) => ratio::openslo_target(target, report),
         (None, Some(percent)) => ratio::openslo_target_percent(percent, report),
@@ -114,6 +107,8 @@ fn objective<'a>(
         target: target?,
         comparison: comparison?,
         slices,
+        indicator,
+        weight: weight.map_or(Some(None), |weight| weight.map(Some))?,
     })
 }
 

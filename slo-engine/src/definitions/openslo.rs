@@ -4,13 +4,16 @@
 
 use super::alerting::Alerting;
 use super::budgeting;
+use super::composite::{self, CompositeDraft};
 use super::document::{Envelope, OPENSLO, own_annotations};
 use super::draft::{IndicatorDraft, ObjectiveDraft, ServiceDraft, check_match, check_timeout, description};
-use super::indicator::{self, Indicator};
+use super::fast_page::FastPageDraft;
+use super::indicator::{self, Indicator, IndicatorKeys};
 use super::metric_source::Sources;
-use super::node::{Fields, Position, Report, shorten};
+use super::node::{Position, Report, shorten};
 use super::{budget_alerts, dependencies, fast_page, objectives, tiers};
 use crate::budgeting::Budgeting;
+use crate::composite::Part;
 use crate::duration;
 use crate::measurement::{Route, ServiceName};
 use crate::service::{EndpointMatch, LongPoll};
@@ -96,13 +99,13 @@ pub(super) fn sli(envelope: &Envelope<'_>, sources: &Sources<'_>, report: &mut R
     indicator::read(spec, &envelope.title(), sources, report)
 }
 
-/// Reads an SLO: a draft for each of its objectives. All of it is read before the first mistake ends it.
+/// Reads an SLO. All of it is read before the first mistake ends it.
 pub(super) fn slo(
     envelope: &Envelope<'_>,
     sources: &Sources<'_>,
     alerting: &Alerting<'_>,
     report: &mut Report,
-) -> Option<Vec<ObjectiveDraft>> {
+) -> Option<Slo> {
     let known = ["slowburn/tiers", "slowburn/fast-page", "slowburn/budget-alerts"];
     let [tiers, fast_page, budget_alerts] = own_annotations(envelope.annotations, known, report);
     let mut fields = envelope.spec(report)?;
@@ -112,7 +115,7 @@ pub(super) fn slo(
         .and_then(|n| Some((n.parse::<ServiceName>("service", report)?, n.at)));
     let method = fields
         .required("budgetingMethod", report)
-        .and_then(|n| budgeting::method(n, report));
+        .and_then(|n| Some((budgeting::method(n, report)?, n.at)));
     let period = match fields.optional("timeWindow") {
         Some(node) => budgeting::time_window(node, report),
         None => {
@@ -125,7 +128,9 @@ pub(super) fn slo(
             None
         }
     };
-    let indicator = indicator_draft(&mut fields, envelope, sources, report);
+    let keys = IndicatorKeys::take(&mut fields);
+    let at = fields.at();
+    let is_composite = composite::is_stated(fields.optional("objectives"));
     let stated = fields
         .required("objectives", report)
         .map(|n| objectives::read(n, envelope, report))
@@ -148,17 +153,59 @@ pub(super) fn slo(
         budget_alerts::read_annotation(text, at, report)
     });
 
-    let stated: Vec<_> = stated
-        .into_iter()
+    let indicators = if is_composite {
+        indicators(keys, &stated, sources, report)
+    } else {
+        vec![indicator(keys, at, &stated, envelope, sources, report); stated.len()]
+    };
+    let budgetings: Vec<_> = stated
+        .iter()
+        .map(|stated| method.and_then(|(method, _)| stated.slices.budgeting(method, report)))
+        .collect();
+    let is_whole = is_composite && stated.len() > 1;
+    let is_kept = match (method, period) {
+        (Some((method, at)), Some(period)) if is_whole => {
+            composite::check_method(method, period, at, stated.len(), report)
+        }
+        _ => true,
+    };
+    let (service, service_at) = service?;
+    let (period, tiers, fast_page, budget_alerts) = (period?, tiers?, fast_page?, budget_alerts?);
+    let parts: Option<Vec<_>> = stated
+        .iter()
         .map(|stated| {
-            let budgeting = method.and_then(|method| stated.slices.budgeting(method, report));
-            (stated, budgeting)
+            let weight = stated.weight.map(|(weight, _)| weight).unwrap_or_default();
+            Some(Part {
+                objective: stated.name.clone()?,
+                weight,
+            })
         })
         .collect();
-    let (service, service_at) = service?;
-    let (period, indicator, tiers, fast_page) = (period?, indicator?, tiers?, fast_page?);
-    let budget_alerts = budget_alerts?;
-    let draft = |(stated, budgeting): (objectives::Stated<'_>, Option<Budgeting>)| {
+    let whole = || {
+        Some(CompositeDraft {
+            name: envelope.name.parse().ok()?,
+            place: envelope.place(),
+            service: service.clone(),
+            display_name: envelope.display_name.unwrap_or(envelope.name).to_owned(),
+            description: about.clone(),
+            period,
+            parts: parts?,
+            tiers: tiers.clone(),
+            fast_page,
+            budget_alerts: budget_alerts.clone(),
+        })
+    };
+    let composite = (is_whole && is_kept).then(whole).flatten();
+    // Parts alert nobody: the whole does.
+    let (tiers, fast_page, budget_alerts) = if is_whole {
+        (Some(Vec::new()), Some(FastPageDraft::Off), Vec::new())
+    } else {
+        (tiers, fast_page, budget_alerts)
+    };
+    let draft = |((stated, budgeting), indicator): (
+        (objectives::Stated<'_>, Option<Budgeting>),
+        Option<IndicatorDraft>,
+    )| {
         Some(ObjectiveDraft {
             name: stated.name?,
             place: stated.place,
@@ -169,67 +216,73 @@ pub(super) fn slo(
             target: stated.target,
             period,
             budgeting: budgeting?,
-            indicator: indicator.clone(),
+            indicator: indicator?,
             comparison: stated.comparison,
             tiers: tiers.clone(),
             fast_page,
             budget_alerts: budget_alerts.clone(),
         })
     };
-    Some(stated.into_iter().filter_map(draft).collect())
+    let each = stated.into_iter().zip(budgetings).zip(indicators);
+    Some(Slo {
+        objectives: each.filter_map(draft).collect(),
+        composite,
+    })
 }
 
-fn indicator_draft(
-    fields: &mut Fields<'_>,
+/// What one SLO says: an objective, several of one indicator, or a composite and its parts.
+#[derive(Debug, Default)]
+pub(super) struct Slo {
+    pub objectives: Vec<ObjectiveDraft>,
+    pub composite: Option<CompositeDraft>,
+}
+
+/// The indicator of an SLO that is no composite.
+fn indicator(
+    keys: IndicatorKeys<'_>,
+    at: Position,
+    stated: &[objectives::Stated<'_>],
     envelope: &Envelope<'_>,
     sources: &Sources<'_>,
     report: &mut Report,
 ) -> Option<IndicatorDraft> {
-    let inline = fields.optional("indicator");
-    let named = fields.optional("indicatorRef");
-    match (inline, named) {
-        (Some(inline), None) => {
-            let mut fields = inline.fields("indicator", report)?;
-            let metadata = fields
-                .optional("metadata")
-                .and_then(|n| n.fields("metadata", report));
-            if let Some(mut metadata) = metadata {
-                for key in ["name", "displayName", "labels", "annotations"] {
-                    metadata.optional(key);
-                }
-                metadata.finish(report);
-            }
-            // An inline indicator may be a whole SLI that was moved here.
-            for key in ["apiVersion", "kind"] {
-                fields.optional(key);
-            }
-            let spec = fields.required("spec", report);
-            fields.finish(report);
-            indicator::read(spec?, "indicator", sources, report).map(IndicatorDraft::Inline)
-        }
-        (None, Some(named)) => {
-            let name = named.text("indicatorRef", report)?;
-            Some(IndicatorDraft::Named(name.to_owned(), named.at))
-        }
-        (Some(_), Some(named)) => {
-            report.error(
-                named.at,
-                format!("{} has both `indicator` and `indicatorRef`", envelope.title()),
-                None,
-            );
-            None
-        }
-        (None, None) => {
-            let hint = "expected `indicator` or `indicatorRef` in `spec`; composites are not yet supported"
-                .to_owned();
-            report.error(
-                fields.at(),
-                format!("{} has no indicator", envelope.title()),
-                Some(hint),
-            );
-            None
-        }
+    if keys.at().is_none() {
+        let hint = "expected `indicator` or `indicatorRef` in `spec`, or in every objective of a composite";
+        report.error(
+            at,
+            format!("{} has no indicator", envelope.title()),
+            Some(hint.to_owned()),
+        );
     }
+    for at in stated.iter().filter_map(|stated| stated.weight.map(|(_, at)| at)) {
+        let message = "`compositeWeight` belongs to composites, and this SLO has one indicator";
+        let hint = "remove it, or move the indicator into every objective".to_owned();
+        report.error(at, message, Some(hint));
+    }
+    keys.draft(&envelope.title(), sources, report)
+}
+
+/// The indicator of each objective of a composite.
+fn indicators(
+    keys: IndicatorKeys<'_>,
+    stated: &[objectives::Stated<'_>],
+    sources: &Sources<'_>,
+    report: &mut Report,
+) -> Vec<Option<IndicatorDraft>> {
+    if let Some(at) = keys.at() {
+        let message = "the SLO has an indicator, and so have its objectives";
+        let hint = "move it into every objective for a composite, or remove theirs".to_owned();
+        report.error(at, message, Some(hint));
+    }
+    let indicator = |stated: &objectives::Stated<'_>| {
+        if stated.indicator.at().is_none() && keys.at().is_none() {
+            let message = "this objective has no indicator, but others of its SLO do";
+            let hint = "every objective of a composite has one".to_owned();
+            report.error(stated.place.at, message, Some(hint));
+        }
+        stated.indicator.draft("objective", sources, report)
+    };
+    stated.iter().map(indicator).collect()
 }
 
 /// DataSources of type `slowburn` may be named by metric sources; others measure what slowburn does not.

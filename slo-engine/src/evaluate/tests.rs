@@ -33,6 +33,7 @@ fn input(long: (u64, u64), short: (u64, u64)) -> EvaluationInput {
         objective: "web-availability".parse().unwrap(),
         service: "web".parse().unwrap(),
         unit: 1,
+        parts: Vec::new(),
         target: Target::try_from(decimal("0.999")).unwrap(),
         tier: Tier {
             name: "page-1h".parse().unwrap(),

@@ -52,6 +52,7 @@ struct Row {
     rate_min: Option<Decimal>,
     statistic: Option<f64>,
     fast_state: Option<String>,
+    part_of: Option<String>,
 }
 
 /// Every objective that is defined, by name.
@@ -89,7 +90,13 @@ async fn read(
                   w.period_from_at as "period_from_at!", w.period_to_at as "period_to_at!",
                   d.calendar_zone is not null as "is_calendar!",
                   p.burn_rate as "fast_burn_rate?", p.false_pages_a_year as "false_pages_a_year?",
-                  p.rate_min as "rate_min?", e.statistic as "statistic?", a.state as "fast_state?"
+                  p.rate_min as "rate_min?", e.statistic as "statistic?", a.state as "fast_state?",
+                  (select c.name
+                   from objective_part q
+                   join objective c using (objective_id, generation)
+                   where q.part_id = o.objective_id and q.part_generation = o.generation
+                     and c.withdrawn_at is null
+                   limit 1) as part_of
            from objective o
            join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
            join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
@@ -184,8 +191,16 @@ impl Row {
             target,
             threshold: match sli.kind {
                 SliKind::Latency { threshold, .. } => Some(threshold),
-                SliKind::Ratio { .. } => None,
+                SliKind::Ratio { .. } | SliKind::Composite(_) => None,
             },
+            parts: match sli.kind {
+                SliKind::Composite(parts) => parts,
+                SliKind::Ratio { .. } | SliKind::Latency { .. } => Vec::new(),
+            },
+            part_of: self
+                .part_of
+                .map(|name| parse("objective.name", &name))
+                .transpose()?,
             period,
             sli: counts
                 .error_ratio()
@@ -217,6 +232,7 @@ impl Row {
 fn kind(sli: &Sli) -> SloKind {
     match &sli.kind {
         SliKind::Latency { .. } => SloKind::Latency,
+        SliKind::Composite(_) => SloKind::Composite,
         kind if *kind == Sli::availability().kind => SloKind::Availability,
         SliKind::Ratio { .. } => SloKind::Ratio,
     }

@@ -11,13 +11,13 @@ use sqlx::PgConnection;
 
 use super::calendar::{check_zones, step};
 use super::series::{map_series, services};
-use super::{budget_alert, dependency, excursion, interval, lock, micros};
+use super::{budget_alert, composite, dependency, excursion, interval, lock, micros};
 use crate::budgeting::Budgeting;
 use crate::definitions::Definitions;
 use crate::engine::{EngineError, Settings};
 use crate::event::{self, Event, EventKind};
 use crate::measurement::{Role, Series};
-use crate::objective::Objective;
+use crate::objective::{Objective, SliKind};
 use crate::sequential::{FAST_PAGE, Sequential};
 
 /// What stands for a name.
@@ -88,12 +88,15 @@ pub(crate) async fn apply(
     Ok(())
 }
 
-fn counts_text(service: &str, sli: &str, method: &str, slices: [Option<String>; 2]) -> String {
+fn counts_text(service: &str, sli: &str, method: &str, slices: [Option<String>; 2], parts: &str) -> String {
     let mut text = format!("{service} {sli}");
     // Requests are counted unless something is said, as before there was anything else.
     if method != Budgeting::Occurrences.method() {
         let [slice, target] = slices.map(Option::unwrap_or_default);
         text.push_str(&format!(" {method} {slice} {target}"));
+    }
+    if !parts.is_empty() {
+        text.push_str(&format!(" of {parts}"));
     }
     text
 }
@@ -140,7 +143,10 @@ fn asks_text(objective: &Objective) -> String {
 async fn standing(connection: &mut PgConnection) -> Result<BTreeMap<String, Standing>, EngineError> {
     let rows = sqlx::query!(
         r#"select o.name, o.objective_id, o.generation, o.withdrawn_at, o.defined_at,
-                  s.name as service, g.sli, g.method, g.slice, g.slice_target, d.fingerprint
+                  s.name as service, g.sli, g.method, g.slice, g.slice_target, d.fingerprint,
+                  (select string_agg(p.part_id || '/' || p.part_generation, ',' order by p.position)
+                   from objective_part p
+                   where p.objective_id = o.objective_id and p.generation = o.generation) as parts
            from objective o
            join objective_generation g using (objective_id, generation)
            join service s using (service_id)
@@ -164,6 +170,7 @@ async fn standing(connection: &mut PgConnection) -> Result<BTreeMap<String, Stan
                         row.slice.map(|slice| slice.microseconds.to_string()),
                         row.slice_target.map(|target| target.normalize().to_string()),
                     ],
+                    &row.parts.unwrap_or_default(),
                 ),
                 asks: row.fingerprint,
             };
@@ -184,7 +191,7 @@ async fn define(
     let counts = counts_text(
         objective.service.as_str(),
         &objective.sli.to_string(),
-        objective.budgeting.method(),
+        objective.method(),
         [
             objective
                 .budgeting
@@ -195,6 +202,7 @@ async fn define(
                 .slice_target()
                 .map(|target| target.normalize().to_string()),
         ],
+        &composite::parts_text(connection, objective).await?,
     );
     let (objective_id, generation, from_at, message) = match before {
         None => {
@@ -287,6 +295,9 @@ async fn begin_generation(
     service_id: i64,
     started_at: DateTime<Utc>,
 ) -> Result<(), EngineError> {
+    // A composite has no slices of its own: those of its parts are counted.
+    let is_composite = matches!(objective.sli.kind, SliKind::Composite(_));
+    let slice = objective.budgeting.slice().filter(|_| !is_composite);
     sqlx::query!(
         "update objective_generation set ended_at = $2 where objective_id = $1 and ended_at is null",
         objective_id,
@@ -304,12 +315,13 @@ async fn begin_generation(
         objective.sli.role.as_str(),
         objective.sli.to_string(),
         started_at,
-        objective.budgeting.method(),
-        objective.budgeting.slice().map(interval),
+        objective.method(),
+        slice.map(interval),
         objective.budgeting.slice_target()
     )
     .execute(&mut *connection)
     .await?;
+    composite::store(connection, objective, objective_id, generation).await?;
     excursion::forget(connection, objective_id).await?;
     let mut mapping = Vec::new();
     for (series_id, series) in series_of(connection, service_id, objective).await? {

@@ -9,10 +9,10 @@ use rust_decimal::Decimal;
 use sqlx::PgPool;
 use sqlx::postgres::types::PgInterval;
 
-use super::{WindowRow, convert, count, interval, look_up, parse, span};
+use super::{WindowRow, composite, convert, count, interval, look_up, parse, span};
 use crate::alert::AlertId;
 use crate::engine::EngineError;
-use crate::evaluate::{EvaluationInput, OpenAlert, Rules};
+use crate::evaluate::{EvaluationInput, OpenAlert, PartCounts, Rules};
 use crate::objective::{ObjectiveName, Tier};
 use crate::window::WindowCounts;
 
@@ -64,11 +64,22 @@ pub(crate) async fn inputs(
     )
     .fetch_all(&mut *look_up(pool).await?)
     .await?;
-    rows.into_iter().map(|row| row.into_input(rules, now)).collect()
+    let mut parts = composite::counts(pool, objective, now).await?;
+    rows.into_iter()
+        .map(|row| {
+            let parts = parts.remove(&(row.objective.clone(), row.tier.clone()));
+            row.into_input(rules, parts.unwrap_or_default(), now)
+        })
+        .collect()
 }
 
 impl Row {
-    fn into_input(self, rules: &Rules, now: DateTime<Utc>) -> Result<EvaluationInput, EngineError> {
+    fn into_input(
+        self,
+        rules: &Rules,
+        parts: Vec<PartCounts>,
+        now: DateTime<Utc>,
+    ) -> Result<EvaluationInput, EngineError> {
         let open = match (self.alert_id, self.state) {
             (Some(id), Some(state)) => Some(OpenAlert {
                 id: AlertId(id),
@@ -83,6 +94,7 @@ impl Row {
             service: parse("service.name", &self.service)?,
             target: convert("target", self.target)?,
             unit: count("unit", self.unit)?.max(1),
+            parts,
             tier: Tier {
                 name: parse("tier", &self.tier)?,
                 severity: parse("severity", &self.severity)?,

@@ -8,6 +8,7 @@ mod annotation;
 mod budget;
 mod budget_alert;
 mod calendar;
+mod composite;
 mod correction;
 mod data_outage;
 mod definition;

@@ -4,7 +4,7 @@ import { useMemo, useState } from "react";
 import { asked, burnDown, burnTicks, firstCovered, gaps, measured, stepFor, unexplained } from "../chart/series";
 import { type Mark, TimeChart } from "../chart/time-chart";
 import type { Range } from "../chart/series";
-import type { Alert, Annotation, Corrections, EventView, Items, SloDetail, SloSeries, Tier } from "../data/client";
+import type { Alert, Annotation, Corrections, EventView, Items, SloDetail, SloSeries, SloSummary, Tier } from "../data/client";
 import { serverNow } from "../data/now";
 import { useResource } from "../data/resource";
 import * as format from "../format";
@@ -16,7 +16,7 @@ import { SloStateTag, StateTag } from "../ui/state";
 import { CorrectionList } from "./corrections";
 import { kindWord, tierWord } from "../words";
 import { AlertTable, newestFirst } from "./alerts";
-import { burnNow, iso } from "./slo-table";
+import { burnNow, iso, SloTable } from "./slo-table";
 
 export function SloPage({ name }: { name: string }) {
   const path = `/slos/${encodeURIComponent(name)}`;
@@ -33,17 +33,31 @@ export function SloPage({ name }: { name: string }) {
   return (
     <Page
       title={slo.display_name || slo.name}
-      kicker={<>{kindWord(slo.kind)} of <Link href={to.service(slo.service)}>{slo.service}</Link>{slo.display_name && slo.display_name !== slo.name ? <> · <code>{slo.name}</code></> : null}</>}
+      kicker={<>{kindWord(slo.kind)} of <Link href={to.service(slo.service)}>{slo.service}</Link>{slo.display_name && slo.display_name !== slo.name ? <> · <code>{slo.name}</code></> : null}{slo.part_of && <> · part of <Link href={to.slo(slo.part_of)}>{slo.part_of}</Link></>}</>}
       aside={<SloStateTag state={slo.state} />}
     >
       <Trouble of={detail} what="objective" />
       {slo.description && <p className="lede">{slo.description}</p>}
       <Tiles slo={slo} />
+      {slo.parts.length > 0 && <Parts slo={slo} />}
       <Marked key={name} slo={slo} path={path} />
       <Tiers slo={slo} />
       <BudgetAlerts slo={slo} />
       <History slo={slo} />
     </Page>
+  );
+}
+
+/** What a composite is made of: each part is an objective with a page of its own. */
+function Parts({ slo }: { slo: SloDetail }) {
+  const all = useResource<Items<SloSummary>>("/slos", { everyMs: 5_000 });
+  const parts = slo.parts.map((part) => all.data?.items.find((each) => each.name === part.name)).filter((each) => each !== undefined);
+  const weights = slo.parts.map((part) => `${part.name} ${format.burn(part.weight)}`).join(", ");
+  return (
+    <Section id="parts" title="Parts" note={<>the whole burns what they burn, each times its weight: {weights}</>}>
+      <Trouble of={all} what="parts" />
+      {all.data ? <SloTable slos={parts} of={slo.service} /> : !all.error && <Loading lines={2} />}
+    </Section>
   );
 }
 
@@ -62,10 +76,10 @@ function Tiles({ slo }: { slo: SloDetail }) {
   return (
     <dl className="tiles three">
       <Tile label="Objective" value={format.target(slo.target)}>
-        {slo.kind === "latency" && slo.threshold_ms != null ? `answered within ${format.duration(slo.threshold_ms / 1000)}` : "good answers"}{slices !== "" && <>, counted in{slices}</>}, {span}
+        {slo.kind === "composite" ? `of ${slo.parts.length} parts, each by its weight and target` : slo.kind === "latency" && slo.threshold_ms != null ? `answered within ${format.duration(slo.threshold_ms / 1000)}` : "good answers"}{slices !== "" && <>, counted in{slices}</>}, {span}
       </Tile>
       <Tile label="Measured" value={format.sli(slo.sli, slo.target)}>
-        {good + bad === 0 ? "nothing was counted in the period" : <>{format.count(bad)} bad of {format.count(good + bad)}{slices}</>}
+        {good + bad === 0 ? "nothing was counted in the period" : slo.kind === "composite" ? "mean of its parts" : <>{format.count(bad)} bad of {format.count(good + bad)}{slices}</>}
         {thin && <><br />{format.percent(slo.coverage)} of the period was measured</>}
         {slo.lost > 0 && <><br />{format.count(slo.lost)} events are known to be lost</>}
       </Tile>
@@ -73,6 +87,8 @@ function Tiles({ slo }: { slo: SloDetail }) {
         <BudgetBar remaining={slo.budget_remaining} alone />
         {slo.budget_remaining == null
           ? "nothing was counted, so nothing is spent"
+          : slo.kind === "composite"
+            ? <>{format.percent(1 - slo.budget_remaining)} spent by what its parts burned</>
           : left >= 0
             ? <>{format.events(Math.floor(left))} of {format.events(Math.floor(allowed))} {event}s may still happen</>
             : allowed < 1
@@ -123,7 +139,9 @@ type Said = { marks: Mark[]; leftOut: Range[] };
 
 function BudgetCharts({ slo, path, ...said }: { slo: SloDetail; path: string } & Said) {
   const period = slo.period_seconds;
-  const [view, setView] = useState<"down" | "left">("down");
+  // Shares of the whole do not add up over time, so there is nothing to burn down.
+  const isWhole = slo.kind === "composite";
+  const [view, setView] = useState<"down" | "left">(isWhole ? "left" : "down");
   // Windows are multiples of a slot, so a fifth of the shortest is about as fine as the ledger is.
   const shortest = Math.min(...slo.tiers.map((tier) => tier.short_seconds), 300);
   const least = Math.min(10, Math.max(1, Math.floor(shortest / 5)));
@@ -139,7 +157,7 @@ function BudgetCharts({ slo, path, ...said }: { slo: SloDetail; path: string } &
     <div className="charts">
       <Section
         id="budget" title="Budget"
-        aside={<Choice label="View of the budget" value={view} onChange={setView} options={[["down", "burn-down"], ["left", "left over time"]]} />}
+        aside={isWhole ? null : <Choice label="View of the budget" value={view} onChange={setView} options={[["down", "burn-down"], ["left", "left over time"]]} />}
       >
         <Trouble of={whole} what="budget history" />
         {whole.data ? <BudgetChart slo={slo} series={whole.data} view={view} {...said} /> : !whole.error && <Loading lines={6} />}
@@ -340,7 +358,7 @@ function Burn({ slo, seconds, rate, threshold }: { slo: SloDetail; seconds: numb
     <td data-label={`Over ${format.window(seconds)}`} className="right">
       <span className={`num${over ? " strong tone-bad" : ""}`}>{format.burn(slo.state === "no_data" ? null : rate)}{over && <span className="sr-only"> above the threshold</span>}</span>
       <span className="sub num">
-        {rate == null || slo.state === "no_data" ? "no data" : counts ? `${format.count(counts.bad)} bad of ${format.count(counts.good + counts.bad)}` : over ? "above the threshold" : `${format.percent(rate / threshold)} of threshold`}
+        {rate == null || slo.state === "no_data" ? "no data" : counts && slo.kind !== "composite" ? `${format.count(counts.bad)} bad of ${format.count(counts.good + counts.bad)}` : over ? "above the threshold" : `${format.percent(rate / threshold)} of threshold`}
       </span>
     </td>
   );

@@ -1,0 +1,190 @@
+//! OpenSLO's composites: an SLO whose objectives each have an indicator and a `compositeWeight`.
+//!
+//! In: the objectives of such an SLO. Out: each as an objective of its own, which alerts nobody, and one named as
+//! the SLO is, whose budget they spend and whose tiers alert.
+
+use std::collections::HashMap;
+
+use rust_decimal::Decimal;
+
+use super::budget_alerts::{self, BudgetAlertDraft};
+use super::budgeting::{Method, Period};
+use super::collect;
+use super::document::Place;
+use super::fast_page::FastPageDraft;
+use super::node::{Node, Position, Report, Value};
+use super::tiers::TierDraft;
+use crate::composite::{self, Part, Weight};
+use crate::measurement::ServiceName;
+use crate::objective::{Objective, ObjectiveName, Sli, SliKind};
+
+/// Objectives that one composite may be made of.
+pub(super) const PARTS_MAX: usize = 20;
+
+/// The whole, before what its parts came to is known.
+#[derive(Debug)]
+pub(super) struct CompositeDraft {
+    pub name: ObjectiveName,
+    pub place: Place,
+    pub service: ServiceName,
+    pub display_name: String,
+    pub description: String,
+    pub period: Period,
+    pub parts: Vec<Part>,
+    pub tiers: Option<Vec<TierDraft>>,
+    pub fast_page: Option<FastPageDraft>,
+    pub budget_alerts: Vec<BudgetAlertDraft>,
+}
+
+/// Whether one of the `objectives` has an indicator of its own.
+pub(super) fn is_stated(objectives: Option<&Node>) -> bool {
+    let Some(Value::List(items)) = objectives.map(|node| &node.value) else {
+        return false;
+    };
+    items.iter().any(|item| match &item.value {
+        Value::Map(entries) => entries
+            .iter()
+            .any(|(key, _)| key.name == "indicator" || key.name == "indicatorRef"),
+        _ => false,
+    })
+}
+
+pub(super) fn weight(node: &Node, report: &mut Report) -> Option<Weight> {
+    match Weight::try_from(node.decimal("compositeWeight", report)?) {
+        Ok(weight) => Some(weight),
+        Err(_) => {
+            let expected = "a number above 0 and at most 1000, with at most 9 decimals";
+            node.wrong("compositeWeight", expected, None, report);
+            None
+        }
+    }
+}
+
+/// What of OpenSLO's composites is not kept, said at its place.
+pub(super) fn check_method(
+    method: Method,
+    period: Period,
+    at: Position,
+    count: usize,
+    report: &mut Report,
+) -> bool {
+    let hint = match method {
+        Method::Timeslices => "write `budgetingMethod: Occurrences`, or an SLO for each indicator",
+        Method::RatioTimeslices if period.calendar.is_some() => {
+            "write a rolling `timeWindow`, or `budgetingMethod: Occurrences`"
+        }
+        _ if count > PARTS_MAX => {
+            let message = format!("a composite of {count} objectives, expected at most {PARTS_MAX}");
+            report.error(at, message, Some("write several SLOs".to_owned()));
+            return false;
+        }
+        _ => return true,
+    };
+    let message = match method {
+        Method::Timeslices => "composites that count slices as good or bad are not yet supported",
+        _ => "composites of `RatioTimeslices` that follow a calendar are not yet supported",
+    };
+    report.error(at, message, Some(hint.to_owned()));
+    false
+}
+
+/// Puts a composite together from its parts. `None` without a word where one of them has a mistake of its own.
+pub(super) fn objective(
+    draft: CompositeDraft,
+    collected: &HashMap<&ObjectiveName, &Objective>,
+    report: &mut Report,
+) -> Option<Objective> {
+    report.switch(&draft.place.file);
+    let at = draft.place.at;
+    let parts: Vec<&Objective> = draft
+        .parts
+        .iter()
+        .map(|part| collected.get(&part.objective).copied())
+        .collect::<Option<_>>()?;
+    let first = parts.first()?;
+    if let Some(other) = parts.iter().find(|part| part.sli.role != first.sli.role) {
+        let message = format!(
+            "the parts of `{}` are counted at both ends: `{}` as {}, `{}` as {}",
+            draft.name, first.name, first.sli.role, other.name, other.sli.role
+        );
+        let hint = "write an SLO for each `role`".to_owned();
+        report.error(at, message, Some(hint));
+        return None;
+    }
+    let weighed: Vec<_> = draft
+        .parts
+        .iter()
+        .zip(&parts)
+        .map(|(part, objective)| (part.weight, objective.target))
+        .collect();
+    let Some(target) = composite::target(&weighed) else {
+        let most: Decimal = weighed
+            .iter()
+            .map(|(weight, target)| weight.value() / target.budget())
+            .sum();
+        let message = format!(
+            "the parts of `{}` burn at {} together when all of them are out, expected more than 1 and less than 1000000000",
+            draft.name,
+            most.round_dp(4).normalize()
+        );
+        let hint = "a part burns at `compositeWeight / (1 - target)` at most: state other weights".to_owned();
+        report.error(at, message, Some(hint));
+        return None;
+    };
+    let period = draft.period;
+    let (tiers, tier_notes) = collect::tiers(
+        draft.tiers.as_deref(),
+        &draft.name,
+        target,
+        period.length,
+        at,
+        report,
+    );
+    if let Some(FastPageDraft::On(_)) = draft.fast_page {
+        let message = "the fast page tests requests one by one, but a composite counts what its parts burn";
+        let hint = "remove it, or write `slowburn/fast-page: off`".to_owned();
+        report.error(at, message, Some(hint));
+    }
+    if let Some(slice) = parts.iter().filter_map(|part| part.budgeting.slice()).max() {
+        collect::warn_of_short_windows(&tiers, slice, at, report);
+    }
+    let budget_alerts = budget_alerts::build(
+        &draft.budget_alerts,
+        period.length,
+        first.budgeting,
+        &tiers,
+        report,
+    );
+    if let Some(alert) = budget_alerts
+        .iter()
+        .find(|alert| alert.rule.look_back().is_some())
+    {
+        // Shares of the whole are of one window, and say nothing of another.
+        let message = format!(
+            "budget alert `{}` compares spans of the period, which a composite does not count",
+            alert.name
+        );
+        let hint = "alert on what is `remaining`, or on a burn rate by a tier".to_owned();
+        report.error(at, message, Some(hint));
+    }
+    let sli = Sli {
+        role: first.sli.role,
+        route: None,
+        kind: SliKind::Composite(draft.parts),
+    };
+    Some(Objective {
+        name: draft.name,
+        service: draft.service,
+        display_name: draft.display_name,
+        description: draft.description,
+        target,
+        period: period.length,
+        calendar: period.calendar,
+        budgeting: first.budgeting,
+        sli,
+        tiers,
+        fast_page: None,
+        budget_alerts,
+        tier_notes,
+    })
+}
