@@ -49,8 +49,6 @@ pub struct Early {
 pub const EARLY_BYTES: u32 = 64 << 10;
 /// Of all connections together.
 pub const EARLY_SLOTS: u32 = 64;
-/// That one connection may have: those from its cookie on.
-pub const EARLY_MOST: u32 = 16;
 
 pub mod mode {
     /// Every header block since the preface was told.

@@ -9,11 +9,11 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_skb_load_bytes};
-use probes_ebpf::http2_wire::{EARLY_BYTES, EARLY_MOST, EARLY_SLOTS, Early, Http2, mode};
+use probes_ebpf::http2_wire::{EARLY_BYTES, EARLY_SLOTS, Early, Http2, mode};
 
 use crate::{
     count::{compare_swap, swap},
-    http2::Walk,
+    http2::{Walk, unplace},
     http2_entry,
     http2_record::bounded,
     maps::HTTP2_EARLY,
@@ -66,15 +66,12 @@ pub fn keep(http2: &mut Http2, segment: &Segment) -> bool {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn edge_early_place(owner: u64, seq: u32, length: u32) -> u64 {
-    let mut index = 0;
-    while index < EARLY_MOST {
-        let slot = slot(owner, index);
-        index += 1;
+    for slot in 0..EARLY_SLOTS {
         let Some(early) = of(slot, owner) else {
             continue;
         };
         let behind = seq.wrapping_sub(early.seq);
-        if behind.wrapping_add(length) <= early.length && behind <= early.length {
+        if behind <= early.length && behind.wrapping_add(length) <= early.length {
             return CAME_BEFORE;
         }
         if behind == early.length && behind < HALF && length <= HALF {
@@ -82,16 +79,8 @@ extern "C" fn edge_early_place(owner: u64, seq: u32, length: u32) -> u64 {
             return u64::from(slot) | u64::from(behind) << 32;
         }
     }
-    index = 0;
-    while index < EARLY_MOST {
-        let slot = slot(owner, index);
-        index += 1;
-        let Some(early) = HTTP2_EARLY.get_ptr_mut(slot) else {
-            continue;
-        };
-        // SAFETY: a live map value.
-        let early = unsafe { &mut *early };
-        if compare_swap(&raw mut early.owner, 0, owner) == 0 {
+    for slot in 0..EARLY_SLOTS {
+        if let Some(early) = take(slot, owner) {
             early.seq = seq;
             early.length = length;
             return u64::from(slot);
@@ -105,10 +94,7 @@ extern "C" fn edge_early_place(owner: u64, seq: u32, length: u32) -> u64 {
 #[unsafe(no_mangle)]
 extern "C" fn edge_early_next(owner: u64, next: u32) -> u32 {
     let mut rest = NOTHING;
-    let mut index = 0;
-    while index < EARLY_MOST {
-        let slot = slot(owner, index);
-        index += 1;
+    for slot in 0..EARLY_SLOTS {
         let Some(early) = of(slot, owner) else {
             continue;
         };
@@ -124,18 +110,18 @@ extern "C" fn edge_early_next(owner: u64, next: u32) -> u32 {
     rest
 }
 
-/// Lets go all that is kept of a connection.
+/// Lets go all that is kept of a connection; how many slots that were.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn edge_early_forget(owner: u64) -> u32 {
-    let mut index = 0;
-    while index < EARLY_MOST {
-        if let Some(early) = of(slot(owner, index), owner) {
+    let mut count = 0;
+    for slot in 0..EARLY_SLOTS {
+        if let Some(early) = of(slot, owner) {
             swap(&raw mut early.owner, 0);
+            count += 1;
         }
-        index += 1;
     }
-    index
+    count
 }
 
 /// Whether the walk goes on in what was kept, from where it stands.
@@ -165,6 +151,20 @@ pub fn resume(walk: &mut Walk) -> bool {
     true
 }
 
+/// Whether what is walked along was let go meanwhile, as the connection was lost: the walk ends here.
+#[inline(always)]
+pub fn is_gone(walk: &mut Walk) -> bool {
+    // SAFETY: a live map value.
+    let http2 = unsafe { &mut *walk.http2 };
+    let is_gone = http2.source != 0 && http2.mode != mode::TRACKED;
+    if is_gone {
+        http2.source = 0;
+        walk.direction().available = 0;
+        unplace(walk);
+    }
+    is_gone
+}
+
 /// Reads the next bytes of what is walked along: of the segment, or of one that was kept.
 #[inline(always)]
 pub fn read(walk: &mut Walk, to: *mut c_void, length: u32) {
@@ -188,7 +188,6 @@ pub fn read(walk: &mut Walk, to: *mut c_void, length: u32) {
 pub fn forget(http2: &mut Http2) {
     if http2.has_early != 0 {
         http2.has_early = 0;
-        http2.source = 0;
         edge_early_forget(http2.cookie);
     }
 }
@@ -204,15 +203,17 @@ pub fn forget_ended(http2: *mut Http2) {
     }
 }
 
-/// One of those that a connection may have.
-#[inline(always)]
-fn slot(owner: u64, index: u32) -> u32 {
-    (owner as u32).wrapping_add(index) % EARLY_SLOTS
-}
-
 #[inline(always)]
 fn of(slot: u32, owner: u64) -> Option<&'static mut Early> {
     // SAFETY: a live map value, of which its owner is the only user.
     let early = unsafe { &mut *HTTP2_EARLY.get_ptr_mut(slot)? };
     (early.owner == owner).then_some(early)
+}
+
+/// A slot that was free.
+#[inline(always)]
+fn take(slot: u32, owner: u64) -> Option<&'static mut Early> {
+    // SAFETY: as above.
+    let early = unsafe { &mut *HTTP2_EARLY.get_ptr_mut(slot)? };
+    (compare_swap(&raw mut early.owner, 0, owner) == 0).then_some(early)
 }

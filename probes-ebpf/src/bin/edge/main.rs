@@ -51,6 +51,8 @@ mod http2_early;
 #[cfg(target_arch = "bpf")]
 mod http2_entry;
 #[cfg(target_arch = "bpf")]
+mod http2_place;
+#[cfg(target_arch = "bpf")]
 mod http2_record;
 #[cfg(target_arch = "bpf")]
 mod in_flight;
