@@ -24,9 +24,10 @@ fn sources() -> impl Iterator<Item = (PathBuf, String)> {
     let generated = ["api/openapi.json", "api/dashboard/src/api.gen.ts"];
     files()
         .into_iter()
-        .filter(move |path| {
-            path.extension()
-                .is_some_and(|kind| kinds.contains(&kind.to_str().unwrap()))
+        .filter(move |path| match path.extension() {
+            Some(kind) => kinds.contains(&kind.to_str().unwrap()),
+            // Scripts have none.
+            None => path.starts_with("scripts") || path.starts_with("benches"),
         })
         .filter(move |path| !generated.iter().any(|file| path == Path::new(file)))
         .map(|path| {
