@@ -90,6 +90,11 @@ pub(crate) fn horizon(now: DateTime<Utc>) -> DateTime<Utc> {
     now + TimeDelta::days(AHEAD_MAX_DAYS)
 }
 
+/// How far back the spans of one that a file states are written: as far as any budget looks.
+pub(crate) fn looks_back(now: DateTime<Utc>) -> DateTime<Utc> {
+    now - TimeDelta::days(AHEAD_MAX_DAYS)
+}
+
 impl NewCorrection {
     /// # Errors
     /// With the first thing that cannot be.
@@ -135,6 +140,22 @@ impl Recurrence {
         let recurrence = Self { rule: plain, zone };
         recurrence.parse()?;
         Ok(recurrence)
+    }
+
+    /// Whether it begins at all, and seldom enough for what is written of it behind and ahead.
+    pub(crate) fn check(&self, starts_at: DateTime<Utc>) -> Result<(), CorrectionError> {
+        let starts = self.starts(
+            starts_at,
+            starts_at,
+            starts_at + TimeDelta::days(2 * AHEAD_MAX_DAYS),
+        )?;
+        if starts.is_empty() {
+            return Err(CorrectionError::Rule {
+                rule: self.rule.clone(),
+                problem: "it never begins".to_owned(),
+            });
+        }
+        Ok(())
     }
 
     #[must_use]

@@ -13,6 +13,7 @@ mod budget_alerts;
 mod budgeting;
 mod collect;
 mod composite;
+mod corrections;
 mod default_tiers;
 mod dependencies;
 mod diagnostic;
@@ -44,6 +45,7 @@ use document::{Envelope, OPENSLO, Place, SLOWBURN};
 
 pub use crate::engine::SLOT;
 pub use collect::ROUTES_MAX;
+pub use corrections::{CORRECTIONS_MAX, DefinedCorrection};
 pub use default_tiers::default_tiers;
 pub use dependencies::Dependencies;
 pub use diagnostic::{Diagnostic, DiagnosticSeverity, Diagnostics};
@@ -58,6 +60,8 @@ pub use yaml::{ALIAS_NODES_MAX, FILE_BYTES_MAX, LOOK_AHEAD_MAX, NESTING_MAX, NOD
 pub struct Definitions {
     pub services: Vec<WatchedService>,
     pub objectives: Vec<Objective>,
+    /// Time that objectives leave out, one an objective.
+    pub corrections: Vec<DefinedCorrection>,
     pub dependencies: Dependencies,
     /// Kinds of `slowburn/v1` and OpenSLO that this crate does not own.
     pub other: Vec<Document>,
@@ -147,7 +151,7 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
     }
     let alerting = Alerting::read(&envelopes, report);
     let (mut services, mut objectives, mut other) = (Vec::new(), Vec::new(), Vec::new());
-    let mut composites = Vec::new();
+    let (mut composites, mut left_out) = (Vec::new(), Vec::new());
     let mut indicators = HashMap::new();
     for envelope in &envelopes {
         report.switch(envelope.file);
@@ -157,6 +161,7 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
                 services.extend(service);
                 objectives.extend(stated);
             }
+            (SLOWBURN, "Correction") => left_out.extend(corrections::read(envelope, report)),
             (OPENSLO, "Service") => services.extend(openslo::service(envelope, report)),
             (OPENSLO, "SLO") => {
                 let slo = openslo::slo(envelope, &sources, &alerting, report).unwrap_or_default();
@@ -203,9 +208,11 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
         wholes.extend(composite::objective(draft, &by_name, report));
     }
     collected.extend(wholes);
+    let corrections = corrections::collect(left_out, &collected, &named, report);
     let definitions = Definitions {
         services: services.all,
         objectives: collected,
+        corrections,
         dependencies,
         other,
         warnings: Diagnostics::default(),

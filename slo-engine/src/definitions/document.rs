@@ -20,8 +20,8 @@ const OPENSLO_KINDS: [&str; 7] = [
     "AlertCondition",
     "AlertNotificationTarget",
 ];
-/// Kinds of ours. All but `Service` are read by the remediation crate.
-const SLOWBURN_KINDS: [&str; 3] = ["Service", "Runbook", "NotificationTarget"];
+/// Kinds of ours. All but the first two are read by the remediation crate.
+const SLOWBURN_KINDS: [&str; 4] = ["Service", "Correction", "Runbook", "NotificationTarget"];
 
 /// Where something was defined, across files.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,6 +11,8 @@ use crate::engine::{Engine, EngineError};
 use crate::event::{self, Event, EventKind};
 use crate::text;
 
+pub(crate) mod defined;
+
 /// Spans are written again when less than this is left of them: longer than a calendar's period.
 const AHEAD_LEAST_DAYS: i64 = 370;
 
@@ -20,7 +22,6 @@ pub(crate) async fn create(
     now: DateTime<Utc>,
 ) -> Result<CorrectionId, CorrectionError> {
     new.check(now)?;
-    let (starts_at, ends_at) = (micros(new.starts_at), micros(new.ends_at));
     let mut transaction = engine.pool().begin().await.map_err(EngineError::from)?;
     // One at a time, so that the limit holds.
     let objective = sqlx::query_scalar!(
@@ -39,14 +40,28 @@ pub(crate) async fn create(
     if standing >= CORRECTIONS_MAX {
         return Err(CorrectionError::Full(new.objective.clone()));
     }
+    let id = insert(&mut transaction, new, None, now).await?;
+    transaction.commit().await?;
+    Ok(id)
+}
+
+/// Writes a correction with its spans; `definition` states it, where a file does.
+async fn insert(
+    connection: &mut PgConnection,
+    new: &NewCorrection,
+    definition: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<CorrectionId, CorrectionError> {
+    let (starts_at, ends_at) = (micros(new.starts_at), micros(new.ends_at));
     if let Some(recurrence) = &new.recurrence {
-        calendar::check_zone(&mut transaction, recurrence.zone()).await?;
+        calendar::check_zone(connection, recurrence.zone()).await?;
     }
     let id = sqlx::query_scalar!(
-        "insert into correction (objective_id, kind, starts_at, ends_at, rule, zone, author, comment, created_at, expanded_to)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        "insert into correction
+             (objective_id, kind, starts_at, ends_at, rule, zone, author, comment, created_at, expanded_to, definition)
+         select objective_id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 from objective where name = $1
          returning correction_id",
-        objective,
+        new.objective.as_str(),
         new.kind.as_str(),
         starts_at,
         ends_at,
@@ -55,21 +70,20 @@ pub(crate) async fn create(
         new.author.trim(),
         new.comment.trim(),
         now,
-        new.recurrence.as_ref().map(|_| starts_at)
+        new.recurrence.as_ref().map(|_| starts_at),
+        definition
     )
-    .fetch_one(&mut *transaction)
+    .fetch_one(&mut *connection)
     .await?;
     if let Some(recurrence) = &new.recurrence {
-        let written = expand(
-            &mut transaction,
-            id,
-            recurrence,
-            (starts_at, ends_at),
-            starts_at,
-            now,
-        )
-        .await?;
-        if written == 0 {
+        // A file may have stated it for years; what is older than the ledger is left out of nothing.
+        let after = if definition.is_some() {
+            starts_at.max(correction::looks_back(now))
+        } else {
+            starts_at
+        };
+        let written = expand(connection, id, recurrence, (starts_at, ends_at), after, now).await?;
+        if written == 0 && definition.is_none() {
             return Err(CorrectionError::Rule {
                 rule: recurrence.rule().to_owned(),
                 problem: "it never begins".to_owned(),
@@ -82,7 +96,7 @@ pub(crate) async fn create(
             starts_at,
             ends_at
         )
-        .execute(&mut *transaction)
+        .execute(&mut *connection)
         .await?;
     }
     let recurs = new.recurrence.as_ref().map_or_else(String::new, |recurrence| {
@@ -102,8 +116,7 @@ pub(crate) async fn create(
         data: serde_json::json!({"correction": id, "comment": new.comment.trim()}),
         traceparent: None,
     };
-    event::record(&mut transaction, &event).await?;
-    transaction.commit().await?;
+    event::record(connection, &event).await?;
     Ok(CorrectionId(id))
 }
 
@@ -120,6 +133,17 @@ pub(crate) async fn undo(
 ) -> Result<(), CorrectionError> {
     text::check("author", by, 1, 100)?;
     let mut transaction = engine.pool().begin().await.map_err(EngineError::from)?;
+    mark_undone(&mut transaction, id, by, now).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+async fn mark_undone(
+    connection: &mut PgConnection,
+    id: CorrectionId,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<(), CorrectionError> {
     let undone = sqlx::query!(
         r#"update correction c
            set undone_at = $2, undone_by = $3
@@ -130,14 +154,14 @@ pub(crate) async fn undo(
         now,
         by.trim()
     )
-    .fetch_optional(&mut *transaction)
+    .fetch_optional(&mut *connection)
     .await?;
     let Some(undone) = undone else {
         let exists = sqlx::query_scalar!(
             r#"select exists (select from correction where correction_id = $1) as "exists!""#,
             id.0
         )
-        .fetch_one(&mut *transaction)
+        .fetch_one(connection)
         .await?;
         return Err(if exists {
             CorrectionError::Undone(id)
@@ -157,8 +181,7 @@ pub(crate) async fn undo(
         data: serde_json::json!({"correction": id.0}),
         traceparent: None,
     };
-    event::record(&mut transaction, &event).await?;
-    transaction.commit().await?;
+    event::record(connection, &event).await?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 
 use super::calendar::{check_zones, step};
 use super::series::{map_series, services};
-use super::{budget_alert, composite, dependency, excursion, interval, lock, micros};
+use super::{budget_alert, composite, correction, dependency, excursion, interval, lock, micros};
 use crate::budgeting::Budgeting;
 use crate::definitions::Definitions;
 use crate::engine::{EngineError, Settings};
@@ -80,6 +80,7 @@ pub(crate) async fn apply(
             changed = true;
         }
     }
+    correction::defined::keep(connection, &definitions.corrections, now).await?;
     if changed {
         sqlx::query!("update engine_state set definition_version = definition_version + 1")
             .execute(connection)

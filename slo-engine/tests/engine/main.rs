@@ -11,6 +11,7 @@ mod calendar;
 mod composite;
 mod correction;
 mod data_outage;
+mod defined_correction;
 mod definition;
 mod fast_page;
 mod ingest;

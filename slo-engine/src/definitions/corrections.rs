@@ -1,0 +1,196 @@
+//! Corrections that files state: a kind of ours, since OpenSLO has no word for time that does not count.
+//!
+//! In: documents of kind Correction. Out: what each leaves out, and of which objectives. Maintenance of a whole
+//! service is stated for the service: all its objectives leave it out, those that come later, too.
+
+use std::collections::{BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+
+use super::document::{Envelope, Place};
+use super::metric_source::word;
+use super::node::{Node, Position, Report, shorten};
+use crate::correction::{CorrectionKind, NewCorrection, Recurrence};
+use crate::objective::{Objective, ObjectiveName};
+
+/// Documents of this kind that one set of files may have.
+pub const CORRECTIONS_MAX: usize = 200;
+
+/// A correction of one objective, by the name of its definition.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DefinedCorrection {
+    pub definition: String,
+    pub correction: NewCorrection,
+}
+
+/// One document, before its objectives are known.
+pub(super) struct CorrectionDraft {
+    name: String,
+    place: Place,
+    of: Of,
+    kind: CorrectionKind,
+    starts_at: DateTime<Utc>,
+    ends_at: DateTime<Utc>,
+    recurrence: Option<Recurrence>,
+    comment: String,
+}
+
+enum Of {
+    Service(String, Position),
+    Objectives(Vec<(String, Position)>),
+}
+
+pub(super) fn read(envelope: &Envelope<'_>, report: &mut Report) -> Option<CorrectionDraft> {
+    let mut fields = envelope.spec(report)?;
+    let service = fields.optional("service");
+    let objectives = fields.optional("objectives");
+    let kind = fields
+        .required("kind", report)
+        .and_then(|n| word(n, "kind", CorrectionKind::ALL, report));
+    let starts = fields.required("startsAt", report);
+    let ends = fields.required("endsAt", report);
+    let rule = fields.optional("rule");
+    let zone = fields.optional("timeZone");
+    let comment = match fields.optional("comment") {
+        Some(node) => node.text("comment", report).map(str::to_owned),
+        None => Some(String::new()),
+    };
+    let at = fields.at();
+    fields.finish(report);
+    let text = |node: &Node, what, report: &mut Report| Some((node.text(what, report)?.to_owned(), node.at));
+    let of = match (service, objectives) {
+        (Some(service), None) => text(service, "service", report).map(|(name, at)| Of::Service(name, at)),
+        (None, Some(list)) => {
+            let names = list.one_or_many().iter().map(|n| text(n, "objectives", report));
+            names.collect::<Option<_>>().map(Of::Objectives)
+        }
+        _ => {
+            let hint =
+                "write `service: checkout` for all its objectives, or `objectives: [checkout-latency]`";
+            let message = format!("{} needs either a `service` or `objectives`", envelope.title());
+            report.error(at, message, Some(hint.to_owned()));
+            None
+        }
+    };
+    let starts_at = starts.and_then(|n| time(n, "startsAt", report));
+    let ends_at = ends.and_then(|n| time(n, "endsAt", report));
+    let recurrence = match (rule, zone) {
+        (None, None) => Some(None),
+        (Some(rule), Some(zone)) => recurrence(rule, zone, starts_at, report).map(Some),
+        (Some(only), None) | (None, Some(only)) => {
+            let hint = "such as `rule: FREQ=WEEKLY;BYDAY=SU` with `timeZone: Europe/Berlin`".to_owned();
+            let message = "what recurs needs a `rule` and the `timeZone` of its clocks";
+            report.error(only.at, message, Some(hint));
+            None
+        }
+    };
+    Some(CorrectionDraft {
+        name: envelope.name.to_owned(),
+        place: envelope.place(),
+        of: of?,
+        kind: kind?,
+        starts_at: starts_at?,
+        ends_at: ends_at?,
+        recurrence: recurrence?,
+        comment: comment?,
+    })
+}
+
+fn time(node: &Node, what: &str, report: &mut Report) -> Option<DateTime<Utc>> {
+    let text = node.text(what, report)?;
+    let found = DateTime::parse_from_rfc3339(text).ok();
+    if found.is_none() {
+        let hint = "such as `2026-11-01T02:00:00Z` or `2026-11-01T03:00:00+01:00`".to_owned();
+        node.wrong(what, "a time of RFC 3339, with its offset", Some(hint), report);
+    }
+    found.map(|at| at.to_utc())
+}
+
+fn recurrence(
+    rule: &Node,
+    zone: &Node,
+    starts_at: Option<DateTime<Utc>>,
+    report: &mut Report,
+) -> Option<Recurrence> {
+    let text = rule.text("rule", report)?;
+    let found = Recurrence::new(text, zone.text("timeZone", report)?);
+    let found = found.and_then(|found| {
+        if let Some(starts_at) = starts_at {
+            found.check(starts_at)?;
+        }
+        Ok(found)
+    });
+    found
+        .map_err(|error| report.error(rule.at, format!("`rule`: {error}"), None))
+        .ok()
+}
+
+/// Finds what each leaves time out of. `names` are all objectives that some document defines, mistakes in them or not.
+pub(super) fn collect(
+    drafts: Vec<CorrectionDraft>,
+    objectives: &[Objective],
+    names: &HashMap<ObjectiveName, Place>,
+    report: &mut Report,
+) -> Vec<DefinedCorrection> {
+    let mut found = Vec::new();
+    for (index, draft) in drafts.into_iter().enumerate() {
+        report.switch(&draft.place.file);
+        if index == CORRECTIONS_MAX {
+            let message = format!("more than {CORRECTIONS_MAX} documents of kind Correction");
+            let hint = "one may be of a whole `service`, and recur by a `rule`".to_owned();
+            report.error(draft.place.at, message, Some(hint));
+        }
+        let of: Vec<ObjectiveName> = match &draft.of {
+            Of::Service(service, at) => {
+                let of = objectives.iter().filter(|each| each.service.as_str() == service);
+                let of: Vec<_> = of.map(|each| each.name.clone()).collect();
+                if of.is_empty() {
+                    let message = format!("no objective is of a service `{}`", shorten(service));
+                    let services = objectives.iter().map(|each| each.service.as_str());
+                    let hint = report
+                        .nearest(service, services)
+                        .map(|near| format!("did you mean `{near}`?"));
+                    report.error(*at, message, hint);
+                }
+                of
+            }
+            Of::Objectives(list) => list
+                .iter()
+                .filter_map(|(name, at)| {
+                    let known = names.keys().find(|known| known.as_str() == name);
+                    if known.is_none() {
+                        let message = format!("no objective is named `{}`", shorten(name));
+                        let known = names.keys().map(ObjectiveName::as_str);
+                        let hint = report
+                            .nearest(name, known)
+                            .map(|near| format!("did you mean `{near}`?"));
+                        report.error(*at, message, hint);
+                    }
+                    known.cloned()
+                })
+                .collect(),
+        };
+        let of: BTreeSet<_> = of.into_iter().collect();
+        for objective in of {
+            let correction = NewCorrection {
+                objective,
+                kind: draft.kind,
+                starts_at: draft.starts_at,
+                ends_at: draft.ends_at,
+                recurrence: draft.recurrence.clone(),
+                author: format!("definition {}", draft.name),
+                comment: draft.comment.clone(),
+            };
+            // As of its own beginning: a file may state what is long over, or far ahead.
+            if let Err(error) = correction.check(draft.starts_at) {
+                report.error(draft.place.at, format!("{error}"), None);
+                break;
+            }
+            found.push(DefinedCorrection {
+                definition: draft.name.clone(),
+                correction,
+            });
+        }
+    }
+    found
+}
