@@ -214,7 +214,8 @@ pub(super) fn notification_target(spec: &Node, at: Position, title: &str, report
             .and_then(|n| n.text("description", report));
         fields.finish(report);
     }
-    let hint = "runbooks of `slowburn/v1` notify targets of `slowburn/v1`, kind NotificationTarget";
+    let hint = "write a NotificationTarget (`slowburn/v1`), which says how to reach it, and a Runbook `on` the SLO's service \
+                with a step `page: {target: NAME}`";
     report.warning(at, format!("{title} is not used"), Some(hint.to_owned()));
 }
 

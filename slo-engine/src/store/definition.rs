@@ -20,6 +20,10 @@ use crate::measurement::{Role, Series};
 use crate::objective::{Objective, SliKind};
 use crate::sequential::{FAST_PAGE, Sequential};
 
+mod withdraw;
+
+use withdraw::withdraw;
+
 /// What stands for a name.
 struct Standing {
     objective_id: i64,
@@ -66,17 +70,21 @@ pub(crate) async fn apply(
     dependency::keep(connection, &definitions.dependencies, &service_ids).await?;
     let mut standing = standing(connection).await?;
     let mut changed = false;
+    let mut new = Vec::new();
     for objective in &definitions.objectives {
         let service_id = service_ids
             .get(&objective.service)
             .copied()
             .ok_or_else(|| EngineError::UnknownService(objective.service.clone()))?;
         let before = standing.remove(objective.name.as_str());
+        if before.is_none() {
+            new.push(&objective.name);
+        }
         changed |= define(connection, settings, objective, service_id, before, now).await?;
     }
     for (name, gone) in standing {
         if !gone.withdrawn {
-            withdraw(connection, &name, &gone, now).await?;
+            withdraw(connection, &name, &gone, &new, now).await?;
             changed = true;
         }
     }
@@ -450,44 +458,5 @@ async fn store_definition(
     )
     .execute(connection)
     .await?;
-    Ok(())
-}
-
-async fn withdraw(
-    connection: &mut PgConnection,
-    name: &str,
-    gone: &Standing,
-    now: DateTime<Utc>,
-) -> Result<(), EngineError> {
-    sqlx::query!(
-        "update objective set withdrawn_at = $2 where objective_id = $1",
-        gone.objective_id,
-        now
-    )
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query!(
-        "update objective_generation set ended_at = $2 where objective_id = $1 and ended_at is null",
-        gone.objective_id,
-        now
-    )
-    .execute(&mut *connection)
-    .await?;
-    excursion::forget(connection, gone.objective_id).await?;
-    sqlx::query!(
-        "delete from tier_freeze where objective_id = $1",
-        gone.objective_id
-    )
-    .execute(&mut *connection)
-    .await?;
-    let event = Event {
-        at: now,
-        kind: EventKind::DefinitionChanged,
-        subject: name.to_owned(),
-        message: format!("objective `{name}` is no longer kept"),
-        data: json!({ "generation": gone.generation }),
-        traceparent: None,
-    };
-    event::record(connection, &event).await?;
     Ok(())
 }

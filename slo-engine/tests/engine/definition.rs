@@ -137,3 +137,22 @@ async fn a_latency_objective_counts_its_own_threshold() {
     assert_eq!(world.window(60, at(1)).await, (7, 3));
     world.database.drop().await;
 }
+
+#[tokio::test]
+async fn an_objective_that_a_second_one_renames_says_where_its_history_stays() {
+    let world = World::with(Settings::default(), vec![availability("web", "web")]).await;
+    let two = vec![availability("web-fast", "web"), availability("web-slow", "web")];
+    world.engine.apply(&definitions(two), at(10)).await.unwrap();
+    let message: String =
+        sqlx::query_scalar("select message from event where subject = 'web' order by event_id desc limit 1")
+            .fetch_one(&world.database.pool)
+            .await
+            .unwrap();
+    assert!(
+        message.starts_with(
+            "objective `web` is no longer kept: `web-fast`, `web-slow` begin with untouched budgets"
+        ),
+        "{message}"
+    );
+    world.database.drop().await;
+}
