@@ -98,6 +98,34 @@ pub fn method(word: u64) -> Method {
     }
 }
 
+/// How long the empty line is that these bytes begin with: some clients send one before a request.
+#[inline(always)]
+#[must_use]
+pub const fn empty_line(word: u64) -> u32 {
+    if word >> 48 == 0x0d0a {
+        2
+    } else if word >> 56 == 0x0a {
+        1
+    } else {
+        0
+    }
+}
+
+/// Whether behind such a line there is a method, or as much of one as `length` bytes show.
+#[inline(always)]
+#[must_use]
+pub fn begins_behind_line(word: u64, length: u32) -> bool {
+    let line = empty_line(word);
+    if line == 0 || length <= line {
+        return false;
+    }
+    let rest = length - line;
+    // So many of the eight bytes are left.
+    let rest = if rest < 6 { rest } else { 6 };
+    let word = word << (8 * line);
+    method(word) != Method::None || begins_method(word, rest)
+}
+
 /// Whether these `length` bytes, fewer than eight, are how a method begins.
 #[inline(always)]
 #[must_use]

@@ -1,6 +1,6 @@
 //! What a connection speaks, by the first bytes of the side that connected.
 
-use crate::wire::protocol;
+use crate::{http1, wire::protocol};
 
 /// As many bytes as are looked at. Fewer decide only what they cannot become.
 pub const OPENING: usize = 12;
@@ -13,6 +13,11 @@ pub fn protocol_of(bytes: &[u8; OPENING], length: u32) -> u8 {
     let word = u64::from_be_bytes([
         bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7],
     ]);
+    // Whoever reads requests passes over an empty line before the first.
+    let line = http1::empty_line(word);
+    if line != 0 && (length == line || http1::begins_behind_line(word, length)) {
+        return protocol::UNDECIDED;
+    }
     if begins(word, length, u64::from_be_bytes(*b"\x16\x03\0\0\0\0\0\0"), 2) {
         return if length < 2 {
             protocol::UNDECIDED
@@ -146,6 +151,21 @@ mod tests {
             }
         }
         assert_eq!(of(b"\x16"), protocol::UNDECIDED);
+    }
+
+    #[test]
+    fn an_empty_line_before_a_method_decides_nothing() {
+        for text in HTTP {
+            for line in [&b"\r\n"[..], b"\n"] {
+                let text = [line, text].concat();
+                for length in line.len()..=text.len() {
+                    assert_eq!(of(&text[..length]), protocol::UNDECIDED, "{:?}", &text[..length]);
+                }
+            }
+        }
+        for text in [&b"\r\nHELO x"[..], b"\nx", b"\r\n\x16\x03\x01", b"\rGET / HTTP"] {
+            assert_eq!(of(text), protocol::OTHER, "{text:?}");
+        }
     }
 
     #[test]

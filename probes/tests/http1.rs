@@ -127,6 +127,75 @@ fn a_body_ends_where_its_header_says_and_a_request_may_follow() {
 }
 
 #[test]
+fn an_empty_line_may_stand_before_the_first_request() {
+    let place = Place::new("empty");
+    let mut agent = place.agent();
+    agent
+        .watch(&[routed("empty", 8505, &["DELETE /none", "GET /none"])])
+        .unwrap();
+    let server = answers(&place, 8505);
+    let requests = [
+        "\r\nGET /none HTTP/1.1\r\n\r\n",
+        "\nDELETE /none HTTP/1.1\r\n\r\n",
+    ];
+    for request in requests {
+        assert_eq!(exchange(&server, 8505, &[request]), 1);
+        // Cut within the line, behind it, and within the method.
+        for cut in [2, 4] {
+            let (first, rest) = request.split_at(cut);
+            assert_eq!(exchange(&server, 8505, &[first, rest]), 1);
+        }
+    }
+    let batch = read(&mut agent);
+    for route in ["GET /none", "DELETE /none"] {
+        let answered = route_value(&batch, "empty", route, Signal::Status(204));
+        assert_eq!(answered, 3, "{route} {batch:#?}");
+    }
+    assert_eq!(value(&batch, "empty", Signal::Answered), 0);
+    assert_eq!(unexplained(&batch, "empty"), [0; 4]);
+}
+
+#[test]
+fn the_end_of_a_body_in_chunks_may_be_cut_in_two() {
+    let place = Place::new("cut");
+    let mut agent = place.agent();
+    agent
+        .watch(&[routed("cut", 8506, &["GET /none", "POST /length"])])
+        .unwrap();
+    let server = answers(&place, 8506);
+    const LAST: &str = "0\r\n\r\n";
+    for cut in 0..LAST.len() {
+        // Nothing is answered before all has been asked.
+        server.hang();
+        let mut stream = server.beside(move || {
+            let mut stream = TcpStream::connect(("127.0.0.1", 8506)).unwrap();
+            stream.set_nodelay(true).unwrap();
+            let (end, rest) = LAST.split_at(cut);
+            for piece in [
+                "POST /length HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                &format!("5\r\nhel00\r\n{end}"),
+                rest,
+                "GET /none HTTP/1.1\r\n\r\n",
+            ] {
+                stream.write_all(piece.as_bytes()).unwrap();
+            }
+            stream.shutdown(Shutdown::Write).unwrap();
+            stream
+        });
+        server.go_on();
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).unwrap();
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 2, "{answers}");
+    }
+    let batch = read(&mut agent);
+    for (route, status) in [("POST /length", 200), ("GET /none", 204)] {
+        let answered = route_value(&batch, "cut", route, Signal::Status(status));
+        assert_eq!(answered, LAST.len() as u64, "{route} {batch:#?}");
+    }
+    assert_eq!(unexplained(&batch, "cut"), [0; 4]);
+}
+
+#[test]
 fn what_passes_after_an_upgrade_is_no_request() {
     let place = Place::new("upgrade");
     let mut agent = place.agent();

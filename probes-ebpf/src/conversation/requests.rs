@@ -66,7 +66,7 @@ fn step(
 ) -> bool {
     let payload = scratch.visit.payload;
     if connection.asking & asking::CHUNKED != 0 && !is_next(edge, connection, payload, *offset) {
-        chunked(edge, pipelines, connection, payload);
+        chunked(edge, pipelines, connection, payload, *offset);
         return false;
     }
     let place = scratch.visit.start + u64::from(*offset);
@@ -258,6 +258,7 @@ fn read_on(
     }
     if head.found & found::CHUNKED != 0 {
         connection.asking |= asking::CHUNKED;
+        connection.request_end = 0;
         return true;
     }
     connection.asking |= asking::END_KNOWN;
@@ -317,19 +318,57 @@ fn is_next(edge: &mut impl Edge, connection: &mut Connection, payload: u32, offs
     is_next
 }
 
-/// A body in chunks goes on. That it ends shows at the end of a segment alone.
+/// What ends a body in chunks that has no trailer.
+const LAST_CHUNK: &[u8; LAST_LENGTH as usize] = b"0\r\n\r\n";
+const LAST_LENGTH: u32 = 5;
+
+/// A body in chunks goes on. That it ends shows at the end of a segment alone. Until it does, `request_end` is
+/// how much of [`LAST_CHUNK`] stands at the end of what has come: it may be cut in two.
 #[inline(always)]
-fn chunked(edge: &mut impl Edge, pipelines: &mut impl Pipelines, connection: &mut Connection, payload: u32) {
+fn chunked(
+    edge: &mut impl Edge,
+    pipelines: &mut impl Pipelines,
+    connection: &mut Connection,
+    payload: u32,
+    offset: u32,
+) {
     touch(pipelines, connection, edge.now());
-    if payload < 5 {
-        return;
+    let rest = payload.wrapping_sub(offset);
+    let mut matched = 0;
+    if rest >= LAST_LENGTH {
+        let tail = edge.bytes::<{ LAST_LENGTH as usize }>(payload - LAST_LENGTH);
+        for byte in tail.unwrap_or_default() {
+            matched = goes_on(matched, byte);
+        }
+    } else {
+        matched = connection.request_end;
+        let mut at = 0;
+        while at < LAST_LENGTH - 1 {
+            if at < rest
+                && let Some([byte]) = edge.bytes::<1>(offset + at)
+            {
+                matched = goes_on(matched, byte);
+            }
+            at += 1;
+        }
     }
-    if edge
-        .bytes::<5>(payload - 5)
-        .is_some_and(|tail| tail == *b"0\r\n\r\n")
-    {
+    connection.request_end = matched;
+    if matched == u64::from(LAST_LENGTH) {
         connection.asking = (connection.asking & asking::PIPELINE) | asking::END_KNOWN;
         connection.request_end = connection.asked;
         complete(pipelines, connection);
+    }
+}
+
+/// How much of [`LAST_CHUNK`] stands at the end with this byte, if so much did before it.
+#[inline(always)]
+fn goes_on(matched: u64, byte: u8) -> u64 {
+    let mut expected = [0; 8];
+    expected[..LAST_LENGTH as usize].copy_from_slice(LAST_CHUNK);
+    let expected = u64::from_le_bytes(expected) >> (8 * (matched & 7));
+    if byte == expected as u8 {
+        matched + 1
+    } else {
+        u64::from(byte == LAST_CHUNK[0])
     }
 }

@@ -33,6 +33,10 @@ def converse(stream):
                     while len(waiting) < length:
                         waiting += stream.recv(65536)
                     waiting = waiting[length:]
+            if b"\r\ntransfer-encoding: chunked" in head.lower():
+                while b"0\r\n\r\n" not in waiting:
+                    waiting += stream.recv(65536)
+                waiting = waiting.split(b"0\r\n\r\n", 1)[1]
             if path == b"/slowly":
                 for byte in ANSWERS[b"/length"]:
                     stream.send(bytes([byte]))

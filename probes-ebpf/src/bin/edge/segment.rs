@@ -13,7 +13,7 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use probes_ebpf::{
-    http1::{Method, STATUS_LINE, begins_method, method, status},
+    http1::{Method, STATUS_LINE, begins_behind_line, begins_method, method, status},
     http2::begins_request,
     wire::{Connection, asks, birth, flag, protocol, role, what},
 };
@@ -328,11 +328,21 @@ fn undecided(
         }
     }
     let method = method(word);
-    if method != Method::None || begins_method(word, segment.payload) {
+    if method != Method::None
+        || begins_method(word, segment.payload)
+        || edge_begins_behind_line(word, segment.payload) != 0
+    {
         return first_request(segment, known, asks, method);
     }
     turns::join(segment, known, &segment.remote);
     None
+}
+
+/// Global, so that the verifier looks at it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn edge_begins_behind_line(word: u64, length: u32) -> u32 {
+    u32::from(begins_behind_line(word, length))
 }
 
 #[inline(never)]

@@ -13,7 +13,7 @@ use aya_ebpf::{
     programs::SockOpsContext,
 };
 use probes_ebpf::wire::{
-    Connection, PendingKey, QUEUE, ROUTE_OTHER, asks, birth, flag, protocol, role,
+    Connection, PendingKey, QUEUE, ROUTE_OTHER, asking, asks, birth, flag, protocol, role,
     spare::{BYTES_KNOWN, BYTES_RECEIVED},
     what,
 };
@@ -152,7 +152,9 @@ fn accepted(context: &SockOpsContext, connection: &mut Connection) {
     connection.asking = pending.asking;
     let start = u64::from(pending.request_seq);
     connection.asked = start + u64::from(pending.payload);
-    connection.request_end = start + pending.length;
+    if pending.asking & asking::CHUNKED == 0 {
+        connection.request_end = start + pending.length;
+    }
     begin(connection, role::SERVER, pending.started_ns, pending.last_byte_ns);
     if connection.asks & asks::LAST_BYTE != 0 {
         // SAFETY: the context's own field.

@@ -1,5 +1,5 @@
 //! What no socket of ours can tell: SYN-ACKs sent again, and resets that belong to no connection.
-//! Counted for the host, or for a service where its port is its own. No objective stands on these:
+//! Counted for the host, or for the service whose listener or port it was. No objective stands on these:
 //! their fields move between kernels, and they cannot be replaced without a gap.
 //!
 //! A reset counts once: where the socket is known, `edge_in` and `edge_out` have counted it. Only
