@@ -4,6 +4,7 @@
 with budget as materialized (
     select o.objective_id, o.generation, o.defined_at, o.name, s.name as service, d.target, d.period, g.method,
            g.slice is not null and d.calendar_every is not null as is_fixed, d.calendar_every is not null as is_calendar,
+           m.coverage_min,
            b.allowed, b.remaining, b.period_from_at, b.period_to_at,
            g.started_at > $1 - e.patience or exists (
                select from source where state = 'expected' and state_at > $1 - e.patience
@@ -13,6 +14,7 @@ with budget as materialized (
     join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
     join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
     join service s on s.service_id = g.service_id
+    left join objective_missing_data m on m.objective_id = o.objective_id and m.from_at = o.defined_at
     cross join lateral error_budget(o.name, greatest($1::timestamptz, o.defined_at)) b
     where o.withdrawn_at is null
       and ($3::text is null or o.name = $3)
@@ -30,7 +32,7 @@ select o.name as "objective!", o.service as "service!", o.target as "target!", s
        coalesce(ahead.after_ms, '{}') as "after_ms!", coalesce(ahead.good, '{}') as "kept_good!",
        coalesce(ahead.bad, '{}') as "kept_bad!",
        a.alert_id as "alert_id?", a.state as "state?", a.clear_since_at as "clear_since_at?",
-       f.since_at as "frozen_since_at?", o.starting as "starting!"
+       f.since_at as "frozen_since_at?", o.starting as "starting!", o.coverage_min as "coverage_min?"
 from budget o
 join objective_budget_alert b on b.objective_id = o.objective_id and b.from_at = o.defined_at
 cross join lateral ledger_window(

@@ -1,12 +1,15 @@
--- Objectives of which a tier is frozen, on a calm day none, and every open alert of a data outage ($3), with what
--- was watched in the $2 before ($1 is now). What was never watched is not missed: it has no row in the ledger.
+-- Objectives of which a tier is frozen, on a calm day none, those whose definition says what is missing sooner than
+-- the windows of its tiers would, and every open alert of a data outage ($3), with what was watched in the $2 before
+-- ($1 is now). What was never watched is not missed: it has no row in the ledger.
 select o.name as "objective!", s.name as "service!",
-       o.withdrawn_at is not null as "withdrawn!",
+       o.withdrawn_at is not null or (m.objective_id is not null and m.severity is null) as "withdrawn!",
+       m.coverage_min as "coverage_min?", m.severity as "severity?", m.hold as "hold?",
        w.good as "good!", w.bad as "bad!", w.from_at as "from_at!", w.to_at as "to_at!",
        w.expected_ms as "expected_ms!", w.covered_ms as "covered_ms!", w.lost as "lost!",
        a.alert_id as "alert_id?", a.state as "state?", a.opened_at as "opened_at?",
        a.clear_since_at as "clear_since_at?", silent.sources as "silent_sources!", silent.hosts as "silent_hosts!"
 from objective o
+left join objective_missing_data m on m.objective_id = o.objective_id and m.from_at = o.defined_at
 left join alert a on a.objective_id = o.objective_id and a.tier = $3 and a.state <> 'resolved'
 join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
 join service s on s.service_id = g.service_id
@@ -22,11 +25,15 @@ cross join lateral (
     ) x
     where x.since_at < $1::timestamptz - (select e.patience from engine_state e)
 ) silent
-cross join lateral ledger_window(g.objective_id, g.generation, $1::timestamptz - $2::interval, $1) w
+cross join lateral ledger_window(g.objective_id, g.generation, $1::timestamptz - coalesce(m.look_back, $2::interval), $1) w
 where a.alert_id is not null
    or (
        o.withdrawn_at is null
-       and exists (select from tier_freeze f where f.objective_id = o.objective_id)
+       and (m.objective_id is null or m.severity is not null)
+       and (
+           m.objective_id is not null
+           or exists (select from tier_freeze f where f.objective_id = o.objective_id)
+       )
        and exists (select from ledger_day l where l.objective_id = o.objective_id)
    )
 order by 1

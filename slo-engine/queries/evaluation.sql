@@ -8,7 +8,7 @@ with right_edge as materialized (
     select o.objective_id, o.name, d.target, o.defined_at, g.service_id, g.role, g.method, g.started_at,
            coalesce(r.at, g.started_at) as at, coalesce(r.good, 0) as good, coalesce(r.bad, 0) as bad,
            coalesce(r.expected_ms, 0) as expected_ms, coalesce(r.covered_ms, 0) as covered_ms,
-           coalesce(r.lost, 0) as lost, o.generation, e.slot,
+           coalesce(r.lost, 0) as lost, o.generation, e.slot, m.coverage_min,
            g.started_at > $1 - e.patience or exists (
                select from source where state = 'expected' and state_at > $1 - e.patience
            ) as starting,
@@ -19,6 +19,7 @@ with right_edge as materialized (
     cross join objective o
     join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
     join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
+    left join objective_missing_data m on m.objective_id = o.objective_id and m.from_at = o.defined_at
     left join lateral ledger_total(o.objective_id, o.generation, $1::timestamptz + e.slot) r on true
     where o.withdrawn_at is null and ($2::text is null or o.name = $2)
 ),
@@ -60,7 +61,7 @@ select o.name as "objective!", s.name as "service!", o.target as "target!", slic
        o.lost - coalesce(c.lost, 0) - coalesce(lx.short_lost, 0) as "short_lost!",
        least(o.at, $1) as "to_at!",
        a.alert_id as "alert_id?", a.state as "state?", a.clear_since_at as "clear_since_at?",
-       f.since_at as "frozen_since_at?", o.starting as "starting!"
+       f.since_at as "frozen_since_at?", o.starting as "starting!", o.coverage_min as "coverage_min?"
 from right_edge o
 join service s on s.service_id = o.service_id
 join objective_tier t on t.objective_id = o.objective_id and t.from_at = o.defined_at
@@ -81,7 +82,7 @@ select o.name, s.name, d.target, slice_unit(g.method), a.tier, a.severity, inter
        (a.evidence ->> 'threshold')::numeric, null, true,
        0, 0, $1, 0, 0, 0,
        0, 0, $1, 0, 0, 0,
-       $1, a.alert_id, a.state, a.clear_since_at, f.since_at, false
+       $1, a.alert_id, a.state, a.clear_since_at, f.since_at, false, null
 from alert a
 join objective o on o.objective_id = a.objective_id
 join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at

@@ -10,10 +10,11 @@ select o.name as "objective!", s.name as "service!", d.target as "target!", p.bu
        recent.covered_ms as "recent_covered_ms!", recent.lost as "recent_lost!",
        hour.good + hour.bad as "hour_total!",
        extract(epoch from $1 - greatest(hour.from_at, $1 - interval '1 hour'))::numeric as "hour_seconds!",
-       a.alert_id as "alert_id?", a.state as "state?", a.evidence as "evidence?"
+       a.alert_id as "alert_id?", a.state as "state?", a.evidence as "evidence?", m.coverage_min as "coverage_min?"
 from objective o
 join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
 left join objective_fast_page p on p.objective_id = o.objective_id and p.from_at = o.defined_at
+left join objective_missing_data m on m.objective_id = o.objective_id and m.from_at = o.defined_at
 left join excursion e on e.objective_id = o.objective_id and e.generation = o.generation
 left join alert a on a.objective_id = o.objective_id and a.tier = $3 and a.state <> 'resolved'
 join objective_generation g

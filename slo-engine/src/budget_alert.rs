@@ -20,6 +20,12 @@ pub struct BudgetAlert {
     pub rule: BudgetRule,
 }
 
+impl fmt::Display for BudgetAlert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.name, self.severity, self.rule)
+    }
+}
+
 /// When it fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BudgetRule {

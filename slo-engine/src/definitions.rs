@@ -14,6 +14,7 @@ mod budgeting;
 mod collect;
 mod composite;
 mod corrections;
+mod data_outage;
 mod default_tiers;
 mod dependencies;
 mod diagnostic;

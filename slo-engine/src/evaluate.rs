@@ -36,6 +36,16 @@ pub struct EvidenceRule {
     pub ticket: f64,
 }
 
+impl Rules {
+    /// The same with the floor that a definition states, if it does.
+    pub(crate) fn with_coverage(&self, least: Option<Decimal>) -> Self {
+        Self {
+            coverage_min: least.unwrap_or(self.coverage_min),
+            ..self.clone()
+        }
+    }
+}
+
 impl EvidenceRule {
     fn alpha(self, severity: Severity) -> f64 {
         match severity {
@@ -298,5 +308,5 @@ pub use budget::{
     Ahead, BudgetInput, WithdrawnBudgetAlert, evaluate_budget, evaluate_withdrawn_budget, spending,
 };
 pub(crate) use data_outage::DATA_OUTAGE;
-pub use data_outage::{DataOutageInput, OutageRule, evaluate_data_outage};
+pub use data_outage::{DataOutageInput, MissingData, OutageRule, evaluate_data_outage};
 pub use fast_page::{Excursion, FastPageInput, evaluate_fast_page};

@@ -13,7 +13,7 @@ use crate::budget_alert::BudgetAlert;
 use crate::budgeting::{Budgeting, Calendar};
 use crate::composite::Part;
 use crate::duration;
-use crate::evaluate::DATA_OUTAGE;
+use crate::evaluate::{DATA_OUTAGE, MissingData};
 use crate::measurement::{Clock, Role, Route, Series, ServiceName, Signal, UnknownWord, words};
 use crate::name::{LABEL, checked_text, is_label};
 use crate::sequential::{FAST_PAGE, FastPage};
@@ -38,6 +38,8 @@ pub struct Objective {
     pub tiers: Vec<Tier>,
     pub fast_page: Option<FastPage>,
     pub budget_alerts: Vec<BudgetAlert>,
+    /// `None`: as the engine's rules say.
+    pub missing_data: Option<MissingData>,
     /// What became of default tiers that do not suit this target and period.
     pub tier_notes: Vec<TierNote>,
 }

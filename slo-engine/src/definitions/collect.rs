@@ -261,6 +261,7 @@ pub(super) fn objective(
         tiers,
         fast_page,
         budget_alerts,
+        missing_data: draft.missing_data,
         tier_notes,
     })
 }

@@ -15,6 +15,7 @@ use super::fast_page::FastPageDraft;
 use super::node::{Node, Position, Report, Value};
 use super::tiers::TierDraft;
 use crate::composite::{self, Part, Weight};
+use crate::evaluate::MissingData;
 use crate::measurement::ServiceName;
 use crate::objective::{Objective, ObjectiveName, Sli, SliKind};
 
@@ -34,6 +35,7 @@ pub(super) struct CompositeDraft {
     pub tiers: Option<Vec<TierDraft>>,
     pub fast_page: Option<FastPageDraft>,
     pub budget_alerts: Vec<BudgetAlertDraft>,
+    pub missing_data: Option<MissingData>,
 }
 
 /// Whether one of the `objectives` has an indicator of its own.
@@ -185,6 +187,7 @@ pub(super) fn objective(
         tiers,
         fast_page: None,
         budget_alerts,
+        missing_data: draft.missing_data,
         tier_notes,
     })
 }

@@ -14,6 +14,7 @@ use super::node::{Node, Position, Report, shorten};
 use super::tiers::TierDraft;
 use crate::budgeting::Budgeting;
 use crate::duration;
+use crate::evaluate::MissingData;
 use crate::measurement::{Route, ServiceName};
 use crate::objective::{ObjectiveName, Target};
 use crate::service::{EndpointMatch, LongPoll, PodMatch};
@@ -50,6 +51,7 @@ pub(super) struct ObjectiveDraft {
     pub tiers: Option<Vec<TierDraft>>,
     pub fast_page: Option<FastPageDraft>,
     pub budget_alerts: Vec<BudgetAlertDraft>,
+    pub missing_data: Option<MissingData>,
 }
 
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::default_tiers::{default_name, default_tiers};
 use super::node::{Node, Report};
 use super::{Definitions, yaml};
-use super::{budget_alerts, fast_page};
+use super::{budget_alerts, data_outage, fast_page};
 use crate::budgeting::Budgeting;
 use crate::composite::Part;
 use crate::duration;
@@ -134,6 +134,9 @@ fn objective(out: &mut String, objective: &Objective, parts: &[(&Part, &Objectiv
     if !objective.budget_alerts.is_empty() {
         let alerts = budget_alerts::spell(&objective.budget_alerts);
         annotations.push(("slowburn/budget-alerts", alerts));
+    }
+    if let Some(stated) = &objective.missing_data {
+        annotations.push(("slowburn/data-outage", data_outage::spell(stated)));
     }
     write_annotations(out, &annotations)?;
     writeln!(out, "spec:\n  service: {}", quote(objective.service.as_str()))?;

@@ -11,7 +11,7 @@ use super::fast_page::FastPageDraft;
 use super::indicator::{self, Indicator, IndicatorKeys};
 use super::metric_source::Sources;
 use super::node::{Position, Report, shorten};
-use super::{budget_alerts, dependencies, fast_page, objectives, tiers};
+use super::{budget_alerts, data_outage, dependencies, fast_page, objectives, tiers};
 use crate::budgeting::Budgeting;
 use crate::composite::Part;
 use crate::duration;
@@ -106,8 +106,14 @@ pub(super) fn slo(
     alerting: &Alerting<'_>,
     report: &mut Report,
 ) -> Option<Slo> {
-    let known = ["slowburn/tiers", "slowburn/fast-page", "slowburn/budget-alerts"];
-    let [tiers, fast_page, budget_alerts] = own_annotations(envelope.annotations, known, report);
+    let known = [
+        "slowburn/tiers",
+        "slowburn/fast-page",
+        "slowburn/budget-alerts",
+        "slowburn/data-outage",
+    ];
+    let [tiers, fast_page, budget_alerts, missing_data] =
+        own_annotations(envelope.annotations, known, report);
     let mut fields = envelope.spec(report)?;
     let about = description(fields.optional("description"), report);
     let service = fields
@@ -152,6 +158,9 @@ pub(super) fn slo(
     let budget_alerts = budget_alerts.map_or(Some(Vec::new()), |(text, at)| {
         budget_alerts::read_annotation(text, at, report)
     });
+    let missing_data = missing_data.map_or(Some(None), |(text, at)| {
+        data_outage::read_annotation(text, at, report).map(Some)
+    });
 
     let indicators = if is_composite {
         indicators(keys, &stated, sources, report)
@@ -171,6 +180,7 @@ pub(super) fn slo(
     };
     let (service, service_at) = service?;
     let (period, tiers, fast_page, budget_alerts) = (period?, tiers?, fast_page?, budget_alerts?);
+    let missing_data = missing_data?;
     let parts: Option<Vec<_>> = stated
         .iter()
         .map(|stated| {
@@ -193,14 +203,15 @@ pub(super) fn slo(
             tiers: tiers.clone(),
             fast_page,
             budget_alerts: budget_alerts.clone(),
+            missing_data,
         })
     };
     let composite = (is_whole && is_kept).then(whole).flatten();
     // Parts alert nobody: the whole does.
-    let (tiers, fast_page, budget_alerts) = if is_whole {
-        (Some(Vec::new()), Some(FastPageDraft::Off), Vec::new())
+    let (tiers, fast_page, budget_alerts, missing_data) = if is_whole {
+        (Some(Vec::new()), Some(FastPageDraft::Off), Vec::new(), None)
     } else {
-        (tiers, fast_page, budget_alerts)
+        (tiers, fast_page, budget_alerts, missing_data)
     };
     let draft = |((stated, budgeting), indicator): (
         (objectives::Stated<'_>, Option<Budgeting>),
@@ -221,6 +232,7 @@ pub(super) fn slo(
             tiers: tiers.clone(),
             fast_page,
             budget_alerts: budget_alerts.clone(),
+            missing_data,
         })
     };
     let each = stated.into_iter().zip(budgetings).zip(indicators);

@@ -5,6 +5,7 @@
 
 use super::budget_alerts::{self, BudgetAlertDraft};
 use super::budgeting::{self, Period};
+use super::data_outage;
 use super::dependencies;
 use super::document::{Envelope, SLOWBURN, own_annotations};
 use super::draft::{
@@ -19,6 +20,7 @@ use super::tiers::{self, TierDraft};
 use super::{document::Place, ratio};
 use crate::budgeting::Budgeting;
 use crate::duration;
+use crate::evaluate::MissingData;
 use crate::measurement::{Clock, Role, Route, ServiceName};
 use crate::objective::{ObjectiveName, Sli, SliKind, Target};
 use crate::service::LongPoll;
@@ -159,6 +161,7 @@ impl Stated {
             tiers: alerts.tiers,
             fast_page: alerts.fast_page,
             budget_alerts: alerts.budget,
+            missing_data: alerts.missing_data,
         }
     }
 }
@@ -190,6 +193,7 @@ struct Alerts {
     tiers: Option<Vec<TierDraft>>,
     fast_page: Option<FastPageDraft>,
     budget: Vec<BudgetAlertDraft>,
+    missing_data: Option<MissingData>,
 }
 
 fn read_alerts(node: &Node, report: &mut Report) -> Option<Alerts> {
@@ -203,15 +207,21 @@ fn read_alerts(node: &Node, report: &mut Report) -> Option<Alerts> {
     let budget = fields
         .optional("budget")
         .map(|node| budget_alerts::read_list(node, report));
+    let missing_data = fields
+        .optional("dataOutage")
+        .map(|node| data_outage::read(node, report));
     let at = fields.at();
-    if fields.finish(report) && matches!((&tiers, &fast_page, &budget), (Some(None), Some(None), None)) {
-        let hint = "remove it for the defaults, or state `tiers`, `fastPage` or `budget`".to_owned();
+    let is_empty = matches!((&tiers, &fast_page), (Some(None), Some(None)));
+    if fields.finish(report) && is_empty && budget.is_none() && missing_data.is_none() {
+        let hint =
+            "remove it for the defaults, or state `tiers`, `fastPage`, `budget` or `dataOutage`".to_owned();
         report.error(at, "`alerts` states nothing", Some(hint));
     }
     Some(Alerts {
         tiers: tiers?,
         fast_page: fast_page?,
         budget: budget.map_or(Some(Vec::new()), |stated| stated)?,
+        missing_data: missing_data.map_or(Some(None), |stated| stated.map(Some))?,
     })
 }
 

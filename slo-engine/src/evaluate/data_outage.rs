@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
 
 use super::{Decision, Evaluation, OpenAlert, Rules, calm, lasts};
 use crate::alert::{AlertState, Evidence, Silent, Watched};
@@ -26,14 +27,31 @@ pub struct OutageRule {
     pub hold: Duration,
 }
 
-impl Default for OutageRule {
-    fn default() -> Self {
+impl OutageRule {
+    /// What is missing for so long is seen in as long a time, and in at least a minute: sources are late now and then.
+    #[must_use]
+    pub fn lasting(severity: Severity, hold: Duration) -> Self {
         Self {
-            severity: Severity::Ticket,
-            over: Duration::from_secs(300),
-            hold: Duration::from_secs(300),
+            severity,
+            over: hold.max(Duration::from_secs(60)),
+            hold,
         }
     }
+}
+
+impl Default for OutageRule {
+    fn default() -> Self {
+        Self::lasting(Severity::Ticket, Duration::from_secs(300))
+    }
+}
+
+/// What a definition says of missing data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MissingData {
+    /// Below this coverage nothing of the objective fires or resolves.
+    pub coverage_min: Decimal,
+    /// `None`: nobody is told of it.
+    pub outage: Option<OutageRule>,
 }
 
 /// Everything that one decision depends on.
@@ -48,7 +66,7 @@ pub struct DataOutageInput {
     pub open: Option<OpenAlert>,
     /// Since when the open alert is open.
     pub opened_at: Option<DateTime<Utc>>,
-    /// The objective is no longer defined.
+    /// The objective is no longer defined, or nobody is to be told of its missing data any more.
     pub withdrawn: bool,
     pub rules: Rules,
 }

@@ -79,7 +79,7 @@ pub(crate) async fn inputs(
                 open,
                 frozen_since: row.frozen_since_at,
                 starting: row.starting,
-                rules: rules.clone(),
+                rules: rules.with_coverage(row.coverage_min),
             })
         })
         .collect()

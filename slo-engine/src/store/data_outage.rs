@@ -1,12 +1,16 @@
-//! Reads what is decided on about missing data. Out: the inputs of [`crate::evaluate::evaluate_data_outage`].
+//! Missing data: keeps what a definition says of it, and reads what is decided on.
+//!
+//! Out: the inputs of [`crate::evaluate::evaluate_data_outage`].
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use rust_decimal::Decimal;
+use sqlx::postgres::types::PgInterval;
+use sqlx::{PgConnection, PgPool};
 
-use super::{WindowRow, interval, look_up, parse};
+use super::{WindowRow, interval, look_up, parse, span};
 use crate::alert::{AlertId, Silent};
 use crate::engine::EngineError;
-use crate::evaluate::{DATA_OUTAGE, DataOutageInput, OpenAlert, Rules};
+use crate::evaluate::{DATA_OUTAGE, DataOutageInput, MissingData, OpenAlert, OutageRule, Rules};
 
 /// One input for each objective of which a tier is frozen, or whose alert is open.
 pub(crate) async fn inputs(
@@ -52,8 +56,50 @@ pub(crate) async fn inputs(
                 open,
                 opened_at: row.opened_at,
                 withdrawn: row.withdrawn,
-                rules: rules.clone(),
+                rules: rules_of(
+                    rules,
+                    row.coverage_min,
+                    row.severity.as_deref(),
+                    row.hold.as_ref(),
+                )?,
             })
         })
         .collect()
+}
+
+/// The engine's rules, but for what the definition says.
+fn rules_of(
+    rules: &Rules,
+    coverage_min: Option<Decimal>,
+    severity: Option<&str>,
+    hold: Option<&PgInterval>,
+) -> Result<Rules, EngineError> {
+    let mut rules = rules.with_coverage(coverage_min);
+    if let (Some(severity), Some(hold)) = (severity, hold) {
+        let severity = parse("objective_missing_data.severity", severity)?;
+        rules.outage = OutageRule::lasting(severity, span("objective_missing_data.hold", hold)?);
+    }
+    Ok(rules)
+}
+
+pub(crate) async fn keep(
+    connection: &mut PgConnection,
+    objective_id: i64,
+    from_at: DateTime<Utc>,
+    stated: Option<&MissingData>,
+) -> Result<(), EngineError> {
+    let Some(stated) = stated else { return Ok(()) };
+    sqlx::query!(
+        "insert into objective_missing_data (objective_id, from_at, coverage_min, severity, hold, look_back)
+         values ($1, $2, $3, $4, $5, $6)",
+        objective_id,
+        from_at,
+        stated.coverage_min,
+        stated.outage.map(|rule| rule.severity.as_str()),
+        stated.outage.map(|rule| interval(rule.hold)),
+        stated.outage.map(|rule| interval(rule.over))
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }

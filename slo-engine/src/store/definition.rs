@@ -11,7 +11,9 @@ use sqlx::PgConnection;
 
 use super::calendar::{check_zones, step};
 use super::series::{map_series, services};
-use super::{budget_alert, composite, correction, dependency, excursion, interval, lock, micros};
+use super::{
+    budget_alert, composite, correction, data_outage, dependency, excursion, interval, lock, micros,
+};
 use crate::budgeting::Budgeting;
 use crate::definitions::Definitions;
 use crate::engine::{EngineError, Settings};
@@ -143,9 +145,8 @@ fn asks_text(objective: &Objective) -> String {
             page.burn_rate, page.false_pages_a_year, page.rate_min
         ));
     }
-    for alert in &objective.budget_alerts {
-        lines.push(format!("{} {} {}", alert.name, alert.severity, alert.rule));
-    }
+    lines.extend(objective.missing_data.iter().map(|stated| format!("{stated:?}")));
+    lines.extend(objective.budget_alerts.iter().map(ToString::to_string));
     lines.join("\u{1f}")
 }
 
@@ -436,6 +437,7 @@ async fn store_definition(
         .execute(&mut *connection)
         .await?;
     }
+    data_outage::keep(connection, objective_id, from_at, objective.missing_data.as_ref()).await?;
     budget_alert::keep(connection, objective_id, from_at, &objective.budget_alerts).await?;
     // What froze under a tier that is gone thaws with it.
     sqlx::query!(

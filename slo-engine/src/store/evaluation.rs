@@ -47,6 +47,7 @@ struct Row {
     clear_since_at: Option<DateTime<Utc>>,
     frozen_since_at: Option<DateTime<Utc>>,
     starting: bool,
+    coverage_min: Option<Decimal>,
 }
 
 /// One input a tier of every objective or of one, also for open alerts whose tier is no longer defined.
@@ -127,7 +128,7 @@ impl Row {
             frozen_since: self.frozen_since_at,
             starting: self.starting,
             withdrawn: self.withdrawn,
-            rules: rules.clone(),
+            rules: rules.with_coverage(self.coverage_min),
         })
     }
 }

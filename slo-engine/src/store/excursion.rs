@@ -131,7 +131,7 @@ pub(crate) async fn inputs(
                     .map(evidence_from_json)
                     .transpose()?
                     .and_then(|evidence| evidence.burning().cloned()),
-                coverage_min: rules.coverage_min,
+                coverage_min: row.coverage_min.unwrap_or(rules.coverage_min),
             })
         })
         .collect()

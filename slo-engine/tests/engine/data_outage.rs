@@ -2,9 +2,12 @@
 
 use slo_engine::Settings;
 use slo_engine::alert::{AlertState, Evidence, Transition};
+use slo_engine::evaluate::{MissingData, OutageRule};
 use slo_engine::objective::{Severity, TierName};
 
-use crate::support::{World, at, availability, batch, definitions, reading, source, status};
+use crate::support::{
+    World, at, availability, batch, decimal, definitions, reading, seconds, source, status,
+};
 
 /// Evaluates and records everything, as the loop does.
 async fn judge(world: &World, second: i64) -> Vec<Transition> {
@@ -193,6 +196,46 @@ async fn an_outage_says_whose_silence_it_is() {
             (950, "shop-availability".to_owned()),
             (980, "web-availability".to_owned())
         ]
+    );
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn a_definition_says_how_much_must_be_missing_for_how_long_and_whether_that_is_told() {
+    let stated = |coverage: &str, outage| MissingData {
+        coverage_min: decimal(coverage),
+        outage,
+    };
+    let page = OutageRule::lasting(Severity::Page, seconds(120));
+    let mut early = availability("web-availability", "web");
+    early.missing_data = Some(stated("0.5", Some(page)));
+    let mut off = availability("web-latency", "web");
+    off.missing_data = Some(stated("0.9", None));
+    let world = World::with(Settings::default(), vec![early, off.clone()]).await;
+    for second in (10..=600).step_by(10) {
+        world.counted(at(second), u64::try_from(second).unwrap(), 0).await;
+    }
+    let mut life = Vec::new();
+    for second in (610..=1200).step_by(10) {
+        for one in judge(&world, second).await {
+            life.push((second, one.objective.to_string(), one.severity, one.to));
+        }
+    }
+    let of = |second, state| (second, "web-availability".to_owned(), Severity::Page, state);
+    // More than half of 120 s are missing from 670 on, long before its tiers freeze.
+    assert_eq!(life, [of(670, AlertState::Pending), of(790, AlertState::Firing)]);
+    // Turned off, the open alert is over.
+    let mut early = availability("web-availability", "web");
+    early.missing_data = off.missing_data;
+    world
+        .engine
+        .apply(&definitions(vec![early, off]), at(1205))
+        .await
+        .unwrap();
+    let over = judge(&world, 1210).await;
+    assert_eq!(
+        over.iter().map(|one| one.to).collect::<Vec<_>>(),
+        [AlertState::Resolved]
     );
     world.database.drop().await;
 }

@@ -232,6 +232,7 @@ pub fn availability(name: &str, service_name: &str) -> Objective {
         tiers: workbook_tiers(),
         fast_page: None,
         budget_alerts: Vec::new(),
+        missing_data: None,
         tier_notes: Vec::new(),
     }
 }
