@@ -22,6 +22,8 @@ pub struct Slowburn {
     instance: String,
     child: Option<Child>,
     address: String,
+    /// The file whose id it takes for the machine's, where that is not this machine's.
+    machine: Option<PathBuf>,
 }
 
 impl Slowburn {
@@ -31,6 +33,37 @@ impl Slowburn {
     }
 
     pub fn start_with(
+        network: &Network,
+        definitions: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Slowburn {
+        let mut slowburn = Self::with(network, definitions, arguments, environment);
+        slowburn.launch();
+        slowburn
+    }
+
+    /// One that shares the database of `other`, and takes itself for another machine.
+    pub fn start_beside(
+        other: &Slowburn,
+        network: &Network,
+        definitions: &str,
+        environment: &[(&str, &str)],
+    ) -> Slowburn {
+        let socket = other.state().join("postgres/socket");
+        let url = format!(
+            "--database-url=postgres://slowburn@localhost/slowburn?host={}",
+            socket.display()
+        );
+        let mut slowburn = Self::with(network, definitions, &[&url], environment);
+        let machine = slowburn.directory.path().join("machine-id");
+        fs::write(&machine, format!("{:032x}\n", std::process::id())).unwrap();
+        slowburn.machine = Some(machine);
+        slowburn.launch();
+        slowburn
+    }
+
+    fn with(
         network: &Network,
         definitions: &str,
         arguments: &[&str],
@@ -61,22 +94,22 @@ impl Slowburn {
             .iter()
             .map(|(name, value)| (name.to_string(), value.to_string()))
             .collect();
-        let mut slowburn = Slowburn {
+        Slowburn {
+            machine: None,
             directory,
             arguments: all,
             environment,
             instance: network.name.clone(),
             child: None,
             address: String::new(),
-        };
-        slowburn.launch();
-        slowburn
+        }
     }
 
     /// Starts (again) and waits until it says where it listens.
     pub fn launch(&mut self) {
         assert!(self.child.is_none(), "it runs already");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_slowburn"))
+        let mut child = self
+            .command()
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env_remove("DATABASE_URL")
@@ -96,6 +129,21 @@ impl Slowburn {
         eventually("slowburn to be ready", Duration::from_secs(60), || {
             self.try_get("/readyz").ok()
         });
+    }
+
+    /// In a mount namespace of its own where it is to find another machine's id.
+    fn command(&self) -> Command {
+        let program = env!("CARGO_BIN_EXE_slowburn");
+        let Some(machine) = &self.machine else {
+            return Command::new(program);
+        };
+        let mut command = Command::new("unshare");
+        let script = "mount --bind \"$0\" /etc/machine-id && exec \"$@\"";
+        command
+            .args(["--mount", "sh", "-c", script])
+            .arg(machine)
+            .arg(program);
+        command
     }
 
     pub fn pid(&self) -> Pid {
