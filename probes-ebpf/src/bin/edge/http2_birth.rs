@@ -1,7 +1,11 @@
 //! How connections come to speak HTTP/2 other than by beginning with a preface that passes here: by an
 //! upgrade from HTTP/1, and with a preface that reached the listener (TCP_DEFER_ACCEPT).
 
-use core::{ffi::c_void, ptr::null_mut, slice};
+use core::{
+    ffi::c_void,
+    ptr::{self, null_mut},
+    slice,
+};
 
 use aya_ebpf::{
     bindings::bpf_sock_ops,
@@ -124,11 +128,11 @@ fn begin(sk: *mut c_void, connection: &mut Connection, cookie: u64, first: u32) 
         http2,
         // SAFETY: takes nothing.
         now: unsafe { bpf_ktime_get_ns() },
-        remote: [0; 4],
+        // Nothing is walked along.
+        remote: ptr::null(),
         asks: 1,
         is_ingress: 1,
         rtt_us: 0,
-        pad: 0,
     })
 }
 
