@@ -53,6 +53,14 @@ impl Objective {
             _ => self.budgeting.method(),
         }
     }
+
+    /// The slices that its ledger counts. A composite has none of its own: those of its parts are counted.
+    #[must_use]
+    pub fn slice(&self) -> Option<Duration> {
+        self.budgeting
+            .slice()
+            .filter(|_| !matches!(self.sli.kind, SliKind::Composite(_)))
+    }
 }
 
 checked_text!(

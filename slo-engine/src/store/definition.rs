@@ -19,7 +19,7 @@ use crate::definitions::Definitions;
 use crate::engine::{EngineError, Settings};
 use crate::event::{self, Event, EventKind};
 use crate::measurement::{Role, Series};
-use crate::objective::{Objective, SliKind};
+use crate::objective::Objective;
 use crate::sequential::{FAST_PAGE, Sequential};
 
 mod withdraw;
@@ -203,10 +203,7 @@ async fn define(
         &objective.sli.to_string(),
         objective.method(),
         [
-            objective
-                .budgeting
-                .slice()
-                .map(|slice| slice.as_micros().to_string()),
+            objective.slice().map(|slice| slice.as_micros().to_string()),
             objective
                 .budgeting
                 .slice_target()
@@ -305,9 +302,6 @@ async fn begin_generation(
     service_id: i64,
     started_at: DateTime<Utc>,
 ) -> Result<(), EngineError> {
-    // A composite has no slices of its own: those of its parts are counted.
-    let is_composite = matches!(objective.sli.kind, SliKind::Composite(_));
-    let slice = objective.budgeting.slice().filter(|_| !is_composite);
     sqlx::query!(
         "update objective_generation set ended_at = $2 where objective_id = $1 and ended_at is null",
         objective_id,
@@ -326,7 +320,7 @@ async fn begin_generation(
         objective.sli.to_string(),
         started_at,
         objective.method(),
-        slice.map(interval),
+        objective.slice().map(interval),
         objective.budgeting.slice_target()
     )
     .execute(&mut *connection)

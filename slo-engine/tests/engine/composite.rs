@@ -357,7 +357,7 @@ async fn partly_good_slices_are_weighed_alike() {
         ..objective
     };
     let objectives = composite([(sliced(answers("0.9")), "1"), (sliced(latency("0.8")), "0.5")]);
-    let world = World::with(Settings::default(), objectives).await;
+    let world = World::with(Settings::default(), objectives.clone()).await;
     // A busy minute with a tenth bad, and a quiet one with half: 0.3 on average, whatever the requests.
     counted(&world, "host1", 60, [900, 100, 80, 20]).await;
     counted(&world, "host1", 120, [901, 101, 81, 21]).await;
@@ -365,6 +365,18 @@ async fn partly_good_slices_are_weighed_alike() {
     assert_eq!(burn(&world, ANSWERS, 120, 120).await.0, decimal("3"));
     assert_eq!(burn(&world, LATENCY, 120, 120).await.0, decimal("1.75"));
     assert_eq!(burn(&world, WHOLE, 120, 120).await.0, decimal("3.875"));
+    // The same again changes nothing: the budget goes on.
+    world
+        .engine
+        .apply(&definitions(objectives), at(180))
+        .await
+        .unwrap();
+    let generation: i32 = sqlx::query_scalar("select generation from objective where name = $1")
+        .bind(WHOLE)
+        .fetch_one(&world.database.pool)
+        .await
+        .unwrap();
+    assert_eq!(generation, 1);
     // It has no slices of its own.
     let slices: i64 =
         sqlx::query_scalar("select count(*) from slice join objective using (objective_id) where name = $1")
