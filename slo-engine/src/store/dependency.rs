@@ -40,8 +40,9 @@ pub(crate) async fn keep(
     Ok(())
 }
 
-/// Firing tickets, each with a firing page of a service that its own depends on, directly or through others. Missing
-/// data is no consequence of a dependency.
+/// Firing tickets, each with a page on the burn rate of a service that its own depends on, directly or through others.
+/// Missing data is no consequence of a dependency; and of a page, neither it nor a spent budget, which stays spent for
+/// weeks, says that the dependency is down now.
 pub(crate) async fn inhibitors(
     connection: &mut PgConnection,
 ) -> Result<HashMap<AlertId, AlertId>, EngineError> {
@@ -63,6 +64,7 @@ pub(crate) async fn inhibitors(
            from firing t
            join needs n on n.service_id = t.service_id
            join firing p on p.service_id = n.on_service_id and p.severity = 'page'
+                and coalesce(p.evidence ->> 'test', 'windows') in ('windows', 'sequential')
            where t.severity = 'ticket' and coalesce(t.evidence ->> 'test', 'windows') <> 'coverage'
            group by t.alert_id"#
     )

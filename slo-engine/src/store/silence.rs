@@ -139,7 +139,11 @@ pub(crate) async fn hold_back(
               )
               and (
                   not exists (select from service_dependency)
-                  or not exists (select from alert where state = 'firing' and severity = 'page')
+                  or not exists (
+                      select from alert
+                      where state = 'firing' and severity = 'page'
+                        and coalesce(evidence ->> 'test', 'windows') in ('windows', 'sequential')
+                  )
               ) as "is_calm!""#,
         now
     )

@@ -2,12 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use slo_engine::alert::{AlertState, Transition};
+use slo_engine::budget_alert::BudgetAlert;
 use slo_engine::definitions::Definitions;
+use slo_engine::evaluate::OutageRule;
 use slo_engine::objective::Severity;
 use slo_engine::{Engine, Settings, read};
 
 use crate::support::{
-    MINUTE, World, at, availability, batch, definitions, reading, service, status, tier, without_evidence,
+    MINUTE, World, at, availability, batch, definitions, reading, seconds, service, source, status, tier,
+    without_evidence,
 };
 
 /// `web` with a ticket and `db` with a page, both over a minute and ten seconds; `web` needs `api`, which needs `db`.
@@ -32,12 +35,16 @@ struct Shop {
 
 impl Shop {
     async fn open() -> Self {
+        Self::of(without_evidence(), &shop()).await
+    }
+
+    async fn of(settings: Settings, definitions: &Definitions) -> Self {
         let settings = Settings {
             slot: std::time::Duration::from_secs(1),
-            ..without_evidence()
+            ..settings
         };
         let world = World::with(settings, Vec::new()).await;
-        world.engine.apply(&shop(), at(0)).await.unwrap();
+        world.engine.apply(definitions, at(0)).await.unwrap();
         let mut shop = Self {
             world,
             web_bad: 0,
@@ -68,7 +75,9 @@ impl Shop {
 
 /// What anything may be done about, as the judge asks: the tier, and into what state it came.
 async fn told(engine: &Engine, now: DateTime<Utc>) -> Vec<(String, AlertState)> {
-    let evaluations = engine.evaluate(now).await.unwrap();
+    let mut evaluations = engine.evaluate(now).await.unwrap();
+    evaluations.extend(engine.evaluate_data_outages(now).await.unwrap());
+    evaluations.extend(engine.evaluate_budgets(now).await.unwrap());
     let mut transaction = engine.pool().begin().await.unwrap();
     let transitions = engine
         .record(&mut transaction, &evaluations, None, now)
@@ -166,4 +175,58 @@ async fn what_no_longer_depends_on_it_is_told_at_once() {
     shop.counts(62, 10, 10).await;
     assert_eq!(told(&shop.world.engine, at(62)).await, [ticket(Firing)]);
     shop.world.database.drop().await;
+}
+
+#[tokio::test]
+async fn a_page_on_a_budget_holds_nothing_back() {
+    let mut shop = shop();
+    let [_, db] = &mut shop.objectives[..] else {
+        panic!("{shop:?}")
+    };
+    db.tiers.clear();
+    db.budget_alerts = vec![BudgetAlert {
+        name: "budget".parse().unwrap(),
+        severity: Severity::Page,
+        rule: "remaining 0%".parse().unwrap(),
+    }];
+    let mut shop = Shop::of(without_evidence(), &shop).await;
+    shop.counts(61, 0, 10).await;
+    let budget = ("budget".to_owned(), Firing);
+    assert_eq!(told(&shop.world.engine, at(61)).await, [budget]);
+    shop.counts(62, 10, 0).await;
+    assert_eq!(told(&shop.world.engine, at(62)).await, [ticket(Firing)]);
+    shop.world.database.drop().await;
+}
+
+#[tokio::test]
+async fn a_page_on_missing_data_holds_nothing_back() {
+    let mut settings = without_evidence();
+    settings.rules.outage = OutageRule::lasting(Severity::Page, seconds(60));
+    let world = World::with(settings, Vec::new()).await;
+    world.engine.apply(&shop(), at(0)).await.unwrap();
+    // Another source watches `db`, and falls silent.
+    let other = source("other");
+    world.hello("other", at(0)).await;
+    let outage = |state| ("data-outage".to_owned(), state);
+    let mut events = Vec::new();
+    let mut bad = 0;
+    for second in (10..=1200).step_by(10) {
+        let good = u64::try_from(second).unwrap();
+        bad += if second > 900 { 10 } else { 0 };
+        let web = vec![
+            reading(status("web", 200), at(0), good),
+            reading(status("web", 500), at(0), bad),
+        ];
+        world.ingest(&batch(&world.source, at(second), web)).await;
+        if second <= 600 {
+            let db = vec![reading(status("db", 200), at(0), good)];
+            world.ingest(&batch(&other, at(second), db)).await;
+        }
+        events.extend(told(&world.engine, at(second)).await);
+    }
+    assert_eq!(
+        events,
+        [outage(AlertState::Pending), outage(Firing), ticket(Firing)]
+    );
+    world.database.drop().await;
 }
