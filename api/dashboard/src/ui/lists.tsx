@@ -130,7 +130,7 @@ function BudgetEvidence({ evidence, budget }: { evidence: Alert["evidence"]; bud
 
 /** How many bad events it takes. */
 export function limitWords(budget: Spending) {
-  return budget.limit < 0 ? "fires without any more" : `fires above ${format.count(budget.limit)}`;
+  return budget.limit < 0 ? "fires without any more" : `fires above ${format.count(Math.floor(budget.limit))}`;
 }
 
 /** The spans that an alert stands on: only windows are two. */
