@@ -141,7 +141,7 @@ pub struct Spending {
     /// As of [`Burning`], with the limit for a threshold; `None` also where what was spent is known.
     pub chance: Option<f64>,
     pub bad_needed: Option<u64>,
-    /// When nothing is left at the window's pace, of a rule that looks ahead.
+    /// When nothing is left at the window's pace, of a rule that looks ahead; `None` also where nothing is left now.
     pub exhausts_at: Option<DateTime<Utc>>,
 }
 
@@ -194,6 +194,9 @@ impl std::fmt::Display for Spending {
                 duration::format(within),
                 percent(share)
             ),
+            (BudgetRule::Exhausted(_), _) if self.remaining <= Decimal::ZERO => {
+                write!(f, "the error budget is spent; {left} is left")
+            }
             (BudgetRule::Exhausted(_), Some(at)) => write!(
                 f,
                 "at its present pace the error budget is spent by {}; {left} is left",

@@ -203,7 +203,8 @@ fn look_ahead(input: &BudgetInput) -> (Decimal, Option<DateTime<Utc>>) {
         }
         least = least.min(limit);
     }
-    (least, exhausts_at)
+    // What is spent already has no time to come.
+    (least, exhausts_at.filter(|_| input.remaining > Decimal::ZERO))
 }
 
 /// `None` where nothing is left to be tested: what was spent is known.

@@ -151,6 +151,15 @@ async fn exhaustion_ahead_pends_until_the_counts_of_its_pace_are_evidence() {
         .unwrap();
     // 100 of 200 are spent, and a third of one more each second, of which 0.1 are allowed: 429 s, and the next step.
     assert_eq!(slo.budget_alerts[0].spending.exhausts_at, Some(at(2000 + 450)));
+    // All 270 that are allowed by then are spent well before 2700, and nothing is to come any more.
+    web.run(2010..=2700, 5).await;
+    let slo = read::slo(&web.world.database.pool, &name, at(2700))
+        .await
+        .unwrap()
+        .unwrap();
+    let spending = &slo.budget_alerts[0].spending;
+    assert_eq!(spending.exhausts_at, None);
+    assert_eq!(spending.to_string(), "the error budget is spent; -66.7 % is left");
     web.world.database.drop().await;
 }
 
