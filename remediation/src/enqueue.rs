@@ -379,10 +379,9 @@ fn says(transition: &Transition, transitions: &[Transition], runbook: &Runbook) 
         }
         Evidence::Budget(spending) => format!("`{objective}` of `{service}`: {spending}"),
         Evidence::Windows(burning) | Evidence::Sequential(burning) => format!(
-            "`{objective}` of `{service}` burns its error budget {} times too fast ({} of {} requests bad)",
+            "`{objective}` of `{service}` burns its error budget {} times too fast ({} bad)",
             burning.burn_rate_short.round_dp(1).normalize(),
-            burning.short.bad,
-            burning.short.total(),
+            burning.bad_of(&burning.short),
         ),
     }
 }

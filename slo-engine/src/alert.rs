@@ -105,6 +105,20 @@ pub struct Burning {
     pub chance: Option<f64>,
     /// Bad events in the long window that would be evidence enough. `None` as above.
     pub bad_needed: Option<u64>,
+    /// What one event is in the counts: 1, or the billionths of a slice, or the parts of a composite's whole.
+    pub unit: u64,
+}
+
+impl Burning {
+    /// How much of a window was bad, as people count: events where they are counted, else their share.
+    #[must_use]
+    pub fn bad_of(&self, window: &WindowCounts) -> String {
+        if self.unit == 1 {
+            return format!("{} of {} requests", window.bad, window.total());
+        }
+        let share = window.error_ratio().unwrap_or_default() * Decimal::ONE_HUNDRED;
+        format!("{} %", share.round_sf(3).unwrap_or(share).normalize())
+    }
 }
 
 /// How much of a window was watched, and how much of it is to be.

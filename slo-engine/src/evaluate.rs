@@ -250,6 +250,7 @@ fn weigh(input: &EvaluationInput) -> Burning {
             .filter(|_| !is_composite)
             .and_then(|alpha| evidence::bad_needed(total, ratio, alpha))
             .map(|needed| needed * input.unit),
+        unit: input.unit,
     }
 }
 

@@ -44,7 +44,7 @@ fn write(text: &mut String, slos: &[Slo], alerts: &[Alert], now: DateTime<Utc>) 
     for slo in &slos {
         writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} | {} / {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             cell(&slo.display_name),
             slo.service,
             percent(slo.target.ratio()),
@@ -52,8 +52,7 @@ fn write(text: &mut String, slos: &[Slo], alerts: &[Alert], now: DateTime<Utc>) 
             slo.sli
                 .map_or_else(|| "no events".to_owned(), |sli| percent(sli.round_dp(6))),
             percent(slo.budget_remaining.round_dp(4)),
-            slo.budget_spent_events,
-            slo.budget_total_events.round_dp(1).normalize(),
+            events(slo),
             burn(slo),
             slo.state.as_str().replace('_', " "),
         )?;
@@ -113,10 +112,9 @@ fn about(text: &mut String, slo: &Slo, alerts: &[Alert], now: DateTime<Utc>) -> 
         };
         let stands_on = match &alert.evidence {
             Evidence::Windows(burning) | Evidence::Sequential(burning) => format!(
-                "burn rate {} over the long window, {} bad of {}",
+                "burn rate {} over the long window, {} bad",
                 burning.burn_rate_long.round_dp(2).normalize(),
-                burning.long.bad,
-                burning.long.total(),
+                burning.bad_of(&burning.long),
             ),
             Evidence::Coverage(watched) => watched.to_string(),
             Evidence::Budget(spending) => spending.to_string(),
@@ -128,6 +126,15 @@ fn about(text: &mut String, slo: &Slo, alerts: &[Alert], now: DateTime<Utc>) -> 
         )?;
     }
     Ok(())
+}
+
+/// Bad events, and how many the budget allows; where shares of a slice or of a whole are counted, those are no events.
+fn events(slo: &Slo) -> String {
+    if slo.unit != 1 {
+        return "-".to_owned();
+    }
+    let allowed = slo.budget_total_events.round_dp(1).normalize();
+    format!("{} / {allowed}", slo.budget_spent_events)
 }
 
 fn burn(slo: &Slo) -> String {

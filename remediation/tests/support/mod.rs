@@ -211,6 +211,7 @@ pub fn transition(alert: i64, to: AlertState, at: DateTime<Utc>) -> Transition {
             threshold: BurnRate::try_from(Decimal::from(10)).unwrap(),
             chance: None,
             bad_needed: None,
+            unit: 1,
         }),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
     }

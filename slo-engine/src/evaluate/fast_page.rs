@@ -76,6 +76,7 @@ fn burning(input: &FastPageInput) -> Option<Burning> {
         threshold: page.burn_rate,
         chance: Some((-excursion.statistic).exp()),
         bad_needed: Some(test.bad_needed()),
+        unit: 1,
     })
 }
 

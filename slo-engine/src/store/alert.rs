@@ -293,11 +293,11 @@ async fn tell(connection: &mut PgConnection, transition: &Transition) -> Result<
 
 fn of_burning(transition: &Transition, burning: &Burning, rates: &str) -> (EventKind, String) {
     let (objective, tier) = (&transition.objective, &transition.tier);
-    let (bad, total) = (burning.long.bad, burning.long.total());
+    let bad = burning.bad_of(&burning.long);
     match transition.to {
         AlertState::Pending => {
             let needed = burning.bad_needed.map_or_else(String::new, |needed| {
-                format!("; {bad} bad of {total}, {needed} would be evidence")
+                format!("; {bad} bad, {} would be evidence", needed / burning.unit)
             });
             (
                 EventKind::AlertPending,
@@ -306,7 +306,7 @@ fn of_burning(transition: &Transition, burning: &Burning, rates: &str) -> (Event
         }
         AlertState::Firing => (
             EventKind::AlertFiring,
-            format!("`{objective}` is burning (`{tier}`): {rates}; {bad} bad of {total}"),
+            format!("`{objective}` is burning (`{tier}`): {rates}; {bad} bad"),
         ),
         AlertState::Resolved => (
             EventKind::AlertResolved,

@@ -44,6 +44,13 @@ struct StoredBurning {
     threshold: Decimal,
     chance: Option<f64>,
     bad_needed: Option<u64>,
+    #[serde(default = "one")]
+    unit: u64,
+}
+
+/// What was counted before there were other units.
+fn one() -> u64 {
+    1
 }
 
 #[derive(Serialize, Deserialize)]
@@ -101,6 +108,7 @@ impl From<&Burning> for StoredBurning {
             threshold: burning.threshold.value(),
             chance: burning.chance,
             bad_needed: burning.bad_needed,
+            unit: burning.unit,
         }
     }
 }
@@ -117,6 +125,7 @@ impl TryFrom<StoredBurning> for Burning {
             threshold: stored.threshold.try_into()?,
             chance: stored.chance,
             bad_needed: stored.bad_needed,
+            unit: stored.unit,
         })
     }
 }
@@ -217,6 +226,7 @@ mod tests {
             threshold: Decimal::TEN.try_into().unwrap(),
             chance: Some(0.01),
             bad_needed: Some(5),
+            unit: 1,
         };
         let least = Decimal::new(9, 1);
         for evidence in [
