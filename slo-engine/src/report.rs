@@ -29,7 +29,11 @@ fn write(text: &mut String, slos: &[Slo], alerts: &[Alert], now: DateTime<Utc>) 
     }
     let mut slos: Vec<&Slo> = slos.iter().collect();
     slos.sort_by(|a, b| (a.budget_remaining, &a.name).cmp(&(b.budget_remaining, &b.name)));
-    let spent = slos.iter().filter(|slo| slo.state == SloState::Exhausted).count();
+    // Also of what is firing.
+    let spent = slos
+        .iter()
+        .filter(|slo| slo.counts.bad > 0 && slo.budget_remaining <= Decimal::ZERO)
+        .count();
     let firing = slos.iter().filter(|slo| slo.state == SloState::Firing).count();
     writeln!(
         text,

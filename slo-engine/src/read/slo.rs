@@ -214,7 +214,7 @@ impl Row {
             method: self.method,
             slice,
             burn: burn(target, inputs),
-            state: if is_firing(inputs, fast_page.as_ref(), &budget_alerts) {
+            state: if is_firing(inputs, fast_page.as_ref()) {
                 SloState::Firing
             } else {
                 state(&counts, remaining, fastest, inputs)
@@ -301,15 +301,11 @@ fn budget_alert_state(input: &BudgetInput) -> BudgetAlertState {
     }
 }
 
-fn is_firing(
-    inputs: &[EvaluationInput],
-    fast_page: Option<&FastPageState>,
-    budget_alerts: &[BudgetAlertState],
-) -> bool {
+/// Alerts on the burn rate: one on the budget fires for as long as it is spent, and would hide that it is.
+fn is_firing(inputs: &[EvaluationInput], fast_page: Option<&FastPageState>) -> bool {
     let tiers = inputs.iter().map(|input| input.open.map(|open| open.state));
     tiers
         .chain(fast_page.map(|page| page.state))
-        .chain(budget_alerts.iter().map(|alert| alert.state))
         .any(|state| state == Some(AlertState::Firing))
 }
 

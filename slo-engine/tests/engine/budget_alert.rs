@@ -92,7 +92,7 @@ async fn little_that_is_left_fires_at_once_and_resolves_when_more_has_been_left_
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(slo.state, read::SloState::Firing);
+    assert_eq!(slo.state, read::SloState::Ok, "its burn rate alerts nobody");
     let [alert] = &slo.budget_alerts[..] else {
         panic!("{slo:?}")
     };
@@ -157,6 +157,10 @@ async fn exhaustion_ahead_pends_until_the_counts_of_its_pace_are_evidence() {
         .await
         .unwrap()
         .unwrap();
+    assert_eq!(
+        (slo.state, slo.budget_alerts[0].state),
+        (read::SloState::Exhausted, Some(AlertState::Firing))
+    );
     let spending = &slo.budget_alerts[0].spending;
     assert_eq!(spending.exhausts_at, None);
     assert_eq!(spending.to_string(), "the error budget is spent; -66.7 % is left");
