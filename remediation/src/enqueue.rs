@@ -322,8 +322,10 @@ async fn resolve(
                     ),
                 },
                 Evidence::Budget(spending) => format!(
-                    "`{}` of `{}` has budget again: {spending}",
-                    notice.objective, notice.service
+                    "`{}` of `{}` {}",
+                    notice.objective,
+                    notice.service,
+                    spending.over()
                 ),
                 Evidence::Windows(_) | Evidence::Sequential(_) => {
                     format!("`{}` of `{}` recovered", notice.objective, notice.service)

@@ -83,13 +83,9 @@ async fn missing_data_is_told_and_never_acted_on(pool: PgPool) {
     );
 }
 
-#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
-async fn what_is_left_of_a_budget_is_told_and_never_acted_on(pool: PgPool) {
-    let bench = bench(&pool);
-    let mut little_left = transition(1, AlertState::Firing, at(0));
-    little_left.tier = "budget-remaining-20".parse().unwrap();
-    little_left.evidence = Evidence::Budget(Spending {
-        rule: "remaining 20%".parse().unwrap(),
+fn spending(rule: &str, is_withdrawn: bool) -> Evidence {
+    Evidence::Budget(Spending {
+        rule: rule.parse().unwrap(),
         remaining: Decimal::new(91, 3),
         spent: Decimal::new(909, 3),
         window: WindowCounts {
@@ -101,7 +97,63 @@ async fn what_is_left_of_a_budget_is_told_and_never_acted_on(pool: PgPool) {
         chance: None,
         bad_needed: None,
         exhausts_at: None,
-    });
+        is_withdrawn,
+    })
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn the_end_of_a_budget_alert_says_what_is_over(pool: PgPool) {
+    let playbook = playbook(TELLS_ALL);
+    for (alert, rule, is_withdrawn, says) in [
+        (
+            1,
+            "remaining 20%",
+            false,
+            "has budget again: 9.1 % of the error budget is left, fires below 20 %",
+        ),
+        (
+            2,
+            "drop 10% within 1d",
+            false,
+            "no longer spends its budget so fast: 90.9 % of the error budget was spent within 1d, fires above 10 %; 9.1 % is left",
+        ),
+        (
+            3,
+            "exhausted within 3d",
+            false,
+            "no longer runs out of budget so soon: at its present pace the error budget lasts longer than 3d; 9.1 % is left",
+        ),
+        (
+            4,
+            "drop 10% within 1d",
+            true,
+            "no longer states an alert at `drop 10% within 1d`",
+        ),
+    ] {
+        for (to, second) in [(AlertState::Firing, 0), (AlertState::Resolved, 60)] {
+            let mut transition = transition(alert, to, at(10 * alert + second));
+            transition.evidence = spending(rule, is_withdrawn && to == AlertState::Resolved);
+            happen(&pool, transition, &playbook).await;
+        }
+        let told: String =
+            sqlx::query_scalar("select notice ->> 'summary' from outbox where action = 'resolve'")
+                .fetch_one(&pool)
+                .await
+                .unwrap();
+        assert_eq!(told, format!("`web-availability` of `web` {says}"));
+        sqlx::query("truncate run, outbox cascade")
+            .execute(&pool)
+            .await
+            .unwrap();
+    }
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn what_is_left_of_a_budget_is_told_and_never_acted_on(pool: PgPool) {
+    let bench = bench(&pool);
+    let mut little_left = transition(1, AlertState::Firing, at(0));
+    little_left.tier = "budget-remaining-20".parse().unwrap();
+    little_left.evidence = spending("remaining 20%", false);
     let run = happen(&pool, little_left, &playbook(ANSWERS_ALL)).await[0];
     let detail = bench.run(run).await;
     assert_eq!(detail.run.state, RunState::Refused);

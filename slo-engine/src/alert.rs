@@ -157,6 +157,22 @@ pub struct Spending {
     pub bad_needed: Option<u64>,
     /// When nothing is left at the window's pace, of a rule that looks ahead; `None` also where nothing is left now.
     pub exhausts_at: Option<DateTime<Utc>>,
+    /// No definition states the rule any more: the rest is as it was when one last did.
+    pub is_withdrawn: bool,
+}
+
+impl Spending {
+    /// What is said of the objective when the alert is over.
+    #[must_use]
+    pub fn over(&self) -> String {
+        let says = match self.rule {
+            _ if self.is_withdrawn => return format!("no longer states an alert at `{}`", self.rule),
+            BudgetRule::Remaining(_) => "has budget again",
+            BudgetRule::Drop { .. } => "no longer spends its budget so fast",
+            BudgetRule::Exhausted(_) => "no longer runs out of budget so soon",
+        };
+        format!("{says}: {self}")
+    }
 }
 
 impl Evidence {

@@ -89,6 +89,10 @@ pub fn evaluate_budget(input: &BudgetInput) -> Evaluation {
 /// Nothing is asked any more, so it is over.
 #[must_use]
 pub fn evaluate_withdrawn_budget(gone: WithdrawnBudgetAlert, now: DateTime<Utc>) -> Evaluation {
+    let mut evidence = gone.evidence;
+    if let Evidence::Budget(spending) = &mut evidence {
+        spending.is_withdrawn = true;
+    }
     Evaluation {
         at: now,
         objective: gone.objective,
@@ -98,7 +102,7 @@ pub fn evaluate_withdrawn_budget(gone: WithdrawnBudgetAlert, now: DateTime<Utc>)
         open: Some(gone.open),
         frozen_since: None,
         decision: Decision::Resolve,
-        evidence: gone.evidence,
+        evidence,
     }
 }
 
@@ -174,6 +178,7 @@ pub fn spending(input: &BudgetInput) -> Spending {
             .and_then(|alpha| evidence::bad_needed(total, ratio, alpha))
             .map(|needed| needed * input.unit),
         exhausts_at,
+        is_withdrawn: false,
     }
 }
 

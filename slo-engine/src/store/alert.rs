@@ -347,7 +347,7 @@ fn of_budget(transition: &Transition, spending: &Spending) -> (EventKind, String
         ),
         AlertState::Resolved => (
             EventKind::AlertResolved,
-            format!("`{objective}` has budget again (`{tier}`): {spending}"),
+            format!("`{objective}` (`{tier}`) {}", spending.over()),
         ),
     }
 }

@@ -39,6 +39,18 @@ async fn judge(world: &World, second: i64) -> Vec<Transition> {
     transitions
 }
 
+/// What the journal says of the alert, in order.
+async fn told(world: &World) -> Vec<String> {
+    read::events(&world.database.pool, None, Some("web-availability"), 100)
+        .await
+        .unwrap()
+        .into_iter()
+        .rev()
+        .map(|event| event.message)
+        .filter(|message| message.contains("(`budget-"))
+        .collect()
+}
+
 /// A service that answers ten requests a second.
 struct Traffic {
     world: World,
@@ -101,19 +113,11 @@ async fn little_that_is_left_fires_at_once_and_resolves_when_more_has_been_left_
     assert_eq!(alert.spending.limit, decimal("52.8"));
     // At 750 exactly 20 % is left again; it is over when that has held for a tenth of a twelfth of the period.
     assert_eq!(web.judged(670..=900, 0).await, [(780, AlertState::Resolved)]);
-    let told: Vec<String> = read::events(&web.world.database.pool, None, Some("web-availability"), 100)
-        .await
-        .unwrap()
-        .into_iter()
-        .rev()
-        .map(|event| event.message)
-        .filter(|message| message.contains("budget-remaining-20"))
-        .collect();
     assert_eq!(
-        told,
+        told(&web.world).await,
         [
             "`web-availability` is spending its budget (`budget-remaining-20`): 9.1 % of the error budget is left, fires below 20 %; 60 bad of 6600",
-            "`web-availability` has budget again (`budget-remaining-20`): 23.1 % of the error budget is left, fires below 20 %",
+            "`web-availability` (`budget-remaining-20`) has budget again: 23.1 % of the error budget is left, fires below 20 %",
         ]
     );
     web.world.database.drop().await;
@@ -193,6 +197,11 @@ async fn a_drop_is_a_share_of_the_budget_spent_at_once() {
     );
     // Errors leave the five minutes from 3310 on; the budget that they were spent of is as small as before.
     assert_eq!(web.judged(3100..=3400, 0).await, [(3340, AlertState::Resolved)]);
+    assert_eq!(
+        told(&web.world).await.last().unwrap(),
+        "`web-availability` (`budget-drop-10-5m`) no longer spends its budget so fast: \
+         7.5 % of the error budget was spent within 5m, fires above 10 %; 86.5 % is left"
+    );
     web.world.database.drop().await;
 }
 
@@ -208,6 +217,10 @@ async fn an_alert_that_is_no_longer_stated_resolves() {
         .await
         .unwrap();
     assert_eq!(web.judged(70..=90, 10).await, [(70, AlertState::Resolved)]);
+    assert_eq!(
+        told(&web.world).await.last().unwrap(),
+        "`web-availability` (`budget-remaining-20`) no longer states an alert at `remaining 20%`"
+    );
     web.world.database.drop().await;
 }
 

@@ -32,6 +32,8 @@ enum StoredEvidence {
         chance: Option<f64>,
         bad_needed: Option<u64>,
         exhausts_at: Option<DateTime<Utc>>,
+        #[serde(default)]
+        is_withdrawn: bool,
     },
 }
 
@@ -150,6 +152,7 @@ pub(crate) fn evidence_to_json(evidence: &Evidence) -> Value {
             chance: spending.chance,
             bad_needed: spending.bad_needed,
             exhausts_at: spending.exhausts_at,
+            is_withdrawn: spending.is_withdrawn,
         },
     };
     // Plain fields and string keys: nothing in it can fail.
@@ -192,6 +195,7 @@ pub(crate) fn evidence_from_json(mut value: Value) -> Result<Evidence, EngineErr
             chance,
             bad_needed,
             exhausts_at,
+            is_withdrawn,
         } => Evidence::Budget(Spending {
             rule: rule.parse().map_err(|_| unreadable())?,
             remaining,
@@ -201,6 +205,7 @@ pub(crate) fn evidence_from_json(mut value: Value) -> Result<Evidence, EngineErr
             chance,
             bad_needed,
             exhausts_at,
+            is_withdrawn,
         }),
     })
 }
@@ -241,6 +246,7 @@ mod tests {
                 chance: None,
                 bad_needed: None,
                 exhausts_at: Some(DateTime::UNIX_EPOCH),
+                is_withdrawn: true,
             }),
             Evidence::Coverage(Watched {
                 window,
