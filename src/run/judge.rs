@@ -78,13 +78,17 @@ impl Judge {
                     .await
                     .context("evaluate data outages")?,
             );
-            evaluations.extend(
-                self.engine
-                    .evaluate_budgets(now)
-                    .await
-                    .context("evaluate budgets")?,
-            );
-            self.record(&evaluations, now).await
+            self.record(&evaluations, now).await?;
+            // Looking ahead on every budget may take its time, and no tier is to wait for it.
+            let budgets = self
+                .engine
+                .evaluate_budgets(now)
+                .await
+                .context("evaluate budgets")?;
+            if budgets.is_empty() {
+                return Ok(());
+            }
+            self.record(&budgets, now).await
         };
         work.instrument(span(now)).await
     }
