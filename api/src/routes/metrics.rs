@@ -207,7 +207,7 @@ fn objectives(page: &mut Exposition, slos: &[Slo]) {
     page.family(
         "slowburn_alert_open",
         Kind::Gauge,
-        "1 for every pending or firing alert.",
+        "1 for every pending or firing alert of a tier.",
         slos.iter()
             .flat_map(|slo| slo.tiers.iter().map(move |tier| (slo, tier)))
             .filter_map(|(slo, tier)| {

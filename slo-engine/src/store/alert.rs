@@ -52,6 +52,22 @@ fn freeze(evaluation: &Evaluation) -> Option<Option<String>> {
     }
 }
 
+/// The alert that stands, if a query's outer join found one.
+pub(super) fn open_alert(
+    id: Option<i64>,
+    state: Option<&str>,
+    clear_since: Option<DateTime<Utc>>,
+) -> Result<Option<OpenAlert>, EngineError> {
+    let (Some(id), Some(state)) = (id, state) else {
+        return Ok(None);
+    };
+    Ok(Some(OpenAlert {
+        id: AlertId(id),
+        state: parse("alert.state", state)?,
+        clear_since,
+    }))
+}
+
 /// What stands now.
 struct Standing {
     objective_id: i64,
@@ -140,14 +156,7 @@ async fn standing(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let open = match (row.alert_id, row.state) {
-                (Some(id), Some(state)) => Some(OpenAlert {
-                    id: AlertId(id),
-                    state: parse("alert.state", &state)?,
-                    clear_since: row.clear_since_at,
-                }),
-                _ => None,
-            };
+            let open = open_alert(row.alert_id, row.state.as_deref(), row.clear_since_at)?;
             let standing = Standing {
                 objective_id: row.objective_id,
                 generation: row.generation,

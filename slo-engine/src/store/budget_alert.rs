@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
-use super::alert::evidence_from_json;
+use super::alert::{evidence_from_json, open_alert};
 use super::{WindowRow, convert, count, interval, look_up, parse, span};
 use crate::alert::AlertId;
 use crate::budget_alert::BudgetAlert;
@@ -32,14 +32,7 @@ pub(crate) async fn inputs(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let open = match (row.alert_id, row.state) {
-                (Some(id), Some(state)) => Some(OpenAlert {
-                    id: AlertId(id),
-                    state: parse("alert.state", &state)?,
-                    clear_since: row.clear_since_at,
-                }),
-                _ => None,
-            };
+            let open = open_alert(row.alert_id, row.state.as_deref(), row.clear_since_at)?;
             Ok(BudgetInput {
                 now,
                 objective: parse("objective.name", &row.objective)?,

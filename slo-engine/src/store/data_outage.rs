@@ -7,10 +7,11 @@ use rust_decimal::Decimal;
 use sqlx::postgres::types::PgInterval;
 use sqlx::{PgConnection, PgPool};
 
+use super::alert::open_alert;
 use super::{WindowRow, interval, look_up, parse, span};
-use crate::alert::{AlertId, Silent};
+use crate::alert::Silent;
 use crate::engine::EngineError;
-use crate::evaluate::{DATA_OUTAGE, DataOutageInput, MissingData, OpenAlert, OutageRule, Rules};
+use crate::evaluate::{DATA_OUTAGE, DataOutageInput, MissingData, OutageRule, Rules};
 
 /// One input for each objective of which a tier is frozen, or whose alert is open.
 pub(crate) async fn inputs(
@@ -28,14 +29,7 @@ pub(crate) async fn inputs(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let open = match (row.alert_id, row.state) {
-                (Some(id), Some(state)) => Some(OpenAlert {
-                    id: AlertId(id),
-                    state: parse("alert.state", &state)?,
-                    clear_since: row.clear_since_at,
-                }),
-                _ => None,
-            };
+            let open = open_alert(row.alert_id, row.state.as_deref(), row.clear_since_at)?;
             Ok(DataOutageInput {
                 now,
                 objective: parse("objective.name", &row.objective)?,

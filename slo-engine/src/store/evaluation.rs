@@ -9,10 +9,10 @@ use rust_decimal::Decimal;
 use sqlx::PgPool;
 use sqlx::postgres::types::PgInterval;
 
+use super::alert::open_alert;
 use super::{WindowRow, composite, convert, count, interval, look_up, parse, span};
-use crate::alert::AlertId;
 use crate::engine::EngineError;
-use crate::evaluate::{EvaluationInput, OpenAlert, PartCounts, Rules};
+use crate::evaluate::{EvaluationInput, PartCounts, Rules};
 use crate::objective::{ObjectiveName, Tier};
 use crate::window::WindowCounts;
 
@@ -81,14 +81,7 @@ impl Row {
         parts: Vec<PartCounts>,
         now: DateTime<Utc>,
     ) -> Result<EvaluationInput, EngineError> {
-        let open = match (self.alert_id, self.state) {
-            (Some(id), Some(state)) => Some(OpenAlert {
-                id: AlertId(id),
-                state: parse("alert.state", &state)?,
-                clear_since: self.clear_since_at,
-            }),
-            _ => None,
-        };
+        let open = open_alert(self.alert_id, self.state.as_deref(), self.clear_since_at)?;
         Ok(EvaluationInput {
             now,
             objective: parse("objective.name", &self.objective)?,

@@ -9,12 +9,11 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgPool};
 
-use super::alert::evidence_from_json;
+use super::alert::{evidence_from_json, open_alert};
 use super::ledger::Deltas;
 use super::{WindowRow, convert, count, interval, look_up, parse};
-use crate::alert::AlertId;
 use crate::engine::EngineError;
-use crate::evaluate::{Excursion, FastPageInput, OpenAlert, Rules};
+use crate::evaluate::{Excursion, FastPageInput, Rules};
 use crate::sequential::{FAST_PAGE, FastPage};
 use crate::window::WindowCounts;
 
@@ -99,14 +98,7 @@ pub(crate) async fn inputs(
                 }),
                 _ => None,
             };
-            let open = match (row.alert_id, row.state) {
-                (Some(id), Some(state)) => Some(OpenAlert {
-                    id: AlertId(id),
-                    state: parse("alert.state", &state)?,
-                    clear_since: None,
-                }),
-                _ => None,
-            };
+            let open = open_alert(row.alert_id, row.state.as_deref(), None)?;
             Ok(FastPageInput {
                 now,
                 objective: parse("objective.name", &row.objective)?,
