@@ -1,5 +1,6 @@
 //! Segments come before those that they follow.
 
+use probes::agent::Agent;
 use slo_engine::{
     measurement::{LossReason, Signal},
     service::WatchedService,
@@ -25,24 +26,27 @@ fn request(stream: u8) -> Vec<u8> {
     [&[0, 0, length, 1, 5, 0, 0, 0, stream], REQUEST].concat()
 }
 
+/// A server with `/one`, and a wire to it.
+fn shop(place: &Place, port: u16, routes: &[&str]) -> (Agent, Files, Server) {
+    let mut agent = place.agent();
+    let service = WatchedService {
+        routes: routes.iter().map(|route| route.parse().unwrap()).collect(),
+        ..watched("shop", port)
+    };
+    agent.watch(&[service]).unwrap();
+    let files = Files::new(place, &[("one", b"1")]);
+    let listens = port.to_string();
+    let command = ["nghttpd", "--no-tls", "-d", files.path(), &listens];
+    let server = Server::start(place, port, &command);
+    server.beside(wire);
+    (agent, files, server)
+}
+
 #[test]
 fn streams_behind_a_preface_that_comes_late_are_counted_each() {
     let port = 8240;
     let place = Place::new("h2-order");
-    let mut agent = place.agent();
-    let service = WatchedService {
-        routes: vec!["GET /one".parse().unwrap()],
-        ..watched("shop", port)
-    };
-    agent.watch(&[service]).unwrap();
-    let files = Files::new(&place, &[("one", b"1")]);
-    let listens = port.to_string();
-    let server = Server::start(
-        &place,
-        port,
-        &["nghttpd", "--no-tls", "-d", files.path(), &listens],
-    );
-    server.beside(wire);
+    let (mut agent, _files, server) = shop(&place, port, &["GET /one"]);
 
     let bytes = [PREFACE, SETTINGS, &request(1), &request(3), &request(5)].concat();
     let end = u32::try_from(bytes.len()).unwrap();
@@ -101,22 +105,7 @@ fn an_upload_whose_segments_come_in_any_order_is_followed_to_its_end() {
     const CONNECTIONS: u16 = 12;
     let port = 8241;
     let place = Place::new("h2-upload-order");
-    let mut agent = place.agent();
-    let service = WatchedService {
-        routes: ["GET /one", "POST /one"]
-            .map(|route| route.parse().unwrap())
-            .to_vec(),
-        ..watched("shop", port)
-    };
-    agent.watch(&[service]).unwrap();
-    let files = Files::new(&place, &[("one", b"1")]);
-    let listens = port.to_string();
-    let server = Server::start(
-        &place,
-        port,
-        &["nghttpd", "--no-tls", "-d", files.path(), &listens],
-    );
-    server.beside(wire);
+    let (mut agent, _files, server) = shop(&place, port, &["GET /one", "POST /one"]);
 
     let post = [&[0x83], &REQUEST[1..]].concat();
     let mut upload = [frame(1, 4, 1, &post), request(3)].concat();

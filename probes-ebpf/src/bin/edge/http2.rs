@@ -142,23 +142,22 @@ fn find_or_begin(segment: &Segment, connection: &mut Connection) -> Option<*mut 
 
 #[inline(always)]
 pub fn find(sk: *mut c_void, create: bool) -> Option<*mut Http2> {
-    let flags = if create { BPF_SK_STORAGE_GET_F_CREATE } else { 0 };
-    // SAFETY: the verifier demands that `sk` is a socket; the helper answers null for none.
-    let found = unsafe {
-        bpf_sk_storage_get(
-            (&raw const HTTP2).cast_mut().cast(),
-            sk,
-            null_mut(),
-            u64::from(flags),
-        )
-    };
-    if found.is_null() {
-        if create {
+    let mut found = get(sk, if create { BPF_SK_STORAGE_GET_F_CREATE } else { 0 });
+    if found.is_null() && create {
+        // Where the other direction makes it at the same time, the kernel refuses to make another.
+        found = get(sk, 0);
+        if found.is_null() {
             lose(loss::STORAGE_FULL);
         }
-        return None;
     }
-    Some(found.cast())
+    if found.is_null() { None } else { Some(found) }
+}
+
+#[inline(always)]
+fn get(sk: *mut c_void, flags: u32) -> *mut Http2 {
+    let map = (&raw const HTTP2).cast_mut().cast();
+    // SAFETY: the verifier demands that `sk` is a socket; the helper answers null for none.
+    unsafe { bpf_sk_storage_get(map, sk, null_mut(), u64::from(flags)).cast() }
 }
 
 /// What a walk along one segment carries from step to step.
@@ -372,7 +371,9 @@ pub fn lost(walk: &mut Walk, reason: u32) {
     let http2 = unsafe { &mut *walk.http2 };
     if http2.mode == mode::TRACKED {
         http2.mode = mode::LOST;
-        http2_early::forget(http2);
+        if walk.is_ingress != 0 {
+            http2_early::forget(http2);
+        }
         // SAFETY: a live map value.
         lose_of(unsafe { (*walk.connection).settings }, reason);
         http2_record::tell_lost(walk);

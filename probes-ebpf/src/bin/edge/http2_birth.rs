@@ -2,7 +2,6 @@
 //! upgrade from HTTP/1, and with a preface that reached the listener (TCP_DEFER_ACCEPT).
 
 use core::{
-    ffi::c_void,
     ptr::{self, null_mut},
     slice,
 };
@@ -16,13 +15,14 @@ use aya_ebpf::{
 };
 use probes_ebpf::{
     http2::{PREFACE, is_settings},
-    http2_wire::{ANSWERS, ASKS, OPENING_MOST, Record, event, mode},
+    http2_wire::{ANSWERS, ASKS, Http2, OPENING_MOST, Record, event, mode},
     wire::{Connection, kernel, loss, protocol, role},
 };
 
 use crate::{
     count::lose_of,
     http2::{Walk, find, head, lost, unplace},
+    http2_entry,
     http2_record::{bounded, of_direction, tell, tell_hole},
     maps::{HANDSHAKE, HTTP2_RECORDS, OPENING, of_kernel},
     scratch::{START, claim, edge_end_of_head, load, release},
@@ -86,11 +86,21 @@ fn begin_if(begins: bool, segment: &Segment, connection: &mut Connection, answer
     // SAFETY: the program's own context.
     let cookie = unsafe { bpf_get_socket_cookie(segment.skb.cast()) };
     let asked = connection.asked as u32;
-    let Some(mut walk) = begin(segment.sk, connection, cookie, asked) else {
+    let Some(found) = find(segment.sk, true) else {
         return false;
     };
+    connection.protocol = protocol::HTTP2;
+    // Both directions may show it at the same time. One begins; the other goes on, or waits where it follows.
+    if !http2_entry::enter_free(found) {
+        return true;
+    }
     // SAFETY: a live map value.
-    let http2 = unsafe { &mut *walk.http2 };
+    let http2 = unsafe { &mut *found };
+    if http2.mode != 0 {
+        http2_entry::leave(found);
+        return true;
+    }
+    let mut walk = begin(found, connection, cookie, asked);
     if let Some(next) = answers {
         http2.directions[ANSWERS].next = next;
         http2.directions[ANSWERS].is_placed = 1;
@@ -106,14 +116,13 @@ fn begin_if(begins: bool, segment: &Segment, connection: &mut Connection, answer
     if !tell(connection, &upgraded) {
         lost(&mut walk, loss::HTTP2_RING_FULL);
     }
+    http2_entry::leave(found);
     true
 }
 
 /// Begins to follow a connection whose client says its preface at `first`.
 #[inline(always)]
-fn begin(sk: *mut c_void, connection: &mut Connection, cookie: u64, first: u32) -> Option<Walk> {
-    let http2 = find(sk, true)?;
-    connection.protocol = protocol::HTTP2;
+fn begin(http2: *mut Http2, connection: &mut Connection, cookie: u64, first: u32) -> Walk {
     // SAFETY: a live map value.
     unsafe {
         (*http2).cookie = cookie;
@@ -122,7 +131,7 @@ fn begin(sk: *mut c_void, connection: &mut Connection, cookie: u64, first: u32) 
         asks.next = first.wrapping_add(PREFACE);
         asks.is_placed = 1;
     }
-    Some(Walk {
+    Walk {
         skb: null_mut(),
         connection,
         http2,
@@ -133,7 +142,7 @@ fn begin(sk: *mut c_void, connection: &mut Connection, cookie: u64, first: u32) 
         asks: 1,
         is_ingress: 1,
         rtt_us: 0,
-    })
+    }
 }
 
 /// A preface has reached a listener. What came with it is kept for the connection that is born of it next,
@@ -178,9 +187,11 @@ pub fn born(ops: *mut bpf_sock_ops, connection: &mut Connection, length: u32) {
     // SAFETY: the program's own context.
     let cookie = unsafe { bpf_get_socket_cookie(ops.cast()) };
     connection.role = role::SERVER;
-    let Some(mut walk) = begin(sk.cast(), connection, cookie, first) else {
+    let Some(http2) = find(sk.cast(), true) else {
         return;
     };
+    connection.protocol = protocol::HTTP2;
+    let mut walk = begin(http2, connection, cookie, first);
     walk.now = opening.record.at_ns;
     if length > OPENING_MOST {
         lost(&mut walk, loss::HTTP2_HOLE);

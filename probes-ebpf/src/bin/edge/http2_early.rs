@@ -138,6 +138,7 @@ pub fn resume(walk: &mut Walk) -> bool {
     if slot == NOTHING {
         http2.has_early = 0;
     }
+    // Neither answer is a slot.
     let Some(early) = HTTP2_EARLY.get_ptr(slot) else {
         return false;
     };

@@ -19,6 +19,11 @@ use crate::{
 pub fn place(walk: &mut Walk, segment: &Segment) -> bool {
     // SAFETY: a live map value.
     let is_lost = unsafe { (*walk.http2).mode } == mode::LOST;
+    if is_lost && walk.is_ingress != 0 {
+        // What leaves may have been lost meanwhile, which may not touch what is kept of what comes in.
+        // SAFETY: a live map value.
+        http2_early::forget(unsafe { &mut *walk.http2 });
+    }
     let (seq, payload) = (segment.seq, segment.payload);
     if is_lost && walk.direction().is_raw != 0 {
         unplace(walk);
