@@ -208,6 +208,8 @@ impl From<CorrectionError> for ApiError {
             CorrectionError::Undone(_) => Self::conflict(error.to_string()),
             CorrectionError::Full(_) => Self::conflict(error.to_string())
                 .hint("undo those that are no longer needed, or let one recur in place of many"),
+            CorrectionError::NothingBegins(_) => Self::bad_request(error.to_string())
+                .hint("state a day on which it begins, or the time at which it does"),
             CorrectionError::TooMany => {
                 Self::bad_request(error.to_string()).hint("end it with `UNTIL` or `COUNT`, or begin it later")
             }

@@ -301,8 +301,7 @@ pub struct Correction {
     pub kind: CorrectionKind,
     pub starts_at: DateTime<Utc>,
     pub ends_at: DateTime<Utc>,
-    /// The rule and the zone it recurs by.
-    pub recurs: Option<(String, String)>,
+    pub recurs: Option<Recurs>,
     pub author: String,
     pub comment: String,
     pub created_at: DateTime<Utc>,
@@ -310,6 +309,15 @@ pub struct Correction {
     pub undone: Option<(DateTime<Utc>, String)>,
     /// When it holds, in the time that was asked for.
     pub spans: Vec<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+/// How a correction recurs, as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recurs {
+    pub rule: String,
+    pub zone: String,
+    pub exdate: Vec<String>,
+    pub rdate: Vec<String>,
 }
 
 /// What corrections leave out, overlaps counted once.

@@ -1045,6 +1045,15 @@ export interface components {
         };
         RecurrenceBody: {
             /**
+             * @description EXDATE: days of the zone (`2026-12-27`: all that would begin on it counts) or moments of RFC 3339.
+             * @example [
+             *       "2026-12-27"
+             *     ]
+             */
+            exdate?: string[];
+            /** @description RDATE: days, at the first time's time of day, or moments when it is beside the rule. */
+            rdate?: string[];
+            /**
              * @description An RRULE of RFC 5545, daily or rarer.
              * @example FREQ=WEEKLY;BYDAY=SU
              */
@@ -1056,6 +1065,15 @@ export interface components {
             zone: string;
         };
         RecurrenceView: {
+            /**
+             * @description What it leaves out of the rule: days of the zone, or moments.
+             * @example [
+             *       "2026-12-27"
+             *     ]
+             */
+            exdate: string[];
+            /** @description When it is beside the rule. */
+            rdate: string[];
             /** @example FREQ=WEEKLY;BYDAY=SU */
             rule: string;
             /** @example Europe/Berlin */

@@ -5,7 +5,9 @@ use axum::extract::State;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 use serde::Deserialize;
-use slo_engine::correction::{CorrectionId, CorrectionKind, NewCorrection, Recurrence};
+use slo_engine::correction::{
+    CorrectionError, CorrectionId, CorrectionKind, NewCorrection, Recurrence, RecurrenceDate,
+};
 use slo_engine::objective::ObjectiveName;
 use slo_engine::read;
 use utoipa::{IntoParams, ToSchema};
@@ -107,6 +109,13 @@ pub struct RecurrenceBody {
     /// The IANA zone on whose clocks it recurs.
     #[schema(example = "Europe/Berlin")]
     pub zone: String,
+    /// EXDATE: days of the zone (`2026-12-27`: all that would begin on it counts) or moments of RFC 3339.
+    #[serde(default)]
+    #[schema(example = json!(["2026-12-27"]))]
+    pub exdate: Vec<String>,
+    /// RDATE: days, at the first time's time of day, or moments when it is beside the rule.
+    #[serde(default)]
+    pub rdate: Vec<String>,
 }
 
 /// From now on the objective does not count that time: events of it are in no window, slices it touches neither good
@@ -129,7 +138,10 @@ pub async fn create(
     })?;
     let recurrence = body
         .recurrence
-        .map(|recurrence| Recurrence::new(&recurrence.rule, &recurrence.zone))
+        .map(|body| {
+            let recurrence = Recurrence::new(&body.rule, &body.zone)?;
+            Ok::<_, CorrectionError>(recurrence.with_dates(dates(&body.exdate)?, dates(&body.rdate)?))
+        })
         .transpose()?;
     let new = NewCorrection {
         objective: objective(&body.objective)?,
@@ -143,6 +155,10 @@ pub async fn create(
     let id = state.engine.correct(&new, Utc::now()).await?;
     tracing::info!(correction.id = id.0, objective.name = %new.objective, "a correction was made");
     Ok((StatusCode::CREATED, show(&state, id).await?))
+}
+
+fn dates(texts: &[String]) -> std::result::Result<Vec<RecurrenceDate>, CorrectionError> {
+    texts.iter().map(|text| text.parse()).collect()
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

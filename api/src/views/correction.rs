@@ -39,6 +39,11 @@ pub struct RecurrenceView {
     pub rule: String,
     #[schema(example = "Europe/Berlin")]
     pub zone: String,
+    /// What it leaves out of the rule: days of the zone, or moments.
+    #[schema(example = json!(["2026-12-27"]))]
+    pub exdate: Vec<String>,
+    /// When it is beside the rule.
+    pub rdate: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -81,9 +86,12 @@ impl From<read::Correction> for CorrectionView {
             kind: correction.kind.to_string(),
             starts_at: correction.starts_at,
             ends_at: correction.ends_at,
-            recurrence: correction
-                .recurs
-                .map(|(rule, zone)| RecurrenceView { rule, zone }),
+            recurrence: correction.recurs.map(|recurs| RecurrenceView {
+                rule: recurs.rule,
+                zone: recurs.zone,
+                exdate: recurs.exdate,
+                rdate: recurs.rdate,
+            }),
             author: correction.author,
             comment: correction.comment,
             created_at: correction.created_at,

@@ -82,6 +82,8 @@ async fn what_cannot_be_corrected_is_explained(pool: PgPool) {
         json!({"recurrence": {"rule": "FREQ=MINUTELY", "zone": "UTC"}}),
         json!({"recurrence": {"rule": "FREQ=DAILY", "zone": "Europe/Atlantis"}}),
         json!({"recurrence": {"rule": "FREQ=DAILY;BYHOUR=1,2,3,4,5,6,7,8", "zone": "UTC"}}),
+        json!({"recurrence": {"rule": "FREQ=DAILY", "zone": "UTC", "exdate": ["tomorrow"]}}),
+        json!({"recurrence": {"rule": "FREQ=WEEKLY", "zone": "UTC", "exdate": ["2026-01-02"]}}),
     ] {
         let answer = shop.post("/api/v1/corrections", &with(changes.clone())).await;
         assert!(answer.status.is_client_error(), "{changes}: {}", answer.text);

@@ -306,7 +306,7 @@ fn start_time(node: &Node, report: &mut Report) -> Option<NaiveDateTime> {
     found
 }
 
-fn time_zone(node: &Node, report: &mut Report) -> Option<Tz> {
+pub(super) fn time_zone(node: &Node, report: &mut Report) -> Option<Tz> {
     let text = node.text("timeZone", report)?;
     let found = text.parse::<Tz>().ok();
     if found.is_none() {

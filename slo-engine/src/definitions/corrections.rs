@@ -7,10 +7,11 @@ use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 
+use super::budgeting::time_zone;
 use super::document::{Envelope, Place};
 use super::metric_source::word;
 use super::node::{Node, Position, Report, shorten};
-use crate::correction::{CorrectionKind, NewCorrection, Recurrence};
+use crate::correction::{CorrectionKind, DATES_MAX, NewCorrection, Recurrence, RecurrenceDate};
 use crate::objective::{Objective, ObjectiveName};
 
 /// Documents of this kind that one set of files may have.
@@ -51,6 +52,10 @@ pub(super) fn read(envelope: &Envelope<'_>, report: &mut Report) -> Option<Corre
     let ends = fields.required("endsAt", report);
     let rule = fields.optional("rule");
     let zone = fields.optional("timeZone");
+    let dates = Dates {
+        exdate: fields.optional("exdate"),
+        rdate: fields.optional("rdate"),
+    };
     let comment = match fields.optional("comment") {
         Some(node) => node.text("comment", report).map(str::to_owned),
         None => Some(String::new()),
@@ -75,12 +80,13 @@ pub(super) fn read(envelope: &Envelope<'_>, report: &mut Report) -> Option<Corre
     let starts_at = starts.and_then(|n| time(n, "startsAt", report));
     let ends_at = ends.and_then(|n| time(n, "endsAt", report));
     let recurrence = match (rule, zone) {
-        (None, None) => Some(None),
-        (Some(rule), Some(zone)) => recurrence(rule, zone, starts_at, report).map(Some),
-        (Some(only), None) | (None, Some(only)) => {
+        (None, None) if dates.first().is_none() => Some(None),
+        (Some(rule), Some(zone)) => recurrence(rule, zone, dates, starts_at, report).map(Some),
+        (rule, zone) => {
+            let at = rule.or(zone).or(dates.first()).map_or(at, |only| only.at);
             let hint = "such as `rule: FREQ=WEEKLY;BYDAY=SU` with `timeZone: Europe/Berlin`".to_owned();
             let message = "what recurs needs a `rule` and the `timeZone` of its clocks";
-            report.error(only.at, message, Some(hint));
+            report.error(at, message, Some(hint));
             None
         }
     };
@@ -106,23 +112,72 @@ fn time(node: &Node, what: &str, report: &mut Report) -> Option<DateTime<Utc>> {
     found.map(|at| at.to_utc())
 }
 
+/// What a rule does not say, as it is written.
+#[derive(Clone, Copy)]
+struct Dates<'a> {
+    exdate: Option<&'a Node>,
+    rdate: Option<&'a Node>,
+}
+
+impl<'a> Dates<'a> {
+    fn first(self) -> Option<&'a Node> {
+        self.exdate.or(self.rdate)
+    }
+}
+
 fn recurrence(
     rule: &Node,
     zone: &Node,
+    dates: Dates<'_>,
     starts_at: Option<DateTime<Utc>>,
     report: &mut Report,
 ) -> Option<Recurrence> {
+    let zone = time_zone(zone, report);
+    let exdate = read_dates(dates.exdate, "exdate", report);
+    let rdate = read_dates(dates.rdate, "rdate", report);
     let text = rule.text("rule", report)?;
-    let found = Recurrence::new(text, zone.text("timeZone", report)?);
-    let found = found.and_then(|found| {
-        if let Some(starts_at) = starts_at {
-            found.check(starts_at)?;
+    // Where the zone is wrong the rule is read all the same: all mistakes come at once.
+    let found = Recurrence::on_clocks_of(zone.unwrap_or_default(), text);
+    let found = found.map(|found| found.with_dates(dates_of(&exdate), dates_of(&rdate)));
+    let found = found.map_err(|error| report.error(rule.at, format!("`rule`: {error}"), None));
+    let (found, starts_at, _) = (found.ok()?, starts_at?, zone?);
+    let mut fits = true;
+    for (date, at) in rdate {
+        if let Err(error) = found.check_added(date, starts_at) {
+            let hint = "`startsAt` is the first time: state an earlier one".to_owned();
+            report.error(at, format!("`rdate`: {error}"), Some(hint));
+            fits = false;
         }
-        Ok(found)
-    });
-    found
-        .map_err(|error| report.error(rule.at, format!("`rule`: {error}"), None))
-        .ok()
+    }
+    for (date, at) in exdate {
+        if let Err(error) = found.check_left_out(date, starts_at) {
+            let hint = "state a day on which it begins, or the time at which it does".to_owned();
+            report.error(at, format!("`exdate`: {error}"), Some(hint));
+            fits = false;
+        }
+    }
+    if let Err(error) = found.check(starts_at) {
+        report.error(rule.at, format!("`rule`: {error}"), None);
+        fits = false;
+    }
+    fits.then_some(found)
+}
+
+fn dates_of(written: &[(RecurrenceDate, Position)]) -> Vec<RecurrenceDate> {
+    written.iter().map(|(date, _)| *date).collect()
+}
+
+/// Those that can be read, each with its place.
+fn read_dates(node: Option<&Node>, what: &str, report: &mut Report) -> Vec<(RecurrenceDate, Position)> {
+    let dates = node.map_or(&[][..], Node::one_or_many);
+    if let (Some(node), true) = (node, dates.len() > DATES_MAX) {
+        node.wrong(what, &format!("at most {DATES_MAX} dates"), None, report);
+    }
+    dates
+        .iter()
+        .take(DATES_MAX)
+        .filter_map(|each| Some((each.parse(what, report)?, each.at)))
+        .collect()
 }
 
 /// Finds what each leaves time out of. `names` are all objectives that some document defines, mistakes in them or not.

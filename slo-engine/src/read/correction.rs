@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{Annotation, Correction, LeftOut};
+use super::{Annotation, Correction, LeftOut, Recurs};
 use crate::annotation::AnnotationId;
 use crate::correction::CorrectionId;
 use crate::engine::EngineError;
@@ -45,7 +45,7 @@ async fn read(
     limit: u32,
 ) -> Result<Vec<Correction>, EngineError> {
     let rows = sqlx::query!(
-        r#"select c.correction_id, o.name as objective, c.kind, c.starts_at, c.ends_at, c.rule, c.zone, c.author,
+        r#"select c.correction_id, o.name as objective, c.kind, c.starts_at, c.ends_at, c.rule, c.zone, c.exdate, c.rdate, c.author,
                   c.comment, c.created_at, c.undone_at, c.undone_by,
                   s.starts as "starts!: Vec<DateTime<Utc>>", s.ends as "ends!: Vec<DateTime<Utc>>"
            from correction c
@@ -76,7 +76,12 @@ async fn read(
                 kind: parse("correction.kind", &row.kind)?,
                 starts_at: row.starts_at,
                 ends_at: row.ends_at,
-                recurs: row.rule.zip(row.zone),
+                recurs: row.rule.zip(row.zone).map(|(rule, zone)| Recurs {
+                    rule,
+                    zone,
+                    exdate: row.exdate,
+                    rdate: row.rdate,
+                }),
                 author: row.author,
                 comment: row.comment,
                 created_at: row.created_at,

@@ -6,7 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
 use super::{calendar, micros};
-use crate::correction::{self, CORRECTIONS_MAX, CorrectionError, CorrectionId, NewCorrection, Recurrence};
+use crate::correction::{
+    self, CORRECTIONS_MAX, CorrectionError, CorrectionId, NewCorrection, Recurrence, RecurrenceDate,
+};
 use crate::engine::{Engine, EngineError};
 use crate::event::{self, Event, EventKind};
 use crate::text;
@@ -32,7 +34,8 @@ pub(crate) async fn create(
     .await?
     .ok_or_else(|| EngineError::UnknownObjective(new.objective.clone()))?;
     let standing = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from correction where objective_id = $1 and undone_at is null"#,
+        r#"select count(*) as "count!" from correction
+           where objective_id = $1 and undone_at is null and definition is null"#,
         objective
     )
     .fetch_one(&mut *transaction)
@@ -58,8 +61,9 @@ async fn insert(
     }
     let id = sqlx::query_scalar!(
         "insert into correction
-             (objective_id, kind, starts_at, ends_at, rule, zone, author, comment, created_at, expanded_to, definition)
-         select objective_id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 from objective where name = $1
+             (objective_id, kind, starts_at, ends_at, rule, zone, author, comment, created_at, expanded_to, definition,
+              exdate, rdate)
+         select objective_id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 from objective where name = $1
          returning correction_id",
         new.objective.as_str(),
         new.kind.as_str(),
@@ -71,7 +75,9 @@ async fn insert(
         new.comment.trim(),
         now,
         new.recurrence.as_ref().map(|_| starts_at),
-        definition
+        definition,
+        &spelled(new.recurrence.as_ref().map(Recurrence::exdate)),
+        &spelled(new.recurrence.as_ref().map(Recurrence::rdate))
     )
     .fetch_one(&mut *connection)
     .await?;
@@ -118,6 +124,14 @@ async fn insert(
     };
     event::record(connection, &event).await?;
     Ok(CorrectionId(id))
+}
+
+fn spelled(dates: Option<&[RecurrenceDate]>) -> Vec<String> {
+    dates
+        .unwrap_or_default()
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 fn spell(at: DateTime<Utc>) -> String {
@@ -223,7 +237,8 @@ async fn expand(
 /// Recurring corrections recur further, as time goes on.
 pub(crate) async fn extend(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<(), EngineError> {
     let due = sqlx::query!(
-        r#"select correction_id, starts_at, ends_at, rule as "rule!", zone as "zone!", expanded_to as "expanded_to!"
+        r#"select correction_id, starts_at, ends_at, rule as "rule!", zone as "zone!", exdate, rdate,
+                  expanded_to as "expanded_to!"
            from correction
            where undone_at is null and expanded_to < $1"#,
         now + TimeDelta::days(AHEAD_LEAST_DAYS)
@@ -238,7 +253,13 @@ pub(crate) async fn extend(connection: &mut PgConnection, now: DateTime<Utc>) ->
                 value: row.rule.clone(),
             },
         };
-        let recurrence = Recurrence::new(&row.rule, &row.zone).map_err(unreadable)?;
+        let dates = |texts: &[String]| texts.iter().map(|text| text.parse()).collect::<Result<_, _>>();
+        let recurrence = Recurrence::new(&row.rule, &row.zone)
+            .map_err(unreadable)?
+            .with_dates(
+                dates(&row.exdate).map_err(unreadable)?,
+                dates(&row.rdate).map_err(unreadable)?,
+            );
         let (span, after) = ((row.starts_at, row.ends_at), row.expanded_to);
         expand(connection, row.correction_id, &recurrence, span, after, now)
             .await

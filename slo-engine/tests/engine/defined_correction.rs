@@ -111,8 +111,50 @@ async fn a_reload_keeps_corrections_in_step_with_the_files() {
         left_out(pool, "2026-10-31T00:00:00Z", "2026-11-02T00:00:00Z").await,
         [(utc("2026-10-31T01:00:00Z"), utc("2026-10-31T03:00:00Z"))]
     );
+    let dated = FILE.replace(
+        "BYDAY=SU",
+        "BYDAY=SU\n  exdate: 2026-10-25\n  rdate: 2026-10-28T12:00:00Z",
+    );
+    let dated = read(&dated);
+    engine.apply(&dated, at(33)).await.unwrap();
+    assert_eq!(
+        left_out(pool, "2026-10-24T00:00:00Z", "2026-11-02T00:00:00Z").await,
+        [
+            (utc("2026-10-28T12:00:00Z"), utc("2026-10-28T14:00:00Z")),
+            (utc("2026-11-01T01:00:00Z"), utc("2026-11-01T03:00:00Z")),
+        ]
+    );
+    let before = rows().await;
+    engine.apply(&dated, at(36)).await.unwrap();
+    assert_eq!(rows().await, before);
     // An objective that is withdrawn takes its corrections along.
     engine.apply(&Definitions::default(), at(40)).await.unwrap();
     assert_eq!(standing(pool).await, pairs(&[("web-latency", "ann")]));
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn corrections_of_files_leave_room_for_those_that_people_make() {
+    let database = Database::new().await;
+    let engine = Engine::new(database.pool.clone(), Settings::default());
+    let mut text = FILE.split("---\n").next().unwrap().to_owned();
+    for number in 0..200 {
+        text.push_str(&format!(
+            "---\napiVersion: slowburn/v1\nkind: Correction\nmetadata: {{name: number-{number}}}\nspec: {{objectives: web-latency, \
+             kind: other, startsAt: 2026-11-02T12:00:00Z, endsAt: 2026-11-02T12:01:00Z}}\n"
+        ));
+    }
+    engine.apply(&read(&text), at(0)).await.unwrap();
+    assert_eq!(standing(&database.pool).await.len(), 200);
+    let own = NewCorrection {
+        objective: "web-latency".parse().unwrap(),
+        kind: CorrectionKind::Other,
+        starts_at: at(0),
+        ends_at: at(60),
+        recurrence: None,
+        author: "ann".to_owned(),
+        comment: String::new(),
+    };
+    engine.correct(&own, at(15)).await.unwrap();
     database.drop().await;
 }

@@ -30,6 +30,12 @@ export function CorrectionList({ slo, of }: { slo: SloDetail; of: Resource<Corre
   );
 }
 
+/** What the rule does not say. */
+function dates({ exdate, rdate }: NonNullable<Correction["recurrence"]>) {
+  const said = (word: string, of: string[]) => of.length > 0 ? ` ${word} ${of.slice(0, 3).join(", ")}${of.length > 3 ? ` and ${of.length - 3} more` : ""}` : "";
+  return said("but", exdate) + said("and", rdate);
+}
+
 function Row({ correction, done }: { correction: Correction; done: () => void }) {
   const spell = (at: string) => format.clock(new Date(at), new Date(serverNow()), false);
   const what = correction.kind.replaceAll("_", " ");
@@ -38,7 +44,7 @@ function Row({ correction, done }: { correction: Correction; done: () => void })
       <th scope="row" data-label="What">{what}{correction.comment && <span className="sub">{correction.comment}</span>}</th>
       <td data-label="When" className="num">
         {spell(correction.starts_at)} to {spell(correction.ends_at)}
-        {correction.recurrence && <span className="sub"><code>{correction.recurrence.rule}</code> in {correction.recurrence.zone}, {format.plural(correction.spans.length, "time")} in this span</span>}
+        {correction.recurrence && <span className="sub"><code>{correction.recurrence.rule}</code>{dates(correction.recurrence)} in {correction.recurrence.zone}, {format.plural(correction.spans.length, "time")} in this span</span>}
       </td>
       <td data-label="By">{correction.author}<span className="sub"><Ago at={correction.created_at} /></span></td>
       <td data-label="State" className="right">

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{insert, mark_undone};
+use super::{insert, mark_undone, spelled};
 use crate::correction::{CorrectionError, CorrectionId, Recurrence};
 use crate::definitions::DefinedCorrection;
 use crate::engine::EngineError;
@@ -54,6 +54,10 @@ fn says(each: &DefinedCorrection) -> String {
         correction.kind.as_str(),
         (micros(correction.starts_at), micros(correction.ends_at)),
         (recurs.map(Recurrence::rule), recurs.map(Recurrence::zone)),
+        (
+            &spelled(recurs.map(Recurrence::exdate)),
+            &spelled(recurs.map(Recurrence::rdate)),
+        ),
         correction.comment.trim(),
     )
 }
@@ -62,15 +66,16 @@ fn text(
     kind: &str,
     (starts_at, ends_at): (DateTime<Utc>, DateTime<Utc>),
     recurs: (Option<&str>, Option<&str>),
+    dates: (&[String], &[String]),
     comment: &str,
 ) -> String {
-    format!("{kind} {starts_at} {ends_at} {recurs:?} {comment}")
+    format!("{kind} {starts_at} {ends_at} {recurs:?} {dates:?} {comment}")
 }
 
 async fn standing(connection: &mut PgConnection) -> Result<HashMap<(String, String), Standing>, EngineError> {
     let rows = sqlx::query!(
         r#"select o.name, c.definition as "definition!", c.correction_id, c.kind, c.starts_at, c.ends_at, c.rule, c.zone,
-                  c.comment
+                  c.exdate, c.rdate, c.comment
            from correction c
            join objective o using (objective_id)
            where c.definition is not null and c.undone_at is null"#
@@ -84,6 +89,7 @@ async fn standing(connection: &mut PgConnection) -> Result<HashMap<(String, Stri
                 &row.kind,
                 (row.starts_at, row.ends_at),
                 (row.rule.as_deref(), row.zone.as_deref()),
+                (&row.exdate, &row.rdate),
                 &row.comment,
             );
             let id = row.correction_id;
