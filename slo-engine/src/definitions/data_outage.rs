@@ -124,16 +124,3 @@ fn check_hold(hold: Duration, at: Position, report: &mut Report) -> Option<Durat
     report.error(at, message, None);
     None
 }
-
-/// As the annotation spells it.
-pub(super) fn spell(stated: &MissingData) -> String {
-    match stated.outage {
-        None => "off".to_owned(),
-        Some(rule) => format!(
-            "{} below {}% for {}",
-            rule.severity,
-            (stated.coverage_min * Decimal::ONE_HUNDRED).normalize(),
-            duration::format(rule.hold)
-        ),
-    }
-}

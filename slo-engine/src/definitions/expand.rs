@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::default_tiers::{default_name, default_tiers};
 use super::node::{Node, Report};
 use super::{Definitions, yaml};
-use super::{budget_alerts, data_outage, fast_page};
+use super::{budget_alerts, fast_page};
 use crate::budgeting::Budgeting;
 use crate::composite::Part;
 use crate::duration;
@@ -136,7 +136,7 @@ fn objective(out: &mut String, objective: &Objective, parts: &[(&Part, &Objectiv
         annotations.push(("slowburn/budget-alerts", alerts));
     }
     if let Some(stated) = &objective.missing_data {
-        annotations.push(("slowburn/data-outage", data_outage::spell(stated)));
+        annotations.push(("slowburn/data-outage", stated.to_string()));
     }
     write_annotations(out, &annotations)?;
     writeln!(out, "spec:\n  service: {}", quote(objective.service.as_str()))?;

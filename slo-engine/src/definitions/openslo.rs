@@ -286,6 +286,13 @@ fn indicators(
         let hint = "move it into every objective for a composite, or remove theirs".to_owned();
         report.error(at, message, Some(hint));
     }
+    if let [only] = stated
+        && let Some((_, at)) = only.weight
+    {
+        let message = "`compositeWeight` is not used: this SLO has one objective, which has all the weight";
+        let hint = "remove it, or add the other objectives of a composite".to_owned();
+        report.warning(at, message, Some(hint));
+    }
     let indicator = |stated: &objectives::Stated<'_>| {
         if stated.indicator.at().is_none() && keys.at().is_none() {
             let message = "this objective has no indicator, but others of its SLO do";

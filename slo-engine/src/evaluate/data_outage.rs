@@ -3,6 +3,7 @@
 //! While too little is watched nothing else of the objective fires or resolves, and somebody has to know. What nobody
 //! is expected to watch, because it is retired or never was measured, is not missed.
 
+use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,6 +11,7 @@ use rust_decimal::Decimal;
 
 use super::{Decision, Evaluation, OpenAlert, Rules, calm, lasts};
 use crate::alert::{AlertState, Evidence, Silent, Watched};
+use crate::duration;
 use crate::measurement::ServiceName;
 use crate::objective::{ObjectiveName, Severity, TierName};
 use crate::window::WindowCounts;
@@ -52,6 +54,22 @@ pub struct MissingData {
     pub coverage_min: Decimal,
     /// `None`: nobody is told of it.
     pub outage: Option<OutageRule>,
+}
+
+/// As OpenSLO's annotation spells it, and as it is told from what was said before: a definition's fingerprint.
+impl fmt::Display for MissingData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(rule) = self.outage else {
+            return f.write_str("off");
+        };
+        write!(
+            f,
+            "{} below {}% for {}",
+            rule.severity,
+            (self.coverage_min * Decimal::ONE_HUNDRED).normalize(),
+            duration::format(rule.hold)
+        )
+    }
 }
 
 /// Everything that one decision depends on.

@@ -12,7 +12,7 @@ use super::{BudgetAlertState, Burn, FastPageState, Slo, SloCourse, SloKind, SloS
 use crate::alert::AlertState;
 use crate::budget::{Whole, exhausted_in};
 use crate::engine::EngineError;
-use crate::evaluate::{BudgetInput, EvaluationInput, Rules, spending};
+use crate::evaluate::{BudgetInput, DATA_OUTAGE, EvaluationInput, Rules, spending};
 use crate::objective::{ObjectiveName, Sli, SliKind, Target};
 use crate::sequential::{FAST_PAGE, FastPage, Sequential};
 use crate::store::{
@@ -53,6 +53,7 @@ struct Row {
     statistic: Option<f64>,
     fast_state: Option<String>,
     part_of: Option<String>,
+    lacks_data: bool,
 }
 
 /// Every objective that is defined, by name.
@@ -96,7 +97,20 @@ async fn read(
                    join objective c using (objective_id, generation)
                    where q.part_id = o.objective_id and q.part_generation = o.generation
                      and c.withdrawn_at is null
-                   limit 1) as part_of
+                   limit 1) as part_of,
+                  -- Nobody is told of a part's missing data: its composite is.
+                  exists (
+                      select from alert x
+                      where x.tier = $4 and x.state = 'firing' and (
+                          x.objective_id = o.objective_id
+                          or x.objective_id in (
+                              select q.objective_id
+                              from objective_part q
+                              join objective c using (objective_id, generation)
+                              where q.part_id = o.objective_id and q.part_generation = o.generation
+                          )
+                      )
+                  ) as "lacks_data!"
            from objective o
            join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
            join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
@@ -109,7 +123,8 @@ async fn read(
            order by o.name"#,
         now,
         name.map(ObjectiveName::as_str),
-        FAST_PAGE
+        FAST_PAGE,
+        DATA_OUTAGE
     )
     .fetch_all(&mut *look_up(pool).await?)
     .await?;
@@ -216,6 +231,8 @@ impl Row {
             burn: burn(target, inputs),
             state: if is_firing(inputs, fast_page.as_ref()) {
                 SloState::Firing
+            } else if self.lacks_data {
+                SloState::NoData
             } else {
                 state(&counts, remaining, fastest, inputs)
             },

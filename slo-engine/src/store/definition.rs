@@ -145,7 +145,7 @@ fn asks_text(objective: &Objective) -> String {
             page.burn_rate, page.false_pages_a_year, page.rate_min
         ));
     }
-    lines.extend(objective.missing_data.iter().map(|stated| format!("{stated:?}")));
+    lines.extend(objective.missing_data.iter().map(ToString::to_string));
     lines.extend(objective.budget_alerts.iter().map(ToString::to_string));
     lines.join("\u{1f}")
 }

@@ -422,3 +422,42 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn a_silent_host_is_one_data_outage_of_the_whole_and_none_of_its_parts() {
+    let world = World::with(Settings::default(), usual()).await;
+    let mut told = Vec::new();
+    for second in (10..=1000).step_by(10) {
+        if second <= 600 {
+            let total = u64::try_from(second).unwrap();
+            counted(&world, "host1", second, [total, 0, total, 0]).await;
+        }
+        let mut evaluations = world.engine.evaluate(at(second)).await.unwrap();
+        evaluations.extend(world.engine.evaluate_data_outages(at(second)).await.unwrap());
+        let mut transaction = world.database.pool.begin().await.unwrap();
+        let recorded = world
+            .engine
+            .record(&mut transaction, &evaluations, None, at(second))
+            .await;
+        transaction.commit().await.unwrap();
+        let of = |one: slo_engine::alert::Transition| {
+            (second, one.objective.to_string(), one.tier.to_string(), one.to)
+        };
+        told.extend(recorded.unwrap().into_iter().map(of));
+    }
+    let of_whole = |second, state| (second, WHOLE.to_owned(), "data-outage".to_owned(), state);
+    assert_eq!(
+        told,
+        [
+            of_whole(650, AlertState::Pending),
+            of_whole(950, AlertState::Firing)
+        ]
+    );
+    // What was counted before says nothing of now, of the whole or of its parts.
+    let slos = read::slos(&world.database.pool, at(1000)).await.unwrap();
+    assert_eq!(
+        slos.iter().map(|slo| slo.state).collect::<Vec<_>>(),
+        [SloState::NoData; 3]
+    );
+    world.database.drop().await;
+}
