@@ -55,6 +55,14 @@ pub trait Burns: Send + Sync {
         window: Duration,
         now: DateTime<Utc>,
     ) -> Result<WindowCounts, Error>;
+
+    /// The requests that they stand on, where slices or shares are counted: each request is evidence.
+    async fn requests(
+        &self,
+        objective: &ObjectiveName,
+        window: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<u64, Error>;
 }
 
 #[async_trait]
@@ -66,6 +74,15 @@ impl Burns for Engine {
         now: DateTime<Utc>,
     ) -> Result<WindowCounts, Error> {
         Ok(Engine::burn(self, objective, window, now).await?)
+    }
+
+    async fn requests(
+        &self,
+        objective: &ObjectiveName,
+        window: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<u64, Error> {
+        Ok(Engine::requests(self, objective, window, now).await?)
     }
 }
 

@@ -360,6 +360,21 @@ impl Engine {
             .ok_or_else(|| EngineError::UnknownObjective(objective.clone()))
     }
 
+    /// The requests that the counts of such a window stand on: those of its slices, or of its parts.
+    ///
+    /// # Errors
+    /// When no objective has the name, or the database fails.
+    pub async fn requests(
+        &self,
+        objective: &ObjectiveName,
+        window: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<u64, EngineError> {
+        store::evaluation::requests(&self.pool, objective, window, micros(now))
+            .await?
+            .ok_or_else(|| EngineError::UnknownObjective(objective.clone()))
+    }
+
     /// From now on the objective does not count that time; nothing in the ledger is rewritten.
     ///
     /// # Errors

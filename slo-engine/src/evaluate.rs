@@ -95,8 +95,9 @@ pub struct EvaluationInput {
 }
 
 /// One part of a composite over the long window.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PartCounts {
+    pub objective: ObjectiveName,
     pub weight: Weight,
     pub target: Target,
     pub unit: u64,

@@ -280,6 +280,8 @@ pub struct Alert {
     pub inhibited_by: Option<AlertId>,
     pub acknowledged: Option<Acknowledgement>,
     pub traceparent: Option<String>,
+    /// What one event is in the counts of its evidence.
+    pub unit: u64,
 }
 
 #[derive(Debug, Clone, PartialEq)]

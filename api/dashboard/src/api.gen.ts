@@ -442,6 +442,11 @@ export interface components {
             state: string;
             tier: string;
             trace_id?: string | null;
+            /**
+             * Format: int64
+             * @description Counts of its evidence are in parts of which so many make an event, as those of its SLO.
+             */
+            unit: number;
         };
         AnnotationBody: {
             /**
@@ -712,6 +717,11 @@ export interface components {
                 state: string;
                 tier: string;
                 trace_id?: string | null;
+                /**
+                 * Format: int64
+                 * @description Counts of its evidence are in parts of which so many make an event, as those of its SLO.
+                 */
+                unit: number;
             }[];
         };
         /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */

@@ -166,14 +166,12 @@ fn objectives(page: &mut Exposition, slos: &[Slo]) {
     page.family(
         "slowburn_objective_events",
         Kind::Gauge,
-        "Events of the rolling period: it falls when old ones leave the period.",
+        "Events of the rolling period: it falls when old ones leave the period. Good and bad only where events are counted, \
+         and not shares of slices or of a composite.",
         slos.iter().flat_map(|slo| {
-            [
-                ("good", slo.counts.good),
-                ("bad", slo.counts.bad),
-                ("lost", slo.counts.lost),
-            ]
-            .map(|(outcome, count)| (and(objective(slo), "outcome", outcome), count))
+            let counted = [("good", slo.counts.good), ("bad", slo.counts.bad)];
+            let counted = counted.into_iter().filter(|_| slo.unit == 1);
+            counted.chain([("lost", slo.counts.lost)]).map(|(outcome, count)| (and(objective(slo), "outcome", outcome), count))
         }),
     );
     page.family(

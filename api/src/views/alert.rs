@@ -28,6 +28,8 @@ pub struct AlertView {
     /// The page of a service it depends on that inhibits it, or did when it resolved.
     pub inhibited_by: Option<i64>,
     pub acknowledged: Option<AcknowledgementView>,
+    /// Counts of its evidence are in parts of which so many make an event, as those of its SLO.
+    pub unit: u64,
     pub trace_id: Option<String>,
 }
 
@@ -128,6 +130,7 @@ impl From<read::Alert> for AlertView {
                 by: said.by,
                 note: said.note,
             }),
+            unit: alert.unit,
             trace_id: trace_id(alert.traceparent.as_deref()),
         }
     }

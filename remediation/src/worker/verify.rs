@@ -1,5 +1,7 @@
 //! Does it help? Looks at the objective that fired, from the act on.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -15,8 +17,8 @@ use crate::store;
 use crate::store::run::{Before, RunRow};
 use crate::store::step::{Claim, Outcome};
 
-/// Fewer events than this say nothing.
-const EVENTS_MIN: u64 = 10;
+/// Fewer requests than this say nothing, whatever is counted of them.
+const REQUESTS_MIN: u64 = 10;
 /// Less of the time watched than this says nothing.
 const COVERAGE_MIN: Decimal = Decimal::from_parts(5, 0, 0, false, 1);
 /// Burning so much faster than before is worse.
@@ -38,13 +40,14 @@ impl Worker {
         let last = now >= until;
         let window = (now - from).to_std().unwrap_or_default();
         let counts = if window.is_zero() {
-            Ok(WindowCounts::empty(now))
+            Ok((WindowCounts::empty(now), 0))
         } else {
-            self.burns.burn(&objective, window, now).await
+            self.seen(&objective, window, now).await
         };
         let (verdict, seen) = match &counts {
-            Ok(counts) => {
+            Ok((counts, requests)) => {
                 let look = Look {
+                    requests: *requests,
                     acted_at,
                     last,
                     recovered_below: run.verify.recovered_below,
@@ -86,6 +89,18 @@ impl Worker {
         };
         Span::current().record("verdict", verdict.as_str());
         self.conclude_verify(&claim, verdict, seen, now).await
+    }
+
+    async fn seen(
+        &self,
+        objective: &ObjectiveName,
+        window: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<(WindowCounts, u64), Error> {
+        Ok((
+            self.burns.burn(objective, window, now).await?,
+            self.burns.requests(objective, window, now).await?,
+        ))
     }
 
     async fn conclude_verify(
@@ -134,6 +149,8 @@ impl Worker {
 
 /// The circumstances of one look.
 struct Look {
+    /// What the counts stand on.
+    requests: u64,
     acted_at: DateTime<Utc>,
     /// No further look follows.
     last: bool,
@@ -145,7 +162,7 @@ fn judge(before: Option<&Before>, after: &WindowCounts, look: &Look) -> Option<V
     let unknown = look.last.then_some(Verdict::Unknown);
     let covered = after.coverage().is_some_and(|coverage| coverage >= COVERAGE_MIN);
     // A window that begins before the act would count what the act was for.
-    if after.total() < EVENTS_MIN || !covered || after.from < look.acted_at {
+    if look.requests < REQUESTS_MIN || !covered || after.from < look.acted_at {
         return unknown;
     }
     let (Some(before), Some(burn_rate)) = (before, burn_rate(before, after)) else {
@@ -208,6 +225,7 @@ mod tests {
 
     fn look(last: bool) -> Look {
         Look {
+            requests: 10,
             acted_at: "2026-01-01T12:00:00Z".parse().unwrap(),
             last,
             recovered_below: Decimal::ONE,
@@ -258,13 +276,21 @@ mod tests {
             from: look(true).acted_at - chrono::TimeDelta::seconds(1),
             ..after(1_000, 0)
         };
-        for counts in [after(0, 0), after(9, 0), silent, nobody, early] {
+        for counts in [silent, nobody, early] {
             assert_eq!(judge(Some(&before()), &counts, &look(false)), None);
             assert_eq!(
                 judge(Some(&before()), &counts, &look(true)),
                 Some(Verdict::Unknown)
             );
         }
+        // All of a composite or of a slice is many of its parts, and may be one request.
+        let few = |last| Look {
+            requests: 9,
+            ..look(last)
+        };
+        let whole = after(1_000_000_000_000, 0);
+        assert_eq!(judge(Some(&before()), &whole, &few(false)), None);
+        assert_eq!(judge(Some(&before()), &whole, &few(true)), Some(Verdict::Unknown));
         let blind = Before {
             budget: None,
             ..before()

@@ -151,6 +151,11 @@ impl Burns for Counts {
             lost: 0,
         })
     }
+
+    async fn requests(&self, _: &ObjectiveName, _: Duration, _: DateTime<Utc>) -> Result<u64, Error> {
+        let (good, bad) = *self.0.lock().unwrap();
+        Ok(good + bad)
+    }
 }
 
 pub fn start() -> DateTime<Utc> {

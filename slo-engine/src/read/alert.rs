@@ -7,7 +7,7 @@ use super::Alert;
 use crate::alert::{Acknowledgement, AlertId, AlertState};
 use crate::engine::EngineError;
 use crate::silence::SilenceId;
-use crate::store::{alert::evidence_from_json, parse};
+use crate::store::{alert::evidence_from_json, count, parse};
 
 #[derive(Debug)]
 struct Row {
@@ -27,6 +27,7 @@ struct Row {
     acknowledged_by: Option<String>,
     acknowledged_note: Option<String>,
     traceparent: Option<String>,
+    unit: i64,
 }
 
 impl TryFrom<Row> for Alert {
@@ -55,6 +56,7 @@ impl TryFrom<Row> for Alert {
                     note: row.acknowledged_note.unwrap_or_default(),
                 }),
             traceparent: row.traceparent,
+            unit: count("slice_unit", row.unit)?,
         })
     }
 }
@@ -66,16 +68,16 @@ impl TryFrom<Row> for Alert {
 pub async fn alerts(pool: &PgPool, state: Option<AlertState>, limit: u32) -> Result<Vec<Alert>, EngineError> {
     let rows = sqlx::query_as!(
         Row,
-        "select a.alert_id, o.name as objective, s.name as service, a.tier, a.severity, a.state, a.opened_at,
+        r#"select a.alert_id, o.name as objective, s.name as service, a.tier, a.severity, a.state, a.opened_at,
                 a.fired_at, a.resolved_at, a.evidence, a.silenced_by, a.inhibited_by, a.acknowledged_at, a.acknowledged_by,
-                a.acknowledged_note, a.traceparent
+                a.acknowledged_note, a.traceparent, slice_unit(g.method) as "unit!"
          from alert a
          join objective o using (objective_id)
          join objective_generation g on g.objective_id = a.objective_id and g.generation = a.generation
          join service s using (service_id)
          where $1::text is null or a.state = $1
          order by a.opened_at desc, a.alert_id desc
-         limit $2",
+         limit $2"#,
         state.map(AlertState::as_str),
         i64::from(limit)
     )
@@ -91,14 +93,14 @@ pub async fn alerts(pool: &PgPool, state: Option<AlertState>, limit: u32) -> Res
 pub async fn alert(pool: &PgPool, id: AlertId) -> Result<Option<Alert>, EngineError> {
     let row = sqlx::query_as!(
         Row,
-        "select a.alert_id, o.name as objective, s.name as service, a.tier, a.severity, a.state, a.opened_at,
+        r#"select a.alert_id, o.name as objective, s.name as service, a.tier, a.severity, a.state, a.opened_at,
                 a.fired_at, a.resolved_at, a.evidence, a.silenced_by, a.inhibited_by, a.acknowledged_at, a.acknowledged_by,
-                a.acknowledged_note, a.traceparent
+                a.acknowledged_note, a.traceparent, slice_unit(g.method) as "unit!"
          from alert a
          join objective o using (objective_id)
          join objective_generation g on g.objective_id = a.objective_id and g.generation = a.generation
          join service s using (service_id)
-         where a.alert_id = $1",
+         where a.alert_id = $1"#,
         id.0
     )
     .fetch_optional(pool)

@@ -12,7 +12,7 @@ use super::{BudgetAlertState, Burn, FastPageState, Slo, SloCourse, SloKind, SloS
 use crate::alert::AlertState;
 use crate::budget::{Whole, exhausted_in};
 use crate::engine::EngineError;
-use crate::evaluate::{BudgetInput, DATA_OUTAGE, EvaluationInput, Rules, spending};
+use crate::evaluate::{BudgetInput, DATA_OUTAGE, EvaluationInput, PartCounts, Rules, spending};
 use crate::objective::{ObjectiveName, Sli, SliKind, Target};
 use crate::sequential::{FAST_PAGE, FastPage, Sequential};
 use crate::store::{
@@ -129,8 +129,21 @@ async fn read(
     .fetch_all(&mut *look_up(pool).await?)
     .await?;
     let mut tiers: HashMap<ObjectiveName, Vec<EvaluationInput>> = HashMap::new();
-    for input in evaluation::inputs(pool, &Rules::default(), name, now).await? {
+    let mut of_parts: HashMap<ObjectiveName, Vec<Burn>> = HashMap::new();
+    let whole = match (name, rows.first().and_then(|row| row.part_of.as_deref())) {
+        (Some(_), Some(whole)) => {
+            let whole = parse("objective.name", whole)?;
+            evaluation::inputs(pool, &Rules::default(), Some(&whole), now).await?
+        }
+        _ => Vec::new(),
+    };
+    let inputs = evaluation::inputs(pool, &Rules::default(), name, now).await?;
+    for input in whole.into_iter().chain(inputs) {
         if !input.withdrawn {
+            for part in &input.parts {
+                let burn = burn_of_part(part, &input);
+                of_parts.entry(part.objective.clone()).or_default().push(burn);
+            }
             tiers.entry(input.objective.clone()).or_default().push(input);
         }
     }
@@ -145,7 +158,10 @@ async fn read(
             let budget_alerts = budgets.remove(&name).unwrap_or_default();
             let mut inputs = tiers.remove(&name).unwrap_or_default();
             inputs.sort_by_key(|input| (input.tier.severity, input.tier.long));
-            row.into_slo(name, &inputs, budget_alerts, now)
+            let mut burns = of_parts.remove(&name).unwrap_or_default();
+            burns.sort_by_key(|burn| burn.window);
+            burns.dedup_by_key(|burn| burn.window);
+            row.into_slo(name, &inputs, burns, budget_alerts, now)
         })
         .collect()
 }
@@ -155,6 +171,7 @@ impl Row {
         self,
         name: ObjectiveName,
         inputs: &[EvaluationInput],
+        as_part: Vec<Burn>,
         budget_alerts: Vec<BudgetAlertState>,
         now: DateTime<Utc>,
     ) -> Result<Slo, EngineError> {
@@ -177,9 +194,10 @@ impl Row {
             self.statistic,
             self.fast_state.as_deref(),
         )?;
-        let fastest = inputs
-            .first()
-            .map_or(Decimal::ZERO, |input| input.long.burn_rate(target));
+        let of_tier = inputs.first().map(|input| input.long.burn_rate(target));
+        let fastest = of_tier
+            .or(as_part.first().map(|burn| burn.burn_rate))
+            .unwrap_or_default();
         let until = if self.is_calendar {
             self.period_to_at
         } else {
@@ -228,7 +246,11 @@ impl Row {
             unit: count("slice_unit", self.unit)?,
             method: self.method,
             slice,
-            burn: burn(target, inputs),
+            burn: if inputs.is_empty() {
+                as_part
+            } else {
+                burn(target, inputs)
+            },
             state: if is_firing(inputs, fast_page.as_ref()) {
                 SloState::Firing
             } else if self.lacks_data {
@@ -269,6 +291,20 @@ fn burn(target: Target, inputs: &[EvaluationInput]) -> Vec<Burn> {
             counts: counts.clone(),
         })
         .collect()
+}
+
+/// A part has no tiers: it is looked at as its composite's look at it.
+fn burn_of_part(part: &PartCounts, whole: &EvaluationInput) -> Burn {
+    let counts = WindowCounts {
+        good: part.good,
+        bad: part.bad,
+        ..whole.long.clone()
+    };
+    Burn {
+        window: whole.tier.long,
+        burn_rate: counts.burn_rate(part.target),
+        counts,
+    }
 }
 
 fn tier(target: Target, input: &EvaluationInput) -> TierState {

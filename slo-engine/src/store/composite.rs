@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgPool};
 
-use super::{convert, count, look_up};
+use super::{convert, count, look_up, parse};
 use crate::composite::Part;
 use crate::engine::EngineError;
 use crate::evaluate::PartCounts;
@@ -87,7 +87,7 @@ pub(crate) async fn counts(
     now: DateTime<Utc>,
 ) -> Result<HashMap<(String, String), Vec<PartCounts>>, EngineError> {
     let rows = sqlx::query!(
-        r#"select o.name, t.tier, p.weight as "weight!", p.target as "target!", p.unit as "unit!",
+        r#"select o.name, t.tier, p.part as "part!", p.weight as "weight!", p.target as "target!", p.unit as "unit!",
                   p.good as "good!", p.bad as "bad!"
            from (select distinct objective_id, generation from objective_part) c
            join objective o using (objective_id, generation)
@@ -103,6 +103,7 @@ pub(crate) async fn counts(
     for row in rows {
         let target: Decimal = row.target;
         counts.entry((row.name, row.tier)).or_default().push(PartCounts {
+            objective: parse("objective.name", &row.part)?,
             weight: convert("objective_part.weight", row.weight)?,
             target: convert("objective_definition.target", target)?,
             unit: count("unit", row.unit)?.max(1),

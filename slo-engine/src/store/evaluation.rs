@@ -146,3 +146,45 @@ pub(crate) async fn window(
     .await?;
     row.map(WindowCounts::try_from).transpose()
 }
+
+/// The requests behind one window of one objective: of slices those in them, of a composite those of its parts.
+pub(crate) async fn requests(
+    pool: &PgPool,
+    objective: &ObjectiveName,
+    length: Duration,
+    now: DateTime<Utc>,
+) -> Result<Option<u64>, EngineError> {
+    let requests = sqlx::query_scalar!(
+        r#"select coalesce(sum(
+                      case
+                          when c.slice is null then w.good + w.bad
+                          else (
+                              select coalesce(sum(s.good + s.bad), 0)
+                              from slice s
+                              where s.objective_id = c.objective_id and s.generation = c.generation
+                                and s.at > $3::timestamptz - $2::interval and s.at <= $3
+                          )
+                      end
+                  ), 0)::bigint as "requests!"
+           from objective o
+           cross join lateral (
+               select g.objective_id, g.generation, g.slice
+               from objective_generation g
+               where (g.objective_id, g.generation) = (o.objective_id, o.generation) and g.method <> 'Composite'
+               union all
+               select g.objective_id, g.generation, g.slice
+               from objective_part p
+               join objective_generation g on g.objective_id = p.part_id and g.generation = p.part_generation
+               where (p.objective_id, p.generation) = (o.objective_id, o.generation)
+           ) c
+           cross join lateral own_window(c.objective_id, c.generation, $3::timestamptz - $2::interval, $3) w
+           where o.name = $1 and o.withdrawn_at is null
+           group by o.objective_id"#,
+        objective.as_str(),
+        interval(length),
+        now
+    )
+    .fetch_optional(&mut *look_up(pool).await?)
+    .await?;
+    requests.map(|requests| count("requests", requests)).transpose()
+}

@@ -165,7 +165,19 @@ async fn its_page_names_its_parts_and_theirs_names_it() {
     for part in [answers, latency] {
         assert_eq!(part.part_of.as_ref().map(|name| name.as_str()), Some(WHOLE));
         assert!(part.tiers.is_empty() && part.parts.is_empty());
+        // The same, asked for alone.
+        let alone = read::slo(&world.database.pool, &part.name, at(10)).await;
+        assert_eq!(alone.unwrap().as_ref(), Some(part));
     }
+    // A part burns over the windows that its whole looks at.
+    let burns = |slo: &read::Slo| -> Vec<_> {
+        let of = |burn: &read::Burn| (burn.window, burn.burn_rate.normalize(), burn.counts.bad);
+        slo.burn.iter().map(of).collect()
+    };
+    assert_eq!(burns(answers), [(seconds(HOUR), decimal("1"), 10)]);
+    assert_eq!(burns(latency), [(seconds(HOUR), decimal("0.5"), 5)]);
+    let requests = world.engine.requests(&whole.name, seconds(60), at(10)).await;
+    assert_eq!(requests.unwrap(), 1_100, "all of them are evidence of the whole");
     let course = read::slo_series(&world.database.pool, &whole.name, at(0), at(10), seconds(10));
     let course = course.await.unwrap().unwrap();
     assert_eq!(course.burn_rate, [Some(decimal("2.5"))]);
@@ -365,6 +377,14 @@ async fn partly_good_slices_are_weighed_alike() {
     assert_eq!(burn(&world, ANSWERS, 120, 120).await.0, decimal("3"));
     assert_eq!(burn(&world, LATENCY, 120, 120).await.0, decimal("1.75"));
     assert_eq!(burn(&world, WHOLE, 120, 120).await.0, decimal("3.875"));
+    // Two slices of each, and what is known of them is known by 1,104 requests.
+    for (name, expected) in [(ANSWERS, 1_002), (LATENCY, 102), (WHOLE, 1_104)] {
+        let requests = world
+            .engine
+            .requests(&name.parse().unwrap(), seconds(120), at(120))
+            .await;
+        assert_eq!(requests.unwrap(), expected, "{name}");
+    }
     // The same again changes nothing: the budget goes on.
     world
         .engine

@@ -326,7 +326,7 @@ function BudgetAlerts({ slo }: { slo: SloDetail }) {
                 <th scope="row" data-label="Alert">{alert.name}<span className="sub">{alert.severity}: {alert.spending.rule}</span></th>
                 <td data-label="State"><StateTag word={tierWord(alert, slo.state !== "no_data")} />{alert.frozen_since && <span className="sub">since <Ago at={alert.frozen_since} /></span>}</td>
                 <td data-label="Where it stands">{slo.state === "no_data" ? "no data" : alert.spending.says}</td>
-                <td data-label="Bad" className="right num">{format.count(alert.spending.bad)}<span className="sub">{limitWords(alert.spending)}</span></td>
+                <td data-label="Bad" className="right num">{slo.unit === 1 ? <>{format.count(alert.spending.bad)}<span className="sub">{limitWords(alert.spending)}</span></> : <>{format.percent(alert.spending.spent)}<span className="sub">of the budget</span></>}</td>
               </tr>
             ))}
           </tbody>
@@ -358,7 +358,7 @@ function Burn({ slo, seconds, rate, threshold }: { slo: SloDetail; seconds: numb
     <td data-label={`Over ${format.window(seconds)}`} className="right">
       <span className={`num${over ? " strong tone-bad" : ""}`}>{format.burn(slo.state === "no_data" ? null : rate)}{over && <span className="sr-only"> above the threshold</span>}</span>
       <span className="sub num">
-        {rate == null || slo.state === "no_data" ? "no data" : counts && slo.kind !== "composite" ? `${format.count(counts.bad)} bad of ${format.count(counts.good + counts.bad)}` : over ? "above the threshold" : `${format.percent(rate / threshold)} of threshold`}
+        {rate == null || slo.state === "no_data" ? "no data" : counts && slo.unit === 1 ? `${format.count(counts.bad)} bad of ${format.count(counts.good + counts.bad)}` : over ? "above the threshold" : `${format.percent(rate / threshold)} of threshold`}
       </span>
     </td>
   );

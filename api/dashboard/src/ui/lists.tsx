@@ -80,7 +80,7 @@ export function Trace({ id }: { id: string | null | undefined }) {
 /** `1 204 bad of 8 400 in 5 min, 14.4×` for each of the tier's two windows. */
 export function Evidence({ alert }: { alert: Alert }) {
   const { evidence } = alert;
-  if (evidence.budget) return <BudgetEvidence evidence={evidence} budget={evidence.budget} />;
+  if (evidence.budget) return <BudgetEvidence alert={alert} budget={evidence.budget} />;
   return (
     <ul className="evidence">
       {spans(evidence).map(([name, counts, rate]) => {
@@ -88,7 +88,7 @@ export function Evidence({ alert }: { alert: Alert }) {
         return (
           <li key={name}>
             <span className="num strong">{format.burn(rate)}</span> over {format.duration(span)}:{" "}
-            {format.count(counts.bad)} bad of {format.count(counts.good + counts.bad)}
+            {badOf(counts, alert.unit)}
             {counts.coverage !== null && counts.coverage !== undefined && counts.coverage < 0.995 && `, ${format.percent(counts.coverage)} measured`}
           </li>
         );
@@ -106,7 +106,7 @@ export function Evidence({ alert }: { alert: Alert }) {
       ) : (
         <li className="note">
           fires when both burn above {format.burn(evidence.threshold)}
-          {evidence.bad_needed != null && <> and the long one counts at least {format.count(evidence.bad_needed)} bad</>}
+          {evidence.bad_needed != null && <> and the long one {alert.unit === 1 ? "counts at least" : "is at least"} {amount(evidence.bad_needed, evidence.long, alert.unit)} bad</>}
         </li>
       )}
       {evidence.long.lost > 0 && <li className="note">{format.count(evidence.long.lost)} events of the long window are known to be lost</li>}
@@ -114,14 +114,24 @@ export function Evidence({ alert }: { alert: Alert }) {
   );
 }
 
-function BudgetEvidence({ evidence, budget }: { evidence: Alert["evidence"]; budget: Spending }) {
+/** `12 bad of 400`; where slices or shares are counted, which nobody reads: `3 % bad`. */
+function badOf(counts: { good: number; bad: number }, unit: number) {
+  const all = counts.good + counts.bad;
+  return unit === 1 ? `${format.count(counts.bad)} bad of ${format.count(all)}` : all === 0 ? "nothing counted" : `${amount(counts.bad, counts, unit)} bad`;
+}
+
+function amount(bad: number, { good, bad: all }: { good: number; bad: number }, unit: number) {
+  return unit === 1 ? format.count(bad) : format.percent(bad / (good + all));
+}
+
+function BudgetEvidence({ alert: { evidence, unit }, budget }: { alert: Alert; budget: Spending }) {
   const span = (Date.parse(evidence.long.to) - Date.parse(evidence.long.from)) / 1000;
   return (
     <ul className="evidence">
       <li>{budget.says}</li>
       <li>
-        {format.count(budget.bad)} bad of {format.count(evidence.long.good + evidence.long.bad)} in {format.duration(span)}, {limitWords(budget)}
-        {evidence.bad_needed != null && <>; {format.count(evidence.bad_needed)} are evidence</>}
+        {badOf(evidence.long, unit)} in {format.duration(span)}, {unit === 1 ? limitWords(budget) : `${format.percent(budget.spent)} of the budget`}
+        {evidence.bad_needed != null && <>; {amount(evidence.bad_needed, evidence.long, unit)} {unit === 1 ? "are" : "is"} evidence</>}
       </li>
       {evidence.long.lost > 0 && <li className="note">{format.count(evidence.long.lost)} of them are known to be lost</li>}
     </ul>
