@@ -141,7 +141,7 @@ pub(crate) async fn hold_back(
                   not exists (select from service_dependency)
                   or not exists (
                       select from alert
-                      where state = 'firing' and severity = 'page'
+                      where state in ('pending', 'firing') and severity = 'page'
                         and coalesce(evidence ->> 'test', 'windows') in ('windows', 'sequential')
                   )
               ) as "is_calm!""#,
@@ -154,7 +154,7 @@ pub(crate) async fn hold_back(
     }
     lock_alerts(connection).await?;
     let silences = read::active_silences(connection, now).await?;
-    let inhibitors = dependency::inhibitors(connection).await?;
+    let inhibitors = dependency::inhibitors(connection, now).await?;
     let fires: HashSet<AlertId> = transitions
         .iter()
         .filter(|one| one.to == AlertState::Firing)

@@ -164,6 +164,53 @@ async fn who_was_told_before_the_page_is_not_told_again() {
     shop.world.database.drop().await;
 }
 
+/// A second in which `web` has more than enough errors for a ticket, and `db` some: 9 in a minute burn, 17 are evidence.
+async fn pending() -> Shop {
+    let mut shop = Shop::of(Settings::default(), &shop()).await;
+    shop.counts(61, 60, 10).await;
+    let told = told(&shop.world.engine, at(61)).await;
+    assert_eq!(told, [page(AlertState::Pending)], "the ticket waits");
+    shop
+}
+
+#[tokio::test]
+async fn a_ticket_waits_an_evaluation_for_a_page_that_is_pending() {
+    let mut shop = pending().await;
+    shop.counts(62, 10, 10).await;
+    assert_eq!(told(&shop.world.engine, at(62)).await, [page(Firing)]);
+    let tickets = read::alerts(&shop.world.database.pool, Some(Firing), 10)
+        .await
+        .unwrap();
+    assert_eq!(
+        tickets
+            .iter()
+            .filter(|alert| alert.inhibited_by.is_some())
+            .count(),
+        1
+    );
+    shop.world.database.drop().await;
+}
+
+#[tokio::test]
+async fn a_ticket_waits_no_longer_for_a_page_that_stays_pending() {
+    let mut shop = pending().await;
+    // What looks between two evaluations, as fast pages do, changes nothing.
+    let between = at(61) + chrono::TimeDelta::milliseconds(500);
+    let mut transaction = shop.world.database.pool.begin().await.unwrap();
+    let told_between = shop
+        .world
+        .engine
+        .hold_back(&mut transaction, Vec::new(), between)
+        .await;
+    assert_eq!(told_between.unwrap(), []);
+    transaction.commit().await.unwrap();
+    shop.counts(62, 10, 0).await;
+    assert_eq!(told(&shop.world.engine, at(62)).await, [ticket(Firing)]);
+    shop.counts(63, 10, 0).await;
+    assert_eq!(told(&shop.world.engine, at(63)).await, [], "once");
+    shop.world.database.drop().await;
+}
+
 #[tokio::test]
 async fn what_no_longer_depends_on_it_is_told_at_once() {
     let mut shop = Shop::open().await;
