@@ -50,13 +50,7 @@ pub async fn enqueue(
             AlertState::Pending => {}
             AlertState::Firing => {
                 for runbook in &playbook.runbooks {
-                    let Transition {
-                        service,
-                        objective,
-                        severity,
-                        ..
-                    } = transition;
-                    if runbook.on.matches(service, objective, *severity) {
+                    if runbook.on.matches(transition) {
                         runs.extend(fire(connection, transition, transitions, runbook, playbook, now).await?);
                     }
                 }
@@ -365,7 +359,7 @@ fn says(transition: &Transition, transitions: &[Transition], runbook: &Runbook) 
     let (objective, service) = (&transition.objective, &transition.service);
     match &transition.evidence {
         Evidence::Coverage(watched) => {
-            let told = |one: &&Transition| runbook.on.matches(&one.service, &one.objective, one.severity);
+            let told = |one: &&Transition| runbook.on.matches(one);
             let group: Vec<_> = group::firing_with(transition, transitions).filter(told).collect();
             let lacks = if group.len() > 1 {
                 group::lacks_data(&group)

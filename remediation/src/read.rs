@@ -321,6 +321,7 @@ fn conditions(on: &On) -> Vec<String> {
             list(on.objectives.iter().map(AsRef::as_ref).collect())
         ));
     }
+    found.extend(on.tier_words());
     if let Some(severity) = on.severity {
         found.push(format!("severity {severity}"));
     }

@@ -1,14 +1,16 @@
 //! Runbooks as they were defined: when they run, what they do, what holds them back.
 
+mod policy;
 mod read;
 mod step;
 
 use std::time::Duration;
 
 use rust_decimal::Decimal;
+use slo_engine::alert::Transition;
 use slo_engine::definitions::{Definitions, Diagnostics, Document, Report, node::nearest, node::quoted};
 use slo_engine::measurement::ServiceName;
-use slo_engine::objective::{ObjectiveName, Severity};
+use slo_engine::objective::{ObjectiveName, Severity, TierName};
 
 use crate::run::Mode;
 use crate::target::{self, Target};
@@ -37,6 +39,8 @@ pub struct On {
     pub services: Vec<ServiceName>,
     pub objectives: Vec<ObjectiveName>,
     pub severity: Option<Severity>,
+    /// Tiers of objectives: those that alert policies of OpenSLO name.
+    pub tiers: Vec<(ObjectiveName, TierName)>,
 }
 
 /// What holds a runbook back. A guard refuses acting, never telling.
@@ -86,11 +90,23 @@ impl Default for Verify {
 }
 
 impl On {
+    /// The tiers in words, where some are named.
     #[must_use]
-    pub fn matches(&self, service: &ServiceName, objective: &ObjectiveName, severity: Severity) -> bool {
-        (self.services.is_empty() || self.services.contains(service))
-            && (self.objectives.is_empty() || self.objectives.contains(objective))
-            && self.severity.is_none_or(|wanted| wanted == severity)
+    pub fn tier_words(&self) -> Option<String> {
+        let tiers = self.tiers.iter();
+        let tiers: Vec<_> = tiers
+            .map(|(objective, tier)| format!("{tier} of {objective}"))
+            .collect();
+        (!tiers.is_empty()).then(|| format!("tier {}", tiers.join(", ")))
+    }
+
+    #[must_use]
+    pub fn matches(&self, alert: &Transition) -> bool {
+        let is_named = |(objective, tier): &(_, _)| (objective, tier) == (&alert.objective, &alert.tier);
+        (self.services.is_empty() || self.services.contains(&alert.service))
+            && (self.objectives.is_empty() || self.objectives.contains(&alert.objective))
+            && self.severity.is_none_or(|wanted| wanted == alert.severity)
+            && (self.tiers.is_empty() || self.tiers.iter().any(is_named))
     }
 }
 
@@ -152,6 +168,9 @@ impl Playbook {
             }
             found.extend(report.into_diagnostics());
         }
+        playbook
+            .runbooks
+            .extend(policy::runbooks(definitions, &mut found));
         if found.has_errors() {
             return Err(found);
         }

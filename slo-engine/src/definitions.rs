@@ -39,7 +39,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::objective::{Objective, ObjectiveName};
+use crate::objective::{Objective, ObjectiveName, TierName};
 use crate::service::WatchedService;
 use alerting::Alerting;
 use document::{Envelope, OPENSLO, Place, SLOWBURN};
@@ -64,10 +64,20 @@ pub struct Definitions {
     /// Time that objectives leave out, one an objective.
     pub corrections: Vec<DefinedCorrection>,
     pub dependencies: Dependencies,
+    /// Whom alert policies tell of which tier.
+    pub notified: Vec<Notified>,
     /// Kinds of `slowburn/v1` and OpenSLO that this crate does not own.
     pub other: Vec<Document>,
     /// What was accepted but deserves a look.
     pub warnings: Diagnostics,
+}
+
+/// Who is told when a tier of an objective fires: the name of a NotificationTarget in the same files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notified {
+    pub objective: ObjectiveName,
+    pub tier: TierName,
+    pub target: String,
 }
 
 /// One document of a file, checked to have an `apiVersion`, a `kind` and a `metadata.name`.
@@ -152,7 +162,7 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
     }
     let alerting = Alerting::read(&envelopes, report);
     let (mut services, mut objectives, mut other) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut composites, mut left_out) = (Vec::new(), Vec::new());
+    let (mut composites, mut left_out, mut notified) = (Vec::new(), Vec::new(), Vec::new());
     let mut indicators = HashMap::new();
     for envelope in &envelopes {
         report.switch(envelope.file);
@@ -168,6 +178,7 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
                 let slo = openslo::slo(envelope, &sources, &alerting, report).unwrap_or_default();
                 objectives.extend(slo.objectives);
                 composites.extend(slo.composite);
+                notified.extend(slo.notified);
             }
             (OPENSLO, "SLI") => {
                 indicators.insert(envelope.name, openslo::sli(envelope, &sources, report));
@@ -177,7 +188,7 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
                 if api_version == OPENSLO
                     && let Some(spec) = alerting::spec_of(envelope, report)
                 {
-                    alerting::notification_target(spec, envelope.name_at, &envelope.title(), report);
+                    alerting.notification_target(spec, (envelope.name, envelope.name_at), report);
                 }
                 other.push(envelope.hand_over());
             }
@@ -215,6 +226,7 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
         objectives: collected,
         corrections,
         dependencies,
+        notified,
         other,
         warnings: Diagnostics::default(),
     };

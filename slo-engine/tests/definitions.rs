@@ -265,7 +265,8 @@ fn kinds_of_other_crates_are_handed_over_with_their_positions() {
         found,
         [
             ("AlertNotificationTarget", "on-call", 1, "other_kinds.yaml"),
-            ("Runbook", "limit-and-page", 6, "other_kinds.yaml")
+            ("Runbook", "limit-and-page", 6, "other_kinds.yaml"),
+            ("NotificationTarget", "on-call", 11, "other_kinds.yaml")
         ]
     );
 }

@@ -64,6 +64,7 @@ fn conditions(runbook: &Runbook) -> Vec<String> {
     if !runbook.on.objectives.is_empty() {
         when.push(format!("objective {}", joined(&runbook.on.objectives)));
     }
+    when.extend(runbook.on.tier_words());
     if let Some(severity) = runbook.on.severity {
         when.push(format!("severity {severity}"));
     }

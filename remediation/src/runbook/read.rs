@@ -119,6 +119,7 @@ fn read_on(node: &Node, known: Option<&Known<'_>>, report: &mut Report) -> Optio
         services: services.unwrap_or_default(),
         objectives: objectives.unwrap_or_default(),
         severity,
+        tiers: Vec::new(),
     })
 }
 

@@ -4,12 +4,12 @@
 //! condition has one window; slowburn alerts on pairs, so a twelfth of it is the short one, which ends an alert soon
 //! after its cause and delays none.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::document::{Envelope, OPENSLO};
+use super::document::{Envelope, OPENSLO, SLOWBURN};
 use super::metric_source::word;
-use super::node::{Node, Position, Report, shorten};
+use super::node::{Node, Position, Report, quoted, shorten};
 use super::tiers::{self, TierDraft};
 use crate::duration;
 use crate::objective::{BurnRate, Severity, TierName};
@@ -20,6 +20,16 @@ pub(super) struct Alerting<'a> {
     conditions: HashMap<&'a str, Option<Condition>>,
     policies: HashMap<&'a str, Option<Vec<Condition>>>,
     targets: HashMap<&'a str, Option<()>>,
+    /// Those that say how to reach somebody: NotificationTargets of ours.
+    notifiers: HashSet<&'a str>,
+}
+
+/// What the alert policies of an SLO come to.
+#[derive(Debug)]
+pub(super) struct ByPolicy {
+    pub tiers: Vec<TierDraft>,
+    /// Who is told of each tier.
+    pub tells: Vec<(TierName, String)>,
 }
 
 #[derive(Debug, Clone)]
@@ -28,18 +38,24 @@ struct Condition {
     severity: Severity,
     burn_rate: BurnRate,
     window: Duration,
+    tells: Vec<String>,
     /// In the file of the SLO that it alerts on, or of its own document.
     at: Position,
 }
 
 impl<'a> Alerting<'a> {
     pub fn read(envelopes: &[Envelope<'a>], report: &mut Report) -> Self {
+        let named = |version: &'static str, kind: &'static str| {
+            let of = envelopes.iter().filter(move |e| e.is(version, kind));
+            of.map(|e| e.name)
+        };
+        let notifiers: HashSet<_> = named(SLOWBURN, "NotificationTarget").collect();
         let mut found = Self {
-            targets: envelopes
-                .iter()
-                .filter(|e| e.is(OPENSLO, "AlertNotificationTarget"))
-                .map(|e| (e.name, Some(())))
+            targets: named(OPENSLO, "AlertNotificationTarget")
+                .chain(notifiers.iter().copied())
+                .map(|name| (name, Some(())))
                 .collect(),
+            notifiers,
             ..Self::default()
         };
         for envelope in envelopes.iter().filter(|e| e.is(OPENSLO, "AlertCondition")) {
@@ -59,7 +75,7 @@ impl<'a> Alerting<'a> {
     /// Reads `alertPolicies`: `{alertPolicyRef}`, a whole AlertPolicy, or the bare name of older files. The inner
     /// `None` means no policy, and so the default tiers.
     #[expect(clippy::option_option, reason = "absent and wrong are different things here")]
-    pub fn tiers(&self, node: &Node, report: &mut Report) -> Option<Option<Vec<TierDraft>>> {
+    pub fn tiers(&self, node: &Node, report: &mut Report) -> Option<Option<ByPolicy>> {
         let items = node.list("alertPolicies", report)?;
         let policies: Vec<_> = items.iter().map(|item| self.policy_of(item, report)).collect();
         let conditions: Vec<Condition> = policies
@@ -71,6 +87,13 @@ impl<'a> Alerting<'a> {
         if conditions.is_empty() {
             return Some(None);
         }
+        let tell = |c: &Condition| {
+            c.tells
+                .iter()
+                .map(|target| (c.name.clone(), target.clone()))
+                .collect::<Vec<_>>()
+        };
+        let tells = conditions.iter().flat_map(tell).collect();
         let drafts = conditions.into_iter().map(|c| {
             let short = Duration::from_secs((c.window.as_secs() / 12).max(2));
             Some(TierDraft::at_rate(
@@ -81,7 +104,8 @@ impl<'a> Alerting<'a> {
                 c.at,
             ))
         });
-        tiers::check_list(drafts.collect(), node.at, report).map(Some)
+        let tiers = tiers::check_list(drafts.collect(), node.at, report)?;
+        Some(Some(ByPolicy { tiers, tells }))
     }
 
     fn policy_of(&self, item: &Node, report: &mut Report) -> Option<Vec<Condition>> {
@@ -140,7 +164,7 @@ impl<'a> Alerting<'a> {
                 Some(hint),
             );
         }
-        self.notification_targets(targets?, report);
+        let tells = self.notification_targets(targets?, report);
         let conditions = conditions?;
         let items = conditions.list("conditions", report)?;
         let [item] = items else {
@@ -163,60 +187,84 @@ impl<'a> Alerting<'a> {
                 )?;
                 Condition {
                     at: reference.at,
+                    tells,
                     ..found
                 }
             }
             None => {
                 let (name, spec) = inline(item, "conditions", "AlertCondition", report)?;
-                condition(name?.0, name?.1, spec, report)?
+                Condition {
+                    tells,
+                    ..condition(name?.0, name?.1, spec, report)?
+                }
             }
         };
         Some(vec![found])
     }
 
-    fn notification_targets(&self, node: &Node, report: &mut Report) {
+    /// Who is told, by names that all can be reached.
+    fn notification_targets(&self, node: &Node, report: &mut Report) -> Vec<String> {
         let Some(items) = node.list("notificationTargets", report) else {
-            return;
+            return Vec::new();
         };
         if items.is_empty() {
             report.error(node.at, "`notificationTargets` is empty", None);
         }
+        let mut tells = Vec::new();
         for item in items {
-            match item.get("targetRef") {
+            let name = match item.get("targetRef") {
                 Some(reference) => {
-                    resolve(
-                        &self.targets,
-                        reference,
-                        "targetRef",
-                        "AlertNotificationTarget",
-                        report,
-                    );
+                    let kind = "AlertNotificationTarget";
+                    let found = resolve(&self.targets, reference, "targetRef", kind, report);
+                    // Where its document is a mistake, that is told at the document.
+                    found.and_then(|()| reference.scalar())
                 }
                 None => {
                     let found = inline(item, "notificationTargets", "AlertNotificationTarget", report);
-                    if let Some((_, spec)) = found {
-                        notification_target(spec, item.at, "a notification target of the policy", report);
-                    }
+                    found.and_then(|(name, spec)| {
+                        let name = name?;
+                        self.notification_target(spec, name, report);
+                        Some(name.0.to_owned())
+                    })
                 }
-            }
+            };
+            tells.extend(name.filter(|name| self.notifiers.contains(name.as_str()) && !tells.contains(name)));
         }
+        tells
     }
-}
 
-/// Notification targets of OpenSLO name a person's tool, not how to reach it.
-pub(super) fn notification_target(spec: &Node, at: Position, title: &str, report: &mut Report) {
-    if let Some(mut fields) = spec.fields("spec of AlertNotificationTarget", report) {
-        fields
-            .required("target", report)
-            .and_then(|n| n.text("target", report));
-        fields
-            .optional("description")
-            .and_then(|n| n.text("description", report));
-        fields.finish(report);
+    /// OpenSLO's name a person's tool, not how to reach it: the NotificationTarget of the same name does.
+    pub fn notification_target(&self, spec: &Node, (name, at): Named<'_>, report: &mut Report) {
+        if let Some(mut fields) = spec.fields("spec of AlertNotificationTarget", report) {
+            fields
+                .required("target", report)
+                .and_then(|n| n.text("target", report));
+            fields
+                .optional("description")
+                .and_then(|n| n.text("description", report));
+            fields.finish(report);
+        }
+        if self.notifiers.contains(name) || name.is_empty() {
+            return;
+        }
+        let hint = match report.nearest(name, self.notifiers.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if self.notifiers.is_empty() => {
+                "write a NotificationTarget (`slowburn/v1`) of this name, which says how to reach it"
+                    .to_owned()
+            }
+            None => {
+                let mut known: Vec<_> = self.notifiers.iter().collect();
+                known.sort();
+                format!("there are {}", quoted(&known))
+            }
+        };
+        let message = format!(
+            "no NotificationTarget is named `{}`, so nobody would be told",
+            shorten(name)
+        );
+        report.error(at, message, Some(hint));
     }
-    let hint = "write a NotificationTarget (`slowburn/v1`), which says how to reach it, and a Runbook `on` the SLO's service \
-                with a step `page: {target: NAME}`";
-    report.warning(at, format!("{title} is not used"), Some(hint.to_owned()));
 }
 
 pub(super) fn spec_of<'a>(envelope: &Envelope<'a>, report: &mut Report) -> Option<&'a Node> {
@@ -308,6 +356,7 @@ fn condition(name: &str, name_at: Position, spec: &Node, report: &mut Report) ->
         severity: severity?,
         burn_rate,
         window,
+        tells: Vec::new(),
         at: spec.at,
     })
 }

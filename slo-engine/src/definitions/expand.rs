@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::default_tiers::{default_name, default_tiers};
 use super::node::{Node, Report};
 use super::{Definitions, yaml};
-use super::{budget_alerts, fast_page};
+use super::{Notified, budget_alerts, fast_page};
 use crate::budgeting::Budgeting;
 use crate::composite::Part;
 use crate::duration;
@@ -30,8 +30,24 @@ pub fn expand(definitions: &Definitions) -> String {
     let objectives = documents(&definitions.objectives)
         .into_iter()
         .try_for_each(|(whole, parts)| objective(&mut text, whole, &parts));
+    // Tiers are written by annotations, which no policy can stand beside: who is told is said, not stated.
+    let told = definitions.notified.iter().try_for_each(|told| {
+        let Notified {
+            objective,
+            tier,
+            target,
+        } = told;
+        writeln!(
+            text,
+            "# `{target}` is told of tier `{tier}` of `{objective}`, by an alert policy"
+        )
+    });
     // Writing into a `String` cannot fail.
-    services.and(objectives).map(|()| text).unwrap_or_default()
+    services
+        .and(objectives)
+        .and(told)
+        .map(|()| text)
+        .unwrap_or_default()
 }
 
 /// The same documents as one JSON list. JSON has no comments, so default tiers are not in it.

@@ -2,7 +2,7 @@
 //!
 //! In: one document. Out: the same drafts that short forms make.
 
-use super::alerting::Alerting;
+use super::alerting::{Alerting, ByPolicy};
 use super::budgeting;
 use super::composite::{self, CompositeDraft};
 use super::document::{Envelope, OPENSLO, own_annotations};
@@ -11,11 +11,12 @@ use super::fast_page::FastPageDraft;
 use super::indicator::{self, Indicator, IndicatorKeys};
 use super::metric_source::Sources;
 use super::node::{Position, Report, shorten};
-use super::{budget_alerts, data_outage, dependencies, fast_page, objectives, tiers};
+use super::{Notified, budget_alerts, data_outage, dependencies, fast_page, objectives, tiers};
 use crate::budgeting::Budgeting;
 use crate::composite::Part;
 use crate::duration;
 use crate::measurement::{Route, ServiceName};
+use crate::objective::ObjectiveName;
 use crate::service::{EndpointMatch, LongPoll};
 
 /// Reads a Service. Its endpoints are in annotations, since OpenSLO has no place for them.
@@ -145,6 +146,10 @@ pub(super) fn slo(
     let policies_at = fields.key_at("alertPolicies");
     fields.finish(report);
     let by_policy = policies.map_or(Some(None), |node| alerting.tiers(node, report));
+    let (by_policy, tells) = match by_policy {
+        Some(Some(ByPolicy { tiers, tells })) => (Some(Some(tiers)), tells),
+        other => (other.map(|_| None), Vec::new()),
+    };
     if let (Some(Some(_)), Some(at), Some(_)) = (&by_policy, policies_at, tiers) {
         let message = "tiers are stated twice: by `alertPolicies`, and by the annotation `slowburn/tiers`";
         report.error(at, message, Some("remove one of them".to_owned()));
@@ -207,6 +212,19 @@ pub(super) fn slo(
         })
     };
     let composite = (is_whole && is_kept).then(whole).flatten();
+    let alerting: Vec<ObjectiveName> = match &composite {
+        Some(whole) => vec![whole.name.clone()],
+        None if is_whole => Vec::new(),
+        None => stated.iter().filter_map(|stated| stated.name.clone()).collect(),
+    };
+    let notified = alerting.into_iter().flat_map(|objective| {
+        tells.iter().map(move |(tier, target)| Notified {
+            objective: objective.clone(),
+            tier: tier.clone(),
+            target: target.clone(),
+        })
+    });
+    let notified = notified.collect();
     // Parts alert nobody: the whole does.
     let (tiers, fast_page, budget_alerts, missing_data) = if is_whole {
         (Some(Vec::new()), Some(FastPageDraft::Off), Vec::new(), None)
@@ -239,6 +257,7 @@ pub(super) fn slo(
     Some(Slo {
         objectives: each.filter_map(draft).collect(),
         composite,
+        notified,
     })
 }
 
@@ -247,6 +266,7 @@ pub(super) fn slo(
 pub(super) struct Slo {
     pub objectives: Vec<ObjectiveDraft>,
     pub composite: Option<CompositeDraft>,
+    pub notified: Vec<Notified>,
 }
 
 /// The indicator of an SLO that is no composite.

@@ -1,0 +1,69 @@
+//! OpenSLO's alert policies tell whom they name, of their own tiers and of nothing else.
+
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+
+mod support;
+
+use std::path::Path;
+
+use remediation::{Playbook, read};
+use slo_engine::alert::AlertState;
+use slo_engine::definitions;
+use slo_engine::objective::Severity;
+use sqlx::PgPool;
+use support::{at, happen, transition};
+
+const FILE: &str = include_str!("../../tests/testdata/good/definitions/alert_policies.yaml");
+
+fn read_text(text: &str) -> definitions::Definitions {
+    definitions::read_text(Path::new("policies.yaml"), text.as_bytes()).unwrap()
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn a_policy_tells_its_targets_of_its_tier(pool: PgPool) {
+    let playbook = Playbook::read(&read_text(FILE)).unwrap();
+    let mut told = Vec::new();
+    for (number, objective, tier) in [
+        (1, "by-reference", "fast"),
+        (2, "inline", "leak"),
+        // A tier of the policies, of an objective that names none of them; missing data.
+        (3, "none", "slow"),
+        (4, "by-name", "data-outage"),
+    ] {
+        let mut alert = transition(number, AlertState::Firing, at(number));
+        // Services apart, so that no alert joins the run of another.
+        alert.service = format!("service-{number}").parse().unwrap();
+        alert.objective = objective.parse().unwrap();
+        alert.tier = tier.parse().unwrap();
+        alert.severity = Severity::Ticket;
+        for id in happen(&pool, alert, &playbook).await {
+            let run = read::run(&pool, id).await.unwrap().unwrap().run;
+            let target: String = sqlx::query_scalar("select target from outbox where run_id = $1")
+                .bind(id.0)
+                .fetch_one(&pool)
+                .await
+                .unwrap();
+            told.push((number, run.runbook, target));
+        }
+    }
+    let is = |number, target: &str| (number, format!("openslo-{target}"), target.to_owned());
+    assert_eq!(told, [is(1, "on-call"), is(2, "team")]);
+    let words: Vec<_> = read::runbooks(&playbook)
+        .into_iter()
+        .map(|runbook| runbook.when)
+        .collect();
+    let of = |tiers: &str| vec![format!("tier {tiers}")];
+    let on_call = of("fast of by-reference, slow of by-reference, slow of by-name");
+    assert_eq!(words, [on_call, of("leak of inline")]);
+}
+
+#[test]
+fn a_runbook_of_that_name_is_refused() {
+    let text = format!(
+        "{FILE}---\napiVersion: slowburn/v1\nkind: Runbook\nmetadata: {{name: openslo-team}}\nspec: {{on: {{severity: page}}, \
+         steps: [{{page: {{target: team}}}}]}}\n"
+    );
+    let refused = Playbook::read(&read_text(&text)).unwrap_err().to_string();
+    let says = "runbook `openslo-team` has the name of what alert policies make for `team`";
+    assert!(refused.contains(says), "{refused}");
+}
