@@ -66,13 +66,13 @@ impl Books {
         Ok(())
     }
 
-    /// Bytes of a partitioned table and its indexes.
+    /// Bytes of a table and its indexes.
     pub async fn bytes(&self, table: &str) -> anyhow::Result<i64> {
-        Ok(sqlx::query_scalar(
-            "select coalesce(sum(pg_total_relation_size(relid)), 0)::bigint from pg_partition_tree($1::text::regclass)",
+        Ok(
+            sqlx::query_scalar("select pg_total_relation_size($1::text::regclass)")
+                .bind(table)
+                .fetch_one(&self.pool)
+                .await?,
         )
-        .bind(table)
-        .fetch_one(&self.pool)
-        .await?)
     }
 }

@@ -71,28 +71,13 @@ pub async fn write(engine: &Engine, services: usize, span: Span) -> anyhow::Resu
         } else {
             1
         };
-        // Thinning writes a day in the order of objectives; intake in that of time.
-        let order = if step == 1 {
-            "k, t.objective_id"
-        } else {
-            "t.objective_id, k"
-        };
-        if step > 1 {
-            // As thinning makes them.
-            sqlx::query(AssertSqlSafe(format!(
-                "alter table ledger_{} set (fillfactor = 100)",
-                (span.start + TimeDelta::days(day)).format("%Y%m%d")
-            )))
-            .execute(pool)
-            .await?;
-        }
         sqlx::query(AssertSqlSafe(format!(
             "insert into ledger
              select t.objective_id, 1, $1::timestamptz + {SLOT_SECONDS} * k * interval '1 second',
                     bench_asked(t, $2 + k) - bench_asked(t, $2) - ((($2 + k) / t.apart) - $2 / t.apart),
                     ($2 + k) / t.apart - $2 / t.apart, k * {SLOT_SECONDS}000, k * {SLOT_SECONDS}000, 0
              from bench_traffic t, generate_series($3::bigint, $4::bigint, $3::bigint) k
-             order by {order}"
+             order by k, t.objective_id"
         )))
         .bind(span.start + TimeDelta::days(day))
         .bind(day * DAY)
@@ -110,7 +95,12 @@ pub async fn write(engine: &Engine, services: usize, span: Span) -> anyhow::Resu
         .bind(day * DAY)
         .execute(pool)
         .await?;
+        if day < DAYS {
+            pack(pool, span.start + TimeDelta::days(day), step).await?;
+        }
     }
+    // What is over of the last day is packed as it ever is.
+    engine.maintain(span.end).await?;
     for statement in [
         "drop table bench_traffic cascade",
         "vacuum (analyze)",
@@ -118,6 +108,29 @@ pub async fn write(engine: &Engine, services: usize, span: Span) -> anyhow::Resu
     ] {
         sqlx::query(statement).execute(pool).await?;
     }
+    Ok(())
+}
+
+/// A day that is over, as thinning leaves it. Its rows never were open all at once, as here.
+async fn pack(pool: &PgPool, day: DateTime<Utc>, step: i64) -> anyhow::Result<()> {
+    let step = format!("{} seconds", step * SLOT_SECONDS);
+    if step != "10 seconds" {
+        sqlx::query("insert into ledger_thinned values ($1, $2::text::interval, $3)")
+            .bind(day.date_naive())
+            .bind(&step)
+            .bind(day)
+            .execute(pool)
+            .await?;
+    }
+    for statement in [
+        "select pack_ledger(array_agg(objective_id), array_agg(generation), $1, $1 + interval '1 day', null, \
+                            ledger_span($2::text::interval))
+         from (select *, objective_id / 100 as bite from objective_generation) g group by bite",
+        "update engine_state set packed_to = $1 + interval '1 day' where $2::text is not null",
+    ] {
+        sqlx::query(statement).bind(day).bind(&step).execute(pool).await?;
+    }
+    sqlx::query("truncate ledger").execute(pool).await?;
     Ok(())
 }
 

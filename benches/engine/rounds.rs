@@ -201,7 +201,9 @@ impl World {
             tick: median(ticks.iter().map(|used| used.database)),
             second: median(seconds.into_iter()),
             windows: costs,
-            ledger_bytes: self.books.bytes("ledger").await? + self.books.bytes("ledger_day").await?,
+            ledger_bytes: self.books.bytes("ledger").await?
+                + self.books.bytes("ledger_chunk").await?
+                + self.books.bytes("ledger_day").await?,
             resident: resident()?,
         })
     }

@@ -28,13 +28,7 @@ new_row as (
            coalesce(p.covered_ms, 0) + d.covered_ms,
            coalesce(p.lost, 0) + d.lost
     from delta d
-    left join lateral (
-        select l.*
-        from ledger l
-        where l.objective_id = d.objective_id and l.generation = d.generation and l.at > $9 and l.at < $8
-        order by l.at desc
-        limit 1
-    ) p on true
+    left join lateral ledger_latest(d.objective_id, d.generation, $8) p on p.at > $9
     where not exists (
         select
         from ledger l

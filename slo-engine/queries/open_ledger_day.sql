@@ -14,13 +14,6 @@ left join lateral (
     order by b.day desc
     limit 1
 ) b on true
-left join lateral (
-    select l.*
-    from ledger l
-    where l.objective_id = d.objective_id
-      and l.generation = d.generation
-      and l.at > b.day::timestamp at time zone 'UTC'
-      and l.at <= (b.day + 1)::timestamp at time zone 'UTC'
-    order by l.at desc
-    limit 1
-) l on true
+left join lateral ledger_latest(
+    d.objective_id, d.generation, (b.day + 1)::timestamp at time zone 'UTC' + interval '1 microsecond'
+) l on l.at > b.day::timestamp at time zone 'UTC'

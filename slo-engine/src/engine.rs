@@ -129,7 +129,8 @@ pub struct Ingested {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Maintained {
     pub partitions_added: u64,
-    pub partitions_thinned: u64,
+    /// Of the ledger.
+    pub days_thinned: u64,
     pub partitions_dropped: u64,
     pub sources_retired: u64,
 }

@@ -36,6 +36,7 @@ pub(crate) mod series;
 pub(crate) mod silence;
 pub(crate) mod slice;
 pub(crate) mod source;
+pub(crate) mod thinning;
 pub(crate) mod told;
 
 /// Keys of advisory locks, as `hashtext` would make them if it were stable across releases.

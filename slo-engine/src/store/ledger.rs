@@ -1,12 +1,13 @@
 //! Writes the ledger.
 //!
-//! In: what one slot adds to each generation. Out: running totals. The caller holds the services'
+//! In: what one slot adds to each generation. Out: running totals, packed where the slot's time is. The caller holds the services'
 //! locks ([`lock_services`]), so that each generation's rows have one writer at a time.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 use sqlx::PgConnection;
+use sqlx::postgres::types::PgInterval;
 
 use super::lock;
 use crate::engine::EngineError;
@@ -42,7 +43,7 @@ pub(crate) fn day_end(day: NaiveDate) -> DateTime<Utc> {
 pub(crate) async fn lock_services(
     connection: &mut PgConnection,
     services: impl IntoIterator<Item = i64>,
-) -> Result<(), EngineError> {
+) -> Result<(), sqlx::Error> {
     // Ids beyond 2^31 share locks, which costs waiting and nothing else.
     let mut keys: Vec<i32> = services
         .into_iter()
@@ -75,22 +76,43 @@ pub(crate) async fn book(
         return Ok(());
     }
     let column = |pick: fn(&Delta) -> i64| moving.iter().map(|(_, delta)| pick(delta)).collect::<Vec<_>>();
+    let [good, bad, expected, covered, lost] = [
+        column(|delta| delta.good),
+        column(|delta| delta.bad),
+        column(|delta| delta.expected_ms),
+        column(|delta| delta.covered_ms),
+        column(|delta| delta.lost),
+    ];
+    let objectives: Vec<_> = moving.iter().map(|((objective, _), _)| *objective).collect();
+    let generations: Vec<_> = moving.iter().map(|((_, generation), _)| *generation).collect();
     let day = day_of(slot_end);
+    let packed = packed_stretch(connection, slot_end).await?;
+    if let Some(stretch) = &packed {
+        sqlx::query_file!(
+            "queries/unpack_ledger.sql",
+            &objectives,
+            &generations,
+            &good,
+            &bad,
+            &expected,
+            &covered,
+            &lost,
+            stretch.from,
+            stretch.to,
+            day_end(day)
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
     let unopened = sqlx::query_file!(
         "queries/book_ledger.sql",
-        &moving
-            .iter()
-            .map(|((objective, _), _)| *objective)
-            .collect::<Vec<_>>(),
-        &moving
-            .iter()
-            .map(|((_, generation), _)| *generation)
-            .collect::<Vec<_>>(),
-        &column(|delta| delta.good),
-        &column(|delta| delta.bad),
-        &column(|delta| delta.expected_ms),
-        &column(|delta| delta.covered_ms),
-        &column(|delta| delta.lost),
+        &objectives,
+        &generations,
+        &good,
+        &bad,
+        &expected,
+        &covered,
+        &lost,
         slot_end,
         day_start(day),
         day_end(day),
@@ -105,10 +127,64 @@ pub(crate) async fn book(
             &unopened.iter().map(|row| row.generation).collect::<Vec<_>>(),
             day
         )
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
     }
+    if let Some(stretch) = packed {
+        pack(connection, &objectives, &generations, stretch, None).await?;
+    }
     Ok(())
+}
+
+/// A part of a day whose rows are packed together.
+#[derive(Debug, Clone)]
+pub(crate) struct Stretch {
+    pub from: DateTime<Utc>,
+    pub to: DateTime<Utc>,
+    /// Of one chunk; the whole or a part of the stretch.
+    pub span: PgInterval,
+}
+
+/// The stretch that a slot lies in, if it is packed. The caller holds the services' locks: what it is told stays
+/// true until it commits, since whoever packs says so before it asks for them.
+async fn packed_stretch(
+    connection: &mut PgConnection,
+    slot_end: DateTime<Utc>,
+) -> Result<Option<Stretch>, EngineError> {
+    let stretch = sqlx::query!(
+        r#"select s.from_at as "from!", s.to_at as "to!", s.span as "span!"
+           from engine_state e cross join lateral ledger_stretch($1) s
+           where $1 <= e.packed_to"#,
+        slot_end
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(stretch.map(|row| Stretch {
+        from: row.from,
+        to: row.to,
+        span: row.span,
+    }))
+}
+
+/// Packs what these generations have of a stretch; with a step, its last row of each. How many rows are kept.
+pub(crate) async fn pack(
+    connection: &mut PgConnection,
+    objectives: &[i64],
+    generations: &[i32],
+    stretch: Stretch,
+    step: Option<PgInterval>,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select pack_ledger($1, $2, $3, $4, $5, $6) as "kept!""#,
+        objectives,
+        generations,
+        stretch.from,
+        stretch.to,
+        step,
+        stretch.span
+    )
+    .fetch_one(connection)
+    .await
 }
 
 #[cfg(test)]

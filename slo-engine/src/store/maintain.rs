@@ -1,15 +1,15 @@
-//! Housekeeping: partitions ahead of time, thinning, and giving up silent sources.
+//! Housekeeping: partitions ahead of time, giving up silent sources, and packing and thinning the ledger.
 //!
 //! In: `now`. Out: what was done. Safe to run twice, and at any time.
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use sqlx::{Acquire, PgConnection};
 
-use super::{correction, interval, lock, parse, slice, source};
+use super::{correction, interval, lock, parse, slice, source, thinning};
 use crate::engine::{Engine, EngineError, Maintained};
 use crate::measurement::SourceId;
 
-const PARTITIONED: [&str; 3] = ["ledger", "measurement", "histogram_bucket"];
+const PARTITIONED: [&str; 2] = ["measurement", "histogram_bucket"];
 
 /// Makes the partitions of a day.
 pub(crate) async fn add_day(connection: &mut PgConnection, day: NaiveDate) -> Result<u64, EngineError> {
@@ -64,16 +64,14 @@ pub(crate) async fn maintain(engine: &Engine, now: DateTime<Utc>) -> Result<Main
     transaction.commit().await?;
     done.sources_retired = retire_silent(engine, &mut connection, now).await?;
 
-    // Each day on its own: what could not be locked in time is left for the next minute.
-    for (day, step) in due(engine, &mut connection, now).await? {
-        match thin(&mut connection, day, step).await {
-            Ok(()) => done.partitions_thinned += 1,
-            Err(error) if is_busy(&error) => {
-                tracing::info!(ledger.day = %day, "thinning put off: the ledger was busy");
-            }
-            Err(error) => return Err(error.into()),
+    match keep_ledger(engine, &mut connection, now).await {
+        Ok(days) => done.days_thinned = days,
+        Err(error) if is_busy(&error) => {
+            tracing::info!("packing the ledger put off: it was busy");
         }
+        Err(error) => return Err(error.into()),
     }
+    // Each day on its own: what could not be locked in time is left for the next minute.
     for (parent, day) in old(engine, &mut connection, now).await? {
         match drop_day(&mut connection, parent, day).await {
             Ok(()) => {
@@ -131,50 +129,22 @@ async fn days(connection: &mut PgConnection, parent: &str) -> Result<Vec<NaiveDa
     Ok(days)
 }
 
-/// The ledger's days that are finer than their age allows.
-async fn due(
+/// Packs, thins and forgets. How many days were thinned that had any row.
+async fn keep_ledger(
     engine: &Engine,
     connection: &mut PgConnection,
     now: DateTime<Utc>,
-) -> Result<Vec<(NaiveDate, TimeDelta)>, EngineError> {
+) -> Result<u64, sqlx::Error> {
     let keep = &engine.settings().keep;
-    let thinned =
-        sqlx::query!("select day, extract(epoch from step)::bigint as \"seconds!\" from ledger_thinned")
-            .fetch_all(&mut *connection)
-            .await?;
-    let mut due = Vec::new();
-    for day in days(connection, "ledger").await? {
-        let age = now - super::ledger::day_end(day);
-        let older_than = |span| TimeDelta::from_std(span).is_ok_and(|span| age >= span);
-        let step = if older_than(keep.minutes) {
-            TimeDelta::minutes(5)
-        } else if older_than(keep.slots) {
-            TimeDelta::minutes(1)
-        } else {
-            continue;
-        };
-        let is_done = thinned
-            .iter()
-            .any(|row| row.day == day && row.seconds >= step.num_seconds());
-        if !is_done {
-            due.push((day, step));
-        }
+    thinning::pack_open(connection, engine.settings().slot, now).await?;
+    let mut thinned = 0;
+    for (day, step) in thinning::due(connection, keep, now).await? {
+        let kept = thinning::thin(connection, day, step).await?;
+        thinned += u64::from(kept > 0);
+        tracing::info!(ledger.day = %day, ledger.kept_rows = kept, "ledger thinned");
     }
-    Ok(due)
-}
-
-async fn thin(connection: &mut PgConnection, day: NaiveDate, step: TimeDelta) -> Result<(), sqlx::Error> {
-    let mut transaction = connection.begin().await?;
-    sqlx::query!("set local lock_timeout = '2s'")
-        .execute(&mut *transaction)
-        .await?;
-    let step = interval(step.to_std().unwrap_or_default());
-    let kept = sqlx::query_scalar!(r#"select thin_ledger($1, $2) as "kept!""#, day, step)
-        .fetch_one(&mut *transaction)
-        .await?;
-    transaction.commit().await?;
-    tracing::info!(ledger.day = %day, ledger.kept_rows = kept, "ledger thinned");
-    Ok(())
+    thinning::forget(connection, keep.ledger, now).await?;
+    Ok(thinned)
 }
 
 /// Days that are kept no longer.
@@ -183,17 +153,11 @@ async fn old(
     connection: &mut PgConnection,
     now: DateTime<Utc>,
 ) -> Result<Vec<(&'static str, NaiveDate)>, EngineError> {
-    let keep = &engine.settings().keep;
     let mut old = Vec::new();
+    let Ok(span) = TimeDelta::from_std(engine.settings().keep.measurements) else {
+        return Ok(old);
+    };
     for parent in PARTITIONED {
-        let span = if parent == "ledger" {
-            keep.ledger
-        } else {
-            keep.measurements
-        };
-        let Ok(span) = TimeDelta::from_std(span) else {
-            continue;
-        };
         for day in days(connection, parent).await? {
             if now - super::ledger::day_end(day) >= span {
                 old.push((parent, day));

@@ -258,9 +258,7 @@ async fn owe(
     let rows = sqlx::query!(
         r#"select g.objective_id, g.generation,
                   exists (
-                      select from ledger l
-                      where l.objective_id = g.objective_id and l.generation = g.generation
-                        and l.at > $3 and l.at < $4
+                      select from ledger_latest(g.objective_id, g.generation, $4) l where l.at > $3
                   ) as "others!"
            from objective_generation g
            where g.service_id = $1 and g.role = $2 and g.ended_at is null"#,

@@ -10,8 +10,12 @@ const HOSTS: [&str; 3] = ["host1", "host2", "host3"];
 
 /// What each host reads: how long after the reading before, and what was counted since.
 fn readings() -> impl Strategy<Value = Vec<Vec<(i64, u64, u64)>>> {
+    readings_apart(40_000)
+}
+
+fn readings_apart(most_ms: i64) -> impl Strategy<Value = Vec<Vec<(i64, u64, u64)>>> {
     prop::collection::vec(
-        prop::collection::vec((200_i64..40_000, 0_u64..50, 0_u64..5), 1..8),
+        prop::collection::vec((200..most_ms, 0_u64..50, 0_u64..5), 1..8),
         HOSTS.len(),
     )
 }
@@ -71,8 +75,59 @@ async fn booked(batches: &[Batch]) -> (World, Vec<String>) {
     (world, booked)
 }
 
+/// Packs up to so many stretches of twenty minutes after noon, as the engine does when an hour has passed.
+async fn pack(world: &World, stretches: i64) {
+    let to = at_ms(stretches * 1_200_000);
+    for statement in [
+        "update engine_state set packed_to = greatest(packed_to, $1)",
+        "select pack_ledger(array_agg(objective_id), array_agg(generation), $1 - interval '12 hours', $1, null, '20 min')
+         from objective_generation",
+    ] {
+        sqlx::query(statement)
+            .bind(to)
+            .execute(&world.database.pool)
+            .await
+            .unwrap();
+    }
+}
+
 proptest! {
     #![proptest_config(few(8))]
+
+    #[test]
+    fn what_is_booked_to_packed_time_finds_its_place_in_it(
+        readings in readings_apart(900_000),
+        picks in prop::collection::vec((0_usize..1000, any::<bool>()), 1..40),
+        packs in prop::collection::vec((0_usize..24, 1_i64..6), 1..6),
+    ) {
+        run(async {
+            let (one, expected) = booked(&deal(batches(&readings), &picks)).await;
+            let other = World::new(Settings::default()).await;
+            for host in HOSTS {
+                other.hello(host, noon()).await;
+            }
+            for (position, batch) in deal(batches(&readings), &picks).iter().enumerate() {
+                for (_, stretches) in packs.iter().filter(|(before, _)| *before == position) {
+                    pack(&other, *stretches).await;
+                }
+                other.ingest(batch).await;
+            }
+            assert_eq!(books(&other.database.pool).await, expected);
+            // Packing itself changes nothing, and does not when it is repeated.
+            for _ in 0..2 {
+                pack(&other, 30).await;
+                assert_eq!(books(&other.database.pool).await, expected);
+            }
+            for minutes in [7, 31, 200] {
+                let window = minutes * 60;
+                for end in [400_000, 2_000_000, 7_000_000] {
+                    assert_eq!(other.window(window, at_ms(end)).await, one.window(window, at_ms(end)).await);
+                }
+            }
+            one.database.drop().await;
+            other.database.drop().await;
+        });
+    }
 
     #[test]
     fn hosts_in_any_order_and_batches_twice_give_the_same_ledger(

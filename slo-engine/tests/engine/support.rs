@@ -325,7 +325,7 @@ pub async fn books(pool: &PgPool) -> Vec<String> {
         "select format('%s %s %s %s %s %s %s %s', o.name, t.generation, l.at at time zone 'UTC',
                        l.good + d.good, l.bad + d.bad, l.expected_ms + d.expected_ms,
                        l.covered_ms + d.covered_ms, l.lost + d.lost)
-         from ledger l
+         from ledger_row l
          join ledger_day d on d.objective_id = l.objective_id and d.generation = l.generation
           and d.day = ledger_day_of(l.at)
          join objective o on o.objective_id = l.objective_id
