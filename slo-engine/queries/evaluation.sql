@@ -14,6 +14,13 @@ with right_edge as materialized (
            ) as starting,
            exists (
                select from correction x where x.objective_id = o.objective_id and x.undone_at is null
+           ) or (
+               g.method = 'Timeslices' and exists (
+                   select
+                   from objective_part p
+                   join correction x on x.objective_id = p.part_id and x.undone_at is null
+                   where p.objective_id = o.objective_id and p.generation = o.generation
+               )
            ) as is_corrected
     from engine_state e
     cross join objective o

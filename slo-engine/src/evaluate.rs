@@ -232,7 +232,8 @@ fn weigh(input: &EvaluationInput) -> Burning {
         input.long.bad.div_ceil(input.unit),
     );
     let alpha = alpha(input).filter(|_| burns(input) && !fires_already(input));
-    let is_composite = !input.parts.is_empty();
+    // A composite of good and bad slices counts slices of its own.
+    let is_composite = !input.parts.is_empty() && input.unit > 1;
     Burning {
         long: input.long.clone(),
         short: input.short.clone(),

@@ -48,18 +48,23 @@ impl Objective {
     /// The stored word for what its ledger counts: OpenSLO's method, or that its parts do.
     #[must_use]
     pub fn method(&self) -> &'static str {
-        match self.sli.kind {
-            SliKind::Composite(_) => "Composite",
-            _ => self.budgeting.method(),
+        if self.is_read_off_parts() {
+            "Composite"
+        } else {
+            self.budgeting.method()
         }
     }
 
-    /// The slices that its ledger counts. A composite has none of its own: those of its parts are counted.
+    /// The slices that its ledger counts, if it does.
     #[must_use]
     pub fn slice(&self) -> Option<Duration> {
-        self.budgeting
-            .slice()
-            .filter(|_| !matches!(self.sli.kind, SliKind::Composite(_)))
+        self.budgeting.slice().filter(|_| !self.is_read_off_parts())
+    }
+
+    /// Composites have no ledger of what they count, but for those whose slices are good or bad.
+    fn is_read_off_parts(&self) -> bool {
+        matches!(self.sli.kind, SliKind::Composite(_))
+            && !matches!(self.budgeting, Budgeting::Timeslices { .. })
     }
 }
 

@@ -13,8 +13,11 @@ use super::collect;
 use super::document::Place;
 use super::fast_page::FastPageDraft;
 use super::node::{Node, Position, Report, Value};
+use super::objectives::Stated;
 use super::tiers::TierDraft;
+use crate::budgeting::Budgeting;
 use crate::composite::{self, Part, Weight};
+use crate::duration;
 use crate::evaluate::MissingData;
 use crate::measurement::ServiceName;
 use crate::objective::{Objective, ObjectiveName, Sli, SliKind};
@@ -71,7 +74,6 @@ pub(super) fn check_method(
     report: &mut Report,
 ) -> bool {
     let hint = match method {
-        Method::Timeslices => "write `budgetingMethod: Occurrences`, or an SLO for each indicator",
         Method::RatioTimeslices if period.calendar.is_some() => {
             "write a rolling `timeWindow`, or `budgetingMethod: Occurrences`"
         }
@@ -82,12 +84,50 @@ pub(super) fn check_method(
         }
         _ => return true,
     };
-    let message = match method {
-        Method::Timeslices => "composites that count slices as good or bad are not yet supported",
-        _ => "composites of `RatioTimeslices` that follow a calendar are not yet supported",
-    };
+    let message = "composites of `RatioTimeslices` that follow a calendar are not yet supported";
     report.error(at, message, Some(hint.to_owned()));
     false
+}
+
+/// A slice of the whole is bad when one of its parts is: so there is one kind of slice, one target, and no weight.
+pub(super) fn check_slices(
+    parts: &[Stated<'_>],
+    budgetings: &[Option<Budgeting>],
+    report: &mut Report,
+) -> bool {
+    let Some(first) = parts.first() else { return true };
+    let slice = |budgeting: &Option<Budgeting>| budgeting.and_then(Budgeting::slice);
+    let of_first = budgetings.first().and_then(slice);
+    let mut fits = true;
+    for (part, budgeting) in parts.iter().zip(budgetings) {
+        let at = part.place.at;
+        let mut refuse = |message: String| {
+            let hint = "a slice of a composite is bad when one of its parts is: state the same in every objective, or \
+                        an SLO for each";
+            report.error(at, message, Some(hint.to_owned()));
+            fits = false;
+        };
+        if part.target != first.target {
+            let (this, other) = (part.target.ratio(), first.target.ratio());
+            refuse(format!(
+                "`target` is `{this}`, and `{other}` in the first objective"
+            ));
+        }
+        if let (Some(this), Some(other)) = (slice(budgeting), of_first)
+            && this != other
+        {
+            let (this, other) = (duration::format(this), duration::format(other));
+            refuse(format!(
+                "`timeSliceWindow` is `{this}`, and `{other}` in the first objective"
+            ));
+        }
+        if let Some((_, at)) = part.weight {
+            let message =
+                "`compositeWeight` is not used: a slice of the whole is bad when one of its parts is";
+            report.warning(at, message, Some("remove it".to_owned()));
+        }
+    }
+    fits
 }
 
 /// Puts a composite together from its parts. `None` without a word where one of them has a mistake of its own.
@@ -119,7 +159,13 @@ pub(super) fn objective(
         .zip(&parts)
         .map(|(part, objective)| (part.weight, objective.target))
         .collect();
-    let Some(target) = composite::target(&weighed) else {
+    let counts_slices = matches!(first.budgeting, Budgeting::Timeslices { .. });
+    let target = if counts_slices {
+        Some(first.target)
+    } else {
+        composite::target(&weighed)
+    };
+    let Some(target) = target else {
         let most: Decimal = weighed
             .iter()
             .map(|(weight, target)| weight.value() / target.budget())
@@ -159,7 +205,7 @@ pub(super) fn objective(
     );
     if let Some(alert) = budget_alerts
         .iter()
-        .find(|alert| alert.rule.look_back().is_some())
+        .find(|alert| alert.rule.look_back().is_some() && !counts_slices)
     {
         // Shares of the whole are of one window, and say nothing of another.
         let message = format!(
@@ -182,7 +228,14 @@ pub(super) fn objective(
         target,
         period: period.length,
         calendar: period.calendar,
-        budgeting: first.budgeting,
+        budgeting: match first.budgeting {
+            // All of a slice's parts have to be good.
+            Budgeting::Timeslices { slice, .. } => Budgeting::Timeslices {
+                slice,
+                target: Decimal::ONE,
+            },
+            other => other,
+        },
         sli,
         tiers,
         fast_page: None,

@@ -171,7 +171,9 @@ fn objective(out: &mut String, objective: &Objective, parts: &[(&Part, &Objectiv
         let own = each.display_name.strip_prefix(&objective.display_name);
         let own = own.unwrap_or(&each.display_name).trim_start();
         writeln!(out, "      displayName: {}", quote(own))?;
-        writeln!(out, "      compositeWeight: {}", part.weight)?;
+        if objective.budgeting.slice_target().is_none() {
+            writeln!(out, "      compositeWeight: {}", part.weight)?;
+        }
         indicator(out, "    ", each)?;
     }
     Ok(())

@@ -3,7 +3,7 @@
 //! In: one document. Out: the same drafts that short forms make.
 
 use super::alerting::{Alerting, ByPolicy};
-use super::budgeting;
+use super::budgeting::{self, Method};
 use super::composite::{self, CompositeDraft};
 use super::document::{Envelope, OPENSLO, own_annotations};
 use super::draft::{IndicatorDraft, ObjectiveDraft, ServiceDraft, check_match, check_timeout, description};
@@ -180,16 +180,19 @@ pub(super) fn slo(
     let is_kept = match (method, period) {
         (Some((method, at)), Some(period)) if is_whole => {
             composite::check_method(method, period, at, stated.len(), report)
+                && (method != Method::Timeslices || composite::check_slices(&stated, &budgetings, report))
         }
         _ => true,
     };
     let (service, service_at) = service?;
     let (period, tiers, fast_page, budget_alerts) = (period?, tiers?, fast_page?, budget_alerts?);
     let missing_data = missing_data?;
+    let counts_slices = matches!(method, Some((Method::Timeslices, _)));
     let parts: Option<Vec<_>> = stated
         .iter()
         .map(|stated| {
-            let weight = stated.weight.map(|(weight, _)| weight).unwrap_or_default();
+            let weight = stated.weight.filter(|_| !counts_slices);
+            let weight = weight.map(|(weight, _)| weight).unwrap_or_default();
             Some(Part {
                 objective: stated.name.clone()?,
                 weight,

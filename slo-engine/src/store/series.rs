@@ -12,7 +12,7 @@ use super::memory::{CountsFor, Generation, HistogramKey, Memory};
 use super::{parse, span};
 use crate::engine::EngineError;
 use crate::measurement::{Role, Series, ServiceName};
-use crate::objective::{Side, Sli};
+use crate::objective::{Side, Sli, SliKind};
 
 /// What one batch needs to know, and what of it is new.
 #[derive(Debug, Default)]
@@ -339,11 +339,13 @@ async fn generations(
             .push(Generation {
                 objective_id: row.objective_id,
                 generation: row.generation,
-                sli,
+                // A composite's slices are judged by those of its parts: nothing is booked into them.
                 slice: row
                     .slice
+                    .filter(|_| !matches!(sli.kind, SliKind::Composite(_)))
                     .map(|slice| span("objective_generation.slice", &slice))
                     .transpose()?,
+                sli,
                 started_at: row.started_at,
                 ended_at: row.ended_at,
             });

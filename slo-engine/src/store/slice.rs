@@ -68,6 +68,15 @@ fn kept(measurements: Duration) -> TimeDelta {
     TimeDelta::from_std(measurements).unwrap_or(TimeDelta::MAX)
 }
 
+/// What a slice that was judged adds to the ledger.
+struct Judged {
+    objective_id: i64,
+    generation: i32,
+    at: DateTime<Utc>,
+    good: i64,
+    bad: i64,
+}
+
 /// Judges every slice that is over: by now all that is not late has come.
 pub(crate) async fn judge(engine: &Engine, now: DateTime<Utc>) -> Result<u64, EngineError> {
     let until = now - TimeDelta::from_std(engine.settings().patience).unwrap_or_default();
@@ -89,20 +98,29 @@ pub(crate) async fn judge(engine: &Engine, now: DateTime<Utc>) -> Result<u64, En
         return Ok(0);
     }
     ledger::lock_services(&mut transaction, services.iter().copied()).await?;
-    let judged = sqlx::query_file!("queries/judge_slices.sql", until, &services)
+    let judged = sqlx::query_file_as!(Judged, "queries/judge_slices.sql", until, &services)
         .fetch_all(&mut *transaction)
         .await?;
+    let wholes = sqlx::query_file_as!(
+        Judged,
+        "queries/judge_wholes.sql",
+        &judged.iter().map(|slice| slice.objective_id).collect::<Vec<_>>(),
+        &judged.iter().map(|slice| slice.generation).collect::<Vec<_>>(),
+        &judged.iter().map(|slice| slice.at).collect::<Vec<_>>(),
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
     let mut by_end: BTreeMap<DateTime<Utc>, Deltas> = BTreeMap::new();
-    for row in &judged {
+    for slice in judged.iter().chain(&wholes) {
         let delta = Delta {
-            good: row.good,
-            bad: row.bad,
+            good: slice.good,
+            bad: slice.bad,
             ..Delta::default()
         };
         by_end
-            .entry(row.at)
+            .entry(slice.at)
             .or_default()
-            .insert((row.objective_id, row.generation), delta);
+            .insert((slice.objective_id, slice.generation), delta);
     }
     for (end, deltas) in &by_end {
         maintain::add_day(&mut transaction, day_of(*end)).await?;

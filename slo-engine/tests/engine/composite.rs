@@ -17,12 +17,12 @@ use crate::support::{
     seconds, series, source, tier,
 };
 
-const WHOLE: &str = "web";
-const ANSWERS: &str = "web-answers";
-const LATENCY: &str = "web-latency";
+pub const WHOLE: &str = "web";
+pub const ANSWERS: &str = "web-answers";
+pub const LATENCY: &str = "web-latency";
 
 /// An objective and its parts, as definitions have them: parts alert nobody.
-fn composite(parts: [(Objective, &str); 2]) -> Vec<Objective> {
+pub fn composite(parts: [(Objective, &str); 2]) -> Vec<Objective> {
     let weighed = parts.map(|(objective, weight)| {
         let objective = Objective {
             tiers: Vec::new(),
@@ -52,14 +52,14 @@ fn composite(parts: [(Objective, &str); 2]) -> Vec<Objective> {
     vec![first, second, whole]
 }
 
-fn answers(target: &str) -> Objective {
+pub fn answers(target: &str) -> Objective {
     Objective {
         target: Target::try_from(decimal(target)).unwrap(),
         ..availability(ANSWERS, "web")
     }
 }
 
-fn latency(target: &str) -> Objective {
+pub fn latency(target: &str) -> Objective {
     let kind = SliKind::Latency {
         clock: Clock::Turnaround,
         threshold: std::time::Duration::from_millis(250),
@@ -80,7 +80,7 @@ fn usual() -> Vec<Objective> {
 }
 
 /// Running totals of what was answered well and badly, soon and late.
-async fn counted(world: &World, host: &str, seconds: i64, totals: [u64; 4]) {
+pub async fn counted(world: &World, host: &str, seconds: i64, totals: [u64; 4]) {
     let (clock, threshold) = (Clock::Turnaround, std::time::Duration::from_millis(250));
     let signals = [
         Signal::Status(200),
@@ -95,7 +95,7 @@ async fn counted(world: &World, host: &str, seconds: i64, totals: [u64; 4]) {
 }
 
 /// Burn rate, good and bad of a window, as psql has it.
-async fn burn(world: &World, name: &str, length: u64, now: i64) -> (Decimal, i64, i64) {
+pub async fn burn(world: &World, name: &str, length: u64, now: i64) -> (Decimal, i64, i64) {
     sqlx::query_as("select burn_rate, good, bad from burn_rate($1, make_interval(secs => $2), $3)")
         .bind(name)
         .bind(f64::from(u32::try_from(length).unwrap()))

@@ -9,6 +9,7 @@ mod budget;
 mod budget_alert;
 mod calendar;
 mod composite;
+mod composite_slices;
 mod correction;
 mod data_outage;
 mod defined_correction;

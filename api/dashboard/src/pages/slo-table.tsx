@@ -53,7 +53,7 @@ function Row({ slo, history, showService }: { slo: SloSummary; showService: bool
       <td data-label="State"><SloStateTag state={slo.state} /></td>
       <td data-label="SLI" className="right num">
         {format.sli(slo.sli, slo.target)}
-        <span className="sub">{slo.coverage == null || slo.coverage === 0 ? "nothing measured" : thin ? `${format.percent(slo.coverage)} measured` : slo.kind === "composite" ? "of its parts" : slo.unit !== 1 ? "of its slices" : `${format.count(slo.bad)} bad`}</span>
+        <span className="sub">{slo.coverage == null || slo.coverage === 0 ? "nothing measured" : thin ? `${format.percent(slo.coverage)} measured` : slo.kind === "composite" && slo.unit !== 1 ? "of its parts" : slo.unit !== 1 ? "of its slices" : `${format.count(slo.bad)} bad`}</span>
       </td>
       <td data-label="Budget left"><BudgetCell slo={slo} />{slo.exhausts_at && <span className="sub">gone <Ago at={slo.exhausts_at} /></span>}</td>
       <td data-label="Burn now" className="right">

@@ -54,7 +54,7 @@ function Parts({ slo }: { slo: SloDetail }) {
   const parts = slo.parts.map((part) => all.data?.items.find((each) => each.name === part.name)).filter((each) => each !== undefined);
   const weights = slo.parts.map((part) => `${part.name} ${format.burn(part.weight)}`).join(", ");
   return (
-    <Section id="parts" title="Parts" note={<>the whole burns what they burn, each times its weight: {weights}</>}>
+    <Section id="parts" title="Parts" note={slo.unit === 1 ? "a slice of the whole is bad when one of theirs is" : <>the whole burns what they burn, each times its weight: {weights}</>}>
       <Trouble of={all} what="parts" />
       {all.data ? <SloTable slos={parts} of={slo.service} /> : !all.error && <Loading lines={2} />}
     </Section>
@@ -76,10 +76,10 @@ function Tiles({ slo }: { slo: SloDetail }) {
   return (
     <dl className="tiles three">
       <Tile label="Objective" value={format.target(slo.target)}>
-        {slo.kind === "composite" ? `of ${slo.parts.length} parts, each by its weight and target` : slo.kind === "latency" && slo.threshold_ms != null ? `answered within ${format.duration(slo.threshold_ms / 1000)}` : "good answers"}{slices !== "" && <>, counted in{slices}</>}, {span}
+        {slo.kind === "composite" ? `of ${slo.parts.length} parts, ${slo.unit === 1 ? "all of which have to be good" : "each by its weight and target"}` : slo.kind === "latency" && slo.threshold_ms != null ? `answered within ${format.duration(slo.threshold_ms / 1000)}` : "good answers"}{slices !== "" && <>, counted in{slices}</>}, {span}
       </Tile>
       <Tile label="Measured" value={format.sli(slo.sli, slo.target)}>
-        {good + bad === 0 ? "nothing was counted in the period" : slo.kind === "composite" ? "mean of its parts" : <>{format.count(bad)} bad of {format.count(good + bad)}{slices}</>}
+        {good + bad === 0 ? "nothing was counted in the period" : slo.kind === "composite" && slo.unit !== 1 ? "mean of its parts" : <>{format.count(bad)} bad of {format.count(good + bad)}{slices}</>}
         {thin && <><br />{format.percent(slo.coverage)} of the period was measured</>}
         {slo.lost > 0 && <><br />{format.count(slo.lost)} events are known to be lost</>}
       </Tile>
@@ -87,7 +87,7 @@ function Tiles({ slo }: { slo: SloDetail }) {
         <BudgetBar remaining={slo.budget_remaining} alone />
         {slo.budget_remaining == null
           ? "nothing was counted, so nothing is spent"
-          : slo.kind === "composite"
+          : slo.kind === "composite" && slo.unit !== 1
             ? <>{format.percent(1 - slo.budget_remaining)} spent by what its parts burned</>
           : left >= 0
             ? <>{format.events(Math.floor(left))} of {format.events(Math.floor(allowed))} {event}s may still happen</>

@@ -1,0 +1,140 @@
+//! Composites of Timeslices through the real SQL: a slice of the whole is bad as soon as one of its parts' is.
+
+use slo_engine::Settings;
+use slo_engine::alert::Evidence;
+use slo_engine::budgeting::Budgeting;
+use slo_engine::correction::{CorrectionKind, NewCorrection};
+use slo_engine::evaluate::Decision;
+use slo_engine::objective::Objective;
+use slo_engine::read;
+
+use crate::composite::{ANSWERS, LATENCY, WHOLE, answers, burn, composite, counted, latency};
+use crate::support::{MINUTE, World, at, decimal, definitions, noon, seconds};
+
+/// Minutes that are good when 90 % was answered well, and 80 % soon; 99 % of them should be.
+fn minutes() -> Vec<Objective> {
+    let slice = seconds(MINUTE);
+    let sliced = |objective: Objective, target: &str| Objective {
+        budgeting: Budgeting::Timeslices {
+            slice,
+            target: decimal(target),
+        },
+        ..objective
+    };
+    let parts = [
+        (sliced(answers("0.99"), "0.9"), "1"),
+        (sliced(latency("0.99"), "0.8"), "1"),
+    ];
+    let mut objectives = composite(parts);
+    for whole in objectives.iter_mut().filter(|each| each.name.as_str() == WHOLE) {
+        whole.target = answers("0.99").target;
+        whole.budgeting = Budgeting::Timeslices {
+            slice,
+            target: decimal("1"),
+        };
+    }
+    objectives
+}
+
+/// Four minutes: a good one, one that is answered badly, one that is answered late, and one that is both.
+async fn four() -> World {
+    let world = World::with(Settings::default(), minutes()).await;
+    counted(&world, "host1", 60, [100, 0, 100, 0]).await;
+    counted(&world, "host1", 120, [180, 20, 200, 0]).await;
+    counted(&world, "host1", 180, [280, 20, 270, 30]).await;
+    counted(&world, "host1", 240, [330, 70, 320, 80]).await;
+    world
+}
+
+#[tokio::test]
+async fn a_slice_of_the_whole_is_bad_when_one_of_its_parts_is() {
+    let world = four().await;
+    // The fourth is not over for as long as anything may come in time.
+    world.engine.judge_slices(at(220)).await.unwrap();
+    assert_eq!(burn(&world, WHOLE, 240, 240).await.1, 1);
+    assert_eq!(burn(&world, WHOLE, 240, 240).await.2, 2);
+    world.engine.judge_slices(at(300)).await.unwrap();
+    assert_eq!(burn(&world, ANSWERS, 240, 240).await, (decimal("50"), 2, 2));
+    assert_eq!(burn(&world, LATENCY, 240, 240).await, (decimal("50"), 2, 2));
+    assert_eq!(burn(&world, WHOLE, 240, 240).await, (decimal("75"), 1, 3));
+    // Judged again, nothing is booked twice; defined again, it goes on.
+    world.engine.judge_slices(at(310)).await.unwrap();
+    world
+        .engine
+        .apply(&definitions(minutes()), at(310))
+        .await
+        .unwrap();
+    assert_eq!(burn(&world, WHOLE, 240, 240).await, (decimal("75"), 1, 3));
+
+    let name = WHOLE.parse().unwrap();
+    let slo = read::slo(&world.database.pool, &name, at(240))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (slo.method.as_str(), slo.unit, slo.slice),
+        ("Timeslices", 1, Some(seconds(MINUTE)))
+    );
+    assert_eq!((slo.counts.good, slo.counts.bad), (1, 3));
+    let requests = world.engine.requests(&name, seconds(240), at(240)).await.unwrap();
+    assert_eq!(requests, 800, "what its parts' slices stand on");
+    // Its alert weighs slices: three bad ones of four are evidence.
+    let evaluations = world.engine.evaluate(at(240)).await.unwrap();
+    let [whole] = &evaluations[..] else {
+        panic!("{evaluations:?}")
+    };
+    assert_eq!(whole.decision, Decision::Fire);
+    let Evidence::Windows(burning) = &whole.evidence else {
+        panic!("{whole:?}")
+    };
+    assert_eq!((burning.long.good, burning.long.bad, burning.unit), (1, 3, 1));
+    assert!(
+        burning.bad_needed.is_some_and(|needed| needed <= 3),
+        "{burning:?}"
+    );
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn what_comes_late_judges_the_slice_of_the_whole_again() {
+    let world = World::with(Settings::default(), minutes()).await;
+    world.hello("host2", noon()).await;
+    counted(&world, "host1", 60, [100, 0, 100, 0]).await;
+    counted(&world, "host1", 120, [200, 0, 200, 0]).await;
+    world.engine.judge_slices(at(180)).await.unwrap();
+    assert_eq!(burn(&world, WHOLE, 120, 120).await, (decimal("0"), 2, 0));
+    // Fifty bad answers of the first minute, and then so many good ones that it was good after all.
+    counted(&world, "host2", 50, [0, 50, 50, 0]).await;
+    world.engine.judge_slices(at(190)).await.unwrap();
+    assert_eq!(burn(&world, WHOLE, 120, 120).await, (decimal("50"), 1, 1));
+    counted(&world, "host2", 60, [1_000, 50, 1_050, 0]).await;
+    world.engine.judge_slices(at(200)).await.unwrap();
+    assert_eq!(burn(&world, WHOLE, 120, 120).await, (decimal("0"), 2, 0));
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn slices_that_a_part_leaves_out_are_left_out_of_the_whole() {
+    let world = four().await;
+    world.engine.judge_slices(at(300)).await.unwrap();
+    let correction = NewCorrection {
+        objective: ANSWERS.parse().unwrap(),
+        kind: CorrectionKind::Maintenance,
+        starts_at: at(70),
+        ends_at: at(80),
+        recurrence: None,
+        author: "ann".to_owned(),
+        comment: String::new(),
+    };
+    let id = world.engine.correct(&correction, at(300)).await.unwrap();
+    assert_eq!(burn(&world, ANSWERS, 240, 240).await.2, 1);
+    let (_, good, bad) = burn(&world, WHOLE, 240, 240).await;
+    assert_eq!((good, bad), (1, 2));
+    // What alerts look at is the same.
+    let evaluations = world.engine.evaluate(at(240)).await.unwrap();
+    let counts = evaluations[0].evidence.counts();
+    assert_eq!((counts.good, counts.bad), (1, 2));
+    world.engine.undo_correction(id, "ann", at(310)).await.unwrap();
+    assert_eq!(burn(&world, WHOLE, 240, 240).await, (decimal("75"), 1, 3));
+    world.database.drop().await;
+}
