@@ -4,6 +4,7 @@ use core::{ffi::c_void, mem, ptr};
 
 use aya_ebpf::{
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
+    btf_maps::SkStorage,
     helpers::generated::{bpf_get_netns_cookie, bpf_sk_cgroup_id, bpf_sk_storage_get},
 };
 pub use probes_ebpf::conversation::is_in_flight;
@@ -14,29 +15,33 @@ use crate::{
     maps::{CONN, CONTROL, ENDPOINTS, SETTINGS, skb_netns},
 };
 
+/// What a map keeps of a socket.
 #[inline(always)]
-pub fn find(sk: *mut c_void) -> Option<*mut Connection> {
+pub fn stored<T>(map: *const SkStorage<T>, sk: *mut c_void, create: bool) -> Option<*mut T> {
     // SAFETY: the verifier demands that `sk` is a socket; the helper answers null for none.
-    let found = unsafe { bpf_sk_storage_get((&raw const CONN).cast_mut().cast(), sk, ptr::null_mut(), 0) };
-    if found.is_null() { None } else { Some(found.cast()) }
+    let get = |flags: u32| unsafe {
+        bpf_sk_storage_get(map.cast_mut().cast(), sk, ptr::null_mut(), u64::from(flags)).cast::<T>()
+    };
+    let mut found = get(if create { BPF_SK_STORAGE_GET_F_CREATE } else { 0 });
+    if found.is_null() && create {
+        // Where another CPU makes it at the same time, the kernel refuses to make a second.
+        found = get(0);
+        if found.is_null() {
+            lose(loss::STORAGE_FULL);
+        }
+    }
+    if found.is_null() { None } else { Some(found) }
 }
 
 #[inline(always)]
+pub fn find(sk: *mut c_void) -> Option<*mut Connection> {
+    stored(&raw const CONN, sk, false)
+}
+
+/// A new record is all zeros.
+#[inline(always)]
 pub fn find_or_create(sk: *mut c_void) -> Option<*mut Connection> {
-    // SAFETY: as in `find`; a new record is all zeros.
-    let found = unsafe {
-        bpf_sk_storage_get(
-            (&raw const CONN).cast_mut().cast(),
-            sk,
-            ptr::null_mut(),
-            u64::from(BPF_SK_STORAGE_GET_F_CREATE),
-        )
-    };
-    if found.is_null() {
-        lose(loss::STORAGE_FULL);
-        return None;
-    }
-    let connection: *mut Connection = found.cast();
+    let connection = stored(&raw const CONN, sk, true)?;
     // SAFETY: a live map value of this type.
     unsafe {
         if (*connection).version == 0 {

@@ -4,13 +4,13 @@
 //! Nothing is decided here: paths and codes are compressed (see `probes_ebpf::http2_wire`). A request
 //! that cannot be told any more is counted as `UNKNOWN` at once, so that requests begun = told + unknown.
 
-use core::{ffi::c_void, ptr::null_mut};
+use core::ffi::c_void;
 
 use aya_ebpf::{
-    bindings::{__sk_buff, BPF_SK_STORAGE_GET_F_CREATE},
+    bindings::__sk_buff,
     helpers::{
         bpf_ktime_get_ns, bpf_loop, bpf_tail_call, bpf_tcp_sock,
-        generated::{bpf_get_socket_cookie, bpf_sk_storage_get, bpf_skb_load_bytes},
+        generated::{bpf_get_socket_cookie, bpf_skb_load_bytes},
     },
     macros::cgroup_skb,
     programs::SkBuffContext,
@@ -24,7 +24,7 @@ use probes_ebpf::{
 use crate::{
     answering::weather,
     connection::{self, endpoint, identify, refresh},
-    count::{ask_of, count, lose, lose_of, swap},
+    count::{ask_of, count, lose_of, swap},
     http2_birth::upgrades,
     http2_early, http2_entry, http2_place,
     http2_record::{self, CHUNK},
@@ -142,22 +142,7 @@ fn find_or_begin(segment: &Segment, connection: &mut Connection) -> Option<*mut 
 
 #[inline(always)]
 pub fn find(sk: *mut c_void, create: bool) -> Option<*mut Http2> {
-    let mut found = get(sk, if create { BPF_SK_STORAGE_GET_F_CREATE } else { 0 });
-    if found.is_null() && create {
-        // Where the other direction makes it at the same time, the kernel refuses to make another.
-        found = get(sk, 0);
-        if found.is_null() {
-            lose(loss::STORAGE_FULL);
-        }
-    }
-    if found.is_null() { None } else { Some(found) }
-}
-
-#[inline(always)]
-fn get(sk: *mut c_void, flags: u32) -> *mut Http2 {
-    let map = (&raw const HTTP2).cast_mut().cast();
-    // SAFETY: the verifier demands that `sk` is a socket; the helper answers null for none.
-    unsafe { bpf_sk_storage_get(map, sk, null_mut(), u64::from(flags)).cast() }
+    connection::stored(&raw const HTTP2, sk, create)
 }
 
 /// What a walk along one segment carries from step to step.
