@@ -15,10 +15,8 @@
 //! | `edge_synacks`, else `edge_synack` | tp_btf, else tracepoint | SYN-ACKs sent again: they have no socket yet |
 //! | `edge_resets_*`, else `edge_reset_*` | tp_btf, else tracepoint | resets that no socket of ours knows; reasons |
 //!
-//! Cost: 0.51 us in and 0.50 us out a request of HTTP/1.1 with a route, and 0.2 us for each read of a
-//! socket, by the kernel's own account in `cargo bench --bench probe-overhead 10 1` on a virtual
-//! machine with all mitigations and both processors busy. 65 ns a run of that is the accounting.
-//! Measured before pipelined requests and streams of HTTP/2 were followed, and not since.
+//! Cost: by the kernel's own account of each program, `cargo bench --profile dev --bench probe-overhead -- account`;
+//! README has the table, and 65 ns a run of it are the accounting.
 
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
