@@ -3,7 +3,7 @@
 //! An answer ends its request with its first bytes, so nothing is read here but status lines. Where
 //! requests wait behind one another, `framing` follows the answers to their ends.
 
-use core::ptr;
+use core::{mem::MaybeUninit, ptr};
 
 use aya_ebpf::{
     bindings::bpf_tcp_sock as TcpSock,
@@ -30,23 +30,20 @@ const REQUEST_TIMEOUT: u16 = 408;
 /// The first bytes of a segment as a status line: 0 when they are none.
 #[inline(always)]
 pub fn status_at_start(segment: &Segment) -> u16 {
-    let mut words = [0u64; 2];
     if segment.payload < STATUS_LINE {
         return 0;
     }
+    // Not zeroed, which would be a loop of its own here.
+    let mut words = MaybeUninit::<[u64; 2]>::uninit();
+    let line = words.as_mut_ptr();
     // SAFETY: twelve bytes into sixteen.
-    let rc = unsafe {
-        bpf_skb_load_bytes(
-            segment.skb.cast(),
-            segment.offset,
-            words.as_mut_ptr().cast(),
-            STATUS_LINE,
-        )
-    };
+    let rc = unsafe { bpf_skb_load_bytes(segment.skb.cast(), segment.offset, line.cast(), STATUS_LINE) };
     if rc != 0 {
         return 0;
     }
-    status(u64::from_be(words[0]), (u64::from_be(words[1]) >> 32) as u32)
+    // SAFETY: eight and four of the twelve bytes that are there.
+    let (version, code) = unsafe { (line.cast::<u64>().read(), line.cast::<u32>().add(2).read()) };
+    status(u64::from_be(version), u32::from_be(code))
 }
 
 /// A segment in the direction of answers, on a connection where they are HTTP/1. One of [`rest`].
