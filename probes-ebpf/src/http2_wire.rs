@@ -73,8 +73,7 @@ pub struct Record {
     pub stream: u32,
     /// Numbers the records of one direction of a connection, from 0.
     pub number: u32,
-    /// Round trip time as a response left, in microseconds; 0 when TCP has none.
-    pub rtt_us: u32,
+    pub pad: u32,
     /// How many bytes of the payload follow.
     pub length: u16,
     /// Of [`event::CLOSED`]: how requests in flight ended. Of [`event::UPGRADED`]: the route.

@@ -6,14 +6,16 @@
 
 mod bucket;
 mod pipeline;
+mod statuses;
 mod words;
 
 pub use bucket::bucket;
 pub use pipeline::{Ending, Piece, Pipeline, QUEUE, Queued, answering};
+pub use statuses::{STATUSES, place_of_status};
 pub use words::{control, kernel, loss, mode};
 
 /// Of the records in this file. [`Connection`] has a version of its own: it outlives upgrades.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// Of [`Connection`].
 pub const CONNECTION_VERSION: u8 = 3;
 
@@ -115,7 +117,7 @@ pub struct CountKey {
     pub endpoint: Endpoint,
     pub settings: u32,
     pub route: u16,
-    /// A status code (100 to 999), or one of [`what`].
+    /// A status code (100 to 999), or one of [`what`]. Of [`STATUSES`] only what [`Latency`] does not count.
     pub what: u16,
 }
 
@@ -219,9 +221,8 @@ pub struct Latency {
     /// Ended past each threshold however it ended, or still in flight past it.
     pub over: [u64; THRESHOLDS],
     pub sum_ns: u64,
-    /// Smoothed round trip times read as responses left.
-    pub rtt_sum_us: u64,
-    pub rtt_count: u64,
+    /// How many of each of [`STATUSES`] were answered. Every CPU that counts one holds a `first_ns` of its own.
+    pub statuses: [Count; STATUSES.len()],
     /// Bucket `i` counts `(2^(j/16), 2^((j+1)/16)]` ns, with `j = i + BUCKET_FIRST`.
     pub buckets: [u64; BUCKETS],
 }
@@ -453,7 +454,7 @@ const _: () = {
     assert!(size_of::<RouteText>() == 64);
     assert!(size_of::<CountKey>() == 32);
     assert!(size_of::<LatencyKey>() == 32);
-    assert!(size_of::<Latency>() == 8 * (12 + BUCKETS));
+    assert!(size_of::<Latency>() == 8 * (10 + 2 * STATUSES.len() + BUCKETS));
     assert!(size_of::<SourceKey>() == 24);
     assert!(size_of::<Connection>() == 128);
     assert!(size_of::<PendingKey>() == 48);

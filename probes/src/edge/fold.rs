@@ -61,7 +61,8 @@ trait Key: Copy + PartialEq {
 
 /// One CPU's share of a counter, or the sum of them.
 trait Share: Copy {
-    fn first_ns(&mut self) -> &mut u64;
+    /// When the key appeared; then when those of its counters did that have a time of their own.
+    fn times(&mut self) -> impl Iterator<Item = &mut u64>;
 
     /// All that is counted.
     fn cells(&mut self) -> impl Iterator<Item = &mut u64>;
@@ -71,16 +72,15 @@ trait Share: Copy {
         for (cell, by) in self.cells().zip(other.cells()) {
             *cell += *by;
         }
-        *self.first_ns() = match (*self.first_ns(), *other.first_ns()) {
-            (0, time) | (time, 0) => time,
-            (a, b) => a.min(b),
-        };
+        for (time, other) in self.times().zip(other.times()) {
+            *time = earlier(*time, *other);
+        }
     }
 
     /// What has come since `before`. A key that appeared at another time is another one: all of it.
     fn since(mut self, before: &Self) -> Self {
         let mut before = *before;
-        if self.first_ns() == before.first_ns() {
+        if self.times().next() == before.times().next() {
             for (cell, by) in self.cells().zip(before.cells()) {
                 *cell = cell.saturating_sub(*by);
             }
@@ -117,8 +117,8 @@ key!(LatencyKey);
 
 // Every field by name: one that is added later must not be forgotten here.
 impl Share for Count {
-    fn first_ns(&mut self) -> &mut u64 {
-        &mut self.first_ns
+    fn times(&mut self) -> impl Iterator<Item = &mut u64> {
+        iter::once(&mut self.first_ns)
     }
     fn cells(&mut self) -> impl Iterator<Item = &mut u64> {
         let Self { first_ns: _, value } = self;
@@ -127,8 +127,9 @@ impl Share for Count {
 }
 
 impl Share for Latency {
-    fn first_ns(&mut self) -> &mut u64 {
-        &mut self.first_ns
+    fn times(&mut self) -> impl Iterator<Item = &mut u64> {
+        let statuses = self.statuses.iter_mut().map(|status| &mut status.first_ns);
+        iter::once(&mut self.first_ns).chain(statuses)
     }
     fn cells(&mut self) -> impl Iterator<Item = &mut u64> {
         let Self {
@@ -136,12 +137,20 @@ impl Share for Latency {
             within,
             over,
             sum_ns,
-            rtt_sum_us,
-            rtt_count,
+            statuses,
             buckets,
         } = self;
-        let single = [sum_ns, rtt_sum_us, rtt_count].into_iter();
-        single.chain(within).chain(over).chain(buckets)
+        let statuses = statuses.iter_mut().map(|status| &mut status.value);
+        let counted = within.iter_mut().chain(over).chain(buckets);
+        iter::once(sum_ns).chain(statuses).chain(counted)
+    }
+}
+
+/// Of two times, 0 being none.
+pub(super) fn earlier(a: u64, b: u64) -> u64 {
+    match (a, b) {
+        (0, other) | (other, 0) => other,
+        _ => a.min(b),
     }
 }
 

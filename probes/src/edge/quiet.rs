@@ -53,8 +53,9 @@ impl Activities {
         }
         let activity = self.of(endpoint, is_current);
         for Raw(share) in shares {
-            for over in share.over {
-                activity.sum = activity.sum.wrapping_add(over);
+            let answered = share.statuses.iter().map(|status| &status.value);
+            for counted in share.over.iter().chain(answered) {
+                activity.sum = activity.sum.wrapping_add(*counted);
             }
         }
     }

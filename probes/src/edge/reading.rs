@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use probes_ebpf::wire::{
     self, BUCKET_FIRST, BUCKETS, CountKey, Endpoint, LatencyKey, ROUTE_CONNECT, ROUTE_QUEUE,
-    ROUTE_ROUND_TRIP, role, what,
+    ROUTE_ROUND_TRIP, STATUSES, role, what,
 };
 use slo_engine::measurement::{
     Clock, Gauge, GaugeReading, HistogramReading, Loss, LossReason, Reading, ResetReason, Role, Route,
@@ -21,6 +21,7 @@ use slo_engine::measurement::{
 
 use super::{
     entries,
+    fold::earlier,
     meaning::{REASONS, signal_of},
     quiet::Activities,
     settings::Definitions,
@@ -214,6 +215,22 @@ impl Totals {
                 }
             }
         }
+        for (place, status) in STATUSES.iter().enumerate() {
+            let mut sum = Sum::default();
+            for Raw(share) in shares {
+                sum.first_ns = earlier(sum.first_ns, share.statuses[place].first_ns);
+                sum.value += share.statuses[place].value;
+            }
+            if sum.value > 0 {
+                let series = Series {
+                    service: service.clone(),
+                    role,
+                    route: route.clone(),
+                    signal: Signal::Status(*status),
+                };
+                self.add(series, sum);
+            }
+        }
         if key.route == ROUTE_ROUND_TRIP {
             let rtt = self.rtt.entry((service.clone(), role)).or_default();
             rtt.0 += total(|share| share.sum_ns) / 1000;
@@ -402,10 +419,6 @@ fn add_buckets(sum: &mut Vec<(i32, u64)>, shares: &[Raw<wire::Latency>]) {
             sum.push((index, count));
         }
     }
-}
-
-fn earlier(a: u64, b: u64) -> u64 {
-    if a == 0 { b } else { a.min(b) }
 }
 
 pub(crate) fn role_of(endpoint: &Endpoint) -> Role {

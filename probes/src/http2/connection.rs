@@ -54,7 +54,6 @@ pub(super) struct Stream {
     /// Of the answer, once it has begun; else 0.
     status: u16,
     answered_ns: u64,
-    rtt_us: u32,
 }
 
 impl Stream {
@@ -246,7 +245,6 @@ impl Connection {
             is_grpc: false,
             status: 0,
             answered_ns: 0,
-            rtt_us: 0,
         };
         self.streams.insert(record.stream, stream);
     }
@@ -277,7 +275,6 @@ impl Connection {
         if stream.status == 0 && is_final {
             stream.status = fields.status.unwrap_or(0);
             stream.answered_ns = began_ns;
-            stream.rtt_us = record.rtt_us;
             if !stream.timing.is_complete {
                 stream.timing.last_byte_ns = stream.timing.last_byte_ns.max(record.upload_ns);
             }
@@ -350,7 +347,6 @@ impl Stream {
             },
             last_ns: at_ns,
             is_whole,
-            rtt_us: self.rtt_us,
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use probes_ebpf::wire::{
-    self, BUCKETS, CountKey, Endpoint, LatencyKey, ROUTE_OTHER, THRESHOLDS, bucket, clock, what,
+    self, BUCKETS, CountKey, Endpoint, LatencyKey, ROUTE_OTHER, STATUSES, THRESHOLDS, bucket, clock, what,
 };
 use serde::{Deserialize, Serialize};
 use slo_engine::{grpc, measurement::Clock};
@@ -73,7 +73,6 @@ pub(crate) struct Ended {
     /// When the last of the answer passed, which need not be its end.
     pub last_ns: u64,
     pub is_whole: bool,
-    pub rtt_us: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -88,8 +87,6 @@ pub(crate) struct Latency {
     within: [u64; THRESHOLDS],
     over: [u64; THRESHOLDS],
     sum_ns: u64,
-    rtt_sum_us: u64,
-    rtt_count: u64,
     buckets: BTreeMap<u16, u64>,
 }
 
@@ -129,7 +126,6 @@ impl Tally {
             end_ns,
             last_ns,
             is_whole,
-            rtt_us,
         } = *ended;
         if timing.is_final {
             return;
@@ -158,10 +154,6 @@ impl Tally {
             } else {
                 latency.within[index] += u64::from(is_good && !is_cut);
             }
-        }
-        if rtt_us != 0 {
-            latency.rtt_sum_us += u64::from(rtt_us);
-            latency.rtt_count += 1;
         }
         if is_answer && !is_late {
             latency.sum_ns += turnaround;
@@ -269,8 +261,7 @@ impl Tally {
                 within: latency.within,
                 over: latency.over,
                 sum_ns: latency.sum_ns,
-                rtt_sum_us: latency.rtt_sum_us,
-                rtt_count: latency.rtt_count,
+                statuses: [wire::Count::default(); STATUSES.len()],
                 buckets,
             };
             (key, cells)

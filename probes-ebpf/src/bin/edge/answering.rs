@@ -3,7 +3,7 @@
 //! An answer ends its request with its first bytes, so nothing is read here but status lines. Where
 //! requests wait behind one another, `framing` follows the answers to their ends.
 
-use core::{mem::MaybeUninit, ptr};
+use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     bindings::bpf_tcp_sock as TcpSock,
@@ -96,12 +96,7 @@ fn answer_alone(
         }
         return rest::NOTHING;
     }
-    let mut tcp = ptr::null_mut();
-    if was_sent.is_none() {
-        // SAFETY: the verifier knows `sk` is a socket.
-        tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
-    }
-    if was_sent.unwrap_or_else(|| tcp.is_null() || is_repeated(segment, tcp)) {
+    if was_sent.unwrap_or_else(|| !is_new(segment)) {
         return rest::NOTHING;
     }
     if status == 0 {
@@ -115,9 +110,7 @@ fn answer_alone(
     }
     connection.response_seq = segment.seq;
     answered(connection, status);
-    if !tcp.is_null() {
-        weather(connection, tcp);
-    }
+    weather(segment, connection);
     end(connection, status);
     rest::NOTHING
 }
@@ -133,9 +126,7 @@ pub fn unexpected_answer(segment: &Segment, connection: &mut Connection, status:
     if connection.birth == birth::ACCEPTED && is_silent {
         return;
     }
-    // SAFETY: the verifier knows `sk` is a socket.
-    let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
-    if tcp.is_null() || is_repeated(segment, tcp) {
+    if !is_new(segment) {
         return;
     }
     connection.response_seq = segment.seq;
@@ -154,6 +145,14 @@ pub fn unexpected_answer(segment: &Segment, connection: &mut Connection, status:
     }
 }
 
+/// Whether TCP has not had all of this segment before, as far as it can be asked.
+#[inline(always)]
+pub fn is_new(segment: &Segment) -> bool {
+    // SAFETY: the verifier knows `sk` is a socket.
+    let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
+    !tcp.is_null() && !is_repeated(segment, tcp)
+}
+
 /// Whether TCP has had all of this segment before. Called while it is in the window's front:
 /// `rcv_nxt` and `snd_nxt` move after the packet has passed here.
 #[inline(always)]
@@ -170,14 +169,16 @@ pub fn is_repeated(segment: &Segment, tcp: *mut TcpSock) -> bool {
     (last.wrapping_sub(next) as i32) <= 0
 }
 
-/// Round trip time in microseconds as an answer leaves; 0 when TCP has none. Counts retransmits of
-/// sockets whose birth nobody saw.
+/// Counts retransmits of sockets whose birth nobody saw, as an answer leaves.
 #[inline(always)]
-pub fn weather(connection: &mut Connection, tcp: *mut TcpSock) -> u32 {
-    // SAFETY: the helper's answer, which is not null.
-    let (rtt, total) = unsafe { ((*tcp).srtt_us >> 3, (*tcp).total_retrans) };
-    if connection.birth == birth::UNSEEN {
-        retransmitted(connection, total);
+pub fn weather(segment: &Segment, connection: &mut Connection) {
+    if connection.birth != birth::UNSEEN {
+        return;
     }
-    rtt
+    // SAFETY: the verifier knows `sk` is a socket.
+    let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
+    if !tcp.is_null() {
+        // SAFETY: not null.
+        retransmitted(connection, unsafe { (*tcp).total_retrans });
+    }
 }

@@ -2,14 +2,14 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{bindings::__sk_buff, helpers::bpf_tcp_sock};
+use aya_ebpf::bindings::__sk_buff;
 use probes_ebpf::{
     conversation::{ANSWER_PARTS, all_parts, answer_part, place_answers},
     wire::{Connection, answering, loss, what},
 };
 
 use crate::{
-    answering::{is_repeated, weather},
+    answering::{is_new, weather},
     connection::find,
     conversation::Kernel,
     count::lose_of,
@@ -25,16 +25,14 @@ pub fn visit(segment: &Segment, connection: &mut Connection) -> u32 {
     let Some(pipeline) = find_or_create(segment.sk, connection) else {
         return rest::NOTHING;
     };
-    // SAFETY: the verifier knows `sk` is a socket.
-    let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
-    if tcp.is_null() || is_repeated(segment, tcp) {
+    if !is_new(segment) {
         return rest::NOTHING;
     }
     let mut edge = Kernel { segment, slot: 0 };
     let Some(done) = place_answers(&mut edge, connection, pipeline, segment.seq, segment.payload) else {
         return rest::NOTHING;
     };
-    weather(connection, tcp);
+    weather(segment, connection);
     let Some((slot, scratch)) = claim() else {
         pipeline.answering = answering::LOST;
         return rest::NOTHING;

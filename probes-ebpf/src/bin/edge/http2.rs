@@ -9,7 +9,7 @@ use core::ffi::c_void;
 use aya_ebpf::{
     bindings::__sk_buff,
     helpers::{
-        bpf_ktime_get_ns, bpf_loop, bpf_tail_call, bpf_tcp_sock,
+        bpf_ktime_get_ns, bpf_loop, bpf_tail_call,
         generated::{bpf_get_socket_cookie, bpf_skb_load_bytes},
     },
     macros::cgroup_skb,
@@ -155,7 +155,6 @@ pub struct Walk {
     pub remote: *const [u32; 4],
     pub asks: u16,
     pub is_ingress: u16,
-    pub rtt_us: u32,
 }
 
 impl Walk {
@@ -199,7 +198,6 @@ fn follow_alone(segment: &Segment, connection: &mut Connection, http2: *mut Http
         remote: &raw const segment.remote,
         asks: u16::from(asks),
         is_ingress: u16::from(segment.ingress),
-        rtt_us: 0,
     };
     // SAFETY: a live map value.
     let mode = unsafe { (*http2).mode };
@@ -213,11 +211,7 @@ fn follow_alone(segment: &Segment, connection: &mut Connection, http2: *mut Http
         return;
     }
     if !asks {
-        // SAFETY: the verifier knows `sk` is a socket.
-        let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
-        if !tcp.is_null() {
-            walk.rtt_us = weather(connection, tcp.cast());
-        }
+        weather(segment, connection);
     }
     // SAFETY: the callback takes an index and the context given here, which outlives the call.
     unsafe { bpf_loop(STEPS, step as *mut c_void, (&raw mut walk).cast(), 0) };

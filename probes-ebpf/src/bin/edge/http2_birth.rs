@@ -141,7 +141,6 @@ fn begin(http2: *mut Http2, connection: &mut Connection, cookie: u64, first: u32
         remote: ptr::null(),
         asks: 1,
         is_ingress: 1,
-        rtt_us: 0,
     }
 }
 

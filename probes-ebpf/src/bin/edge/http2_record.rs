@@ -132,7 +132,7 @@ pub fn tell_end(walk: &mut Walk) {
 fn put<const N: usize>(walk: &mut Walk, length: u32) -> bool {
     // SAFETY: live map values.
     let (http2, connection) = unsafe { (&*walk.http2, &*walk.connection) };
-    let (asks, now, rtt_us) = (walk.asks != 0, walk.now, walk.rtt_us);
+    let (asks, now) = (walk.asks != 0, walk.now);
     let direction = walk.direction();
     let mut upload_ns = 0;
     if !asks && http2.uploads != 0 && direction.kind == kind::HEADERS {
@@ -164,7 +164,7 @@ fn put<const N: usize>(walk: &mut Walk, length: u32) -> bool {
         settings: connection.settings,
         stream: direction.stream,
         number: direction.records,
-        rtt_us,
+        pad: 0,
         length: length as u16,
         outcome: 0,
         kind: direction.kind,

@@ -26,7 +26,7 @@ pub static HTTP2: SkStorage<Http2> = SkStorage::new();
 
 #[map]
 pub static COUNTS: PerCpuHashMap<CountKey, Count> = PerCpuHashMap::with_max_entries(16384, 0);
-/// Sized by user space: a value is 3.5 KB a CPU.
+/// Sized by user space: a value is 3.8 KB a CPU.
 #[map]
 pub static LATENCIES: PerCpuHashMap<LatencyKey, Latency> = PerCpuHashMap::with_max_entries(1024, 0);
 /// What a new entry of `LATENCIES` is copied from: too large for the stack.

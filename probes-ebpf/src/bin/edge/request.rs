@@ -5,14 +5,14 @@ pub use probes_ebpf::conversation::begin;
 use probes_ebpf::{
     conversation::{SWITCHING_PROTOCOLS, in_flight_now},
     wire::{
-        Connection, CountKey, Settings, THRESHOLDS, asks, bucket, clock, flag, flight, is_long_poll, request,
-        role, what,
+        Connection, Count, CountKey, Settings, THRESHOLDS, asks, bucket, clock, flag, flight, is_long_poll,
+        place_of_status, request, role, what,
     },
 };
 
 use crate::{
     connection::endpoint,
-    count::{add, compare_swap, count_at, latency},
+    count::{add, compare_swap, count_at, count_here, latency},
     maps::SETTINGS,
     turns::{is_opaque, judge},
 };
@@ -59,19 +59,25 @@ pub fn end(connection: &mut Connection, outcome: u16) -> u64 {
     let may_wait = is_long_poll(key.route) || settings.asks & asks::LONG_POLL != 0;
     let timed_out = is_timed && !may_wait && turnaround >= timeout(settings);
     let outcome = if timed_out { what::TIMED_OUT } else { outcome };
-    key.what = outcome;
-    count_at(&key, 1);
-    key.what = 0;
-    if outcome == SWITCHING_PROTOCOLS || may_wait {
-        // How long a conversation took to begin, or until there was news, is no latency of this service.
-        return 0;
-    }
-
-    let Some(cells) = latency(&key) else {
-        return 0;
+    // How long a conversation took to begin, or until there was news, is no latency of this service.
+    let cells = if outcome == SWITCHING_PROTOCOLS || may_wait {
+        None
+    } else {
+        latency(&key)
     };
     // SAFETY: a live map value; every index is bounded.
-    let cells = unsafe { &mut *cells };
+    let Some(cells) = cells.map(|cells| unsafe { &mut *cells }) else {
+        key.what = outcome;
+        count_at(&key, 1);
+        return 0;
+    };
+    let place = place_of_status(outcome);
+    if place < cells.statuses.len() {
+        count_here((&raw mut cells.statuses).cast::<Count>().wrapping_add(place));
+    } else {
+        key.what = outcome;
+        count_at(&key, 1);
+    }
     let mut index = 0;
     while index < THRESHOLDS {
         let clock = settings.clock[index];

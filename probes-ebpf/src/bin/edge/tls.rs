@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     bindings::__sk_buff,
-    helpers::{bpf_ktime_get_ns, bpf_tcp_sock, generated::bpf_skb_load_bytes},
+    helpers::{bpf_ktime_get_ns, generated::bpf_skb_load_bytes},
 };
 use probes_ebpf::{
     tls::{self, Payload, state},
@@ -13,7 +13,7 @@ use probes_ebpf::{
 };
 
 use crate::{
-    answering::is_repeated,
+    answering::is_new,
     connection::is_in_flight,
     request::end,
     segment::Segment,
@@ -182,9 +182,7 @@ pub fn answers(segment: &Segment, connection: &mut Connection, last: u32) {
             return;
         }
     } else {
-        // SAFETY: the verifier knows `sk` is a socket.
-        let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
-        if tcp.is_null() || is_repeated(segment, tcp) {
+        if !is_new(segment) {
             return;
         }
     }

@@ -300,13 +300,7 @@ fn answers(segment: &Segment, connection: &mut Connection, last: u32) {
 /// The turn in flight is answered by this segment.
 #[inline(always)]
 pub fn answered(segment: &Segment, connection: &mut Connection) {
-    if connection.birth == birth::UNSEEN {
-        // SAFETY: the verifier knows `sk` is a socket.
-        let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
-        if !tcp.is_null() {
-            weather(connection, tcp);
-        }
-    }
+    weather(segment, connection);
     end(connection, what::ANSWERED);
 }
 
