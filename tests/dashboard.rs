@@ -59,19 +59,16 @@ fn every_page_shows_live_data_without_an_error() {
     });
     let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dashboard");
     std::fs::create_dir_all(&shots).unwrap();
-    let output = Command::new("node")
-        .arg("tests/programs/browse.mjs")
-        .arg(slowburn.address())
-        .arg(&shots)
-        .args(["/", "/slos/shop-availability", "/services/shop", "/slos/whole"])
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let pages: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let shots = shots.to_str().unwrap();
+    // No request is bad, so nothing of the composite changes.
+    let paths = [
+        "/",
+        "/slos/shop-availability",
+        "/services/shop",
+        "--still",
+        "/slos/whole",
+    ];
+    let pages = browser("browse.mjs", &[&[slowburn.address(), shots], &paths[..]].concat());
     let expected = [
         vec!["shop-availability", "shop-latency", "99.5"],
         vec!["shop-availability", "99.5", "page"],
@@ -93,4 +90,41 @@ fn every_page_shows_live_data_without_an_error() {
             );
         }
     }
+
+    let before = good(&slowburn);
+    let said = browser("leave_out.mjs", &[slowburn.address(), "shop-availability"]);
+    for (text, words) in said.as_array().unwrap().iter().zip([
+        "no time is left out",
+        "To: this is not a time",
+        "are left out of the numbers above",
+        "undone by ben",
+    ]) {
+        assert!(text.as_str().unwrap().contains(words), "no `{words}` in {text}");
+    }
+    // It counts again.
+    assert!(good(&slowburn) >= before);
+    let events = slowburn.get("/api/v1/events?subject=shop-availability");
+    let messages = events.to_string();
+    assert!(messages.contains("by ann"), "{messages}");
+}
+
+fn good(slowburn: &Slowburn) -> u64 {
+    slowburn.get("/api/v1/slos/shop-availability")["good"]
+        .as_u64()
+        .unwrap()
+}
+
+/// What a script of `tests/programs` says of the page it looked at.
+fn browser(script: &str, arguments: &[&str]) -> serde_json::Value {
+    let output = Command::new("node")
+        .arg(Path::new("tests/programs").join(script))
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
 }

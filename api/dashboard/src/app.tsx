@@ -16,7 +16,7 @@ import { ServicePage } from "./pages/service";
 import { ServicesPage } from "./pages/services";
 import { SloPage } from "./pages/slo";
 import { Link, to, usePlace } from "./router";
-import { Page } from "./ui/bits";
+import { firingNow, Page } from "./ui/bits";
 
 export function App() {
   const { path } = usePlace();
@@ -69,7 +69,7 @@ function Header({ section }: { section: string }) {
   const overview = useResource<Overview>("/overview", { everyMs: 3_000 });
   const firing = overview.data?.alerts.filter((alert) => alert.state === "firing").length ?? 0;
   useEffect(() => {
-    document.title = (firing > 0 ? `(${firing}) ` : "") + "slowburn";
+    firingNow.set(firing);
   }, [firing]);
   return (
     <header className="top">

@@ -1,6 +1,7 @@
 /** Who takes care of an alert, and for how long nobody wants to hear of it. */
 
 import { useState } from "react";
+import { useAuthor } from "../data/author";
 import { type Alert, change, type Items, type Silence } from "../data/client";
 import { serverNow } from "../data/now";
 import { useResource } from "../data/resource";
@@ -10,12 +11,6 @@ import { State } from "../ui/state";
 
 const LENGTHS = { "1 h": 3_600_000, "4 h": 14_400_000, "1 d": 86_400_000, "1 w": 604_800_000 };
 type Length = keyof typeof LENGTHS;
-
-/** Who asks, remembered by the browser: this API knows no people. */
-function useAuthor(): [string, (author: string) => void] {
-  const [author, set] = useState(() => localStorage.getItem("author") ?? "");
-  return [author, (next) => { localStorage.setItem("author", next); set(next); }];
-}
 
 export function Care({ alert, done }: { alert: Alert; done: () => void }) {
   const [author, setAuthor] = useAuthor();

@@ -89,6 +89,8 @@ function Tiles({ slo }: { slo: SloDetail }) {
           ? "nothing was counted, so nothing is spent"
           : slo.kind === "composite" && slo.unit !== 1
             ? <>{format.percent(1 - slo.budget_remaining)} spent by what its parts burned</>
+          : left >= 0 && allowed < 1
+            ? <>no {event} is allowed before {format.count(firstAllowed(slo))} {slices === "" ? "events" : "slices"} are counted</>
           : left >= 0
             ? <>{format.events(Math.floor(left))} of {format.events(Math.floor(allowed))} {event}s may still happen</>
             : allowed < 1

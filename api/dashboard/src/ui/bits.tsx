@@ -5,10 +5,17 @@ import { ApiError } from "../data/client";
 import { connection } from "../data/live";
 import { useNow } from "../data/now";
 import type { Resource } from "../data/resource";
-import { useStore } from "../data/store";
+import { Store, useStore } from "../data/store";
 import * as format from "../format";
 
-export function Page({ title, kicker, aside, children }: { title: ReactNode; kicker?: ReactNode; aside?: ReactNode; children: ReactNode }) {
+/** How many alerts fire, for the title of the browser's tab; the header knows. */
+export const firingNow = new Store(0);
+
+export function Page({ title, kicker, aside, children }: { title: string; kicker?: ReactNode; aside?: ReactNode; children: ReactNode }) {
+  const firing = useStore(firingNow);
+  useEffect(() => {
+    document.title = `${firing > 0 ? `(${firing}) ` : ""}${title} · slowburn`;
+  }, [firing, title]);
   return (
     <>
       <header className="page-head">
@@ -213,12 +220,12 @@ export function Act({ label, question, detail, confirm, keep = "Keep it", run, d
   );
 }
 
-/** One line of text in a form. */
-export function Field({ label, value, onChange, placeholder }: { label: string; value: string; onChange: (value: string) => void; placeholder?: string }) {
+/** One line of a form. */
+export function Field({ label, value, onChange, placeholder, type = "text" }: { label: string; value: string; onChange: (value: string) => void; placeholder?: string; type?: "text" | "datetime-local" }) {
   return (
     <label className="field">
       <span>{label}</span>
-      <input value={value} onChange={(typed) => onChange(typed.target.value)} maxLength={1000} {...(placeholder ? { placeholder } : {})} />
+      <input type={type} value={value} onChange={(typed) => onChange(typed.target.value)} maxLength={1000} {...(placeholder ? { placeholder } : {})} />
     </label>
   );
 }
