@@ -274,7 +274,8 @@ pub fn arrive(case: &mut Case, bytes: &mut impl Bytes, scratch: &mut Scratch, pa
     } = case;
     let mut edge = Noted { bytes, journal };
     let mut start = 0;
-    if connection.protocol == protocol::UPGRADED {
+    // As the programs do: what was upgraded is no conversation of HTTP/1 any more.
+    if connection.protocol != protocol::HTTP1 {
         return false;
     }
     let done = if case.asks != 0 {
