@@ -1,11 +1,12 @@
 //! `slowburn expand`: definitions as OpenSLO v1, whatever form they were written in.
 
+use std::collections::BTreeSet;
 use std::io::{Write as _, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use slo_engine::definitions::{SLOT, expand, expand_json};
+use slo_engine::definitions::{Definitions, SLOT, expand, expand_json};
 
 use crate::definitions;
 
@@ -38,10 +39,30 @@ pub fn run(args: &ExpandArgs) -> Result<ExitCode> {
     if !set.warnings.is_empty() {
         writeln!(stderr(), "{}", set.warnings.to_string().trim_end())?;
     }
+    if let Some(unsaid) = unsaid(&set.definitions) {
+        writeln!(stderr(), "not printed, as OpenSLO has no word for it: {unsaid}")?;
+    }
     let text = match args.format {
         Format::Yaml => expand(&set.definitions),
         Format::Json => format!("{:#}\n", expand_json(&set.definitions)),
     };
     stdout().lock().write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Documents that are read here and printed nowhere.
+fn unsaid(definitions: &Definitions) -> Option<String> {
+    let documents = definitions
+        .other
+        .iter()
+        .map(|document| format!("{} `{}`", document.kind, document.name));
+    // One document may be about several objectives.
+    let corrections: BTreeSet<_> = definitions
+        .corrections
+        .iter()
+        .map(|each| &each.definition)
+        .collect();
+    let corrections = corrections.iter().map(|name| format!("Correction `{name}`"));
+    let found: Vec<_> = documents.chain(corrections).collect();
+    (!found.is_empty()).then(|| found.join(", "))
 }

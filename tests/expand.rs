@@ -67,6 +67,29 @@ fn an_expansion_validates_and_expands_to_itself_in_both_formats() {
 }
 
 #[test]
+fn what_openslo_has_no_word_for_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let others = "---\napiVersion: slowburn/v1\nkind: NotificationTarget\nmetadata: {name: hook}\nspec: {webhook: {url: 'http://127.0.0.1:9/', secretFrom: {env: HOOK}}}\n\
+                  ---\napiVersion: slowburn/v1\nkind: Correction\nmetadata: {name: move}\nspec:\n  objectives: [web-availability, web-latency]\n  \
+                  kind: maintenance\n  startsAt: 2026-01-01T00:00:00Z\n  endsAt: 2026-01-01T01:00:00Z\n";
+    let file = write(
+        directory.path(),
+        "web.yaml",
+        format!("{SHORT}{others}").as_bytes(),
+    );
+    let output = slowburn(&["expand", &file]);
+    assert_eq!(
+        text(&output.stderr),
+        "not printed, as OpenSLO has no word for it: NotificationTarget `hook`, Correction `move`\n"
+    );
+    assert!(output.status.success());
+    assert_eq!(
+        output.stdout,
+        slowburn(&["expand", &write(directory.path(), "alone.yaml", SHORT.as_bytes())]).stdout
+    );
+}
+
+#[test]
 fn a_mistake_prints_its_place_and_no_document() {
     let directory = tempfile::tempdir().unwrap();
     let file = write(

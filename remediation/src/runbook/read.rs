@@ -147,7 +147,9 @@ fn exists(what: &str, name: &str, node: &Node, known: Option<&[&str]>, report: &
     }
     let hint = match nearest(name, known) {
         Some(near) => format!("did you mean `{near}`?"),
-        None if known.is_empty() => "none is defined in these files".to_owned(),
+        None if known.is_empty() => {
+            "none is defined in these files: name those that do, or their directory, as well".to_owned()
+        }
         None => format!("defined are {}", quoted(&known[..known.len().min(10)])),
     };
     report.error(

@@ -25,8 +25,8 @@ pub(super) fn endpoint_matches(node: &Node, report: &mut Report) -> Vec<(Endpoin
             }
         }
         let at = fields.at();
-        fields.finish(report);
-        if keys == 0 && found.len() == before {
+        // A key that is not known was meant to match something.
+        if fields.finish(report) && keys == 0 && found.len() == before {
             let hint = "expected `port`, `cgroup`, `unit`, `container`, `kubernetes` or `executable`, such as `match: {port: 8080}`";
             report.error(at, "`match` matches nothing", Some(hint.to_owned()));
         }
