@@ -1,25 +1,34 @@
--- Every window of every tier that is defined (with $2, of this objective only), and every open alert whose
--- tier no longer is; fast pages and missing data are judged by themselves
+-- Every tier that is defined (with $2, of this objective only) and that is not calm (with $3, the calm ones, too), with
+-- both its windows; and every open alert whose tier no longer is; fast pages and missing data are judged by themselves
 -- (`fast_page.sql`, `data_outage.sql`).
--- For each objective: one step back in the ledger for the right edge, and one for each left edge. No argument of
--- `ledger_total` holds a subquery: the planner would call it instead of inlining it. What corrections leave out is
--- looked up for objectives that have one.
-with right_edge as materialized (
-    select o.objective_id, o.name, d.target, o.defined_at, g.service_id, g.role, g.method, g.started_at,
+-- A tier is calm when nothing of it stands, its short window does not burn, and both are surely covered whole: then its
+-- long window is not looked up. So for each calm objective: one step back in the ledger for the right edge, and one for
+-- each tier. No argument of `ledger_total_beside` holds a subquery: the planner would call it instead of inlining it. What
+-- corrections leave out is looked up for objectives that have one.
+with silent as materialized (
+    select w.service_id, w.role
+    from watch w
+    join source s using (source_id)
+    cross join engine_state e
+    where s.state = 'expected' and greatest(w.expected_to_at, s.state_at) < $1::timestamptz - e.patience
+),
+right_edge as materialized (
+    select o.objective_id, o.generation, o.name, d.target, o.defined_at, g.service_id, g.role, g.method, g.started_at,
            coalesce(r.at, g.started_at) as at, coalesce(r.good, 0) as good, coalesce(r.bad, 0) as bad,
            coalesce(r.expected_ms, 0) as expected_ms, coalesce(r.covered_ms, 0) as covered_ms,
-           coalesce(r.lost, 0) as lost, o.generation, e.slot, m.coverage_min,
-           g.started_at > $1 - e.patience or exists (
-               select from source where state = 'expected' and state_at > $1 - e.patience
+           coalesce(r.lost, 0) as lost, r.base, g.uneven_at, e.slot, m.coverage_min,
+           (g.service_id, g.role) in (select service_id, role from silent) as is_silent,
+           g.started_at > $1 - e.patience or (
+               select exists (
+                   select from source s cross join engine_state e
+                   where s.state = 'expected' and s.state_at > $1 - e.patience
+               )
            ) as starting,
-           exists (
-               select from correction x where x.objective_id = o.objective_id and x.undone_at is null
-           ) or (
-               g.method = 'Timeslices' and exists (
-                   select
+           o.objective_id in (select x.objective_id from correction x where x.undone_at is null) or (
+               g.method = 'Timeslices' and (o.objective_id, o.generation) in (
+                   select p.objective_id, p.generation
                    from objective_part p
                    join correction x on x.objective_id = p.part_id and x.undone_at is null
-                   where p.objective_id = o.objective_id and p.generation = o.generation
                )
            ) as is_corrected
     from engine_state e
@@ -27,31 +36,61 @@ with right_edge as materialized (
     join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
     join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
     left join objective_missing_data m on m.objective_id = o.objective_id and m.from_at = o.defined_at
-    left join lateral ledger_total(o.objective_id, o.generation, $1::timestamptz + e.slot) r on true
+    left join lateral (
+        select l.at, l.good + b.good as good, l.bad + b.bad as bad, l.expected_ms + b.expected_ms as expected_ms,
+               l.covered_ms + b.covered_ms as covered_ms, l.lost + b.lost as lost, b.base
+        from ledger_latest(o.objective_id, o.generation, $1::timestamptz + e.slot) l
+        cross join lateral (
+            select b.good, b.bad, b.expected_ms, b.covered_ms, b.lost, b as base
+            from ledger_day b
+            where b.objective_id = o.objective_id and b.generation = o.generation and b.day = ledger_day_of(l.at)
+            limit 1
+        ) b
+    ) r on true
     where o.withdrawn_at is null and ($2::text is null or o.name = $2)
+),
+-- Time is covered as expected in each slot since `uneven_at`, so in every window that begins later, by more than the
+-- hour that a row of a thinned day may be away from its edge; and if anything is expected of the short window, it is of
+-- the long one.
+tier as materialized (
+    select o.*, t.tier, t.severity, t.long_window, t.short_window, t.burn_rate, t.budget_share,
+           c.at as short_at, coalesce(c.good, 0) as short_good, coalesce(c.bad, 0) as short_bad,
+           coalesce(c.expected_ms, 0) as short_expected_ms, coalesce(c.covered_ms, 0) as short_covered_ms,
+           coalesce(c.lost, 0) as short_lost
+    from right_edge o
+    join objective_tier t on t.objective_id = o.objective_id and t.from_at = o.defined_at
+    left join lateral ledger_total_beside(o.objective_id, o.generation, $1 - t.short_window + o.slot, o.base) c on true
+    where $3::boolean
+       or (o.objective_id, t.tier) in (select a.objective_id, a.tier from alert a where a.state <> 'resolved')
+       or (o.objective_id, t.tier) in (select f.objective_id, f.tier from tier_freeze f)
+       or o.method = 'Composite'
+       or o.is_corrected
+       or o.is_silent
+       or o.uneven_at > $1 - greatest(t.long_window, t.short_window) - interval '1 hour'
+       or o.expected_ms <= coalesce(c.expected_ms, 0)
+       or o.bad - coalesce(c.bad, 0)
+          > t.burn_rate * (1 - o.target) * (o.good - coalesce(c.good, 0) + o.bad - coalesce(c.bad, 0))
 ),
 -- Apart, so that those without a correction pay nothing for it.
 left_out as materialized (
-    select o.objective_id, t.tier, l.*, c.good as short_good, c.bad as short_bad, c.expected_ms as short_expected_ms,
+    select o.objective_id, o.tier, l.*, c.good as short_good, c.bad as short_bad, c.expected_ms as short_expected_ms,
            c.covered_ms as short_covered_ms, c.lost as short_lost
-    from right_edge o
-    join objective_tier t on t.objective_id = o.objective_id and t.from_at = o.defined_at
-    cross join lateral ledger_left_out(o.objective_id, o.generation, $1 - t.long_window, $1) l
-    cross join lateral ledger_left_out(o.objective_id, o.generation, $1 - t.short_window, $1) c
+    from tier o
+    cross join lateral ledger_left_out(o.objective_id, o.generation, $1 - o.long_window, $1) l
+    cross join lateral ledger_left_out(o.objective_id, o.generation, $1 - o.short_window, $1) c
     where o.is_corrected
 ),
 -- Composites count what their parts burn; what is watched, and how much of it is missing, stands in their own ledger.
 composed as materialized (
-    select o.objective_id, t.tier, l.good, l.bad, c.good as short_good, c.bad as short_bad
-    from right_edge o
-    join objective_tier t on t.objective_id = o.objective_id and t.from_at = o.defined_at
-    left join lateral composite_window(o.objective_id, o.generation, $1 - t.long_window, $1) l on true
-    left join lateral composite_window(o.objective_id, o.generation, $1 - t.short_window, $1) c on true
+    select o.objective_id, o.tier, l.good, l.bad, c.good as short_good, c.bad as short_bad
+    from tier o
+    left join lateral composite_window(o.objective_id, o.generation, $1 - o.long_window, $1) l on true
+    left join lateral composite_window(o.objective_id, o.generation, $1 - o.short_window, $1) c on true
     where o.method = 'Composite'
 )
 select o.name as "objective!", s.name as "service!", o.target as "target!", slice_unit(o.method) as "unit!",
-       t.tier as "tier!", t.severity as "severity!", t.long_window as "long_window!",
-       t.short_window as "short_window!", t.burn_rate as "burn_rate!", t.budget_share, false as "withdrawn!",
+       o.tier as "tier!", o.severity as "severity!", o.long_window as "long_window!",
+       o.short_window as "short_window!", o.burn_rate as "burn_rate!", o.budget_share, false as "withdrawn!",
        coalesce(p.good, o.good - coalesce(l.good, 0) - coalesce(lx.good, 0)) as "long_good!",
        coalesce(p.bad, o.bad - coalesce(l.bad, 0) - coalesce(lx.bad, 0)) as "long_bad!",
        coalesce(l.at, o.started_at) as "long_from_at!",
@@ -59,31 +98,29 @@ select o.name as "objective!", s.name as "service!", o.target as "target!", slic
            as "long_expected_ms!",
        o.covered_ms - coalesce(l.covered_ms, 0) - coalesce(lx.covered_ms, 0) as "long_covered_ms!",
        o.lost - coalesce(l.lost, 0) - coalesce(lx.lost, 0) as "long_lost!",
-       coalesce(p.short_good, o.good - coalesce(c.good, 0) - coalesce(lx.short_good, 0)) as "short_good!",
-       coalesce(p.short_bad, o.bad - coalesce(c.bad, 0) - coalesce(lx.short_bad, 0)) as "short_bad!",
-       coalesce(c.at, o.started_at) as "short_from_at!",
-       o.expected_ms - coalesce(c.expected_ms, 0) + coalesce(short_silence.silent_ms, 0) - coalesce(lx.short_expected_ms, 0)
+       coalesce(p.short_good, o.good - o.short_good - coalesce(lx.short_good, 0)) as "short_good!",
+       coalesce(p.short_bad, o.bad - o.short_bad - coalesce(lx.short_bad, 0)) as "short_bad!",
+       coalesce(o.short_at, o.started_at) as "short_from_at!",
+       o.expected_ms - o.short_expected_ms + coalesce(short_silence.silent_ms, 0) - coalesce(lx.short_expected_ms, 0)
            as "short_expected_ms!",
-       o.covered_ms - coalesce(c.covered_ms, 0) - coalesce(lx.short_covered_ms, 0) as "short_covered_ms!",
-       o.lost - coalesce(c.lost, 0) - coalesce(lx.short_lost, 0) as "short_lost!",
+       o.covered_ms - o.short_covered_ms - coalesce(lx.short_covered_ms, 0) as "short_covered_ms!",
+       o.lost - o.short_lost - coalesce(lx.short_lost, 0) as "short_lost!",
        least(o.at, $1) as "to_at!",
        a.alert_id as "alert_id?", a.state as "state?", a.clear_since_at as "clear_since_at?",
        f.since_at as "frozen_since_at?", o.starting as "starting!", o.coverage_min as "coverage_min?"
-from right_edge o
+from tier o
 join service s on s.service_id = o.service_id
-join objective_tier t on t.objective_id = o.objective_id and t.from_at = o.defined_at
-left join lateral ledger_total(o.objective_id, o.generation, $1 - t.long_window + o.slot) l on true
-left join lateral ledger_total(o.objective_id, o.generation, $1 - t.short_window + o.slot) c on true
+left join lateral ledger_total_beside(o.objective_id, o.generation, $1 - o.long_window + o.slot, o.base) l on true
 left join lateral (
-    select * from ledger_silence(o.service_id, o.role, $1 - t.long_window, $1) where (select is_any_silent($1))
+    select * from ledger_silence(o.service_id, o.role, $1 - o.long_window, $1) where o.is_silent limit 1
 ) long_silence on true
 left join lateral (
-    select * from ledger_silence(o.service_id, o.role, $1 - t.short_window, $1) where (select is_any_silent($1))
+    select * from ledger_silence(o.service_id, o.role, $1 - o.short_window, $1) where o.is_silent limit 1
 ) short_silence on true
-left join left_out lx on lx.objective_id = o.objective_id and lx.tier = t.tier
-left join composed p on p.objective_id = o.objective_id and p.tier = t.tier
-left join alert a on a.objective_id = o.objective_id and a.tier = t.tier and a.state <> 'resolved'
-left join tier_freeze f on f.objective_id = o.objective_id and f.tier = t.tier
+left join left_out lx on lx.objective_id = o.objective_id and lx.tier = o.tier
+left join composed p on p.objective_id = o.objective_id and p.tier = o.tier
+left join alert a on a.objective_id = o.objective_id and a.tier = o.tier and a.state <> 'resolved'
+left join tier_freeze f on f.objective_id = o.objective_id and f.tier = o.tier
 union all
 select o.name, s.name, d.target, slice_unit(g.method), a.tier, a.severity, interval '0', interval '0',
        (a.evidence ->> 'threshold')::numeric, null, true,

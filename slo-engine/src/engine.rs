@@ -20,6 +20,7 @@ use crate::objective::ObjectiveName;
 use crate::read::Annotation;
 use crate::service::Discovered;
 use crate::silence::{NewSilence, SilenceError, SilenceId};
+use crate::store::evaluation::Tiers;
 use crate::store::memory::Memory;
 use crate::store::{self, micros};
 use crate::window::WindowCounts;
@@ -240,12 +241,29 @@ impl Engine {
         store::slice::judge(self, micros(now)).await
     }
 
-    /// What every tier of every objective should be. Reads only; one round trip.
+    /// What the tiers of every objective should be, except those that are calm: of which nothing stands and nothing
+    /// would be recorded. Reads only, and cheap on a calm day.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn evaluate(&self, now: DateTime<Utc>) -> Result<Vec<Evaluation>, EngineError> {
-        let inputs = store::evaluation::inputs(&self.pool, &self.settings.rules, None, micros(now)).await?;
+        self.evaluate_tiers(Tiers::Moving, now).await
+    }
+
+    /// What every tier of every objective should be, calm or not.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn evaluate_all(&self, now: DateTime<Utc>) -> Result<Vec<Evaluation>, EngineError> {
+        self.evaluate_tiers(Tiers::All, now).await
+    }
+
+    async fn evaluate_tiers(
+        &self,
+        tiers: Tiers<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Evaluation>, EngineError> {
+        let inputs = store::evaluation::inputs(&self.pool, &self.settings.rules, tiers, micros(now)).await?;
         Ok(inputs.iter().map(evaluate::evaluate).collect())
     }
 

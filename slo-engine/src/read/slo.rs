@@ -15,6 +15,7 @@ use crate::engine::EngineError;
 use crate::evaluate::{BudgetInput, DATA_OUTAGE, EvaluationInput, PartCounts, Rules, spending};
 use crate::objective::{ObjectiveName, Sli, SliKind, Target};
 use crate::sequential::{FAST_PAGE, FastPage, Sequential};
+use crate::store::evaluation::Tiers;
 use crate::store::{
     WindowRow, budget_alert, convert, count, evaluation, interval, look_up, micros, parse, span,
 };
@@ -133,11 +134,12 @@ async fn read(
     let whole = match (name, rows.first().and_then(|row| row.part_of.as_deref())) {
         (Some(_), Some(whole)) => {
             let whole = parse("objective.name", whole)?;
-            evaluation::inputs(pool, &Rules::default(), Some(&whole), now).await?
+            evaluation::inputs(pool, &Rules::default(), Tiers::Of(&whole), now).await?
         }
         _ => Vec::new(),
     };
-    let inputs = evaluation::inputs(pool, &Rules::default(), name, now).await?;
+    let asked = name.map_or(Tiers::All, Tiers::Of);
+    let inputs = evaluation::inputs(pool, &Rules::default(), asked, now).await?;
     for input in whole.into_iter().chain(inputs) {
         if !input.withdrawn {
             for part in &input.parts {

@@ -50,18 +50,32 @@ struct Row {
     coverage_min: Option<Decimal>,
 }
 
-/// One input a tier of every objective or of one, also for open alerts whose tier is no longer defined.
+/// Which tiers are asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Tiers<'a> {
+    /// Without the calm ones: of those nothing stands, and nothing would be decided.
+    Moving,
+    All,
+    Of(&'a ObjectiveName),
+}
+
+/// One input a tier, also for open alerts whose tier is no longer defined.
 pub(crate) async fn inputs(
     pool: &PgPool,
     rules: &Rules,
-    objective: Option<&ObjectiveName>,
+    tiers: Tiers<'_>,
     now: DateTime<Utc>,
 ) -> Result<Vec<EvaluationInput>, EngineError> {
+    let objective = match tiers {
+        Tiers::Of(objective) => Some(objective),
+        Tiers::Moving | Tiers::All => None,
+    };
     let rows = sqlx::query_file_as!(
         Row,
         "queries/evaluation.sql",
         now,
-        objective.map(ObjectiveName::as_str)
+        objective.map(ObjectiveName::as_str),
+        !matches!(tiers, Tiers::Moving)
     )
     .fetch_all(&mut *look_up(pool).await?)
     .await?;

@@ -5,10 +5,13 @@ use rust_decimal::Decimal;
 use slo_engine::Settings;
 use slo_engine::evaluate::{Decision, Freeze};
 use slo_engine::measurement::{Hello, SourceId};
+use slo_engine::objective::Severity;
 use slo_engine::service::Discovered;
 use slo_engine::window::WindowCounts;
 
-use crate::support::{World, at, batch, decimal, noon, reading, seconds, source, status};
+use crate::support::{
+    World, at, availability, batch, decimal, evaluate, noon, reading, seconds, source, status, tier,
+};
 
 async fn window(world: &World, length: u64, now: i64) -> WindowCounts {
     let name = "web-availability".parse().unwrap();
@@ -83,7 +86,7 @@ async fn a_gap_freezes_evaluation_and_the_return_thaws_it() {
         world.counted(at(second), u64::try_from(second).unwrap(), 0).await;
     }
     let decision = async |now| {
-        let evaluations = world.engine.evaluate(at(now)).await.unwrap();
+        let evaluations = world.engine.evaluate_all(at(now)).await.unwrap();
         evaluations
             .into_iter()
             .find(|one| one.tier.as_str() == "page-1h")
@@ -159,6 +162,46 @@ async fn a_reboot_leaves_a_gap_that_is_expected_and_never_covered() {
         (1_200_000, 1_100_000)
     );
     assert_eq!(window(&world, 300, 1200).await.coverage(), Some(Decimal::ONE));
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn a_calm_tier_is_left_out_unless_time_is_missing_from_its_windows() {
+    let mut objective = availability("web-availability", "web");
+    objective.tiers = vec![tier("page", Severity::Page, 300, 60, "14.4")];
+    let world = World::with(Settings::default(), vec![objective]).await;
+    let stated = async |second| evaluate(&world.engine, at(second)).await.len();
+    for second in (10..=600).step_by(10) {
+        world.counted(at(second), 100, 0).await;
+    }
+    assert_eq!(stated(600).await, 0);
+    assert_eq!(stated(700).await, 1, "its source is silent");
+    let rebooted = SourceId::new("host1", "boot2", 1).unwrap();
+    let hello = Hello {
+        source: rebooted.clone(),
+        host: "host1".to_owned(),
+        at: at(700),
+    };
+    world.engine.hello(&hello).await.unwrap();
+    let counted = async |second, bad| {
+        let readings = vec![
+            reading(status("web", 200), at(700), 40),
+            reading(status("web", 500), at(700), bad),
+        ];
+        world.ingest(&batch(&rebooted, at(second), readings)).await;
+    };
+    for second in (710..=1200).step_by(10) {
+        counted(second, 0).await;
+    }
+    assert_eq!(
+        stated(1200).await,
+        1,
+        "a row of a thinned day may be far from its edge"
+    );
+    counted(4900, 0).await;
+    assert_eq!(stated(4900).await, 0);
+    counted(4910, 1).await;
+    assert_eq!(stated(4910).await, 1, "its short window burns");
     world.database.drop().await;
 }
 

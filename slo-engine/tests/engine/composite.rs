@@ -13,8 +13,8 @@ use slo_engine::read::{SloKind, SloState};
 use slo_engine::{Settings, read};
 
 use crate::support::{
-    DAY, HOUR, MINUTE, World, at, availability, batch, books, decimal, definitions, few, noon, reading, run,
-    seconds, series, source, tier,
+    DAY, HOUR, MINUTE, World, at, availability, batch, books, decimal, definitions, evaluate, few, noon,
+    reading, run, seconds, series, source, tier,
 };
 
 pub const WHOLE: &str = "web";
@@ -280,7 +280,7 @@ async fn a_correction_of_a_part_or_of_the_whole_is_left_out_and_undone() {
             decimal(left[1]),
             "{corrected}"
         );
-        let [evaluation] = &world.engine.evaluate(at(30)).await.unwrap()[..] else {
+        let [evaluation] = &world.engine.evaluate_all(at(30)).await.unwrap()[..] else {
             panic!("one tier")
         };
         assert_eq!(
@@ -452,7 +452,7 @@ async fn a_silent_host_is_one_data_outage_of_the_whole_and_none_of_its_parts() {
             let total = u64::try_from(second).unwrap();
             counted(&world, "host1", second, [total, 0, total, 0]).await;
         }
-        let mut evaluations = world.engine.evaluate(at(second)).await.unwrap();
+        let mut evaluations = evaluate(&world.engine, at(second)).await;
         evaluations.extend(world.engine.evaluate_data_outages(at(second)).await.unwrap());
         let mut transaction = world.database.pool.begin().await.unwrap();
         let recorded = world

@@ -79,7 +79,7 @@ async fn a_slice_of_the_whole_is_bad_when_one_of_its_parts_is() {
     let requests = world.engine.requests(&name, seconds(240), at(240)).await.unwrap();
     assert_eq!(requests, 800, "what its parts' slices stand on");
     // Its alert weighs slices: three bad ones of four are evidence.
-    let evaluations = world.engine.evaluate(at(240)).await.unwrap();
+    let evaluations = world.engine.evaluate_all(at(240)).await.unwrap();
     let [whole] = &evaluations[..] else {
         panic!("{evaluations:?}")
     };
@@ -131,7 +131,7 @@ async fn slices_that_a_part_leaves_out_are_left_out_of_the_whole() {
     let (_, good, bad) = burn(&world, WHOLE, 240, 240).await;
     assert_eq!((good, bad), (1, 2));
     // What alerts look at is the same.
-    let evaluations = world.engine.evaluate(at(240)).await.unwrap();
+    let evaluations = world.engine.evaluate_all(at(240)).await.unwrap();
     let counts = evaluations[0].evidence.counts();
     assert_eq!((counts.good, counts.bad), (1, 2));
     world.engine.undo_correction(id, "ann", at(310)).await.unwrap();

@@ -72,7 +72,7 @@ async fn everything(world: &World, now: i64) -> String {
     )
     .await
     .unwrap();
-    let evaluations = world.engine.evaluate(at(now)).await.unwrap();
+    let evaluations = world.engine.evaluate_all(at(now)).await.unwrap();
     format!("{slo:#?} {course:#?} {evaluations:#?}")
 }
 
@@ -100,7 +100,7 @@ async fn a_correction_leaves_out_its_slots_and_undoing_it_restores_every_number(
     };
     assert_eq!(left_out(&world, 0, 600).await, [span]);
     // Tiers, budget and course say the same.
-    let evaluations = world.engine.evaluate(at(600)).await.unwrap();
+    let evaluations = world.engine.evaluate_all(at(600)).await.unwrap();
     assert!(!evaluations.is_empty());
     for evaluation in &evaluations {
         assert_eq!(

@@ -6,12 +6,12 @@ use slo_engine::evaluate::{MissingData, OutageRule};
 use slo_engine::objective::{Severity, TierName};
 
 use crate::support::{
-    World, at, availability, batch, decimal, definitions, reading, seconds, source, status,
+    World, at, availability, batch, decimal, definitions, evaluate, reading, seconds, source, status,
 };
 
 /// Evaluates and records everything, as the loop does.
 async fn judge(world: &World, second: i64) -> Vec<Transition> {
-    let mut evaluations = world.engine.evaluate(at(second)).await.unwrap();
+    let mut evaluations = evaluate(&world.engine, at(second)).await;
     evaluations.extend(world.engine.evaluate_data_outages(at(second)).await.unwrap());
     let mut transaction = world.database.pool.begin().await.unwrap();
     let transitions = world

@@ -9,8 +9,8 @@ use slo_engine::objective::Severity;
 use slo_engine::{Engine, Settings, read};
 
 use crate::support::{
-    MINUTE, World, at, availability, batch, definitions, reading, seconds, service, source, status, tier,
-    without_evidence,
+    MINUTE, World, at, availability, batch, definitions, evaluate, reading, seconds, service, source, status,
+    tier, without_evidence,
 };
 
 /// `web` with a ticket and `db` with a page, both over a minute and ten seconds; `web` needs `api`, which needs `db`.
@@ -75,7 +75,7 @@ impl Shop {
 
 /// What anything may be done about, as the judge asks: the tier, and into what state it came.
 async fn told(engine: &Engine, now: DateTime<Utc>) -> Vec<(String, AlertState)> {
-    let mut evaluations = engine.evaluate(now).await.unwrap();
+    let mut evaluations = evaluate(engine, now).await;
     evaluations.extend(engine.evaluate_data_outages(now).await.unwrap());
     evaluations.extend(engine.evaluate_budgets(now).await.unwrap());
     let mut transaction = engine.pool().begin().await.unwrap();

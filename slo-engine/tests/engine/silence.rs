@@ -7,7 +7,7 @@ use slo_engine::read;
 use slo_engine::silence::{NewSilence, SilenceError, SilenceId};
 use slo_engine::{Engine, Settings};
 
-use crate::support::{MINUTE, World, at, availability, tier, without_evidence};
+use crate::support::{MINUTE, World, at, availability, evaluate, tier, without_evidence};
 
 /// One page over a minute and ten seconds, in slots of a second, and a minute without errors.
 async fn quiet() -> World {
@@ -43,7 +43,7 @@ async fn silence(world: &World, matcher: &str, from: i64, to: i64) -> SilenceId 
 
 /// What anything may be done about, as the judge asks.
 async fn told(engine: &Engine, now: DateTime<Utc>) -> Vec<Transition> {
-    let evaluations = engine.evaluate(now).await.unwrap();
+    let evaluations = evaluate(engine, now).await;
     let mut transaction = engine.pool().begin().await.unwrap();
     let transitions = engine
         .record(&mut transaction, &evaluations, None, now)

@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 use slo_engine::alert::Transition;
 use slo_engine::budgeting::Budgeting;
 use slo_engine::definitions::Definitions;
-use slo_engine::evaluate::Rules;
+use slo_engine::evaluate::{Decision, Evaluation, Rules};
 use slo_engine::measurement::{
     Batch, Clock, Hello, HistogramReading, Reading, Role, Series, ServiceName, Signal, SourceId,
 };
@@ -337,9 +337,31 @@ pub async fn books(pool: &PgPool) -> Vec<String> {
     .unwrap()
 }
 
+/// What the engine evaluates, held against every tier that there is: what it leaves out is calm.
+pub async fn evaluate(engine: &Engine, now: DateTime<Utc>) -> Vec<Evaluation> {
+    let moving = engine.evaluate(now).await.unwrap();
+    let (stated, left_out): (Vec<_>, Vec<_>) = engine
+        .evaluate_all(now)
+        .await
+        .unwrap()
+        .into_iter()
+        .partition(|one| moving.contains(one));
+    assert_eq!(stated, moving);
+    for one in left_out {
+        assert_eq!(
+            (one.decision, one.open, one.frozen_since),
+            (Decision::Quiet, None, None),
+            "{} {}",
+            one.objective,
+            one.tier
+        );
+    }
+    moving
+}
+
 pub async fn step(engine: &Engine, now: DateTime<Utc>, traceparent: Option<&str>) -> Vec<Transition> {
     engine.judge_slices(now).await.unwrap();
-    let evaluations = engine.evaluate(now).await.unwrap();
+    let evaluations = evaluate(engine, now).await;
     let mut transaction = engine.pool().begin().await.unwrap();
     let transitions = engine
         .record(&mut transaction, &evaluations, traceparent, now)
