@@ -8,6 +8,7 @@
 //! twice and to kill anywhere: an intent is committed before its effect, a result after it, and an
 //! intent without a result is done again with the same idempotency key.
 
+mod acknowledge;
 mod control;
 mod enqueue;
 mod error;
@@ -28,6 +29,7 @@ mod trace;
 mod words;
 pub mod worker;
 
+pub use acknowledge::acknowledged;
 pub use control::{Cleared, cancel, clear_limit, clear_limits};
 pub use enqueue::enqueue;
 pub use error::{Error, Stored, chain};

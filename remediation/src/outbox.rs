@@ -39,6 +39,8 @@ words!(
         Trigger => "trigger",
         /// Acting did not help, or could not be done.
         Escalate => "escalate",
+        /// Somebody takes care of an alert.
+        Acknowledge => "acknowledge",
         /// All alerts are over.
         Resolve => "resolve",
     }

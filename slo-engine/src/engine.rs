@@ -350,18 +350,19 @@ impl Engine {
         store::silence::end(self, id, by, micros(now)).await
     }
 
-    /// Somebody takes care of an open alert.
+    /// Somebody takes care of an open alert, once the caller's transaction is committed.
     ///
     /// # Errors
     /// When there is none of this id, it is resolved, or the database fails.
     pub async fn acknowledge(
         &self,
+        connection: &mut PgConnection,
         id: AlertId,
         by: &str,
         note: &str,
         now: DateTime<Utc>,
     ) -> Result<Acknowledgement, AcknowledgeError> {
-        store::acknowledge::acknowledge(self, id, by, note, micros(now)).await
+        store::acknowledge::acknowledge(connection, id, by, note, micros(now)).await
     }
 
     /// The counts of one window of one objective.

@@ -43,7 +43,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Says who takes care of an open alert: shown on it and in the events. It fires on, and runbooks go on. */
+        /**
+         * Says who takes care of an open alert: shown on it and in the events, and told to whoever was told that it fires
+         *     (PagerDuty acknowledges its incident). It fires on, and runbooks go on.
+         */
         post: operations["acknowledge_alert"];
         delete?: never;
         options?: never;

@@ -64,7 +64,8 @@ pub struct AcknowledgeBody {
     pub note: String,
 }
 
-/// Says who takes care of an open alert: shown on it and in the events. It fires on, and runbooks go on.
+/// Says who takes care of an open alert: shown on it and in the events, and told to whoever was told that it fires
+/// (PagerDuty acknowledges its incident). It fires on, and runbooks go on.
 #[utoipa::path(post, path = "/api/v1/alerts/{id}/acknowledge", tag = "alerts", operation_id = "acknowledge_alert",
     params(("id" = i64, Path)), request_body = AcknowledgeBody,
     responses((status = 200, body = AlertView), (status = 400, body = ErrorEnvelope),
@@ -75,10 +76,14 @@ pub async fn acknowledge(
     Path(id): Path<i64>,
     Body(body): Body<AcknowledgeBody>,
 ) -> Result<Json<AlertView>> {
-    let engine = &state.engine;
-    engine
-        .acknowledge(AlertId(id), &body.author, &body.note, Utc::now())
+    let alert = AlertId(id);
+    let mut transaction = state.pool.begin().await?;
+    let said = state
+        .engine
+        .acknowledge(&mut transaction, alert, &body.author, &body.note, Utc::now())
         .await?;
+    remediation::acknowledged(&mut transaction, alert, &said).await?;
+    transaction.commit().await?;
     tracing::info!(alert.id = id, "an alert was acknowledged");
     show(State(state), Path(id)).await
 }

@@ -14,10 +14,10 @@ const DEDUP_KEY_MAX: usize = 255;
 pub(super) fn body(parcel: &Parcel, routing_key: &Secret, link: Option<&str>) -> Value {
     let notice = &parcel.notice;
     let dedup_key = cut(&parcel.dedup_key, DEDUP_KEY_MAX);
-    if parcel.action == NoticeAction::Resolve {
+    if let NoticeAction::Acknowledge | NoticeAction::Resolve = parcel.action {
         return json!({
             "routing_key": routing_key.expose(),
-            "event_action": "resolve",
+            "event_action": parcel.action.as_str(),
             "dedup_key": dedup_key,
         });
     }

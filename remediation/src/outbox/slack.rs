@@ -16,6 +16,7 @@ pub(super) fn body(parcel: &Parcel, link: Option<&str>) -> Value {
     let mark = match parcel.action {
         NoticeAction::Trigger => ":rotating_light:",
         NoticeAction::Escalate => ":fire:",
+        NoticeAction::Acknowledge => ":eyes:",
         NoticeAction::Resolve => ":white_check_mark:",
     };
     let (objective, tier) = (&notice.objective, &notice.tier);
@@ -23,6 +24,7 @@ pub(super) fn body(parcel: &Parcel, link: Option<&str>) -> Value {
         (NoticeAction::Trigger, Some(_)) => format!("{objective} is burning"),
         (NoticeAction::Trigger, None) => format!("{objective}: {tier}"),
         (NoticeAction::Escalate, _) => format!("{objective} needs a person"),
+        (NoticeAction::Acknowledge, _) => format!("{objective} is taken care of"),
         (NoticeAction::Resolve, Some(_)) => format!("{objective} recovered"),
         (NoticeAction::Resolve, None) => format!("{objective}: {tier} is over"),
     };

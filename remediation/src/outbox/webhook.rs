@@ -24,6 +24,7 @@ pub(super) fn body(parcel: &Parcel, link: Option<&str>) -> String {
     let kind = match parcel.action {
         NoticeAction::Trigger => "slowburn.alert.firing",
         NoticeAction::Escalate => "slowburn.run.escalated",
+        NoticeAction::Acknowledge => "slowburn.alert.acknowledged",
         NoticeAction::Resolve => "slowburn.alert.resolved",
     };
     let notice = &parcel.notice;

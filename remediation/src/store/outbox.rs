@@ -82,7 +82,7 @@ pub(crate) struct Told {
 pub(crate) async fn told(connection: &mut PgConnection, run: RunId) -> Result<Vec<Told>, Error> {
     let rows = sqlx::query!(
         "select distinct on (target, dedup_key) target, sink, dedup_key, notice, traceparent
-           from outbox where run_id = $1 and action <> 'resolve'
+           from outbox where run_id = $1 and action in ('trigger', 'escalate')
           order by target, dedup_key, outbox_id",
         run.0
     )

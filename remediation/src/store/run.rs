@@ -218,6 +218,17 @@ pub(crate) async fn resolve_alert(
     Ok(ids.into_iter().map(RunId).collect())
 }
 
+/// The runs that answer to an alert which is not over.
+pub(crate) async fn answering(connection: &mut PgConnection, alert_id: i64) -> Result<Vec<RunId>, Error> {
+    let ids = sqlx::query_scalar!(
+        "select run_id from run_alert where alert_id = $1 and resolved_at is null order by run_id",
+        alert_id
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(ids.into_iter().map(RunId).collect())
+}
+
 /// When the incident of an objective began, as its runs of this runbook tell.
 pub(crate) async fn incident(
     connection: &mut PgConnection,

@@ -2,16 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
+use sqlx::PgConnection;
 
 use crate::alert::{AcknowledgeError, Acknowledgement, AlertId, AlertState};
-use crate::engine::Engine;
 use crate::event::{self, Event, EventKind};
 use crate::store::parse;
 use crate::text;
 
 /// The last to say so is the one who has it.
 pub(crate) async fn acknowledge(
-    engine: &Engine,
+    connection: &mut PgConnection,
     id: AlertId,
     by: &str,
     note: &str,
@@ -20,7 +20,6 @@ pub(crate) async fn acknowledge(
     text::check("author", by, 1, 100)?;
     text::check("note", note, 0, 1_000)?;
     let (by, note) = (by.trim(), note.trim());
-    let mut transaction = engine.pool().begin().await?;
     let alert = sqlx::query!(
         "select a.state, a.tier, a.traceparent, o.name as objective
          from alert a join objective o using (objective_id)
@@ -28,7 +27,7 @@ pub(crate) async fn acknowledge(
          for update of a",
         id.0
     )
-    .fetch_optional(&mut *transaction)
+    .fetch_optional(&mut *connection)
     .await?
     .ok_or(AcknowledgeError::Unknown(id))?;
     if parse::<AlertState>("alert.state", &alert.state)? == AlertState::Resolved {
@@ -43,7 +42,7 @@ pub(crate) async fn acknowledge(
         by,
         note
     )
-    .execute(&mut *transaction)
+    .execute(&mut *connection)
     .await?;
     let said = if note.is_empty() {
         String::new()
@@ -61,8 +60,7 @@ pub(crate) async fn acknowledge(
         data: json!({ "alert_id": id.0, "tier": alert.tier, "author": by }),
         traceparent: alert.traceparent,
     };
-    event::record(&mut transaction, &event).await?;
-    transaction.commit().await?;
+    event::record(connection, &event).await?;
     Ok(Acknowledgement {
         at: now,
         by: by.to_owned(),

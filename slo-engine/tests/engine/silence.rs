@@ -179,12 +179,14 @@ async fn an_open_alert_is_acknowledged_by_the_last_who_says_so() {
     let world = quiet().await;
     fail(&world, 61).await;
     let id = told(&world.engine, at(61)).await[0].alert_id;
-    world.engine.acknowledge(id, "ann", "", at(62)).await.unwrap();
-    world
-        .engine
-        .acknowledge(id, "bob", "rolling back", at(63))
-        .await
-        .unwrap();
+    let mut connection = world.database.pool.acquire().await.unwrap();
+    for (by, note, now) in [("ann", "", at(62)), ("bob", "rolling back", at(63))] {
+        world
+            .engine
+            .acknowledge(&mut connection, id, by, note, now)
+            .await
+            .unwrap();
+    }
     let alert = read::alert(&world.database.pool, id).await.unwrap().unwrap();
     let said = alert.acknowledged.unwrap();
     assert_eq!(
@@ -199,7 +201,11 @@ async fn an_open_alert_is_acknowledged_by_the_last_who_says_so() {
             .await;
     }
     assert_eq!(told(&world.engine, at(90)).await.len(), 1);
-    let late = world.engine.acknowledge(id, "ann", "", at(91)).await;
+    let late = world
+        .engine
+        .acknowledge(&mut connection, id, "ann", "", at(91))
+        .await;
     assert!(matches!(late, Err(AcknowledgeError::Resolved(_))), "{late:?}");
+    drop(connection);
     world.database.drop().await;
 }

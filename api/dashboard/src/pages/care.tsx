@@ -32,7 +32,7 @@ export function Care({ alert, done }: { alert: Alert; done: () => void }) {
           <Act
             label="Acknowledge" confirm="I take care of it" keep="Not now" done={done}
             question={`Take care of ${is}?`}
-            detail="Everybody sees that you do. It fires on, and runbooks go on."
+            detail="Everybody sees that you do, and whoever was told of it is told: PagerDuty wakes nobody else. It fires on, and runbooks go on."
             run={() => change("POST", `/alerts/${alert.id}/acknowledge`, { author, note })}
           >
             <Field label="Your name" value={author} onChange={setAuthor} />
