@@ -5,6 +5,7 @@
 //! the greeting, then the probes, then what the last run left unfinished, then everything that acts.
 
 mod agent;
+mod backfill;
 mod intake;
 mod judge;
 mod options;
@@ -264,6 +265,7 @@ async fn assemble(
         readiness: readiness_sender.clone(),
     };
     parts.tend("evaluation", judge.run(options.slot, cancel.clone()));
+    parts.tend("counting back", backfill::run(engine.clone(), cancel.clone()));
     parts.tend(
         "the worker",
         work::steps(Arc::clone(&worker), Arc::clone(&wake), cancel.clone()),

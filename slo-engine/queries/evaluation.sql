@@ -13,8 +13,9 @@ with silent as materialized (
     where s.state = 'expected' and greatest(w.expected_to_at, s.state_at) < $1::timestamptz - e.patience
 ),
 right_edge as materialized (
-    select o.objective_id, o.generation, o.name, d.target, o.defined_at, g.service_id, g.role, g.method, g.started_at,
-           coalesce(r.at, g.started_at) as at, coalesce(r.good, 0) as good, coalesce(r.bad, 0) as bad,
+    select o.objective_id, o.generation, o.name, d.target, o.defined_at, g.service_id, g.role, g.method,
+           coalesce(g.counted_from_at, g.started_at) as counted_from_at,
+           coalesce(r.at, g.counted_from_at, g.started_at) as at, coalesce(r.good, 0) as good, coalesce(r.bad, 0) as bad,
            coalesce(r.expected_ms, 0) as expected_ms, coalesce(r.covered_ms, 0) as covered_ms,
            coalesce(r.lost, 0) as lost, r.base, g.uneven_at, e.slot, m.coverage_min,
            (g.service_id, g.role) in (select service_id, role from silent) as is_silent,
@@ -93,14 +94,14 @@ select o.name as "objective!", s.name as "service!", o.target as "target!", slic
        o.short_window as "short_window!", o.burn_rate as "burn_rate!", o.budget_share, false as "withdrawn!",
        coalesce(p.good, o.good - coalesce(l.good, 0) - coalesce(lx.good, 0)) as "long_good!",
        coalesce(p.bad, o.bad - coalesce(l.bad, 0) - coalesce(lx.bad, 0)) as "long_bad!",
-       coalesce(l.at, o.started_at) as "long_from_at!",
+       coalesce(l.at, o.counted_from_at) as "long_from_at!",
        o.expected_ms - coalesce(l.expected_ms, 0) + coalesce(long_silence.silent_ms, 0) - coalesce(lx.expected_ms, 0)
            as "long_expected_ms!",
        o.covered_ms - coalesce(l.covered_ms, 0) - coalesce(lx.covered_ms, 0) as "long_covered_ms!",
        o.lost - coalesce(l.lost, 0) - coalesce(lx.lost, 0) as "long_lost!",
        coalesce(p.short_good, o.good - o.short_good - coalesce(lx.short_good, 0)) as "short_good!",
        coalesce(p.short_bad, o.bad - o.short_bad - coalesce(lx.short_bad, 0)) as "short_bad!",
-       coalesce(o.short_at, o.started_at) as "short_from_at!",
+       coalesce(o.short_at, o.counted_from_at) as "short_from_at!",
        o.expected_ms - o.short_expected_ms + coalesce(short_silence.silent_ms, 0) - coalesce(lx.short_expected_ms, 0)
            as "short_expected_ms!",
        o.covered_ms - o.short_covered_ms - coalesce(lx.short_covered_ms, 0) as "short_covered_ms!",

@@ -439,4 +439,13 @@ impl Engine {
     pub async fn maintain(&self, now: DateTime<Utc>) -> Result<Maintained, EngineError> {
         store::maintain::maintain(self, now).await
     }
+
+    /// Puts a stretch of what was measured before a generation began into its ledger, the newest that lacks. Whether
+    /// there was one: to be called until there is none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn backfill(&self, now: DateTime<Utc>) -> Result<bool, EngineError> {
+        store::backfill::step(self, micros(now)).await
+    }
 }

@@ -32,6 +32,7 @@ words!(
         EndpointFound => "endpoint_found",
         EndpointRenamed => "endpoint_renamed",
         DefinitionChanged => "definition_changed",
+        BackfillFinished => "backfill_finished",
         AlertPending => "alert_pending",
         AlertFiring => "alert_firing",
         AlertResolved => "alert_resolved",

@@ -16,6 +16,7 @@ use crate::window::WindowCounts;
 pub(crate) mod acknowledge;
 pub(crate) mod alert;
 pub(crate) mod annotation;
+pub(crate) mod backfill;
 pub(crate) mod booking;
 pub(crate) mod budget_alert;
 pub(crate) mod calendar;

@@ -12,7 +12,7 @@ use sqlx::PgConnection;
 use super::calendar::{check_zones, step};
 use super::series::{map_series, services};
 use super::{
-    budget_alert, composite, correction, data_outage, dependency, excursion, interval, lock, micros,
+    backfill, budget_alert, composite, correction, data_outage, dependency, excursion, interval, lock, micros,
 };
 use crate::budgeting::Budgeting;
 use crate::definitions::Definitions;
@@ -211,7 +211,7 @@ async fn define(
         ],
         &composite::parts_text(connection, objective).await?,
     );
-    let (objective_id, generation, from_at, message) = match before {
+    let (objective_id, generation, from_at, change) = match before {
         None => {
             let id = sqlx::query_scalar!(
                 "insert into objective (name, created_at, defined_at, generation) values ($1, $2, $2, 1)
@@ -221,35 +221,29 @@ async fn define(
             )
             .fetch_one(&mut *connection)
             .await?;
-            (
-                id,
-                1,
-                now,
-                format!("objective `{}` is kept from now on", objective.name),
-            )
+            (id, 1, now, "is kept from now on")
         }
         Some(before) if before.withdrawn || before.counts != counts => {
             let from_at = now.max(before.defined_at + TimeDelta::microseconds(1));
-            let message = if before.withdrawn {
-                format!(
-                    "objective `{}` is kept again, from an untouched budget",
-                    objective.name
-                )
+            let change = if before.withdrawn {
+                "is kept again"
             } else {
-                format!(
-                    "objective `{}` counts other events: its budget starts anew",
-                    objective.name
-                )
+                "counts other events"
             };
-            (before.objective_id, before.generation + 1, from_at, message)
+            (before.objective_id, before.generation + 1, from_at, change)
         }
         Some(before) if before.asks != asks => {
             let from_at = now.max(before.defined_at + TimeDelta::microseconds(1));
-            let message = format!("objective `{}` has another definition", objective.name);
-            (before.objective_id, before.generation, from_at, message)
+            (
+                before.objective_id,
+                before.generation,
+                from_at,
+                "has another definition",
+            )
         }
         Some(_) => return Ok(false),
     };
+    let mut message = format!("objective `{}` {change}", objective.name);
     let is_new_generation = sqlx::query_scalar!(
         r#"select not exists (
                select from objective_generation where objective_id = $1 and generation = $2
@@ -276,6 +270,14 @@ async fn define(
             started_at,
         )
         .await?;
+        match backfill::begin(connection, settings, (objective_id, generation), now).await? {
+            Some(from) => message.push_str(&format!(
+                ": its budget is counted back from what was measured, to {}",
+                backfill::moment(from)
+            )),
+            None if generation > 1 => message.push_str(": its budget starts anew"),
+            None => {}
+        }
     }
     store_definition(connection, objective, objective_id, generation, from_at, &asks).await?;
     let event = Event {

@@ -191,6 +191,7 @@ impl Ingest {
             .chain(known.services.values().copied())
             .collect();
         ledger::lock_services(connection, services).await?;
+        known.look_back(connection, moment.booked_at).await?;
         let holding = known
             .generations
             .values()

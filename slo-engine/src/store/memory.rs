@@ -20,14 +20,21 @@ pub(crate) struct Generation {
     pub sli: Sli,
     /// Counts slices of this length instead of requests.
     pub slice: Option<Duration>,
-    pub started_at: DateTime<Utc>,
+    /// Where its ledger begins. Moves back in Postgres as the generation is counted back, without a change of definitions:
+    /// what it holds by this it does hold.
+    pub counted_from: DateTime<Utc>,
     pub ended_at: Option<DateTime<Utc>>,
 }
 
 impl Generation {
     /// Whether events of this moment are booked to it.
     pub fn holds_at(&self, at: DateTime<Utc>) -> bool {
-        self.started_at <= at && self.ended_at.is_none_or(|end| at < end)
+        self.counted_from < at && !self.is_over_at(at)
+    }
+
+    /// Whether events of this moment are another generation's, or nobody's.
+    pub fn is_over_at(&self, at: DateTime<Utc>) -> bool {
+        self.ended_at.is_some_and(|end| end <= at)
     }
 }
 

@@ -150,6 +150,27 @@ impl Known {
         Ok(())
     }
 
+    /// Asks again where the ledgers begin that a late batch lies before: they may have been counted back since. The caller
+    /// holds the services' locks.
+    pub async fn look_back(
+        &mut self,
+        connection: &mut PgConnection,
+        at: DateTime<Utc>,
+    ) -> Result<(), EngineError> {
+        let behind = |generation: &&mut Generation| !generation.holds_at(at) && !generation.is_over_at(at);
+        for generation in self.generations.values_mut().flatten().filter(behind) {
+            generation.counted_from = sqlx::query_scalar!(
+                r#"select coalesce(counted_from_at, started_at) as "counted_from!"
+                   from objective_generation where objective_id = $1 and generation = $2"#,
+                generation.objective_id,
+                generation.generation
+            )
+            .fetch_one(&mut *connection)
+            .await?;
+        }
+        Ok(())
+    }
+
     pub fn service(&self, name: &ServiceName) -> Result<i64, EngineError> {
         self.services
             .get(name)
@@ -323,9 +344,10 @@ async fn generations(
 ) -> Result<HashMap<(i64, Role), Vec<Generation>>, EngineError> {
     let ids: Vec<i64> = wanted.iter().map(|(service_id, _)| *service_id).collect();
     let rows = sqlx::query!(
-        "select objective_id, generation, service_id, role, sli, slice, started_at, ended_at
-         from objective_generation
-         where service_id = any($1)",
+        r#"select objective_id, generation, service_id, role, sli, slice,
+                  coalesce(counted_from_at, started_at) as "counted_from!", ended_at
+           from objective_generation
+           where service_id = any($1)"#,
         &ids
     )
     .fetch_all(connection)
@@ -346,7 +368,7 @@ async fn generations(
                     .map(|slice| span("objective_generation.slice", &slice))
                     .transpose()?,
                 sli,
-                started_at: row.started_at,
+                counted_from: row.counted_from,
                 ended_at: row.ended_at,
             });
     }

@@ -256,22 +256,24 @@ async fn owe(
         return Ok(());
     }
     let rows = sqlx::query!(
-        r#"select g.objective_id, g.generation,
+        r#"select g.objective_id, g.generation, coalesce(g.counted_from_at, g.started_at) as "counted_from!", g.ended_at,
                   exists (
                       select from ledger_latest(g.objective_id, g.generation, $4) l where l.at > $3
                   ) as "others!"
            from objective_generation g
-           where g.service_id = $1 and g.role = $2 and g.ended_at is null"#,
+           where g.service_id = $1 and g.role = $2 and (g.ended_at is null or g.ended_at > $5)"#,
         watch.service_id,
         watch.role.as_str(),
         slot_end(watch.expected_to, slot)?,
-        to
+        to,
+        watch.expected_to
     )
     .fetch_all(&mut *connection)
     .await?;
-    let deltas = |others: bool, expected_ms: i64| -> Deltas {
+    let deltas = |others: bool, at: DateTime<Utc>, expected_ms: i64| -> Deltas {
         rows.iter()
             .filter(|row| row.others == others)
+            .filter(|row| row.counted_from < at && row.ended_at.is_none_or(|end| at < end))
             .map(|row| {
                 let delta = Delta {
                     expected_ms,
@@ -285,7 +287,7 @@ async fn owe(
     ledger::book(
         connection,
         slot_end(to, slot)?,
-        &deltas(false, length(watch.expected_to, to)),
+        &deltas(false, to, length(watch.expected_to, to)),
     )
     .await?;
     if rows.iter().any(|row| row.others) {
@@ -295,7 +297,7 @@ async fn owe(
             ledger::book(
                 connection,
                 slot_end(step, slot)?,
-                &deltas(true, length(from, step)),
+                &deltas(true, step, length(from, step)),
             )
             .await?;
             from = step;

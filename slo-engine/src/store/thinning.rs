@@ -138,7 +138,7 @@ pub(crate) async fn thin(
         Book,
         r#"select service_id, objective_id, generation, $1::timestamptz as "from!"
            from objective_generation
-           where started_at <= $2 and (ended_at is null or ended_at >= $1)
+           where coalesce(counted_from_at, started_at) <= $2 and (ended_at is null or ended_at >= $1)
            order by service_id"#,
         from,
         to

@@ -150,7 +150,7 @@ async fn an_objective_that_a_second_one_renames_says_where_its_history_stays() {
             .unwrap();
     assert!(
         message.starts_with(
-            "objective `web` is no longer kept: `web-fast`, `web-slow` begin with untouched budgets"
+            "objective `web` is no longer kept: `web-fast`, `web-slow` begin with budgets of their own"
         ),
         "{message}"
     );

@@ -5,6 +5,7 @@
 mod absence;
 mod alert;
 mod annotation;
+mod backfill;
 mod budget;
 mod budget_alert;
 mod calendar;

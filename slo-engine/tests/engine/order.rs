@@ -6,14 +6,14 @@ use slo_engine::measurement::Batch;
 
 use crate::support::{World, at_ms, batch, books, few, noon, reading, run, source, status};
 
-const HOSTS: [&str; 3] = ["host1", "host2", "host3"];
+pub const HOSTS: [&str; 3] = ["host1", "host2", "host3"];
 
 /// What each host reads: how long after the reading before, and what was counted since.
 fn readings() -> impl Strategy<Value = Vec<Vec<(i64, u64, u64)>>> {
     readings_apart(40_000)
 }
 
-fn readings_apart(most_ms: i64) -> impl Strategy<Value = Vec<Vec<(i64, u64, u64)>>> {
+pub fn readings_apart(most_ms: i64) -> impl Strategy<Value = Vec<Vec<(i64, u64, u64)>>> {
     prop::collection::vec(
         prop::collection::vec((200..most_ms, 0_u64..50, 0_u64..5), 1..8),
         HOSTS.len(),
@@ -21,7 +21,7 @@ fn readings_apart(most_ms: i64) -> impl Strategy<Value = Vec<Vec<(i64, u64, u64)
 }
 
 /// One cumulative batch a reading, by host and in the order they were read.
-fn batches(readings: &[Vec<(i64, u64, u64)>]) -> Vec<Vec<Batch>> {
+pub fn batches(readings: &[Vec<(i64, u64, u64)>]) -> Vec<Vec<Batch>> {
     HOSTS
         .iter()
         .zip(readings)
@@ -46,7 +46,7 @@ fn batches(readings: &[Vec<(i64, u64, u64)>]) -> Vec<Vec<Batch>> {
 
 /// Deals the hosts' batches into one order that keeps each host's own, as picked, and sends some of
 /// what was sent before again.
-fn deal(mut hosts: Vec<Vec<Batch>>, picks: &[(usize, bool)]) -> Vec<Batch> {
+pub fn deal(mut hosts: Vec<Vec<Batch>>, picks: &[(usize, bool)]) -> Vec<Batch> {
     for host in &mut hosts {
         host.reverse();
     }
@@ -76,7 +76,7 @@ async fn booked(batches: &[Batch]) -> (World, Vec<String>) {
 }
 
 /// Packs up to so many stretches of twenty minutes after noon, as the engine does when an hour has passed.
-async fn pack(world: &World, stretches: i64) {
+pub async fn pack(world: &World, stretches: i64) {
     let to = at_ms(stretches * 1_200_000);
     for statement in [
         "update engine_state set packed_to = greatest(packed_to, $1)",

@@ -67,7 +67,7 @@ fn farewell(name: &str, new: &[&ObjectiveName]) -> String {
         return format!("objective `{name}` is no longer kept");
     }
     format!(
-        "objective `{name}` is no longer kept: {} begin with untouched budgets, and its history, alerts and silences \
+        "objective `{name}` is no longer kept: {} begin with budgets of their own, and its history, alerts and silences \
          stay under the old name; to keep it, state it in an SLO of its own",
         heirs.join(", ")
     )

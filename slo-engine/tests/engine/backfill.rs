@@ -1,0 +1,370 @@
+//! Generations that are counted back: as if they had stood from the beginning.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+use slo_engine::measurement::Batch;
+use slo_engine::objective::{Objective, Sli, SliKind};
+use slo_engine::{Engine, Settings};
+use sqlx::PgPool;
+
+use crate::order::{HOSTS, batches, deal, pack, readings_apart};
+use crate::support::{
+    DAY, World, at, at_ms, availability, batch, definitions, few, noon, reading, run, seconds, status,
+};
+
+/// What `web-availability` counted before: nothing of it is bad.
+fn before() -> Objective {
+    let mut objective = availability("web-availability", "web");
+    objective.sli = Sli {
+        kind: SliKind::Ratio {
+            good: "2xx".parse().unwrap(),
+            total: "2xx".parse().unwrap(),
+        },
+        ..Sli::availability()
+    };
+    objective
+}
+
+fn after() -> Objective {
+    availability("web-availability", "web")
+}
+
+async fn apply(world: &World, objectives: &[Objective], now: DateTime<Utc>) {
+    world
+        .engine
+        .apply(&definitions(objectives.to_vec()), now)
+        .await
+        .unwrap();
+}
+
+/// Until there is nothing more; how many stretches that took.
+async fn backfill(engine: &Engine, now: DateTime<Utc>) -> u32 {
+    let mut stretches = 0;
+    for _ in 0..1000 {
+        while engine.backfill(now).await.unwrap() {
+            stretches += 1;
+        }
+        let open = sqlx::query_scalar::<_, i64>("select count(*) from backfill where finished_at is null");
+        if open.fetch_one(engine.pool()).await.unwrap() == 0 {
+            return stretches;
+        }
+        // An engine that died is still at it, as far as Postgres knows.
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("never counted back whole");
+}
+
+/// Every row of the generation that holds, with its base.
+async fn book(pool: &PgPool) -> Vec<String> {
+    sqlx::query_scalar(
+        "select format('%s %s %s %s %s %s', l.at at time zone 'UTC', l.good + d.good, l.bad + d.bad,
+                       l.expected_ms + d.expected_ms, l.covered_ms + d.covered_ms, l.lost + d.lost)
+         from objective o
+         join ledger_row l using (objective_id, generation)
+         join ledger_day d on d.objective_id = l.objective_id and d.generation = l.generation
+          and d.day = ledger_day_of(l.at)
+         where o.name = 'web-availability'
+         order by l.at",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap()
+}
+
+async fn other_books(pool: &PgPool) -> Vec<String> {
+    sqlx::query_scalar(
+        "select format('%s', l) from ledger_row l join objective o using (objective_id)
+         where o.generation <> l.generation order by 1",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap()
+}
+
+async fn messages(pool: &PgPool) -> Vec<String> {
+    sqlx::query_scalar(
+        "select message from event where kind in ('definition_changed', 'backfill_finished') order by event_id",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap()
+}
+
+async fn greeted(objective: Objective) -> World {
+    let world = World::with(Settings::default(), vec![objective]).await;
+    for host in HOSTS {
+        world.hello(host, noon()).await;
+    }
+    world
+}
+
+/// Windows of the generations that hold now, also where they end before these were defined.
+async fn same_windows(one: &World, other: &World, ends: &[DateTime<Utc>]) {
+    let windows = async |world: &World| -> Vec<String> {
+        sqlx::query_scalar(
+            "select format('%s %s: %s %s %s %s %s %s %s', edge.at, length, w.good, w.bad, w.expected_ms, w.covered_ms, w.lost,
+                           -- Who stood began in the middle of a slot.
+                           greatest(w.from_at, $1), greatest(w.to_at, $1))
+             from objective o
+             cross join unnest($2::timestamptz[]) edge (at)
+             cross join unnest('{10 s, 7 min, 31 min, 3 h, 2 days, 30 days}'::interval[]) length
+             cross join lateral ledger_window(o.objective_id, o.generation, edge.at - length, edge.at) w
+             where o.name = 'web-availability'
+             order by edge.at, length",
+        )
+        .bind(noon())
+        .bind(ends)
+        .fetch_all(&world.database.pool)
+        .await
+        .unwrap()
+    };
+    assert_eq!(windows(one).await, windows(other).await);
+}
+
+proptest! {
+    #![proptest_config(few(8))]
+
+    /// Batches come late, some twice; time is packed; the definition changes, and the engine dies between and within
+    /// stretches.
+    #[test]
+    fn a_generation_that_is_counted_back_equals_one_that_stood(
+        readings in readings_apart(900_000),
+        picks in prop::collection::vec((0_usize..1000, any::<bool>()), 1..40),
+        changes in 0_usize..20,
+        steps in prop::collection::vec(0_usize..24, 0..8),
+        packs in prop::collection::vec((0_usize..24, 1_i64..6), 0..4),
+        dies_after_ms in prop::collection::vec(0_u64..20, 0..4),
+    ) {
+        run(async {
+            let dealt = deal(batches(&readings), &picks);
+            let changes = changes.min(dealt.len() - 1);
+            let stood = greeted(after()).await;
+            for batch in &dealt {
+                stood.ingest(batch).await;
+            }
+            let world = greeted(before()).await;
+            let mut engine = world.engine.clone();
+            let now = dealt[..=changes].iter().map(|batch| batch.at).max().unwrap();
+            for (position, batch) in dealt.iter().enumerate() {
+                for (_, stretches) in packs.iter().filter(|(before, _)| *before == position) {
+                    pack(&world, *stretches).await;
+                }
+                engine.ingest_at(batch, batch.sent_at).await.unwrap();
+                if position == changes {
+                    world.engine.apply(&definitions(vec![after()]), now).await.unwrap();
+                }
+                for _ in steps.iter().filter(|step| **step == position) {
+                    world.engine.backfill(now).await.unwrap();
+                    engine = Engine::new(world.database.pool.clone(), Settings::default());
+                }
+            }
+            for millis in dies_after_ms {
+                let dying = Engine::new(world.database.pool.clone(), Settings::default());
+                let _ = tokio::time::timeout(std::time::Duration::from_millis(millis), dying.backfill(now)).await;
+            }
+            let others = other_books(&world.database.pool).await;
+            backfill(&world.engine, now).await;
+            assert_eq!(book(&world.database.pool).await, book(&stood.database.pool).await);
+            assert_eq!(other_books(&world.database.pool).await, others);
+            same_windows(&world, &stood, &[at_ms(400_000), at_ms(2_000_000), at_ms(7_000_000)]).await;
+            pack(&world, 30).await;
+            assert_eq!(book(&world.database.pool).await, book(&stood.database.pool).await);
+            world.database.drop().await;
+            stood.database.drop().await;
+        });
+    }
+}
+
+/// Read every eleven minutes for some days, thinned as time passes.
+fn days_of_batches(days: i64) -> Vec<Batch> {
+    (1..days * 1440 / 11)
+        .map(|n| {
+            let counted = u64::try_from(n).unwrap();
+            let readings = vec![
+                reading(status("web", 200), noon(), 10 * counted),
+                reading(status("web", 500), noon(), counted / 5),
+            ];
+            batch(&crate::support::source(HOSTS[0]), at(660 * n), readings)
+        })
+        .collect()
+}
+
+async fn live(world: &World, batches: &[Batch]) {
+    let mut day = noon().date_naive();
+    for batch in batches {
+        if batch.at.date_naive() != day {
+            day = batch.at.date_naive();
+            world.engine.maintain(batch.at).await.unwrap();
+        }
+        world.ingest(batch).await;
+    }
+}
+
+#[tokio::test]
+async fn days_that_are_thinned_are_counted_back_as_they_are_kept() {
+    let batches = days_of_batches(5);
+    let now = batches.last().unwrap().at;
+    let stood = World::with(Settings::default(), vec![after()]).await;
+    live(&stood, &batches).await;
+    stood.engine.maintain(now).await.unwrap();
+    let world = World::with(Settings::default(), vec![before()]).await;
+    live(&world, &batches).await;
+    apply(&world, &[after()], now).await;
+    let others = other_books(&world.database.pool).await;
+    assert!(backfill(&world.engine, now).await > 20);
+    world.engine.maintain(now).await.unwrap();
+    assert_eq!(book(&world.database.pool).await, book(&stood.database.pool).await);
+    assert_eq!(other_books(&world.database.pool).await, others);
+    same_windows(
+        &world,
+        &stood,
+        &[now, now - TimeDelta::hours(13), now - TimeDelta::days(3)],
+    )
+    .await;
+    // A batch that comes late to a day that was thinned finds its place in both.
+    for world in [&stood, &world] {
+        world.hello("late", noon()).await;
+        let readings = vec![reading(status("web", 500), noon(), 3)];
+        let late = batch(&crate::support::source("late"), at(30_007), readings);
+        world.engine.ingest_at(&late, late.at).await.unwrap();
+    }
+    assert_eq!(book(&world.database.pool).await, book(&stood.database.pool).await);
+    world.database.drop().await;
+    stood.database.drop().await;
+}
+
+#[tokio::test]
+async fn counting_back_ends_where_measurements_are_kept_no_longer() {
+    let mut settings = Settings::default();
+    settings.keep.measurements = seconds(2 * DAY);
+    let world = World::with(settings, vec![before()]).await;
+    let batches = days_of_batches(5);
+    live(&world, &batches).await;
+    let now = batches.last().unwrap().at;
+    world.engine.maintain(now).await.unwrap();
+    apply(&world, &[after()], now).await;
+    backfill(&world.engine, now).await;
+    // Five days later it is shortly before noon: of the day two days ago all is kept.
+    let kept = at(2 * 86_400 + 43_200);
+    let bad: u64 = batches.iter().filter(|batch| batch.at > kept).count() as u64 / 5;
+    let (_, found) = world.window(30 * DAY, now).await;
+    assert!(found.abs_diff(bad) <= 1, "{found} of {bad}");
+    let counts = world
+        .engine
+        .burn(&"web-availability".parse().unwrap(), seconds(30 * DAY), now)
+        .await
+        .unwrap();
+    assert_eq!(counts.from, kept);
+    assert_eq!(
+        messages(&world.database.pool).await[1..],
+        [
+            "objective `web-availability` counts other events: its budget is counted back from what was measured, \
+             to 2026-11-05 00:00:00 UTC",
+            "objective `web-availability` is counted back to 2026-11-05 00:00:00 UTC: older measurements are kept no longer",
+        ]
+    );
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn a_reload_back_to_the_old_sli_is_counted_back_again() {
+    let batches = days_of_batches(1);
+    let (first, last) = batches.split_at(60);
+    let stood = World::with(Settings::default(), vec![before()]).await;
+    let world = World::with(Settings::default(), vec![before()]).await;
+    for batch in first {
+        stood.ingest(batch).await;
+        world.ingest(batch).await;
+    }
+    let now = first.last().unwrap().at;
+    apply(&world, &[after()], now).await;
+    world.engine.backfill(now).await.unwrap();
+    // Regretted before it was counted back whole.
+    for batch in last {
+        stood.ingest(batch).await;
+        world.ingest(batch).await;
+    }
+    let now = last.last().unwrap().at;
+    apply(&world, &[before()], now).await;
+    backfill(&world.engine, now).await;
+    assert_eq!(book(&world.database.pool).await, book(&stood.database.pool).await);
+    same_windows(&world, &stood, &[now]).await;
+    world.database.drop().await;
+    stood.database.drop().await;
+}
+
+#[tokio::test]
+async fn a_new_objective_counts_what_its_service_measured_before() {
+    let world = World::new(Settings::default()).await;
+    for n in 1..=60 {
+        world
+            .counted(at(60 * n), 90 * n.unsigned_abs(), n.unsigned_abs())
+            .await;
+    }
+    let both = [after(), availability("second", "web")];
+    apply(&world, &both, at(3600)).await;
+    backfill(&world.engine, at(3600)).await;
+    let [one, other] = ["web-availability", "second"].map(|name| name.parse().unwrap());
+    let one = world.engine.burn(&one, seconds(DAY), at(3600)).await.unwrap();
+    let other = world.engine.burn(&other, seconds(DAY), at(3600)).await.unwrap();
+    assert_eq!((one.good, one.bad), (5400, 60));
+    assert_eq!((other.good, other.bad), (5400, 60));
+    assert_eq!(
+        (other.expected_ms, other.covered_ms),
+        (one.expected_ms, one.covered_ms)
+    );
+    world.database.drop().await;
+}
+
+/// Nothing of the ledger says who was watching then: what counted was watched.
+#[tokio::test]
+async fn what_nobody_kept_is_watched_where_it_counted() {
+    let world = World::with(Settings::default(), Vec::new()).await;
+    world.counted(at(5), 90, 10).await;
+    world.counted(at(25), 180, 20).await;
+    apply(&world, &[after()], at(26)).await;
+    assert_eq!(backfill(&world.engine, at(26)).await, 1);
+    assert_eq!(
+        book(&world.database.pool).await,
+        [
+            "2026-11-02 12:00:10 90 10 10000 10000 0",
+            "2026-11-02 12:00:30 180 20 10000 10000 0"
+        ]
+    );
+    world.database.drop().await;
+}
+
+/// Intake goes on meanwhile, late batches among it.
+#[tokio::test]
+async fn intake_and_counting_back_at_once_count_everything_once() {
+    let batches = days_of_batches(1);
+    let world = World::with(Settings::default(), vec![before()]).await;
+    let stood = World::with(Settings::default(), vec![after()]).await;
+    for world in [&stood, &world] {
+        world.hello("late", noon()).await;
+        for batch in &batches {
+            world.ingest(batch).await;
+        }
+    }
+    let now = batches.last().unwrap().at;
+    apply(&world, &[after()], now).await;
+    let late: Vec<Batch> = (1..80)
+        .map(|n: i64| {
+            let readings = vec![reading(status("web", 500), noon(), n.unsigned_abs())];
+            batch(&crate::support::source("late"), at(1000 * n + 3), readings)
+        })
+        .collect();
+    let intake = async {
+        for batch in &late {
+            world.ingest(batch).await;
+        }
+    };
+    let (stretches, ()) = tokio::join!(backfill(&world.engine, now), intake);
+    assert!(stretches > 10);
+    for batch in &late {
+        stood.ingest(batch).await;
+    }
+    assert_eq!(book(&world.database.pool).await, book(&stood.database.pool).await);
+    world.database.drop().await;
+    stood.database.drop().await;
+}
