@@ -27,8 +27,8 @@ pub struct Http2 {
     pub pad: u8,
     /// A segment that came in is being followed.
     pub busy: u64,
-    /// Some of what came before what it follows is kept, see [`Early`].
-    pub has_early: u8,
+    /// In how many slots there is what came before what it follows, see [`Early`].
+    pub early: u8,
     /// The slot that is walked along now, with 1 added; 0: the segment at hand.
     pub source: u8,
     pub spare: [u8; 22],
@@ -49,6 +49,8 @@ pub struct Early {
 pub const EARLY_BYTES: u32 = 64 << 10;
 /// Of all connections together.
 pub const EARLY_SLOTS: u32 = 64;
+/// A quarter of them is the most that one connection holds: the others have room, too.
+pub const EARLY_OF_ONE: u8 = 16;
 
 pub mod mode {
     /// Every header block since the preface was told.
@@ -138,6 +140,7 @@ pub const OPENING_MOST: u32 = 16 << 10;
 pub const RING_BYTES: u32 = 16 << 20;
 
 const _: () = {
+    assert!(EARLY_OF_ONE as u32 * 4 == EARLY_SLOTS);
     assert!(size_of::<Http2>() == 128);
     assert!(size_of::<Record>() == 72);
 };

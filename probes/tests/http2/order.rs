@@ -94,6 +94,45 @@ fn streams_behind_a_preface_that_comes_late_are_counted_each() {
     }
 }
 
+/// Room for what comes early is all connections': whoever leaves holes and never fills them takes a part of it.
+#[test]
+fn a_client_that_leaves_holes_takes_no_room_from_others() {
+    let port = 8242;
+    let place = Place::new("h2-holes");
+    let (mut agent, _files, server) = shop(&place, port, &["GET /one"]);
+    let opening = [PREFACE, SETTINGS].concat();
+    let begin = u32::try_from(opening.len()).unwrap();
+
+    let greedy = server.beside(move || Peer::open(53_000, port));
+    greedy.send(0, PSH | ACK, &opening);
+    // All of the room but for one segment.
+    for number in 1..64 {
+        greedy.send(begin + 2 * number, PSH | ACK, b"\0");
+    }
+    let mut other = server.beside(move || Peer::open(53_001, port));
+    other.send(0, PSH | ACK, &opening);
+    // Two segments wait for the first.
+    for number in [2, 1, 0, 3] {
+        let stream = u8::try_from(2 * number + 1).unwrap();
+        other.send(begin + 23 * number, PSH | ACK, &request(stream));
+    }
+    let mut answers = Vec::new();
+    while !ends(&answers, 7) {
+        answers.extend(other.answer().payload);
+        other.send(begin + 4 * 23, ACK, b"");
+    }
+    let batch = settled(&mut agent, "shop", 4);
+    assert_eq!(
+        (
+            route_value(&batch, "shop", "GET /one", Signal::Status(200)),
+            value(&batch, "shop", Signal::Unknown)
+        ),
+        (4, 0)
+    );
+    // The other one's.
+    assert_eq!(lost(&batch, LossReason::GapInSequence), 1);
+}
+
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let [.., high, low] = payload.len().to_be_bytes();
     [&[0, high, low, kind, flags, 0, 0, 0, stream], payload].concat()

@@ -9,7 +9,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_skb_load_bytes};
-use probes_ebpf::http2_wire::{EARLY_BYTES, EARLY_SLOTS, Early, Http2, mode};
+use probes_ebpf::http2_wire::{EARLY_BYTES, EARLY_OF_ONE, EARLY_SLOTS, Early, Http2, mode};
 
 use crate::{
     count::{compare_swap, swap},
@@ -38,15 +38,16 @@ pub fn keep(http2: &mut Http2, segment: &Segment) -> bool {
     if payload > EARLY_BYTES {
         return false;
     }
-    let place = edge_early_place(http2.cookie, segment.seq, payload);
+    let may_take = u32::from(http2.early < EARLY_OF_ONE);
+    let place = edge_early_place(http2.cookie, segment.seq, payload, may_take);
     if place == CAME_BEFORE || place == NO_ROOM {
         return place == CAME_BEFORE;
     }
-    http2.has_early = 1;
+    let (from, offset) = ((place >> 32) as u32, segment.offset);
+    http2.early += u8::from(from == 0);
     let Some(early) = HTTP2_EARLY.get_ptr_mut(place as u32) else {
         return false;
     };
-    let (from, offset) = ((place >> 32) as u32, segment.offset);
     // SAFETY: a live map value: all of it, or one half behind a place in the other.
     let rc = unsafe {
         let bytes = (&raw mut (*early).bytes).cast::<u8>();
@@ -62,10 +63,11 @@ pub fn keep(http2: &mut Http2, segment: &Segment) -> bool {
     rc == 0
 }
 
-/// Makes room for bytes: the slot, and from bit 32 on where in it.
+/// Makes room for bytes: the slot, and from bit 32 on where in it. No connection has all of the slots: one
+/// whose client leaves holes on purpose is lost by itself, and others go on.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn edge_early_place(owner: u64, seq: u32, length: u32) -> u64 {
+extern "C" fn edge_early_place(owner: u64, seq: u32, length: u32, may_take: u32) -> u64 {
     for slot in 0..EARLY_SLOTS {
         let Some(early) = of(slot, owner) else {
             continue;
@@ -79,6 +81,9 @@ extern "C" fn edge_early_place(owner: u64, seq: u32, length: u32) -> u64 {
             return u64::from(slot) | u64::from(behind) << 32;
         }
     }
+    if may_take == 0 {
+        return NO_ROOM;
+    }
     for slot in 0..EARLY_SLOTS {
         if let Some(early) = take(slot, owner) {
             early.seq = seq;
@@ -89,11 +94,12 @@ extern "C" fn edge_early_place(owner: u64, seq: u32, length: u32) -> u64 {
     NO_ROOM
 }
 
-/// The slot that goes on at `next`. Those that end before are let go.
+/// The slot that goes on at `next`. Those that end before are let go; from bit 32 on how many those were.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn edge_early_next(owner: u64, next: u32) -> u32 {
+extern "C" fn edge_early_next(owner: u64, next: u32) -> u64 {
     let mut rest = NOTHING;
+    let mut gone = 0u64;
     for slot in 0..EARLY_SLOTS {
         let Some(early) = of(slot, owner) else {
             continue;
@@ -102,12 +108,14 @@ extern "C" fn edge_early_next(owner: u64, next: u32) -> u32 {
         if ahead > 0 {
             rest = NOT_YET;
         } else if ahead.unsigned_abs() < early.length {
-            return slot;
+            rest = slot;
+            break;
         } else {
             swap(&raw mut early.owner, 0);
+            gone += 1 << 32;
         }
     }
-    rest
+    gone | u64::from(rest)
 }
 
 /// Lets go all that is kept of a connection; how many slots that were.
@@ -129,15 +137,18 @@ extern "C" fn edge_early_forget(owner: u64) -> u32 {
 pub fn resume(walk: &mut Walk) -> bool {
     // SAFETY: a live map value.
     let http2 = unsafe { &mut *walk.http2 };
-    if walk.is_ingress == 0 || http2.has_early == 0 {
+    if walk.is_ingress == 0 || http2.early == 0 {
         return false;
     }
     let direction = walk.direction();
-    let slot = edge_early_next(http2.cookie, direction.next);
+    let found = edge_early_next(http2.cookie, direction.next);
+    let slot = found as u32;
     http2.source = 0;
-    if slot == NOTHING {
-        http2.has_early = 0;
-    }
+    http2.early = if slot == NOTHING {
+        0
+    } else {
+        http2.early.wrapping_sub((found >> 32) as u8)
+    };
     // Neither answer is a slot.
     let Some(early) = HTTP2_EARLY.get_ptr(slot) else {
         return false;
@@ -187,8 +198,8 @@ pub fn read(walk: &mut Walk, to: *mut c_void, length: u32) {
 /// Nothing that was kept is needed any more.
 #[inline(always)]
 pub fn forget(http2: &mut Http2) {
-    if http2.has_early != 0 {
-        http2.has_early = 0;
+    if http2.early != 0 {
+        http2.early = 0;
         edge_early_forget(http2.cookie);
     }
 }
@@ -198,7 +209,7 @@ pub fn forget(http2: &mut Http2) {
 pub fn forget_ended(http2: *mut Http2) {
     // SAFETY: a live map value.
     let ended = unsafe { &mut *http2 };
-    if ended.mode == mode::ENDED && ended.has_early != 0 && http2_entry::enter_free(http2) {
+    if ended.mode == mode::ENDED && ended.early != 0 && http2_entry::enter_free(http2) {
         forget(ended);
         http2_entry::leave(http2);
     }

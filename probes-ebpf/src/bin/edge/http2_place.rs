@@ -85,7 +85,7 @@ fn open_hole(walk: &mut Walk, segment: &Segment) -> bool {
     if connection.protocol == protocol::HTTP2 && http2_early::keep(http2, segment) {
         return false;
     }
-    if http2.has_early != 0 || !http2_record::tell_hole(walk) {
+    if http2.early != 0 || !http2_record::tell_hole(walk) {
         return give_up(walk);
     }
     let direction = walk.direction();
