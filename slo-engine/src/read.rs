@@ -169,6 +169,8 @@ pub struct Slo {
     /// The period that the numbers are of; one of a calendar is not over yet.
     pub period_from: DateTime<Utc>,
     pub period_to: DateTime<Utc>,
+    /// While the SLI is counted back from what was measured before it was defined.
+    pub backfill: Option<Backfill>,
     /// OpenSLO's budgeting method, or `Composite`.
     pub method: String,
     /// What all counts here count: 1, requests or slices; else the parts of a slice, or of the whole.
@@ -215,6 +217,29 @@ crate::measurement::words!(
         Firing => "firing",
     }
 );
+
+/// How far an SLI is counted back. The newest comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backfill {
+    pub from: DateTime<Utc>,
+    /// Later than this all is counted.
+    pub done_to: DateTime<Utc>,
+    /// When the SLI was defined.
+    pub to: DateTime<Utc>,
+}
+
+impl Backfill {
+    /// Of the time between, the share that is counted.
+    #[must_use]
+    pub fn share(&self) -> Decimal {
+        let span = |from: DateTime<Utc>| Decimal::from((self.to - from).num_seconds().max(0));
+        span(self.done_to)
+            .checked_div(span(self.from))
+            .map_or(Decimal::ONE, |share| {
+                share.min(Decimal::ONE).round_dp(4).normalize()
+            })
+    }
+}
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Burn {

@@ -482,6 +482,24 @@ export interface components {
             service: string;
             text: string;
         };
+        /** @description How far an SLI is counted back; the newest comes first. */
+        BackfillView: {
+            /**
+             * Format: date-time
+             * @description Later than this all is counted.
+             */
+            done_to: string;
+            /**
+             * Format: date-time
+             * @description Where it is to end.
+             */
+            from: string;
+            /**
+             * Format: double
+             * @description Of the time that is to be counted back, between 0 and 1.
+             */
+            share: number;
+        };
         BudgetAlertView: {
             /** Format: date-time */
             frozen_since?: string | null;
@@ -908,6 +926,7 @@ export interface components {
         /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
         Items_SloSummary: {
             items: {
+                backfill?: components["schemas"]["BackfillView"] | null;
                 /** Format: int64 */
                 bad: number;
                 /**
@@ -925,6 +944,11 @@ export interface components {
                 /** @description OpenSLO's: `Occurrences`, `Timeslices` or `RatioTimeslices`; `Composite` where its parts are counted. */
                 budgeting_method: string;
                 burn: components["schemas"]["BurnView"][];
+                /**
+                 * Format: date-time
+                 * @description Where the counts of the period begin: later than `period_from` for an SLI that is younger, and was not measured before.
+                 */
+                counted_from: string;
                 /**
                  * Format: double
                  * @description Share of the period that was measured.
@@ -1304,6 +1328,7 @@ export interface components {
         /** @enum {string} */
         SloState: "ok" | "burning" | "firing" | "exhausted" | "no_data";
         SloSummary: {
+            backfill?: components["schemas"]["BackfillView"] | null;
             /** Format: int64 */
             bad: number;
             /**
@@ -1321,6 +1346,11 @@ export interface components {
             /** @description OpenSLO's: `Occurrences`, `Timeslices` or `RatioTimeslices`; `Composite` where its parts are counted. */
             budgeting_method: string;
             burn: components["schemas"]["BurnView"][];
+            /**
+             * Format: date-time
+             * @description Where the counts of the period begin: later than `period_from` for an SLI that is younger, and was not measured before.
+             */
+            counted_from: string;
             /**
              * Format: double
              * @description Share of the period that was measured.

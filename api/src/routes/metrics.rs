@@ -181,6 +181,13 @@ fn objectives(page: &mut Exposition, slos: &[Slo]) {
         slos.iter()
             .filter_map(|slo| Some((objective(slo), number(slo.counts.coverage()?)))),
     );
+    page.family(
+        "slowburn_objective_backfill_ratio",
+        Kind::Gauge,
+        "Of the time before the SLI was defined, the share that is counted back already; while it is.",
+        slos.iter()
+            .filter_map(|slo| Some((objective(slo), number(slo.backfill?.share())))),
+    );
     let windows: Vec<(&Slo, String, f64)> = slos
         .iter()
         .flat_map(|slo| slo.burn.iter().map(move |burn| (slo, burn)))

@@ -26,6 +26,10 @@ pub struct SloSummary {
     pub period_seconds: u64,
     pub period_from: DateTime<Utc>,
     pub period_to: DateTime<Utc>,
+    /// Where the counts of the period begin: later than `period_from` for an SLI that is younger, and was not measured before.
+    pub counted_from: DateTime<Utc>,
+    /// While the SLI is counted back from what was measured before it was defined; null when that is done.
+    pub backfill: Option<BackfillView>,
     /// OpenSLO's: `Occurrences`, `Timeslices` or `RatioTimeslices`; `Composite` where its parts are counted.
     pub budgeting_method: String,
     /// Length of the slices that are counted instead of requests.
@@ -50,6 +54,27 @@ pub struct SloSummary {
     pub coverage: Option<f64>,
     /// When the budget ends if it goes on burning as it does now; null when it does not end, or is gone already.
     pub exhausts_at: Option<DateTime<Utc>>,
+}
+
+/// How far an SLI is counted back; the newest comes first.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct BackfillView {
+    /// Where it is to end.
+    pub from: DateTime<Utc>,
+    /// Later than this all is counted.
+    pub done_to: DateTime<Utc>,
+    /// Of the time that is to be counted back, between 0 and 1.
+    pub share: f64,
+}
+
+impl From<read::Backfill> for BackfillView {
+    fn from(backfill: read::Backfill) -> Self {
+        Self {
+            from: backfill.from,
+            done_to: backfill.done_to,
+            share: number(backfill.share()),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -176,6 +201,8 @@ impl From<read::Slo> for SloSummary {
             period_seconds: slo.period.as_secs(),
             period_from: slo.period_from,
             period_to: slo.period_to,
+            counted_from: slo.counts.from.max(slo.period_from),
+            backfill: slo.backfill.map(BackfillView::from),
             budgeting_method: slo.method,
             slice_seconds: slo.slice.map(|slice| slice.as_secs()),
             unit: slo.unit,

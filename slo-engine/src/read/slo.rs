@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use sqlx::PgPool;
 use sqlx::postgres::types::PgInterval;
 
-use super::{BudgetAlertState, Burn, FastPageState, Slo, SloCourse, SloKind, SloState, TierState};
+use super::{Backfill, BudgetAlertState, Burn, FastPageState, Slo, SloCourse, SloKind, SloState, TierState};
 use crate::alert::AlertState;
 use crate::budget::{Whole, exhausted_in};
 use crate::engine::EngineError;
@@ -55,6 +55,9 @@ struct Row {
     fast_state: Option<String>,
     part_of: Option<String>,
     lacks_data: bool,
+    started_at: DateTime<Utc>,
+    counted_from_at: DateTime<Utc>,
+    backfill_from_at: Option<DateTime<Utc>>,
 }
 
 /// Every objective that is defined, by name.
@@ -111,11 +114,15 @@ async fn read(
                               where q.part_id = o.objective_id and q.part_generation = o.generation
                           )
                       )
-                  ) as "lacks_data!"
+                  ) as "lacks_data!",
+                  g.started_at, coalesce(g.counted_from_at, g.started_at) as "counted_from_at!",
+                  b.from_at as "backfill_from_at?"
            from objective o
            join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
            join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
            join service s using (service_id)
+           left join backfill b
+               on b.objective_id = o.objective_id and b.generation = o.generation and b.finished_at is null
            left join objective_fast_page p on p.objective_id = o.objective_id and p.from_at = o.defined_at
            left join excursion e on e.objective_id = o.objective_id and e.generation = o.generation
            left join alert a on a.objective_id = o.objective_id and a.tier = $3 and a.state <> 'resolved'
@@ -245,6 +252,11 @@ impl Row {
             budget_total_events: self.allowed.normalize(),
             period_from: self.period_from_at,
             period_to: self.period_to_at,
+            backfill: self.backfill_from_at.map(|from| Backfill {
+                from,
+                done_to: self.counted_from_at,
+                to: self.started_at,
+            }),
             unit: count("slice_unit", self.unit)?,
             method: self.method,
             slice,

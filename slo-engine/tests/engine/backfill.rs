@@ -316,6 +316,32 @@ async fn a_new_objective_counts_what_its_service_measured_before() {
     world.database.drop().await;
 }
 
+#[tokio::test]
+async fn how_far_it_is_counted_back_can_be_read() {
+    let world = World::with(Settings::default(), vec![before()]).await;
+    let batches = days_of_batches(1);
+    live(&world, &batches).await;
+    let now = batches.last().unwrap().at;
+    apply(&world, &[after()], now).await;
+    let progress = async || {
+        let slos = slo_engine::read::slos(&world.database.pool, now).await.unwrap();
+        slos[0].backfill
+    };
+    let mut last = progress().await.unwrap();
+    assert_eq!((last.from, last.to), (at(-10), now));
+    while world.engine.backfill(now).await.unwrap() {
+        let Some(next) = progress().await else { break };
+        assert!(
+            next.done_to < last.done_to && next.share() > last.share(),
+            "{next:?}"
+        );
+        last = next;
+    }
+    assert_eq!(progress().await, None);
+    assert!(last.share() > rust_decimal::Decimal::new(9, 1));
+    world.database.drop().await;
+}
+
 /// Nothing of the ledger says who was watching then: what counted was watched.
 #[tokio::test]
 async fn what_nobody_kept_is_watched_where_it_counted() {

@@ -82,6 +82,7 @@ function Tiles({ slo }: { slo: SloDetail }) {
         {good + bad === 0 ? "nothing was counted in the period" : slo.kind === "composite" && slo.unit !== 1 ? "mean of its parts" : <>{format.count(bad)} bad of {format.count(good + bad)}{slices}</>}
         {thin && <><br />{format.percent(slo.coverage)} of the period was measured</>}
         {slo.lost > 0 && <><br />{format.count(slo.lost)} events are known to be lost</>}
+        {slo.backfill && <><br />being counted back from what was measured, newest first: {format.percent(slo.backfill.share)} done</>}
       </Tile>
       <Tile label="Budget left" value={format.percent(slo.budget_remaining)} {...(tone === "good" ? {} : { tone })}>
         <BudgetBar remaining={slo.budget_remaining} alone />
