@@ -12,9 +12,10 @@ use serde_json::json;
 use sqlx::{Acquire as _, PgConnection};
 
 use super::ledger::{self, Stretch, day_end, day_of, day_start};
-use super::{lock, slot_end};
+use super::{lock, parse, slot_end};
 use crate::engine::{Engine, EngineError, Keep, Settings};
 use crate::event::{self, Event, EventKind};
+use crate::objective::{Sli, SliKind};
 
 /// A generation that is to be counted back.
 #[derive(Debug)]
@@ -105,8 +106,8 @@ async fn oldest(
     generation: i32,
 ) -> Result<Option<DateTime<Utc>>, EngineError> {
     // A composite counts from where all its parts do.
-    let oldest = sqlx::query_scalar!(
-        "select greatest(
+    let row = sqlx::query!(
+        r#"select g.sli, g.service_id, g.role, g.started_at, greatest(
              least(
                  (select min(s.first_seen_at)
                   from objective_series c
@@ -121,15 +122,66 @@ async fn oldest(
               from objective_part p
               join objective_generation x on x.objective_id = p.part_id and x.generation = p.part_generation
               where p.objective_id = g.objective_id and p.generation = g.generation)
-         )
+         ) as oldest
          from objective_generation g
-         where g.objective_id = $1 and g.generation = $2",
+         where g.objective_id = $1 and g.generation = $2"#,
         objective_id,
         generation
     )
-    .fetch_one(connection)
+    .fetch_one(&mut *connection)
     .await?;
-    Ok(oldest)
+    let sli: Sli = parse("objective_generation.sli", &row.sli)?;
+    let told = told_apart_from(connection, &sli, (row.service_id, &row.role), row.started_at).await?;
+    Ok(row
+        .oldest
+        .map(|oldest| told.map_or(oldest, |told| oldest.max(told))))
+}
+
+/// Since when without a break the probes count what the SLI asks for apart from all else: they know the routes and thresholds
+/// of the definitions in force. What they did not know was counted as something else, and is no history of it. `None`:
+/// always, as statuses are.
+async fn told_apart_from(
+    connection: &mut PgConnection,
+    sli: &Sli,
+    (service_id, role): (i64, &str),
+    started_at: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, EngineError> {
+    let threshold = |sli: &Sli| match sli.kind {
+        SliKind::Latency { clock, threshold } => Some((clock, threshold)),
+        SliKind::Ratio { .. } | SliKind::Composite(_) => None,
+    };
+    if sli.route.is_none() && threshold(sli).is_none() {
+        return Ok(None);
+    }
+    let rows = sqlx::query!(
+        "select sli, started_at, ended_at from objective_generation where service_id = $1 and role = $2
+         order by started_at desc",
+        service_id,
+        role
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut named = Vec::new();
+    for row in rows {
+        let other: Sli = parse("objective_generation.sli", &row.sli)?;
+        named.push((other, row.started_at, row.ended_at));
+    }
+    let since = |names: &dyn Fn(&Sli) -> bool| {
+        let mut since = started_at;
+        // Latest first, so that each that reaches what is known so far extends it.
+        for (_, from, to) in named.iter().filter(|(other, ..)| names(other)) {
+            if *from < since && to.is_none_or(|to| to >= since) {
+                since = *from;
+            }
+        }
+        since
+    };
+    let route = sli
+        .route
+        .as_ref()
+        .map(|_| since(&|other| other.route == sli.route));
+    let threshold = threshold(sli).map(|asked| since(&|other| threshold(other) == Some(asked)));
+    Ok(route.max(threshold))
 }
 
 /// The first day of which nothing is dropped yet.

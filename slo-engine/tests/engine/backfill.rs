@@ -2,14 +2,14 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
-use slo_engine::measurement::Batch;
+use slo_engine::measurement::{Batch, Clock, Signal};
 use slo_engine::objective::{Objective, Sli, SliKind};
 use slo_engine::{Engine, Settings};
 use sqlx::PgPool;
 
 use crate::order::{HOSTS, batches, deal, pack, readings_apart};
 use crate::support::{
-    DAY, World, at, at_ms, availability, batch, definitions, few, noon, reading, run, seconds, status,
+    DAY, World, at, at_ms, availability, batch, definitions, few, noon, reading, run, seconds, series, status,
 };
 
 /// What `web-availability` counted before: nothing of it is bad.
@@ -312,6 +312,68 @@ async fn a_new_objective_counts_what_its_service_measured_before() {
     assert_eq!(
         (other.expected_ms, other.covered_ms),
         (one.expected_ms, one.covered_ms)
+    );
+    world.database.drop().await;
+}
+
+fn latency(name: &str, threshold_ms: u64) -> Objective {
+    let mut objective = availability(name, "web");
+    objective.sli.kind = SliKind::Latency {
+        clock: Clock::Turnaround,
+        threshold: std::time::Duration::from_millis(threshold_ms),
+    };
+    objective
+}
+
+/// What was not counted apart is no history: neither good, nor a time without requests.
+#[tokio::test]
+async fn what_was_never_told_apart_is_not_counted_back() {
+    let world = World::with(Settings::default(), vec![latency("fast", 250)]).await;
+    let (clock, threshold) = (Clock::Turnaround, std::time::Duration::from_millis(250));
+    for n in 1..=30_i64 {
+        let within = series("web", Signal::Within { clock, threshold });
+        let over = series("web", Signal::Over { clock, threshold });
+        let readings = vec![
+            reading(status("web", 200), noon(), 10 * n.unsigned_abs()),
+            reading(within, noon(), 9 * n.unsigned_abs()),
+            reading(over, noon(), n.unsigned_abs()),
+        ];
+        world.ingest(&batch(&world.source, at(60 * n), readings)).await;
+    }
+    let mut routed = after();
+    routed.sli.route = Some("GET /api/".parse().unwrap());
+    let objectives = [
+        latency("fast", 250),
+        latency("other", 250),
+        latency("faster", 100),
+        routed,
+    ];
+    apply(&world, &objectives, at(1800)).await;
+    backfill(&world.engine, at(1800)).await;
+    let counted = async |name: &str| {
+        let counts = world
+            .engine
+            .burn(&name.parse().unwrap(), seconds(DAY), at(1800))
+            .await
+            .unwrap();
+        (counts.good, counts.bad, counts.covered_ms)
+    };
+    assert_eq!(counted("fast").await, (270, 30, 1_800_000));
+    assert_eq!(counted("other").await, (270, 30, 1_800_000));
+    // But for the slot in which they begin.
+    for name in ["faster", "web-availability"] {
+        let (good, bad, covered_ms) = counted(name).await;
+        assert_eq!((good, bad), (0, 0), "{name}");
+        assert!(covered_ms <= 60_000, "{name} was watched for {covered_ms} ms");
+    }
+    // Nobody counts by 250 ms for a minute: what was before is no history that reaches to now.
+    apply(&world, &[latency("fast", 500)], at(1800)).await;
+    apply(&world, &[latency("fast", 250)], at(1860)).await;
+    backfill(&world.engine, at(1860)).await;
+    assert_eq!(counted("fast").await.0, 0);
+    assert_eq!(
+        messages(&world.database.pool).await.last().unwrap(),
+        "objective `fast` counts other events: its budget starts anew"
     );
     world.database.drop().await;
 }
