@@ -5,9 +5,17 @@ use probes_ebpf::{
     wire::protocol,
 };
 
-const METHODS: [&str; 8] = [
-    "GET ", "PUT ", "POST ", "HEAD ", "PATCH ", "TRACE ", "DELETE ", "OPTIONS ",
+const METHODS: [&[u8]; 8] = [
+    b"GET ",
+    b"PUT ",
+    b"POST ",
+    b"HEAD ",
+    b"PATCH ",
+    b"TRACE ",
+    b"DELETE ",
+    b"OPTIONS ",
 ];
+const CONNECT: &[u8] = b"CONNECT ";
 
 pub fn ask(input: &[u8]) {
     let mut bytes = [0; OPENING];
@@ -48,13 +56,19 @@ fn plain(bytes: &[u8]) -> u8 {
     if bytes.starts_with(b"PRI * HT") {
         return protocol::HTTP2;
     }
-    if bytes.starts_with(b"CONNECT ") {
+    // Whoever reads requests passes over the line; six bytes behind it are looked at.
+    let behind_line = (bytes.strip_prefix(b"\r\n")).or_else(|| bytes.strip_prefix(b"\n"));
+    if let Some(behind) = behind_line.and_then(|rest| rest.get(..6))
+        && (METHODS.iter().chain([&CONNECT]))
+            .any(|method| method.starts_with(behind) || behind.starts_with(method))
+    {
+        return protocol::UNDECIDED;
+    }
+    if bytes.starts_with(CONNECT) {
         return protocol::HTTP1;
     }
     let asks = METHODS.iter().any(|method| {
-        let target = bytes
-            .strip_prefix(method.as_bytes())
-            .and_then(|rest| rest.first());
+        let target = bytes.strip_prefix(*method).and_then(|rest| rest.first());
         target.is_some_and(|first| b"/*hH".contains(first))
     });
     if asks { protocol::HTTP1 } else { protocol::OTHER }

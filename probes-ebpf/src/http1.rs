@@ -123,7 +123,8 @@ pub fn begins_behind_line(word: u64, length: u32) -> bool {
     // So many of the eight bytes are left.
     let rest = if rest < 6 { rest } else { 6 };
     let word = word << (8 * line);
-    method(word) != Method::None || begins_method(word, rest)
+    // The preface of HTTP/2 has no line before it.
+    !matches!(method(word), Method::None | Method::Http2) || begins_method(word, rest)
 }
 
 /// Whether these `length` bytes, fewer than eight, are how a method begins.
