@@ -1,11 +1,18 @@
 -- Every alert on a budget that is defined (with $3, of this objective only): what is left of the budget, what the
 -- alert looks back on, how much was watched in the $2 before ($1 is now), and of one that looks ahead, what the
--- periods of 24 moments ahead hold of the counts up to now. A calendar's period loses nothing, and ends.
+-- periods of 24 moments ahead hold of the counts up to now. A calendar's period loses nothing, and ends. Those periods all
+-- end now: of who has no correction and is no composite, each is one look-up of where it begins.
 with budget as materialized (
     select o.objective_id, o.generation, o.defined_at, o.name, s.name as service, d.target, d.period, g.method,
            g.slice is not null and d.calendar_every is not null as is_fixed, d.calendar_every is not null as is_calendar,
            m.coverage_min,
-           b.allowed, b.remaining, b.period_from_at, b.period_to_at,
+           b.allowed, b.remaining, b.period_from_at, b.period_to_at, e.slot,
+           coalesce(r.good, 0) as total_good, coalesce(r.bad, 0) as total_bad, r.base,
+           g.method = 'Composite' or exists (
+               select
+               from correction x
+               where x.undone_at is null and x.objective_id = any (array(select corrected_with(o.objective_id)))
+           ) as is_apart,
            g.started_at > $1 - e.patience or exists (
                select from source where state = 'expected' and state_at > $1 - e.patience
            ) as starting
@@ -15,6 +22,16 @@ with budget as materialized (
     join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
     join service s on s.service_id = g.service_id
     left join objective_missing_data m on m.objective_id = o.objective_id and m.from_at = o.defined_at
+    left join lateral (
+        select l.good + b.good as good, l.bad + b.bad as bad, b.base
+        from ledger_latest(o.objective_id, o.generation, $1::timestamptz + e.slot) l
+        cross join lateral (
+            select b.good, b.bad, b as base
+            from ledger_day b
+            where b.objective_id = o.objective_id and b.generation = o.generation and b.day = ledger_day_of(l.at)
+            limit 1
+        ) b
+    ) r on true
     cross join lateral error_budget(o.name, greatest($1::timestamptz, o.defined_at)) b
     where o.withdrawn_at is null
       and ($3::text is null or o.name = $3)
@@ -55,10 +72,16 @@ left join lateral (
                    else b.horizon * n / 24
                end as after
     ) p
-    cross join lateral ledger_window(
-        o.objective_id, o.generation,
-        case when o.is_calendar then o.period_from_at else $1 + p.after - o.period end,
-        $1
+    cross join lateral (
+        select case when o.is_calendar then o.period_from_at else $1 + p.after - o.period end as from_at
+    ) edge
+    cross join lateral (
+        select o.total_good - coalesce(l.good, 0) as good, o.total_bad - coalesce(l.bad, 0) as bad
+        from (values (true)) once
+        left join lateral ledger_total_beside(o.objective_id, o.generation, edge.from_at + o.slot, o.base) l on true
+        where not o.is_apart and edge.from_at <= $1
+        union all
+        select w.good, w.bad from ledger_window(o.objective_id, o.generation, edge.from_at, $1) w where o.is_apart
     ) k
 ) ahead on b.horizon is not null
 left join alert a on a.objective_id = o.objective_id and a.tier = b.name and a.state <> 'resolved'
