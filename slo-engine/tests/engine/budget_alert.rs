@@ -4,8 +4,10 @@ use std::ops::RangeInclusive;
 
 use slo_engine::alert::{AlertState, Transition};
 use slo_engine::budget_alert::{BudgetAlert, BudgetRule};
+use slo_engine::correction::{CorrectionKind, NewCorrection};
 use slo_engine::objective::{Objective, Severity, Target};
 use slo_engine::{Settings, read};
+use sqlx::Row as _;
 
 use crate::support::{World, at, availability, decimal, definitions, seconds};
 
@@ -184,6 +186,68 @@ async fn spend_that_leaves_a_rolling_period_is_no_exhaustion_ahead() {
         assert_eq!(web.judged(3600..=3600, 2).await, expected, "spent at {spent_at}");
         web.world.database.drop().await;
     }
+}
+
+#[tokio::test]
+async fn what_the_periods_ahead_hold_is_what_their_windows_hold() {
+    // So that the periods of the moments ahead begin before, in and after what is booked.
+    let mut web = Traffic::of(objective(PERIOD / 3, Severity::Page, "exhausted within 25m")).await;
+    web.run(10..=600, 1).await;
+    let pool = web.world.database.pool.clone();
+    // As the engine reads: compiling what is asked once takes longer than it saves.
+    let mut connection = pool.acquire().await.unwrap();
+    sqlx::query("set jit = off")
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+    // Good and bad ahead, and of the same periods the windows.
+    let mut held = async || {
+        let row = sqlx::query(include_str!("../../queries/budget_alert.sql"))
+            .bind(at(605))
+            .bind(seconds(300))
+            .bind(None::<&str>)
+            .fetch_one(&mut *connection)
+            .await
+            .unwrap();
+        let ahead = ["after_ms!", "kept_good!", "kept_bad!"].map(|name| row.get::<Vec<i64>, _>(name));
+        let [after, good, bad] = ahead;
+        let mut windows = Vec::new();
+        for after in after {
+            let window: (i64, i64) = sqlx::query_as(
+                "select w.good, w.bad
+                 from objective o
+                 cross join lateral ledger_window(
+                     o.objective_id, o.generation, $1 + $2 * interval '1 ms' - interval '20 minutes', $1
+                 ) w",
+            )
+            .bind(at(605))
+            .bind(after)
+            .fetch_one(&mut *connection)
+            .await
+            .unwrap();
+            windows.push(window);
+        }
+        (good.into_iter().zip(bad).collect::<Vec<_>>(), windows)
+    };
+    let (ahead, windows) = held().await;
+    assert_eq!(ahead, windows);
+    // A moment later than the period is long has none.
+    assert_eq!((ahead.len(), ahead[0].1, ahead[17].1), (19, 60, 7));
+    let correction = NewCorrection {
+        objective: "web-availability".parse().unwrap(),
+        kind: CorrectionKind::Maintenance,
+        starts_at: at(300),
+        ends_at: at(400),
+        recurrence: None,
+        author: "ann".to_owned(),
+        comment: String::new(),
+    };
+    web.world.engine.correct(&correction, at(605)).await.unwrap();
+    let (corrected, windows) = held().await;
+    assert_eq!(corrected, windows);
+    assert_eq!((corrected[0].1, corrected[17].1), (50, 7));
+    drop(connection);
+    web.world.database.drop().await;
 }
 
 #[tokio::test]
