@@ -118,7 +118,8 @@ fn compare(nginx: &Nginx, load: Load, rounds: u32, seconds: u32) -> anyhow::Resu
         let pairs = || own.iter().zip(&windows[0]);
         let rate = Interval::of(pairs().map(|(own, base)| own.rate / base.rate));
         let cpu = Interval::of(pairs().map(|(own, base)| own.cpu_us - base.cpu_us));
-        println!("   requests/s x {rate:.3}; CPU {cpu:+.2}");
+        let p99 = Interval::of(pairs().map(|(own, base)| own.p99_ms - base.p99_ms));
+        println!("   requests/s x {rate:.3}; p99 {p99:+.2} ms; CPU {cpu:+.2}");
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ pub use statuses::{STATUSES, place_of_status};
 pub use words::{control, kernel, loss, mode};
 
 /// Of the records in this file. [`Connection`] has a version of its own: it outlives upgrades.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 /// Of [`Connection`].
 pub const CONNECTION_VERSION: u8 = 3;
 
@@ -435,6 +435,11 @@ pub struct Handshake {
     pub local_port: u16,
     /// Bytes of the packet that begin with a preface of HTTP/2, and are kept; else 0.
     pub opening: u32,
+    /// What a hello of TLS tells, as a word of [`turn`]; 0 when the packet has none.
+    pub hello: u64,
+    /// Where the record behind it begins.
+    pub hello_end: u32,
+    pub pad: u32,
 }
 
 /// What the iterator tells of a request in flight.

@@ -6,7 +6,12 @@
 mod program;
 mod support;
 
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs,
+    io::Write as _,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use program::Scratch;
 use slo_engine::{
@@ -126,10 +131,17 @@ fn nginx_counts_as_many_requests() {
     let scratch = Scratch::new();
     let both = certificate(&scratch);
     let mut agent = place.agent();
+    // Where a listener waits for data, the hello passes before there is a connection.
+    let cases = [
+        ("old", 8321, "TLSv1.2", "ssl"),
+        ("new", 8322, "TLSv1.3", "ssl"),
+        ("old-deferred", 8323, "TLSv1.2", "ssl deferred"),
+        ("new-deferred", 8324, "TLSv1.3", "ssl deferred"),
+    ];
     agent
-        .watch(&[watched("old", 8321), watched("new", 8322)])
+        .watch(&cases.map(|(name, port, ..)| watched(name, port)))
         .unwrap();
-    for (name, port, version) in [("old", 8321, "TLSv1.2"), ("new", 8322, "TLSv1.3")] {
+    for (name, port, version, options) in cases {
         let log = scratch.path(&format!("{name}.log"));
         let configuration = scratch.path(&format!("{name}.conf"));
         let text = format!(
@@ -139,7 +151,7 @@ fn nginx_counts_as_many_requests() {
                 access_log {log}; client_body_temp_path {log}.body; proxy_temp_path {log}.proxy;
                 fastcgi_temp_path {log}.fastcgi; uwsgi_temp_path {log}.uwsgi; scgi_temp_path {log}.scgi;
                 server {{
-                    listen 127.0.0.1:{port} ssl; ssl_certificate {both}; ssl_certificate_key {both};
+                    listen 127.0.0.1:{port} {options}; ssl_certificate {both}; ssl_certificate_key {both};
                     ssl_protocols {version}; ssl_session_cache shared:s:1m;
                     location / {{ return 200 \"hello\\n\"; }}
                     location /large {{ root {directory}; }}
@@ -217,6 +229,41 @@ fn a_server_that_hangs_behind_its_handshake_is_overdue() {
     });
     assert!(hanging.join().unwrap().stdout.ends_with(b"slept\n"));
     answered(&mut agent, "hangs", 2);
+}
+
+/// Were it not known that its client speaks no HTTP/2, so short an answer would be taken for a control frame until
+/// either side says more.
+#[test]
+fn an_answer_behind_a_hello_that_a_listener_took_counts_at_once() {
+    let place = Place::new("tls-deferred");
+    let scratch = Scratch::new();
+    let both = certificate(&scratch);
+    let mut agent = place.agent();
+    agent.watch(&[watched("deferred", 8332)]).unwrap();
+    let options = [
+        "--certificate",
+        &both,
+        "--version",
+        "1.3",
+        "--tickets",
+        "0",
+        "--defer",
+    ];
+    let server = place.peer(8332, &options);
+    let mut client = server.beside(|| {
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-quiet", "-no_ign_eof", "-connect", "127.0.0.1:8332"]);
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::null());
+        command.stderr(Stdio::null()).spawn().unwrap()
+    });
+    let mut says = client.stdin.take().unwrap();
+    says.write_all(b"say something-not-too-short\n").unwrap();
+    // The client stays.
+    let answered = |agent: &mut _| value(&read(agent), "deferred", Signal::Answered) == 1;
+    eventually("it is answered", || answered(&mut agent).then_some(()));
+    drop(says);
+    client.wait().unwrap();
+    assert!(answered(&mut agent));
 }
 
 #[test]

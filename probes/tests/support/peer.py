@@ -19,6 +19,7 @@ options.add_argument("--certificate", help="speaks TLS with this file of a key a
 options.add_argument("--version", choices=["1.2", "1.3"], help="of TLS, and no other")
 options.add_argument("--tickets", type=int, help="how many session tickets a TLS 1.3 handshake is followed by")
 options.add_argument("--clients", help="asks clients for a certificate of this authority")
+options.add_argument("--defer", action="store_true", help="accepts connections once their first data is there")
 options = options.parse_args()
 
 blob = tempfile.TemporaryFile()
@@ -84,6 +85,8 @@ def guarded(connection):
 
 
 listener = socket.create_server(("127.0.0.1", options.port), backlog=128)
+if options.defer:
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
 while True:
     connection, _ = listener.accept()
     threading.Thread(target=guarded, args=(connection,), daemon=True).start()

@@ -21,7 +21,11 @@ use crate::{
     maps::{HANDSHAKE, PENDING, skb_netns},
     scratch::{START, Scratch, claim, edge_read_head, load, release},
     segment::{Segment, address},
+    tls,
 };
+
+/// What a client of TLS begins with.
+const TLS_HANDSHAKE: u64 = 0x1603;
 
 /// The segment reaches the listener, because it is the one that completes the handshake: with
 /// TCP_DEFER_ACCEPT, or when the third ACK was lost. It will not be filtered again for the child.
@@ -39,6 +43,9 @@ pub fn before_birth(segment: &Segment, ip: *const u8, is_v4: bool) {
                 remote_port: segment.remote_port,
                 local_port: segment.local_port,
                 opening: 0,
+                hello: 0,
+                hello_end: 0,
+                pad: 0,
             };
         }
     }
@@ -51,7 +58,12 @@ pub fn before_birth(segment: &Segment, ip: *const u8, is_v4: bool) {
         return;
     }
     // SAFETY: just filled.
-    let method = method(u64::from_be(unsafe { head.assume_init() }));
+    let head = u64::from_be(unsafe { head.assume_init() });
+    if head >> 48 == TLS_HANDSHAKE {
+        tls::keep_hello(segment);
+        return;
+    }
+    let method = method(head);
     if method == Method::Http2 {
         http2_birth::keep(segment);
         return;

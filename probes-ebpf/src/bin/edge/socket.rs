@@ -27,6 +27,7 @@ use crate::{
     request::{begin, closed},
     segment::{CLOSE_WAIT, LAST_ACK},
     tcp::{not_opened, opened, opening, over},
+    tls,
 };
 
 /// `TCP_SYN_SENT`, `TCP_CLOSE`.
@@ -102,6 +103,9 @@ fn accepted(context: &SockOpsContext, connection: &mut Connection) {
         if handshake.remote_port == remote_port && handshake.local_port == local_port {
             connection.cgroup = handshake.cgroup;
             opening = handshake.opening;
+            if handshake.hello != 0 {
+                tls::born(connection, handshake);
+            }
         }
     }
     connection.generation = 0;

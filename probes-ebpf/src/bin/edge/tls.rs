@@ -9,12 +9,13 @@ use aya_ebpf::{
 };
 use probes_ebpf::{
     tls::{self, Payload, state},
-    wire::{Connection, protocol, turn, what},
+    wire::{Connection, Handshake, protocol, turn, what},
 };
 
 use crate::{
     answering::is_new,
     connection::is_in_flight,
+    maps::HANDSHAKE,
     request::end,
     segment::Segment,
     turns::{answered, begins, is_mid_answer, is_up_to},
@@ -113,6 +114,30 @@ pub fn begins_handshake(segment: &Segment) -> bool {
 #[inline(always)]
 pub fn begins_record(segment: &Segment) -> bool {
     matches!(tls::header(&bytes(segment), 0), Some((0x17, _)))
+}
+
+/// A hello has reached a listener: what its connection would have learnt of it is kept for the one that is born of
+/// it next, on this CPU.
+#[inline(never)]
+pub fn keep_hello(segment: &Segment) {
+    let Some(handshake) = HANDSHAKE.get_ptr_mut(0) else {
+        return;
+    };
+    let word = turn::ASKED | edge_tls_hello(segment.skb, segment.offset);
+    let asked = edge_tls_client(segment.skb, segment.offset, segment.payload, 0, word);
+    // SAFETY: this CPU's only element.
+    unsafe {
+        (*handshake).hello = asked & LOWER;
+        (*handshake).hello_end = segment.seq.wrapping_add((asked >> (32 + LENGTH_BITS)) as u32);
+    }
+}
+
+/// The connection is born whose hello was kept.
+#[inline(always)]
+pub fn born(connection: &mut Connection, handshake: &Handshake) {
+    connection.protocol = protocol::TLS;
+    connection.spare[turn::WORD] = handshake.hello;
+    connection.client_end = handshake.hello_end;
 }
 
 #[inline(always)]
