@@ -7,8 +7,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use sqlx::postgres::types::PgInterval;
-use sqlx::{Acquire as _, PgConnection};
+use sqlx::{Acquire as _, PgConnection, Postgres, Transaction};
 
 use super::interval;
 use super::ledger::{self, Stretch, day_end, day_start};
@@ -49,19 +48,14 @@ pub(crate) async fn pack_open(
     .await?;
     let open = sqlx::query_as!(
         Book,
-        r#"select g.service_id, g.objective_id, g.generation, date_bin(
-                      ledger_span($2), l.at - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00'
-                  ) as "from!"
+        r#"select g.service_id, g.objective_id, g.generation
            from objective_generation g
-           cross join lateral (
-               select l.at from ledger l
+           where exists (
+               select from ledger l
                where l.objective_id = g.objective_id and l.generation = g.generation and l.at <= $1
-               order by l.at
-               limit 1
-           ) l
+           )
            order by g.service_id"#,
-        to,
-        slot
+        to
     )
     .fetch_all(&mut *connection)
     .await?;
@@ -69,8 +63,30 @@ pub(crate) async fn pack_open(
         .fetch_one(&mut *connection)
         .await?;
     for bite in bites(&open, BITE) {
-        let from = bite.iter().map(|book| book.from).min().unwrap_or(to);
-        pack(connection, bite, Stretch { from, to, span }, None).await?;
+        let mut transaction = lock(connection, bite).await?;
+        // Only now: until the locks were free, a row could land before all that was seen.
+        let (objectives, generations) = ids(bite);
+        let from = sqlx::query_scalar!(
+            "select min(date_bin($4, l.at - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00'))
+             from unnest($1::bigint[], $2::int[]) b (objective_id, generation)
+             cross join lateral (
+                 select l.at from ledger l
+                 where l.objective_id = b.objective_id and l.generation = b.generation and l.at <= $3
+                 order by l.at
+                 limit 1
+             ) l",
+            &objectives,
+            &generations,
+            to,
+            &span
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        if let Some(from) = from {
+            let stretch = Stretch { from, to, span };
+            ledger::pack(&mut transaction, &objectives, &generations, stretch, None).await?;
+        }
+        transaction.commit().await?;
     }
     Ok(())
 }
@@ -136,7 +152,7 @@ pub(crate) async fn thin(
     let (from, to) = (day_start(day), day_end(day));
     let books = sqlx::query_as!(
         Book,
-        r#"select service_id, objective_id, generation, $1::timestamptz as "from!"
+        r#"select service_id, objective_id, generation
            from objective_generation
            where coalesce(counted_from_at, started_at) <= $2 and (ended_at is null or ended_at >= $1)
            order by service_id"#,
@@ -147,7 +163,11 @@ pub(crate) async fn thin(
     .await?;
     let mut kept = 0;
     for bite in bites(&books, BITE_OF_DAYS) {
-        kept += pack(connection, bite, Stretch { from, to, span }, Some(step)).await?;
+        let mut transaction = lock(connection, bite).await?;
+        let (objectives, generations) = ids(bite);
+        let stretch = Stretch { from, to, span };
+        kept += ledger::pack(&mut transaction, &objectives, &generations, stretch, Some(step)).await?;
+        transaction.commit().await?;
     }
     sqlx::query!("update ledger_thinned set thinned_at = now() where day = $1", day)
         .execute(connection)
@@ -176,13 +196,12 @@ pub(crate) async fn forget(
     Ok(())
 }
 
-/// A generation that is to be packed, and from when on.
+/// A generation that is to be packed.
 #[derive(Debug)]
 struct Book {
     service_id: i64,
     objective_id: i64,
     generation: i32,
-    from: DateTime<Utc>,
 }
 
 /// What is ordered by services, cut between them.
@@ -197,20 +216,21 @@ fn bites(books: &[Book], most: usize) -> impl Iterator<Item = &[Book]> {
     })
 }
 
-async fn pack(
-    connection: &mut PgConnection,
+/// A transaction that is the only one to book to these generations.
+async fn lock<'a>(
+    connection: &'a mut PgConnection,
     bite: &[Book],
-    stretch: Stretch,
-    step: Option<PgInterval>,
-) -> Result<i64, sqlx::Error> {
+) -> Result<Transaction<'a, Postgres>, sqlx::Error> {
     let mut transaction = connection.begin().await?;
     sqlx::query!("set local lock_timeout = '2s'")
         .execute(&mut *transaction)
         .await?;
     ledger::lock_services(&mut transaction, bite.iter().map(|book| book.service_id)).await?;
-    let objectives: Vec<_> = bite.iter().map(|book| book.objective_id).collect();
-    let generations: Vec<_> = bite.iter().map(|book| book.generation).collect();
-    let kept = ledger::pack(&mut transaction, &objectives, &generations, stretch, step).await?;
-    transaction.commit().await?;
-    Ok(kept)
+    Ok(transaction)
+}
+
+fn ids(bite: &[Book]) -> (Vec<i64>, Vec<i32>) {
+    bite.iter()
+        .map(|book| (book.objective_id, book.generation))
+        .unzip()
 }

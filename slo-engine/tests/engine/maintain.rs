@@ -83,6 +83,45 @@ async fn thinning_takes_no_count_with_it() {
 }
 
 #[tokio::test]
+async fn a_batch_that_lands_late_while_packing_waits_for_it_hides_nothing() {
+    let world = World::new(Settings::default()).await;
+    for second in (1230_i64..2400).step_by(10) {
+        let value = u64::try_from(second).unwrap();
+        world.counted(at(second), value, value / 100).await;
+    }
+    world.counted(at(6010), 7000, 70).await;
+    let before = world.window(600, at(2400)).await;
+    assert_ne!(before, (0, 0));
+    // Of an earlier time than all that is there to be packed, and not seen until its locks are free.
+    let mut late = world.database.pool.begin().await.unwrap();
+    sqlx::query("select pg_advisory_xact_lock(20741, service_id::int) from service")
+        .execute(&mut *late)
+        .await
+        .unwrap();
+    sqlx::query(
+        "insert into ledger select objective_id, generation, $1, 0, 0, 0, 0, 0 from objective_generation",
+    )
+    .bind(at(300))
+    .execute(&mut *late)
+    .await
+    .unwrap();
+    let packing = {
+        let engine = world.engine.clone();
+        tokio::spawn(async move { engine.maintain(at(6060)).await })
+    };
+    somebody_waits(&world).await;
+    late.commit().await.unwrap();
+    packing.await.unwrap().unwrap();
+    let packed: i64 = sqlx::query_scalar("select count(*) from ledger_chunk")
+        .fetch_one(&world.database.pool)
+        .await
+        .unwrap();
+    assert!(packed > 0);
+    assert_eq!(world.window(600, at(2400)).await, before);
+    world.database.drop().await;
+}
+
+#[tokio::test]
 async fn what_is_too_old_goes_and_the_budget_of_the_period_stays() {
     let settings = Settings {
         keep: Keep {
