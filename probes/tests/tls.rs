@@ -8,7 +8,7 @@ mod support;
 
 use std::{
     fs,
-    io::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -217,17 +217,29 @@ fn a_server_that_hangs_behind_its_handshake_is_overdue() {
     agent.watch(&[service]).unwrap();
     let server = place.peer(8331, &["--certificate", &both]);
     run(&server, "python3", &[CLIENT, "8331", "1", "1"]);
-    // Its tickets are sent, its answer is not.
-    let hanging = server.spawn_beside(|| {
-        let ask = "(echo sleep 8000; sleep 9) | openssl s_client -quiet -no_ign_eof -connect 127.0.0.1:8331";
-        Command::new("sh").args(["-c", ask]).output().unwrap()
+    // Its tickets are sent, its answer is not, until it may.
+    let may = scratch.path("may-answer");
+    let ask = format!("wait {may}\n");
+    let mut client = server.beside(|| {
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-quiet", "-no_ign_eof", "-connect", "127.0.0.1:8331"]);
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.stderr(Stdio::null()).spawn().unwrap()
     });
+    let mut says = client.stdin.take().unwrap();
+    says.write_all(ask.as_bytes()).unwrap();
     eventually("the turn is overdue while it hangs", || {
         let batch = read(&mut agent);
         let over = value(&batch, "hangs", Signal::Over { clock, threshold });
         (over >= 1 && value(&batch, "hangs", Signal::Answered) == 1).then_some(())
     });
-    assert!(hanging.join().unwrap().stdout.ends_with(b"slept\n"));
+    fs::write(&may, "").unwrap();
+    let mut hears = BufReader::new(client.stdout.take().unwrap());
+    let mut answer = String::new();
+    hears.read_line(&mut answer).unwrap();
+    assert_eq!(answer, "waited\n");
+    drop(says);
+    client.wait().unwrap();
     answered(&mut agent, "hangs", 2);
 }
 

@@ -3,6 +3,7 @@
 Each line is a command, answered by a line:
   say TEXT       TEXT, at once
   sleep MS       `slept`, after MS milliseconds
+  wait PATH      `waited`, once there is a file of that name
   parts N MS     N lines, MS milliseconds between them
   eat BYTES      `eaten`, once that many more bytes have come
   send BYTES     that many bytes, by sendfile(2) in clear
@@ -54,6 +55,10 @@ def converse(connection):
         elif word == "sleep":
             time.sleep(int(rest[0]) / 1000)
             connection.sendall(b"slept\n")
+        elif word == "wait":
+            while not os.path.exists(rest[0]):
+                time.sleep(0.02)
+            connection.sendall(b"waited\n")
         elif word == "parts":
             for part in range(int(rest[0])):
                 if part:
