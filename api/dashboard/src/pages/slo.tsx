@@ -69,6 +69,9 @@ function Tiles({ slo }: { slo: SloDetail }) {
   const left = allowed - bad;
   const slices = slo.slice_seconds == null ? "" : ` slices of ${format.window(slo.slice_seconds)}`;
   const event = slices === "" ? "bad event" : "bad slice";
+  // Slices are allowed for the whole period; a budget of events is a share of those that were counted.
+  const isYoung = slo.budget_remaining != null && slo.slice_seconds == null && slo.kind !== "composite"
+    && Date.parse(slo.counted_from) - Date.parse(slo.period_from) > slo.period_seconds * 1000 * 0.05;
   // A calendar's period ends later; a rolling one now.
   const span = Date.parse(slo.period_to) - serverNow() > 60_000
     ? <>since {format.clock(new Date(slo.period_from), new Date(serverNow()), false)}</>
@@ -97,6 +100,7 @@ function Tiles({ slo }: { slo: SloDetail }) {
             : allowed < 1
               ? <>{format.count(bad)} bad, and no bad event is allowed before {format.count(firstAllowed(slo))} are counted</>
               : <>{format.plural(Math.ceil(-left), event)} more than the {format.events(Math.floor(allowed))} allowed</>}
+        {isYoung && <><br />of what was counted since {format.clock(new Date(slo.counted_from), new Date(serverNow()), false)}; it grows as the period fills</>}
         {slo.exhausts_at && <><br />at the rate of now it is gone <Ago at={slo.exhausts_at} /></>}
       </Tile>
     </dl>
