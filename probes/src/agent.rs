@@ -145,8 +145,8 @@ impl Agent {
 
         let mut object = object::load(&directories, &sizes, tracefs.as_deref())?;
         degraded.append(&mut object.absent);
-        let (anchor_ns, attached_ns) = generation::anchor(&directories)?;
         let earlier = generation::earlier(&directories, &mut degraded)?;
+        let (anchor_ns, attached_ns) = generation::anchor(&directories)?;
         let mut registry = Registry::open(&directories, &earlier)?;
         // 0 is what a connection that was never looked up holds.
         registry.raise_generation()?;

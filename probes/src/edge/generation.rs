@@ -1,7 +1,7 @@
 //! What outlives agents and builds: the anchor of start times, counters of other layouts, and the
 //! name of the source they make.
 
-use std::{fs, time::Duration};
+use std::{borrow::Cow, fs, io, path::Path, time::Duration};
 
 use chrono::Utc;
 use probes_ebpf::wire::control;
@@ -18,7 +18,12 @@ use crate::{
     http2,
 };
 
-/// Counters that another build left behind. What cannot be read is said, not skipped.
+/// Before the name of counters that are read no more; `unload` removes them.
+const UNREAD: &str = "unread_";
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// Counters that another build left behind. What cannot be read is said, set aside, and ends its source: without it every
+/// sum falls, which would look as if nothing came until it is as high again.
 pub(crate) fn earlier(
     directories: &Directories,
     degraded: &mut Vec<String>,
@@ -45,13 +50,36 @@ pub(crate) fn earlier(
         match read {
             Ok(generation) => found.push(generation),
             Err(error) => {
-                let text = format!("counters of another build cannot be read: {}", chain(&error));
+                let text = format!(
+                    "counters of another build cannot be read, so all is counted from now on, as by another source: {}",
+                    chain(&error)
+                );
                 tracing::warn!(path = %path.display(), "{text}");
                 degraded.push(text);
+                begin_anew(directories)?;
+                let aside = directories.instance.join(format!("{UNREAD}{}", found_at(&path)));
+                fs::rename(&path, aside).map_err(listed)?;
             }
         }
     }
     Ok(found)
+}
+
+fn found_at(path: &Path) -> Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
+}
+
+/// The next [`anchor`] is that of another source.
+fn begin_anew(directories: &Directories) -> Result<(), AgentError> {
+    let mut control: Control = open!(directories.source, "CONTROL", Array)?;
+    control
+        .set(control::ANCHOR, 0, 0)
+        .map_err(AgentError::map("write", "CONTROL"))?;
+    let path = directories.source.join(STARTS);
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(AgentError::Cgroup { path, source }),
+        _ => Ok(()),
+    }
 }
 
 /// Wall time at boot, and when these pins were made. Both are fixed once: a clock that is set
@@ -61,9 +89,11 @@ pub(crate) fn anchor(directories: &Directories) -> Result<(u64, u64), AgentError
     let read = |control: &Control, index| control.get(&index, 0).map_err(AgentError::map("read", "CONTROL"));
     if read(&control, control::ANCHOR)? == 0 {
         let boot_ns = boot_ns();
+        // Sources are told apart by the second.
+        let made_ns = boot_ns.max(read(&control, control::MADE)?.saturating_add(SECOND_NS));
         let wall_ns = Utc::now().timestamp_nanos_opt().unwrap_or(0).unsigned_abs();
         control
-            .set(control::MADE, boot_ns, 0)
+            .set(control::MADE, made_ns, 0)
             .map_err(AgentError::map("write", "CONTROL"))?;
         control
             .set(control::ANCHOR, wall_ns.saturating_sub(boot_ns), 0)

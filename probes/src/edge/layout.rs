@@ -5,7 +5,7 @@
 //! - `edge_connections_<version>/`: per-socket records; an ABI that outlives
 //!   every upgrade until its own version changes.
 //! - `edge_counters_<fingerprint>/`: everything counted and named under one layout. Directories of
-//!   other layouts are read on, for ever; the total is the sum.
+//!   other layouts are read on, for ever; the total is the sum. What a build cannot read ends the source.
 //! - `edge_links/`: what is attached.
 
 use std::{
@@ -59,7 +59,7 @@ pub(crate) const HTTP2_OUT: &str = "HTTP2_OUT";
 pub(crate) const RECORDS: &str = "HTTP2_RECORDS";
 
 /// Where user space keeps what it knows of HTTP/2. Its name holds the version of what is written.
-pub(crate) const BOOK: &str = "HTTP2_BOOK_3";
+pub(crate) const BOOK: &str = "HTTP2_BOOK_4";
 pub(crate) const BOOK_BLOCK: usize = 4096;
 /// One block, and two halves of 4 MiB.
 pub(crate) const BOOK_BLOCKS: u32 = 1 + 2 * 1024;
@@ -70,7 +70,7 @@ pub(crate) const MMAPABLE: u32 = 1024;
 /// made: this is the bound, whatever happens on the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapSizes {
-    /// Plain counters: one a status code of each endpoint and route.
+    /// Plain counters: one of each endpoint and route for a status that `probes_ebpf::wire::STATUSES` lacks, and for what is no latency.
     pub counts: u32,
     /// Memory of all latencies together, however many CPUs there are: one a route of each endpoint.
     pub latency_mib: u32,

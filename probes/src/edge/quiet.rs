@@ -45,7 +45,7 @@ impl Activities {
         }
     }
 
-    /// Requests that are overdue are booked here before they are counted.
+    /// Most answers are counted here, and requests that are overdue are booked here before they are counted at all.
     pub fn latency(&mut self, endpoint: &Endpoint, shares: &[Raw<Latency>], is_current: bool) {
         self.latencies += u64::from(is_current);
         if !is_somebodys(endpoint) {

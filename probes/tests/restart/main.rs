@@ -121,6 +121,48 @@ fn another_layout_of_counters_under_load_loses_nothing() {
 }
 
 #[test]
+fn counters_that_cannot_be_read_end_their_source() {
+    let place = Place::new("unread");
+    let agent = agent_with(&place, 4096);
+    let server = place.server(&["127.0.0.1:8161"]);
+    let ask = || server.beside(|| assert_eq!(Client::connect("127.0.0.1:8161").get("/"), 200));
+    for _ in 0..3 {
+        ask();
+    }
+    let before = agent.source();
+    drop(agent);
+    // As if the next build's record of latencies had another size.
+    let pins = Path::new("/sys/fs/bpf/slowburn").join(&place.name);
+    let named = |word: &str| {
+        let names = fs::read_dir(&pins).unwrap().map(|entry| entry.unwrap().path());
+        names
+            .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(word))
+            .collect::<Vec<_>>()
+    };
+    let counters = named("edge_counters_").pop().unwrap();
+    fs::remove_file(counters.join("LATENCIES")).unwrap();
+    fs::hard_link(counters.join("COUNTS"), counters.join("LATENCIES")).unwrap();
+
+    let mut agent = agent_with(&place, 8192);
+    assert_ne!(
+        agent.source(),
+        before,
+        "what it counted is no beginning of what is counted now"
+    );
+    assert_eq!(named("unread_edge_counters_").len(), 1);
+    ask();
+    let batch = read(&mut agent);
+    assert_eq!(value(&batch, "moved", Signal::Status(200)), 1);
+    // Once: who comes next is the same source.
+    let after = agent.source();
+    drop(agent);
+    let mut agent = agent_with(&place, 8192);
+    assert_eq!(agent.source(), after);
+    ask();
+    assert_eq!(value(&read(&mut agent), "moved", Signal::Status(200)), 2);
+}
+
+#[test]
 fn another_layout_of_connections_loses_at_most_what_is_in_flight() {
     let place = Place::new("forgot");
     let mut agent = place.agent();
