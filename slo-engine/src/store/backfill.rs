@@ -360,7 +360,7 @@ async fn finish(
     let because = if is_dropped_before {
         "older measurements are kept no longer"
     } else {
-        "nothing older was measured"
+        "nothing older of it was measured"
     };
     let event = Event {
         at: now,

@@ -11,7 +11,7 @@ use serde_json::json;
 use sqlx::{Acquire, PgConnection};
 
 use super::ledger::{self, Delta, Deltas, day_of};
-use super::{interval, maintain, micros, parse, slot_end};
+use super::{interval, lock, maintain, micros, parse, slot_end};
 use crate::engine::{EngineError, Settings};
 use crate::event::{self, Event, EventKind};
 use crate::measurement::{Hello, Role, SourceId};
@@ -188,6 +188,10 @@ pub(crate) async fn retire(
     because: &str,
 ) -> Result<bool, EngineError> {
     let mut transaction = connection.begin().await?;
+    // As all who book: no generation begins or ends meanwhile.
+    sqlx::query!("select pg_advisory_xact_lock_shared($1)", lock::DEFINITIONS)
+        .execute(&mut *transaction)
+        .await?;
     let Some(row) = lock(&mut transaction, id).await? else {
         return Ok(false);
     };

@@ -100,16 +100,14 @@ pub(crate) async fn due(
     let days = sqlx::query!(
         r#"select d.day::date as "day!", coalesce(extract(epoch from t.step)::bigint, 0) as "seconds!"
            from generate_series(
-               coalesce(
-                   (select min(t.day) from ledger_thinned t where t.thinned_at is null or t.step < interval '5 minutes'),
-                   (select max(t.day) + 1 from ledger_thinned t),
-                   (select min(l.day) from ledger_day l)
-               )::timestamp,
+               -- Counting back adds older days: the oldest that is kept may be the newest here.
+               greatest((select min(l.day) from ledger_day l), ($1::timestamptz at time zone 'UTC')::date)::timestamp,
                (select (e.packed_to at time zone 'UTC')::date - 1 from engine_state e)::timestamp,
                interval '1 day'
            ) d (day)
            left join ledger_thinned t on t.day = d.day::date and t.thinned_at is not null
-           order by 1"#
+           order by 1"#,
+        now - TimeDelta::from_std(keep.ledger).unwrap_or_default()
     )
     .fetch_all(connection)
     .await?;

@@ -204,6 +204,43 @@ async fn live(world: &World, batches: &[Batch]) {
 }
 
 #[tokio::test]
+async fn days_older_than_all_that_were_thinned_are_thinned_once_they_are_counted_back() {
+    let batches = days_of_batches(5);
+    let (now, fourth) = (batches.last().unwrap().at, &batches[batches.len() * 4 / 5..]);
+    let world = World::with(Settings::default(), vec![]).await;
+    live(&world, &batches[..batches.len() * 4 / 5]).await;
+    apply(&world, &[before()], fourth[0].at).await;
+    live(&world, fourth).await;
+    // Of what is kept, this day is the first that is old enough.
+    let later = now + TimeDelta::days(2);
+    world
+        .engine
+        .goodbye(&crate::support::source(HOSTS[0]), now)
+        .await
+        .unwrap();
+    world.engine.maintain(later).await.unwrap();
+    let thinned = async || -> (i64, i64) {
+        sqlx::query_as(
+            "select count(*) filter (where t.thinned_at is not null), count(*)
+             from (select distinct day from ledger_day) d left join ledger_thinned t using (day)",
+        )
+        .fetch_one(&world.database.pool)
+        .await
+        .unwrap()
+    };
+    let (at_first, _) = thinned().await;
+    assert!(at_first > 0);
+    assert!(backfill(&world.engine, later).await > 3);
+    world.engine.maintain(later).await.unwrap();
+    let (done, days) = thinned().await;
+    assert!(
+        done > at_first + 2 && done == days,
+        "{at_first}, {done} of {days}"
+    );
+    world.database.drop().await;
+}
+
+#[tokio::test]
 async fn days_that_are_thinned_are_counted_back_as_they_are_kept() {
     let batches = days_of_batches(5);
     let now = batches.last().unwrap().at;

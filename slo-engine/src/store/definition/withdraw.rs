@@ -32,6 +32,13 @@ pub(super) async fn withdraw(
     )
     .execute(&mut *connection)
     .await?;
+    sqlx::query!(
+        "update backfill set finished_at = $2 where objective_id = $1 and finished_at is null",
+        gone.objective_id,
+        now
+    )
+    .execute(&mut *connection)
+    .await?;
     excursion::forget(connection, gone.objective_id).await?;
     sqlx::query!(
         "delete from tier_freeze where objective_id = $1",
