@@ -11,6 +11,14 @@ use crate::outbox::{self, NoticeAction};
 use crate::store;
 use crate::store::outbox::NewNotice;
 
+/// Tells whoever is told of an alert only now, of what was acknowledged before: while it pended, or was silenced.
+pub(crate) async fn again(connection: &mut PgConnection, alert: AlertId) -> Result<(), Error> {
+    match store::run::acknowledgement(connection, alert.0).await? {
+        Some(said) => acknowledged(connection, alert, &said).await,
+        None => Ok(()),
+    }
+}
+
 /// Each acknowledgement is told of: the last to say so is the one who has it.
 ///
 /// # Errors

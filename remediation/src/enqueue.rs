@@ -14,6 +14,7 @@ use slo_engine::event::EventKind;
 use slo_engine::objective::Severity;
 use sqlx::PgConnection;
 
+use crate::acknowledge;
 use crate::error::Error;
 use crate::lifecycle;
 use crate::notice::Notice;
@@ -151,6 +152,7 @@ async fn fire(
     )
     .await?;
 
+    acknowledge::again(connection, transition.alert_id).await?;
     let mut run = store::run::lock(connection, id).await?;
     run.reason = refusal.as_ref().map(ToString::to_string);
     if refusal.is_some() {
@@ -218,7 +220,7 @@ async fn join(
         };
         store::outbox::insert(connection, &new, now).await?;
     }
-    Ok(())
+    acknowledge::again(connection, transition.alert_id).await
 }
 
 fn acts(runbook: &Runbook) -> bool {

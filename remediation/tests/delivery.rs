@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
+#[path = "delivery/acknowledged.rs"]
+mod acknowledged;
 mod support;
 
 use std::sync::Arc;
@@ -11,9 +13,9 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use remediation::outbox::{NoticeAction, Outbox};
 use remediation::{Delivered, Playbook};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::Sha256;
-use slo_engine::alert::{Acknowledgement, AlertId, AlertState, Transition};
+use slo_engine::alert::{AlertState, Transition};
 use slo_engine::objective::Severity;
 use sqlx::PgPool;
 use support::{Receiver, Seen, at, happen, playbook, start, transition};
@@ -168,84 +170,6 @@ async fn a_page_that_joins_a_ticket_wakes_somebody(pool: PgPool) {
         events[0]["dedup_key"], events[1]["dedup_key"],
         "an incident of its own"
     );
-}
-
-#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
-async fn whoever_was_told_hears_who_takes_care_of_it(pool: PgPool) {
-    let receiver = Receiver::start().await;
-    let url = receiver.url("/v2/enqueue");
-    let (pagerduty, _directory) = paging(
-        &format!("pagerduty: {{routingKeyFrom: FILE, url: \"{url}\"}}"),
-        ROUTING_KEY,
-    );
-    happen(&pool, transition(1, AlertState::Firing, start()), &pagerduty).await;
-    let said = |by: &str, second| Acknowledgement {
-        at: at(second),
-        by: by.to_owned(),
-        note: "rolling <back>".to_owned(),
-    };
-    // Of an alert that nobody was told of there is nothing to pass on.
-    acknowledge(&pool, 2, &said("ann", 1)).await;
-    acknowledge(&pool, 1, &said("ann", 1)).await;
-    acknowledge(&pool, 1, &said("ben", 2)).await;
-    happen(&pool, transition(1, AlertState::Resolved, at(3)), &pagerduty).await;
-    acknowledge(&pool, 1, &said("eve", 4)).await;
-    let to_pagerduty = outbox(&pool, &pagerduty);
-    for action in [
-        NoticeAction::Trigger,
-        NoticeAction::Acknowledge,
-        NoticeAction::Acknowledge,
-        NoticeAction::Resolve,
-    ] {
-        assert_eq!(to_pagerduty.deliver_once(at(5)).await.unwrap(), sent(action));
-    }
-    assert_eq!(to_pagerduty.deliver_once(at(5)).await.unwrap(), Delivered::Idle);
-    let bodies: Vec<_> = receiver.seen().iter().map(Seen::json).collect();
-    let [trigger, ann, ben, _] = bodies.as_slice() else {
-        panic!("{bodies:?}")
-    };
-    for body in [ann, ben] {
-        assert_eq!(
-            *body,
-            json!({"routing_key": ROUTING_KEY, "event_action": "acknowledge", "dedup_key": trigger["dedup_key"]})
-        );
-    }
-}
-
-#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
-async fn a_channel_and_a_webhook_read_who_takes_care_of_it(pool: PgPool) {
-    let receiver = Receiver::start().await;
-    let said = Acknowledgement {
-        at: at(1),
-        by: "<ann>".to_owned(),
-        note: "rolling back".to_owned(),
-    };
-    let (slack, _directory) = paging("slack: {urlFrom: FILE}", &receiver.url("/T/B/secret"));
-    let (hook, _second) = webhook(&receiver);
-    let mut bodies = Vec::new();
-    for (alert, playbook) in [(1, slack), (2, hook)] {
-        sqlx::query("truncate run cascade").execute(&pool).await.unwrap();
-        happen(&pool, transition(alert, AlertState::Firing, start()), &playbook).await;
-        acknowledge(&pool, alert, &said).await;
-        let outbox = outbox(&pool, &playbook);
-        assert_eq!(
-            outbox.deliver_once(at(10 * alert)).await.unwrap(),
-            sent(NoticeAction::Trigger)
-        );
-        assert_eq!(
-            outbox.deliver_once(at(10 * alert + 2)).await.unwrap(),
-            sent(NoticeAction::Acknowledge)
-        );
-        bodies.push(stable(&pool, receiver.seen().last().unwrap()).await);
-    }
-    insta::assert_json_snapshot!("acknowledged", bodies);
-}
-
-async fn acknowledge(pool: &PgPool, alert: i64, said: &Acknowledgement) {
-    let mut connection = pool.acquire().await.unwrap();
-    remediation::acknowledged(&mut connection, AlertId(alert), said)
-        .await
-        .unwrap();
 }
 
 #[sqlx::test(migrator = "slo_engine::MIGRATOR")]

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use slo_engine::alert::Acknowledgement;
 use slo_engine::objective::Severity;
 use sqlx::PgConnection;
 
@@ -227,6 +228,22 @@ pub(crate) async fn answering(connection: &mut PgConnection, alert_id: i64) -> R
     .fetch_all(connection)
     .await?;
     Ok(ids.into_iter().map(RunId).collect())
+}
+
+/// Who takes care of an alert, if somebody said so.
+pub(crate) async fn acknowledgement(
+    connection: &mut PgConnection,
+    alert_id: i64,
+) -> Result<Option<Acknowledgement>, Error> {
+    let said = sqlx::query_as!(
+        Acknowledgement,
+        r#"select acknowledged_at as "at!", acknowledged_by as "by!", coalesce(acknowledged_note, '') as "note!"
+             from alert where alert_id = $1 and acknowledged_at is not null"#,
+        alert_id
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(said)
 }
 
 /// When the incident of an objective began, as its runs of this runbook tell.

@@ -1,8 +1,9 @@
 /** Who asks, remembered by the browser: this API knows no people. */
 
-import { useState } from "react";
+import { Store, useStore } from "./store";
+
+const author = new Store(localStorage.getItem("author") ?? "");
 
 export function useAuthor(): [string, (author: string) => void] {
-  const [author, set] = useState(() => localStorage.getItem("author") ?? "");
-  return [author, (next) => { localStorage.setItem("author", next); set(next); }];
+  return [useStore(author), (next) => { localStorage.setItem("author", next); author.set(next); }];
 }

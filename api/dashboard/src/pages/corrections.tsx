@@ -39,12 +39,13 @@ type Kind = keyof typeof KINDS;
 function LeaveOut({ slo, done }: { slo: SloDetail; done: () => void }) {
   const [author, setAuthor] = useAuthor();
   const [kind, setKind] = useState<Kind>("maintenance");
-  const [from, setFrom] = useState(() => local(serverNow() - 3_600_000));
-  const [to, setTo] = useState(() => local(serverNow()));
+  const [from, setFrom] = useState("");
+  const [to, setTo] = useState("");
   const [comment, setComment] = useState("");
   return (
     <Act
       small label="Leave time out" confirm="Leave it out" keep="Not now" done={done}
+      opens={() => { setFrom(local(serverNow() - 3_600_000)); setTo(local(serverNow())); }}
       question={`Leave time out of ${slo.display_name || slo.name}?`}
       detail="What was or will be counted then is in none of its numbers, and no alert of it fires for it. It can be undone."
       run={() => change("POST", "/corrections", { objective: slo.name, kind, starts_at: moment("From", from), ends_at: moment("To", to), author, comment })}

@@ -166,8 +166,10 @@ export function Copy({ text, what }: { text: string; what: string }) {
 }
 
 /** Asks before it acts, and shows what came of it. */
-export function Act({ label, question, detail, confirm, keep = "Keep it", run, done, danger, small, children }: {
+export function Act({ label, question, detail, confirm, keep = "Keep it", run, done, danger, small, opens, children }: {
   label: string; question: string; detail: string; confirm: string; keep?: string; run: () => Promise<unknown>; done: () => void; danger?: boolean; small?: boolean;
+  /** As the question is asked: what is to be filled in may depend on when. */
+  opens?: () => void;
   /** What there is to fill in. */
   children?: ReactNode;
 }) {
@@ -176,6 +178,7 @@ export function Act({ label, question, detail, confirm, keep = "Keep it", run, d
   const [error, setError] = useState<Error | null>(null);
   const open = () => {
     setError(null);
+    opens?.();
     dialog.current?.showModal();
   };
   const act = async () => {
