@@ -93,6 +93,7 @@ fn every_page_shows_live_data_without_an_error() {
 
     let before = good(&slowburn);
     let said = browser("leave_out.mjs", &[slowburn.address(), "shop-availability"]);
+    assert_eq!(said.as_array().map(Vec::len), Some(4), "{said}");
     for (text, words) in said.as_array().unwrap().iter().zip([
         "no time is left out",
         "To: this is not a time",

@@ -1,7 +1,7 @@
 //! What outlives agents and builds: the anchor of start times, counters of other layouts, and the
 //! name of the source they make.
 
-use std::{borrow::Cow, fs, io, path::Path, time::Duration};
+use std::{fs, io, time::Duration};
 
 use chrono::Utc;
 use probes_ebpf::wire::control;
@@ -35,10 +35,12 @@ pub(crate) fn earlier(
     let mut found = Vec::new();
     for entry in fs::read_dir(&directories.instance).map_err(listed)? {
         let path = entry.map_err(listed)?.path();
-        let is_counters = path
+        let name = path
             .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with(COUNTERS));
-        if !is_counters || path == directories.counters {
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if !name.starts_with(COUNTERS) || path == directories.counters {
             continue;
         }
         let read = Counters::open(&path).and_then(|mut counters| {
@@ -57,16 +59,11 @@ pub(crate) fn earlier(
                 tracing::warn!(path = %path.display(), "{text}");
                 degraded.push(text);
                 begin_anew(directories)?;
-                let aside = directories.instance.join(format!("{UNREAD}{}", found_at(&path)));
-                fs::rename(&path, aside).map_err(listed)?;
+                fs::rename(&path, directories.instance.join(format!("{UNREAD}{name}"))).map_err(listed)?;
             }
         }
     }
     Ok(found)
-}
-
-fn found_at(path: &Path) -> Cow<'_, str> {
-    path.file_name().unwrap_or_default().to_string_lossy()
 }
 
 /// The next [`anchor`] is that of another source.

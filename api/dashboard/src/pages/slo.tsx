@@ -246,6 +246,7 @@ function BurnChart({ slo, series, span, ...said }: { slo: SloDetail; series: Slo
     return [rates, highest * 1.25, highest > 12];
   }, [series, levels]);
   const range = asked(series.at, span, serverNow() / 1000);
+  if (series.at.length === 0 && slo.good + slo.bad > 0) return <p className="note">Counting began just now: the first step is not over yet.</p>;
   if (!rates.some((rate) => rate !== null)) return <NothingMeasured slo={slo} />;
   return (
     <TimeChart
