@@ -37,16 +37,24 @@ fn shop(place: &Place) -> (Agent, Files, Server) {
 }
 
 /// Reads until every one of `requests` has ended.
+#[expect(clippy::print_stdout, reason = "shown when they never have")]
 pub fn settled(agent: &mut Agent, service: &str, requests: u64) -> Batch {
+    let mut last = None;
     eventually("all requests have ended", || {
         let batch = read(agent);
-        let ended: u64 = batch
-            .readings
-            .iter()
-            .filter(|reading| reading.series.service.as_str() == service)
+        let of_service = || {
+            let readings = batch.readings.iter();
+            readings.filter(|reading| reading.series.service.as_str() == service)
+        };
+        let ended: u64 = of_service()
             .filter(|reading| matches!(reading.series.signal, Signal::Status(_) | Signal::Unknown))
             .map(|reading| reading.value)
             .sum();
+        // Which are missing, and as what they are held.
+        if last.replace(ended) != Some(ended) {
+            let counted = of_service().map(|reading| (&reading.series, reading.value));
+            println!("{ended} of {requests}: {:?}", counted.collect::<Vec<_>>());
+        }
         (ended >= requests).then_some(batch)
     })
 }
