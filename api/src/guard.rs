@@ -2,7 +2,7 @@
 //!
 //! This API moves packets and has no password on loopback, so a browser must not be usable
 //! against it: neither by a form or script of a foreign page (its Origin, or the browser's own
-//! Sec-Fetch-Site, says so; a content type of JSON makes it ask first), nor by a foreign name
+//! Sec-Fetch-Site, says so; a content type of JSON, or another method than POST, makes it ask first), nor by a foreign name
 //! that was rebound to our address (its Host says so).
 
 use std::net::{IpAddr, SocketAddr};
@@ -32,7 +32,7 @@ impl Guard {
         }
     }
 
-    fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
+    fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
         let authority = uri
             .authority()
             .map(http::uri::Authority::as_str)
@@ -65,7 +65,8 @@ impl Guard {
                 "the request comes from a page of another site",
             ));
         }
-        if !headers.get(CONTENT_TYPE).is_some_and(is_json) {
+        // A page may post a form anywhere without being asked; for any other method its browser asks first.
+        if *method == Method::POST && !headers.get(CONTENT_TYPE).is_some_and(is_json) {
             return Err(
                 ApiError::forbidden("a changing request has to be sent as `application/json`")
                     .hint("add the header `Content-Type: application/json`"),
@@ -100,7 +101,7 @@ impl Guard {
 
 pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if changes && let Err(refused) = guard.check(request.uri(), request.headers()) {
+    if changes && let Err(refused) = guard.check(request.method(), request.uri(), request.headers()) {
         tracing::warn!(http.method = %request.method(), url.path = request.uri().path(), "refused a foreign request");
         return refused.into_response();
     }
@@ -129,7 +130,7 @@ mod tests {
             map.insert(*name, value.parse().unwrap());
         }
         Guard::new(listen.parse().unwrap(), &["Slo.example.org".to_owned()])
-            .check(&Uri::from_static("/api/v1/limits"), &map)
+            .check(&Method::POST, &Uri::from_static("/api/v1/limits"), &map)
             .is_ok()
     }
 

@@ -2,7 +2,7 @@
 
 import type { Items, Overview, Run, Service, SloSummary, Source } from "../data/client";
 import { feed, feedError } from "../data/live";
-import { useNow } from "../data/now";
+import { serverNow, useNow } from "../data/now";
 import { useResource } from "../data/resource";
 import { useStore } from "../data/store";
 import * as format from "../format";
@@ -12,6 +12,7 @@ import { EventRow, LimitRow } from "../ui/lists";
 import { StateTag } from "../ui/state";
 import { byLoudness, sourceWord } from "../words";
 import { atWork } from "./at-work";
+import { headline } from "./headline";
 import { Incident } from "./incident";
 import { SloTable } from "./slo-table";
 
@@ -36,7 +37,7 @@ export function OverviewPage() {
   const otherLimits = data.limits.filter((limit) => !shownLimits.has(limit));
 
   return (
-    <Page title={headline(data)} kicker={<Freshness overview={data} />}>
+    <Page title={headline(data, serverNow())} kicker={<Freshness overview={data} />}>
       <Trouble of={overview} what="overview" />
       <Trouble of={runs.error ? runs : open} what="list of runs" />
       {data.notes.length > 0 && (
@@ -73,25 +74,6 @@ export function OverviewPage() {
       </div>
     </Page>
   );
-}
-
-/** The page's title is the answer to the question it was opened with. */
-function headline({ items, alerts }: Overview): string {
-  if (items.length === 0) return "Nothing to watch yet";
-  const of = (state: SloSummary["state"]) => items.filter((slo) => slo.state === state);
-  const unknown = of("no_data");
-  if (unknown.length === items.length) return "Nothing was measured yet";
-  const loud = [named("Firing", of("firing")), named("Budget spent", of("exhausted")), named("Burning", of("burning"))].filter(Boolean);
-  if (loud.length) return loud.slice(0, 2).join(". ");
-  const pending = alerts.some((alert) => alert.state === "pending") ? ", one alert is pending" : "";
-  const measured = items.length - unknown.length;
-  if (unknown.length) return `${measured} of ${items.length} objectives are within budget, ${unknown.length} without data${pending}`;
-  return (items.length === 1 ? "The objective is within its budget" : `All ${items.length} objectives are within budget`) + pending;
-}
-
-function named(what: string, slos: SloSummary[]): string | null {
-  if (slos.length === 0) return null;
-  return `${what}: ${slos.length <= 2 ? slos.map((slo) => slo.display_name || slo.name).join(", ") : format.plural(slos.length, "objective")}`;
 }
 
 function left(slo: SloSummary): number {
