@@ -62,6 +62,15 @@ pub(crate) async fn look_up(pool: &PgPool) -> Result<Transaction<'static, Postgr
     Ok(transaction)
 }
 
+/// As [`look_up`], for several reads of one moment: what is booked between them is in none of them.
+pub(crate) async fn snapshot(pool: &PgPool) -> Result<Transaction<'static, Postgres>, EngineError> {
+    let mut transaction = look_up(pool).await?;
+    sqlx::raw_sql("set transaction isolation level repeatable read, read only")
+        .execute(&mut *transaction)
+        .await?;
+    Ok(transaction)
+}
+
 /// The end of the slot that `at` falls in; an edge belongs to the slot it ends.
 pub(crate) fn slot_end(at: DateTime<Utc>, slot: Duration) -> Result<DateTime<Utc>, EngineError> {
     let slot_delta = TimeDelta::from_std(slot).map_err(|_| EngineError::Slot(slot))?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use super::service_counts::{Counted, Counts, Latencies, Request};
 use super::slo::{COURSE_MAX, slo_series, slos};
@@ -14,7 +14,7 @@ use super::tcp;
 use super::{Endpoint, RouteCounts, Service, ServiceCourse, ServiceDetail, Slo, SloState, Source};
 use crate::engine::EngineError;
 use crate::measurement::{Clock, Gauge, Role, ServiceName};
-use crate::store::{interval, micros, parse};
+use crate::store::{interval, micros, parse, snapshot};
 
 /// Every service over the window that ends now.
 ///
@@ -25,8 +25,9 @@ pub async fn services(
     window: Duration,
     now: DateTime<Utc>,
 ) -> Result<Vec<Service>, EngineError> {
-    let now = micros(now);
-    read(pool, Request::whole(None, window, now)).await
+    let request = Request::whole(None, window, micros(now));
+    let measured = Measured::read(&mut *snapshot(pool).await?, request).await?;
+    Ok(measured.services(slos(pool, request.to).await?, request))
 }
 
 /// One service; `None` when there is none of this name.
@@ -39,35 +40,38 @@ pub async fn service(
     window: Duration,
     now: DateTime<Utc>,
 ) -> Result<Option<ServiceDetail>, EngineError> {
-    let now = micros(now);
-    let Some(service) = read(pool, Request::whole(Some(name), window, now)).await?.pop() else {
+    let request = Request {
+        step: step(window),
+        ..Request::whole(Some(name), window, micros(now))
+    };
+    let mut snapshot = snapshot(pool).await?;
+    let measured = Measured::read(&mut snapshot, request).await?;
+    let queue = Latencies::read(&mut snapshot, request, Clock::Queue).await?;
+    let last_byte = Latencies::read(&mut snapshot, request, Clock::LastByte).await?;
+    let tcp = tcp::of_service(&mut snapshot, name, &measured.counts, request).await?;
+    // The next reads take a connection of their own, and none waits for one while it holds another.
+    drop(snapshot);
+    let Some(service) = measured.services(slos(pool, request.to).await?, request).pop() else {
         return Ok(None);
     };
-    let step = step(window);
-    let stepped = Request {
-        step,
-        ..Request::whole(Some(name), window, now)
-    };
-    let counts = Counts::read(pool, stepped).await?;
-    let latencies = Latencies::read(pool, stepped, Clock::Turnaround).await?;
-    let queue = Latencies::read(pool, stepped, Clock::Queue).await?;
-    let last_byte = Latencies::read(pool, stepped, Clock::LastByte).await?;
+    let Measured {
+        counts, turnaround, ..
+    } = &measured;
     let role = counts.role(name);
-    let mut course = course(&counts, &latencies, &queue, name, role, stepped);
-    course.coverage = coverage(pool, &service, &course, stepped).await?;
+    let mut course = course(counts, turnaround, &queue, name, role, request);
+    course.coverage = coverage(pool, &service, &course, request).await?;
     let routes = counts
         .routes(name, role)
         .into_iter()
         .map(|(route, counted)| RouteCounts {
             requests: counted.requests,
             errors: counted.errors,
-            p50_ms: latencies.quantile(name, role, Some(&route), None, 0.5),
-            p99_ms: latencies.quantile(name, role, Some(&route), None, 0.99),
+            p50_ms: turnaround.quantile(name, role, Some(&route), None, 0.5),
+            p99_ms: turnaround.quantile(name, role, Some(&route), None, 0.99),
             statuses: counted.statuses.into_iter().collect(),
             route,
         })
         .collect();
-    let tcp = tcp::of_service(pool, name, &counts, stepped).await?;
     Ok(Some(ServiceDetail {
         queue_p50_ms: queue.quantile(name, role, None, None, 0.5),
         queue_p99_ms: queue.quantile(name, role, None, None, 0.99),
@@ -141,55 +145,71 @@ async fn coverage(
     }))
 }
 
-async fn read(pool: &PgPool, request: Request<'_>) -> Result<Vec<Service>, EngineError> {
-    let now = request.to;
-    let known = sqlx::query!(
-        "select name, first_seen_at from service where $1::text is null or name = $1 order by name",
-        request.service.map(ServiceName::as_str)
-    )
-    .fetch_all(pool)
-    .await?;
-    let counts = Counts::read(pool, request).await?;
-    let latencies = Latencies::read(pool, request, Clock::Turnaround).await?;
-    let gauges = gauges(pool, now).await?;
-    let mut endpoints = endpoints(pool, request.service).await?;
-    let mut of_service: HashMap<ServiceName, Vec<Slo>> = HashMap::new();
-    for slo in slos(pool, now).await? {
-        of_service.entry(slo.service.clone()).or_default().push(slo);
-    }
-    known
-        .into_iter()
-        .map(|row| {
-            let name: ServiceName = parse("service.name", &row.name)?;
-            // Time before anybody knew of the service dilutes no rate.
-            let since = row.first_seen_at.clamp(request.from, request.to);
-            let role = counts.role(&name);
-            let counted = counts.sum(&name, role, None);
-            let slos = of_service.remove(&name).unwrap_or_default();
-            let endpoints = endpoints.remove(&name).unwrap_or_default();
-            let gauge = |gauge: Gauge| gauges.get(&(name.clone(), role, gauge)).copied();
-            Ok(Service {
-                because: endpoints
-                    .first()
-                    .map(|endpoint: &Endpoint| endpoint.because.clone()),
-                endpoints,
-                requests: counted.requests,
-                errors: counted.errors,
-                requests_per_second: per_second(counted.requests, since, now),
-                error_ratio: ratio(&counted),
-                p50_ms: latencies.quantile(&name, role, None, None, 0.5),
-                p99_ms: latencies.quantile(&name, role, None, None, 0.99),
-                retransmits_per_second: per_second(counted.retransmits, since, now),
-                rtt_ms: gauge(Gauge::RttMicros).map(|gauge| gauge.mean / 1000.0),
-                in_flight: gauge(Gauge::InFlight).map(|gauge| gauge.sum),
-                overdue: gauge(Gauge::Overdue).map(|gauge| gauge.sum),
-                coverage: newest_coverage(&slos),
-                worst_state: slos.iter().map(|slo| slo.state).max().unwrap_or(SloState::Ok),
-                objectives: slos.into_iter().map(|slo| slo.name).collect(),
-                name,
-            })
+/// What was measured of services, all of one moment: a latency is one of the requests that are counted beside it.
+struct Measured {
+    since: Vec<(ServiceName, DateTime<Utc>)>,
+    counts: Counts,
+    turnaround: Latencies,
+    gauges: HashMap<(ServiceName, Role, Gauge), GaugeValue>,
+    endpoints: BTreeMap<ServiceName, Vec<Endpoint>>,
+}
+
+impl Measured {
+    async fn read(connection: &mut PgConnection, request: Request<'_>) -> Result<Self, EngineError> {
+        let known = sqlx::query!(
+            "select name, first_seen_at from service where $1::text is null or name = $1 order by name",
+            request.service.map(ServiceName::as_str)
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        let since = known.into_iter();
+        Ok(Self {
+            since: since
+                .map(|row| Ok((parse("service.name", &row.name)?, row.first_seen_at)))
+                .collect::<Result<_, EngineError>>()?,
+            counts: Counts::read(connection, request).await?,
+            turnaround: Latencies::read(connection, request, Clock::Turnaround).await?,
+            gauges: gauges(connection, request.to).await?,
+            endpoints: endpoints(connection, request.service).await?,
         })
-        .collect()
+    }
+
+    fn services(&self, slos: Vec<Slo>, request: Request<'_>) -> Vec<Service> {
+        let mut of_service: HashMap<ServiceName, Vec<Slo>> = HashMap::new();
+        for slo in slos {
+            of_service.entry(slo.service.clone()).or_default().push(slo);
+        }
+        self.since
+            .iter()
+            .map(|(name, first_seen_at)| {
+                // Time before anybody knew of the service dilutes no rate.
+                let since = (*first_seen_at).clamp(request.from, request.to);
+                let role = self.counts.role(name);
+                let counted = self.counts.sum(name, role, None);
+                let slos = of_service.remove(name).unwrap_or_default();
+                let endpoints = self.endpoints.get(name).cloned().unwrap_or_default();
+                let gauge = |gauge: Gauge| self.gauges.get(&(name.clone(), role, gauge)).copied();
+                Service {
+                    because: endpoints.first().map(|endpoint| endpoint.because.clone()),
+                    endpoints,
+                    requests: counted.requests,
+                    errors: counted.errors,
+                    requests_per_second: per_second(counted.requests, since, request.to),
+                    error_ratio: ratio(&counted),
+                    p50_ms: self.turnaround.quantile(name, role, None, None, 0.5),
+                    p99_ms: self.turnaround.quantile(name, role, None, None, 0.99),
+                    retransmits_per_second: per_second(counted.retransmits, since, request.to),
+                    rtt_ms: gauge(Gauge::RttMicros).map(|gauge| gauge.mean / 1000.0),
+                    in_flight: gauge(Gauge::InFlight).map(|gauge| gauge.sum),
+                    overdue: gauge(Gauge::Overdue).map(|gauge| gauge.sum),
+                    coverage: newest_coverage(&slos),
+                    worst_state: slos.iter().map(|slo| slo.state).max().unwrap_or(SloState::Ok),
+                    objectives: slos.into_iter().map(|slo| slo.name).collect(),
+                    name: name.clone(),
+                }
+            })
+            .collect()
+    }
 }
 
 /// Coverage of the shortest window that any objective looks at: whether it is watched now.
@@ -219,7 +239,7 @@ pub(super) struct GaugeValue {
 
 /// The latest values of sources that are not silent.
 pub(super) async fn gauges(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     now: DateTime<Utc>,
 ) -> Result<HashMap<(ServiceName, Role, Gauge), GaugeValue>, EngineError> {
     let rows = sqlx::query!(
@@ -231,7 +251,7 @@ pub(super) async fn gauges(
            group by s.name, g.role, g.gauge"#,
         now
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     rows.into_iter()
         .map(|row| {
@@ -253,7 +273,7 @@ pub(super) async fn gauges(
 
 /// Endpoints of sources that are not retired, newest first.
 async fn endpoints(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     service: Option<&ServiceName>,
 ) -> Result<BTreeMap<ServiceName, Vec<Endpoint>>, EngineError> {
     let rows = sqlx::query!(
@@ -265,7 +285,7 @@ async fn endpoints(
          order by e.first_seen_at desc, e.endpoint_id desc",
         service.map(ServiceName::as_str)
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     let mut endpoints: BTreeMap<ServiceName, Vec<Endpoint>> = BTreeMap::new();
     for row in rows {

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::PgConnection;
 
 use crate::engine::EngineError;
 use crate::grpc;
 use crate::measurement::{Clock, Role, Route, ServiceName, Signal};
 use crate::store::histogram::quantile_ms;
-use crate::store::{count, look_up, parse};
+use crate::store::{count, parse};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Request<'a> {
@@ -72,7 +72,7 @@ struct CountRow {
 pub(super) struct Counts(Vec<CountRow>);
 
 impl Counts {
-    pub async fn read(pool: &PgPool, request: Request<'_>) -> Result<Self, EngineError> {
+    pub async fn read(connection: &mut PgConnection, request: Request<'_>) -> Result<Self, EngineError> {
         let rows = sqlx::query!(
             r#"select s.name as service, r.role, r.route, r.signal,
                       floor(extract(epoch from m.at - interval '1 microsecond' - $2::timestamptz)
@@ -88,7 +88,7 @@ impl Counts {
             request.to,
             request.step_interval()
         )
-        .fetch_all(&mut *look_up(pool).await?)
+        .fetch_all(connection)
         .await?;
         rows.into_iter()
             .map(|row| {
@@ -170,7 +170,11 @@ struct LatencyRow {
 }
 
 impl Latencies {
-    pub async fn read(pool: &PgPool, request: Request<'_>, clock: Clock) -> Result<Self, EngineError> {
+    pub async fn read(
+        connection: &mut PgConnection,
+        request: Request<'_>,
+        clock: Clock,
+    ) -> Result<Self, EngineError> {
         let rows = sqlx::query!(
             r#"select s.name as service, h.role, h.route, b.bucket,
                       floor(extract(epoch from b.at - interval '1 microsecond' - $2::timestamptz)
@@ -187,7 +191,7 @@ impl Latencies {
             request.step_interval(),
             clock.as_str()
         )
-        .fetch_all(&mut *look_up(pool).await?)
+        .fetch_all(connection)
         .await?;
         let mut latencies: HashMap<_, Vec<_>> = HashMap::new();
         for row in rows {

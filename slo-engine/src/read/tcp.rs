@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use super::service::{GaugeValue, gauges};
 use super::service_counts::{Counts, Latencies, Request};
 use crate::engine::EngineError;
 use crate::measurement::{Clock, ConnectError, Gauge, ResetReason, Role, ServiceName, Signal};
-use crate::store::{count, parse};
+use crate::store::{count, parse, snapshot};
 
 /// Connections of one service in one role, over a window.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -45,14 +45,14 @@ type Gauges = std::collections::HashMap<(ServiceName, Role, Gauge), GaugeValue>;
 
 /// By role; one that nothing was counted for is not there.
 pub(super) async fn of_service(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     service: &ServiceName,
     counts: &Counts,
     request: Request<'_>,
 ) -> Result<BTreeMap<Role, Tcp>, EngineError> {
-    let connect = Latencies::read(pool, request, Clock::Connect).await?;
-    let round_trip = Latencies::read(pool, request, Clock::RoundTrip).await?;
-    let gauges = gauges(pool, request.to).await?;
+    let connect = Latencies::read(connection, request, Clock::Connect).await?;
+    let round_trip = Latencies::read(connection, request, Clock::RoundTrip).await?;
+    let gauges = gauges(connection, request.to).await?;
     let mut found = BTreeMap::new();
     for role in Role::ALL {
         let mut tcp = Tcp::default();
@@ -116,6 +116,7 @@ pub struct TcpTotals {
 /// # Errors
 /// When the database fails.
 pub async fn tcp_totals(pool: &PgPool, now: DateTime<Utc>) -> Result<TcpTotals, EngineError> {
+    let mut snapshot = snapshot(pool).await?;
     let rows = sqlx::query!(
         r#"select s.name as service, r.role, r.signal, sum(h.value)::bigint as "value!"
            from series r
@@ -125,7 +126,7 @@ pub async fn tcp_totals(pool: &PgPool, now: DateTime<Utc>) -> Result<TcpTotals, 
            group by 1, 2, 3
            order by 1, 2, 3"#
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *snapshot)
     .await?;
     let mut totals = TcpTotals::default();
     for row in rows {
@@ -139,7 +140,7 @@ pub async fn tcp_totals(pool: &PgPool, now: DateTime<Utc>) -> Result<TcpTotals, 
             ));
         }
     }
-    for ((service, role, gauge), value) in gauges(pool, now).await? {
+    for ((service, role, gauge), value) in gauges(&mut snapshot, now).await? {
         let value = match gauge {
             Gauge::RttMicros => value.mean,
             Gauge::OpenConnections | Gauge::AcceptQueue | Gauge::AcceptBacklog => value.sum,

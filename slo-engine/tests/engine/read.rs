@@ -1,5 +1,7 @@
 //! What people see of it.
 
+use std::collections::BTreeSet;
+
 use slo_engine::measurement::{Gauge, GaugeReading, Role};
 use slo_engine::read::{self, SloKind, SloState};
 use slo_engine::{Settings, report};
@@ -102,6 +104,50 @@ async fn a_service_shows_its_rates_latencies_and_gauges() {
         .await
         .unwrap();
     assert_eq!((later[0].rtt_ms, later[0].requests), (None, 0));
+    world.database.drop().await;
+}
+
+/// Each batch brings more than all before it, in a slower bucket: the median tells how many requests there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_beside_intake_is_of_one_moment() {
+    const BATCHES: u32 = 40;
+    let world = World::new(Settings::default()).await;
+    let total = |batches: u32| (1_u64 << batches) - 1;
+    let millis = |number: u32| 2.0 * 1.2_f64.powf(f64::from(number));
+    let (reads_done, mut done) = tokio::sync::watch::channel(0);
+    let intake = async {
+        for number in 0..BATCHES {
+            // Beside the next read, whichever of the two is quicker.
+            done.wait_for(|done| *done >= number).await.unwrap();
+            let until = at(i64::from(number) + 1);
+            let requests = vec![reading(status("web", 200), noon(), total(number + 1))];
+            let mut batch = batch(&world.source, until, requests);
+            let buckets: Vec<_> = (0..=number)
+                .map(|past| (bucket(millis(past)), 1 << past))
+                .collect();
+            batch.histograms = vec![histogram("web", noon(), &buckets)];
+            world.ingest(&batch).await;
+        }
+    };
+    let reads = async {
+        let web = "web".parse().unwrap();
+        let mut seen_of = BTreeSet::new();
+        while !seen_of.contains(&total(BATCHES)) {
+            let read = read::service(&world.database.pool, &web, seconds(60), at(60)).await;
+            reads_done.send_modify(|done| *done += 1);
+            let Some(seen) = read.unwrap().filter(|seen| seen.service.requests > 0) else {
+                continue;
+            };
+            let requests = seen.service.requests;
+            near(seen.service.p50_ms, millis(requests.ilog2()));
+            assert_eq!(seen.routes[0].statuses, [(200, requests)]);
+            near(seen.routes[0].p50_ms, millis(requests.ilog2()));
+            seen_of.insert(requests);
+        }
+        seen_of.len()
+    };
+    let ((), moments) = tokio::join!(intake, reads);
+    assert!(moments > 1, "nothing was read beside the intake");
     world.database.drop().await;
 }
 
