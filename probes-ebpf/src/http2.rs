@@ -3,6 +3,11 @@
 //! In: bytes in order, a frame header at a time. Out: where each frame's payload ends. No payload
 //! is looked at, so a download costs one step a frame however long the frame is.
 
+pub mod early;
+mod place;
+pub mod telling;
+pub mod walk;
+
 const HEADER: u8 = 9;
 pub const FRAME_HEADER: u32 = HEADER as u32;
 /// What a client says first.

@@ -3,14 +3,12 @@
 use core::{arch::asm, mem, ptr};
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_boot_ns};
-use probes_ebpf::{
-    is_plain,
-    wire::{
-        Connection, Count, CountKey, Endpoint, Latency, LatencyKey, SourceKey, birth, bucket, control, loss,
-        mode, spare, spare::sources, what,
-    },
+use probes_ebpf::wire::{
+    Connection, Count, CountKey, Endpoint, Latency, LatencyKey, SourceKey, birth, bucket, control, loss,
+    mode, spare, spare::sources, what,
 };
 
+pub use crate::exchange::{compare_swap, swap};
 use crate::maps::{BLANK, CONTROL, COUNTS, LATENCIES, LOSSES, LOST, SOURCES};
 
 /// Programs nest on one CPU (egress runs preemptible), so even per-CPU values are added to
@@ -19,49 +17,6 @@ use crate::maps::{BLANK, CONTROL, COUNTS, LATENCIES, LOSSES, LOST, SOURCES};
 pub fn add(cell: *mut u64, by: u64) {
     // SAFETY: `cell` points into a live map value that is eight bytes aligned.
     unsafe { asm!("lock *(u64 *)({cell} + 0) += {by}", cell = in(reg) cell, by = in(reg) by) }
-}
-
-/// Linux before 5.12 refuses atomic exchanges even where no path leads to them. So this source is
-/// compiled a second time, as `edge_plain`, whose exchanges are a read and a write: two CPUs that end
-/// one request in the same nanoseconds may both count it.
-const EXCHANGES: bool = !is_plain(env!("CARGO_BIN_NAME"));
-
-/// Puts `new` into `cell` and returns what was there.
-#[inline(always)]
-pub fn swap(cell: *mut u64, new: u64) -> u64 {
-    if !EXCHANGES {
-        // SAFETY: as in `add`.
-        return unsafe {
-            let held = cell.read_volatile();
-            cell.write_volatile(new);
-            held
-        };
-    }
-    let mut value = new;
-    // SAFETY: as in `add`.
-    unsafe { asm!("{value} = xchg_64({cell} + 0, {value})", cell = in(reg) cell, value = inout(reg) value) }
-    value
-}
-
-/// Puts `new` into `cell` if it holds `old`; returns what it held.
-#[inline(always)]
-pub fn compare_swap(cell: *mut u64, old: u64, new: u64) -> u64 {
-    if !EXCHANGES {
-        // SAFETY: as in `add`.
-        return unsafe {
-            let held = cell.read_volatile();
-            if held == old {
-                cell.write_volatile(new);
-            }
-            held
-        };
-    }
-    let mut value = old;
-    // SAFETY: as in `add`.
-    unsafe {
-        asm!("r0 = cmpxchg_64({cell} + 0, r0, {new})", cell = in(reg) cell, new = in(reg) new, inout("r0") value);
-    }
-    value
 }
 
 /// Something was lost of nobody knows which service.

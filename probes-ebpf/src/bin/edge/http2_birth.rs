@@ -14,16 +14,21 @@ use aya_ebpf::{
     },
 };
 use probes_ebpf::{
-    http2::{PREFACE, is_settings},
-    http2_wire::{ANSWERS, ASKS, Http2, OPENING_MOST, Record, event, mode},
+    http2::{
+        is_settings,
+        telling::{of_direction, tell_hole},
+        walk::{self, Edge as _, direction, lost, unplace},
+    },
+    http2_wire::{ANSWERS, Http2, OPENING_MOST, Record, event},
     wire::{Connection, kernel, loss, protocol, role},
 };
 
 use crate::{
     count::lose_of,
-    http2::{Walk, find, head, lost, unplace},
+    http2::find,
+    http2_edge::{Walk, head},
     http2_entry,
-    http2_record::{bounded, of_direction, tell, tell_hole},
+    http2_slots::bounded,
     maps::{HANDSHAKE, HTTP2_RECORDS, OPENING, of_kernel},
     scratch::{START, claim, edge_end_of_head, load, release},
     segment::Segment,
@@ -39,7 +44,8 @@ pub fn upgrades(segment: &Segment, connection: &mut Connection) -> bool {
             // The request again.
             return false;
         }
-        head(segment).is_some_and(|head| head[0] == b'P' && head[1] == b'R' && head[2] == b'I')
+        head(segment.skb, segment.offset)
+            .is_some_and(|head| head[0] == b'P' && head[1] == b'R' && head[2] == b'I')
     } else {
         let from = behind_head(segment);
         if from >= segment.payload {
@@ -51,7 +57,7 @@ pub fn upgrades(segment: &Segment, connection: &mut Connection) -> bool {
             seq: segment.seq.wrapping_add(from),
             ..*segment
         };
-        let begins = head(&at).is_some_and(|head| is_settings(&head));
+        let begins = head(at.skb, at.offset).is_some_and(|head| is_settings(&head));
         return begin_if(begins, &at, connection, Some(at.seq));
     };
     begin_if(begins, segment, connection, None)
@@ -61,7 +67,7 @@ pub fn upgrades(segment: &Segment, connection: &mut Connection) -> bool {
 /// does not end.
 #[inline(always)]
 fn behind_head(segment: &Segment) -> u32 {
-    let is_answer = head(segment).is_some_and(|head| head[..4] == *b"HTTP");
+    let is_answer = head(segment.skb, segment.offset).is_some_and(|head| head[..4] == *b"HTTP");
     if !is_answer {
         return 0;
     }
@@ -113,7 +119,7 @@ fn begin_if(begins: bool, segment: &Segment, connection: &mut Connection, answer
         outcome: connection.route,
         ..of_direction(&mut walk, event::UPGRADED, 1, 0)
     };
-    if !tell(connection, &upgraded) {
+    if !walk.tell(&upgraded) {
         lost(&mut walk, loss::HTTP2_RING_FULL);
     }
     http2_entry::leave(found);
@@ -124,15 +130,10 @@ fn begin_if(begins: bool, segment: &Segment, connection: &mut Connection, answer
 #[inline(always)]
 fn begin(http2: *mut Http2, connection: &mut Connection, cookie: u64, first: u32) -> Walk {
     // SAFETY: a live map value.
-    unsafe {
-        (*http2).cookie = cookie;
-        (*http2).mode = mode::TRACKED;
-        let asks = &mut (*http2).directions[ASKS];
-        asks.next = first.wrapping_add(PREFACE);
-        asks.is_placed = 1;
-    }
+    walk::begin(unsafe { &mut *http2 }, cookie, first, false);
     Walk {
         skb: null_mut(),
+        sk: null_mut(),
         connection,
         http2,
         // SAFETY: takes nothing.
@@ -199,8 +200,8 @@ pub fn born(ops: *mut bpf_sock_ops, connection: &mut Connection, length: u32) {
     }
     // To the walk it is a hole that has been filled already.
     let is_told = tell_hole(&mut walk) && {
-        walk.direction().begin_raw();
-        walk.direction().told(first, length);
+        direction(&mut walk).begin_raw();
+        direction(&mut walk).told(first, length);
         opening.record = of_direction(&mut walk, event::RAW, first, length as u16);
         let size = size_of::<Record>() as u32 + bounded::<{ OPENING_MOST as usize }>(length);
         // SAFETY: no more than is there.

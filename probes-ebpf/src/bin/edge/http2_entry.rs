@@ -6,9 +6,12 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::bpf_loop;
-use probes_ebpf::http2_wire::Http2;
+use probes_ebpf::http2_wire::{Http2, mode};
 
-use crate::count::{compare_swap, swap};
+use crate::{
+    exchange::{compare_swap, swap},
+    http2_slots::edge_early_forget,
+};
 
 /// About a millisecond: longer than the longest segment takes, unless its CPU is taken away meanwhile.
 const ATTEMPTS: u32 = 1 << 15;
@@ -44,6 +47,18 @@ pub fn enter_free(http2: *mut Http2) -> bool {
 pub fn leave(http2: *mut Http2) {
     // SAFETY: a live map value.
     swap(unsafe { &raw mut (*http2).busy }, 0);
+}
+
+/// What a connection that has ended had kept is let go, by whoever of its last two comes later.
+#[inline(always)]
+pub fn forget_ended(http2: *mut Http2) {
+    // SAFETY: a live map value.
+    let ended = unsafe { &mut *http2 };
+    if ended.mode == mode::ENDED && ended.early != 0 && enter_free(http2) {
+        ended.early = 0;
+        edge_early_forget(ended.cookie);
+        leave(http2);
+    }
 }
 
 unsafe extern "C" fn try_to_enter(_: u64, entry: *mut Entry) -> u64 {

@@ -35,6 +35,8 @@ mod conversation;
 #[cfg(target_arch = "bpf")]
 mod count;
 #[cfg(target_arch = "bpf")]
+mod exchange;
+#[cfg(target_arch = "bpf")]
 mod framing;
 #[cfg(target_arch = "bpf")]
 mod handshake;
@@ -45,13 +47,11 @@ mod http2;
 #[cfg(target_arch = "bpf")]
 mod http2_birth;
 #[cfg(target_arch = "bpf")]
-mod http2_early;
+mod http2_edge;
 #[cfg(target_arch = "bpf")]
 mod http2_entry;
 #[cfg(target_arch = "bpf")]
-mod http2_place;
-#[cfg(target_arch = "bpf")]
-mod http2_record;
+mod http2_slots;
 #[cfg(target_arch = "bpf")]
 mod in_flight;
 #[cfg(target_arch = "bpf")]

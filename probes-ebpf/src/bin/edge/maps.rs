@@ -11,7 +11,7 @@ use aya_ebpf::{
     },
 };
 use probes_ebpf::{
-    http2_wire::{EARLY_SLOTS, Early, Http2, Opening, RING_BYTES, StreamKey},
+    http2_wire::{Http2, Opening, RING_BYTES, StreamKey},
     wire::{
         Connection, Count, CountKey, Endpoint, Handshake, Latency, LatencyKey, Lost, Naming, Pending,
         PendingKey, RouteText, SETTINGS_MAX, Settings, SourceKey, control, kernel, loss,
@@ -64,10 +64,6 @@ pub static HTTP2_RECORDS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
 /// When the last byte so far came of requests that began an upload and have not ended it.
 #[map]
 pub static HTTP2_UPLOADS: LruHashMap<StreamKey, u64> = LruHashMap::with_max_entries(8192, 0);
-
-/// Segments that came before what they follow: 4 MiB.
-#[map]
-pub static HTTP2_EARLY: Array<Early> = Array::with_max_entries(EARLY_SLOTS, 0);
 
 #[map]
 pub static CONTROL: Array<u64> = Array::with_max_entries(control::WORDS, 0);
