@@ -9,12 +9,16 @@ pub mod http1;
 pub mod http2;
 pub mod opening;
 pub mod tls;
+pub mod walk;
 
 mod chunks;
 mod head;
 mod messages;
 /// User space's own decoder, from its sources: the crate around it would bring a kernel object along.
 mod ours;
+/// User space's own reader of bytes that came in any order, as well.
+#[expect(dead_code, reason = "as user space has it")]
+mod raw;
 
 /// Cuts `input` where the first bytes of it say: a count, then that many distances. The pieces.
 fn pieces(input: &[u8]) -> Vec<&[u8]> {

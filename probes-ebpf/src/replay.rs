@@ -11,6 +11,8 @@
     reason = "as the kernel's build does"
 )]
 
+pub mod http2;
+
 use crate::{
     conversation::{
         Bytes, Edge, Exchange, Pipelines, Scratch, Visit, answer_part, is_in_flight, place_answers,

@@ -14,11 +14,10 @@ use crate::{
     wire::loss,
 };
 
-/// Tells the next `length` bytes of what is walked along, which are payload of the current frame.
+/// Tells the next `length` bytes of what is walked along, which are payload of the current frame, or all that is known
+/// of it so far. Whether that `begins` a request.
 #[inline(always)]
-pub fn tell_piece(edge: &mut impl Edge, length: u32) {
-    let at = direction(edge);
-    let is_request = at.kind == kind::HEADERS && at.is_first != 0;
+pub fn tell_piece(edge: &mut impl Edge, length: u32, begins: bool) {
     // One of a few sizes, for the verifier wants to know them beforehand.
     let is_told = if length == 0 {
         put::<0>(edge, length)
@@ -35,8 +34,8 @@ pub fn tell_piece(edge: &mut impl Edge, length: u32) {
         return;
     }
     lost(edge, loss::HTTP2_RING_FULL);
-    // The request whose first record is missing is known to nobody else.
-    if edge.asks() && is_request && direction(edge).stream == edge.http2().last_stream {
+    // The request whose first record is missing is known to nobody else. Of one whose trailers are, user space knows.
+    if begins {
         edge.unknown();
     }
 }

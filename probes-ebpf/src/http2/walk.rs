@@ -142,11 +142,12 @@ pub fn step(edge: &mut impl Edge) -> bool {
     if direction(edge).available == 0 && !early::resume(edge) || early::is_gone(edge) {
         return false;
     }
+    let mut begins = false;
     if !direction(edge).in_payload() {
         if !take_header(edge) {
             return true;
         }
-        begin_frame(edge);
+        begins = begin_frame(edge);
     }
     let is_tracked = edge.http2().mode == mode::TRACKED;
     let at = direction(edge);
@@ -160,7 +161,7 @@ pub fn step(edge: &mut impl Edge) -> bool {
         if length > CHUNK {
             length = CHUNK;
         }
-        tell_piece(edge, length);
+        tell_piece(edge, length, begins);
         let is_lost = edge.http2().mode == mode::LOST;
         let at = direction(edge);
         if is_lost && at.is_raw != 0 {
@@ -210,13 +211,13 @@ fn take_header(edge: &mut impl Edge) -> bool {
     at.in_payload()
 }
 
-/// A request begins with HEADERS on a stream higher than any before.
+/// A request begins with HEADERS on a stream higher than any before. Whether one does.
 #[inline(always)]
-fn begin_frame(edge: &mut impl Edge) {
+fn begin_frame(edge: &mut impl Edge) -> bool {
     let at = direction(edge);
     let (kind, stream) = (at.kind, at.stream);
     if !edge.asks() || kind != kind::HEADERS || stream <= edge.http2().last_stream {
-        return;
+        return false;
     }
     edge.http2().last_stream = stream;
     edge.refresh();
@@ -227,6 +228,7 @@ fn begin_frame(edge: &mut impl Edge) {
     if edge.http2().mode == mode::LOST {
         edge.unknown();
     }
+    true
 }
 
 /// From now on the kernel counts the requests of this connection, as unknown.

@@ -14,6 +14,7 @@ mod support;
 
 mod replayed;
 mod sequences;
+mod walked;
 
 #[test]
 fn serve_when_asked() {
@@ -48,6 +49,11 @@ fn openings() {
 #[test]
 fn tls_records() {
     all("tls", fuzz::tls::ask);
+}
+
+#[test]
+fn walks() {
+    all("walk", fuzz::walk::ask);
 }
 
 fn all(target: &str, mut ask: impl FnMut(&[u8])) {

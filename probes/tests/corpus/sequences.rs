@@ -12,7 +12,10 @@ use slo_engine::{
 };
 
 use super::{
-    fuzz::conversation::{Conversation, Segment, route_of},
+    fuzz::{
+        conversation::{Conversation, Segment, route_of},
+        walk::Random,
+    },
     support::{Inside, Place, by_hand, eventually, read, watched},
 };
 use by_hand::{ACK, NEAR, PSH, Peer, wire};
@@ -58,18 +61,6 @@ const ANSWERS: [&[&str]; 5] = [
     &["HTTP/1.0 503 Busy\r\ncontent-length: 4\r\n\r\nbusy"],
 ];
 const TO_HEAD: &[&str] = &["HTTP/1.1 206 Part\r\nContent-Length: 70000\r\n\r\n"];
-
-/// Numbers that are the same each time.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, most: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let value = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((value ^ (value >> 31)) % most as u64).unwrap()
-    }
-}
 
 /// Requests in one flight, and the answers to all of them once they are here.
 struct Round {

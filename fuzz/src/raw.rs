@@ -1,0 +1,1 @@
+../../probes/src/http2/raw.rs
