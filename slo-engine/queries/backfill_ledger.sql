@@ -1,59 +1,27 @@
--- Puts the slots after $3 up to $4 into the ledger of generation $2 of objective $1, which begins at $4: what its series
--- counted in them, and what $6 in its generation $7, of the same service and role, kept of who was watching. Where nobody
--- kept that ($6 is null) and $8, a slot in which the service counted anything was watched; of others nothing is known.
--- $5 is the end of the day, and no earlier row of the generation exists. All parts see the books as they were before.
+-- Puts the slots after $3 up to $4 into the ledger of generation $2 of objective $1, which begins at $4: what
+-- `backfill_delta` has of them, or of a budget that counts slices, what those are worth that end in this time. $5 is the
+-- end of the day, and no earlier row of the generation exists. All parts see the books as they were before.
 with book as (
-    select g.objective_id, g.generation, g.service_id, g.role, e.slot, ledger_day_of($4) as day
+    select g.slice is not null as counts_slices, ledger_day_of($4) as day
     from objective_generation g
-    cross join engine_state e
     where g.objective_id = $1 and g.generation = $2
 ),
 counted as (
-    select m.at, coalesce(sum(m.value) filter (where s.side = 'good'), 0)::bigint as good,
-           coalesce(sum(m.value) filter (where s.side = 'bad'), 0)::bigint as bad
-    from objective_series s
-    join measurement m on m.series_id = s.series_id and m.at > $3 and m.at <= $4
-    where s.objective_id = $1 and s.generation = $2
-    group by m.at
-),
-row_beside as (
-    select l.at, l.expected_ms, l.covered_ms, l.lost
-    from ledger l
-    where l.objective_id = $6 and l.generation = $7 and l.at > $3 and l.at <= $4
-    union all
-    select r.at, r.expected_ms, r.covered_ms, r.lost
-    from ledger_chunk c
-    cross join lateral ledger_rows(c) r
-    -- No chunk is longer than a stretch.
-    where c.objective_id = $6 and c.generation = $7 and c.at > $3::timestamptz - interval '6 hours' and c.at <= $4
-      and r.at > $3 and r.at <= $4
-),
-watched as (
-    select r.at, r.expected_ms - coalesce(lag(r.expected_ms) over w, p.expected_ms, 0) as expected_ms,
-           r.covered_ms - coalesce(lag(r.covered_ms) over w, p.covered_ms, 0) as covered_ms,
-           r.lost - coalesce(lag(r.lost) over w, p.lost, 0) as lost
-    from row_beside r
-    cross join book b
-    left join lateral ledger_latest($6::bigint, $7::int, $3 + interval '1 microsecond') p
-        on p.at > b.day::timestamp at time zone 'UTC'
-    window w as (order by r.at)
-    union all
-    select m.at, (extract(epoch from b.slot) * 1000)::bigint, (extract(epoch from b.slot) * 1000)::bigint, 0
+    select d.at, case when b.counts_slices then 0 else d.good end as good,
+           case when b.counts_slices then 0 else d.bad end as bad, d.expected_ms, d.covered_ms, d.lost
     from book b
-    join series s on s.service_id = b.service_id and s.role = b.role
-    join measurement m on m.series_id = s.series_id and m.at > $3 and m.at <= $4
-    where $6 is null and $8::boolean
-    group by m.at, b.slot
+    cross join backfill_delta($1, $2, $3, $4, $6, $7, $8) d
+    union all
+    select s.at, s.booked_good, s.booked_bad, 0, 0, 0
+    from slice s
+    where s.objective_id = $1 and s.generation = $2 and s.at > $3 and s.at <= $4
 ),
 delta as (
-    select *
-    from (
-        select at, coalesce(c.good, 0) as good, coalesce(c.bad, 0) as bad, coalesce(w.expected_ms, 0) as expected_ms,
-               coalesce(w.covered_ms, 0) as covered_ms, coalesce(w.lost, 0) as lost
-        from counted c
-        full join watched w using (at)
-    ) d
+    select at, sum(good)::bigint as good, sum(bad)::bigint as bad, sum(expected_ms)::bigint as expected_ms,
+           sum(covered_ms)::bigint as covered_ms, sum(lost)::bigint as lost
+    from counted
     where (good, bad, expected_ms, covered_ms, lost) <> (0, 0, 0, 0, 0)
+    group by at
 ),
 total as (
     select coalesce(sum(good), 0)::bigint as good, coalesce(sum(bad), 0)::bigint as bad,

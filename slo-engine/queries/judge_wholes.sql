@@ -1,20 +1,17 @@
 -- Judges the slices of composites of which a part's slice was judged: those that end at $3, of the parts $1 in their
--- generations $2. Says what that adds to the ledger. Bad as soon as one part is, good once all are.
+-- generations $2. Says what that adds to the ledger.
 with judged as (
     select p.objective_id, p.generation, x.at
     from unnest($1::bigint[], $2::int[], $3::timestamptz[]) x (part_id, part_generation, at)
     join objective_part p using (part_id, part_generation)
     join objective_generation g on g.objective_id = p.objective_id and g.generation = p.generation
-    where g.method = 'Timeslices' and x.at > g.started_at
+    where g.method = 'Timeslices' and x.at > coalesce(g.counted_from_at, g.started_at)
     group by p.objective_id, p.generation, x.at
 ),
 worth as (
-    select j.objective_id, j.generation, j.at,
-           bool_and(coalesce(s.booked_good, 0) > 0)::int as good, bool_or(coalesce(s.booked_bad, 0) > 0)::int as bad
+    select j.objective_id, j.generation, j.at, w.worth_good as good, w.worth_bad as bad
     from judged j
-    join objective_part p using (objective_id, generation)
-    left join slice s on s.objective_id = p.part_id and s.generation = p.part_generation and s.at = j.at
-    group by j.objective_id, j.generation, j.at
+    cross join lateral judge_whole(j.objective_id, j.generation, j.at) w
 ),
 booked as (
     insert into slice (objective_id, generation, at, good, bad, covered_ms, booked_good, booked_bad, is_stale)

@@ -80,6 +80,12 @@ pub(crate) fn slot_end(at: DateTime<Utc>, slot: Duration) -> Result<DateTime<Utc
     Ok(if floor == at { at } else { floor + slot_delta })
 }
 
+/// The start of the same slot.
+pub(crate) fn slot_start(at: DateTime<Utc>, slot: Duration) -> Result<DateTime<Utc>, EngineError> {
+    let span = TimeDelta::from_std(slot).map_err(|_| EngineError::Slot(slot))?;
+    Ok(slot_end(at, slot)? - span)
+}
+
 /// As Postgres keeps it: whole microseconds.
 pub(crate) fn micros(at: DateTime<Utc>) -> DateTime<Utc> {
     at.trunc_subsecs(6)

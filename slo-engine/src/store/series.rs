@@ -158,15 +158,30 @@ impl Known {
         at: DateTime<Utc>,
     ) -> Result<(), EngineError> {
         let behind = |generation: &&mut Generation| !generation.holds_at(at) && !generation.is_over_at(at);
-        for generation in self.generations.values_mut().flatten().filter(behind) {
-            generation.counted_from = sqlx::query_scalar!(
-                r#"select coalesce(counted_from_at, started_at) as "counted_from!"
-                   from objective_generation where objective_id = $1 and generation = $2"#,
-                generation.objective_id,
-                generation.generation
-            )
-            .fetch_one(&mut *connection)
-            .await?;
+        let mut behind: HashMap<(i64, i32), &mut Generation> = self
+            .generations
+            .values_mut()
+            .flatten()
+            .filter(behind)
+            .map(|generation| ((generation.objective_id, generation.generation), generation))
+            .collect();
+        if behind.is_empty() {
+            return Ok(());
+        }
+        let (objectives, generations): (Vec<i64>, Vec<i32>) = behind.keys().copied().unzip();
+        let rows = sqlx::query!(
+            r#"select g.objective_id, g.generation, coalesce(g.counted_from_at, g.started_at) as "counted_from!"
+               from unnest($1::bigint[], $2::int[]) b (objective_id, generation)
+               join objective_generation g using (objective_id, generation)"#,
+            &objectives,
+            &generations
+        )
+        .fetch_all(connection)
+        .await?;
+        for row in rows {
+            if let Some(generation) = behind.get_mut(&(row.objective_id, row.generation)) {
+                generation.counted_from = row.counted_from;
+            }
         }
         Ok(())
     }

@@ -1,15 +1,15 @@
 //! Generations that are counted back: as if they had stood from the beginning.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use proptest::prelude::*;
+use slo_engine::Settings;
 use slo_engine::measurement::{Batch, Clock, Signal};
 use slo_engine::objective::{Objective, Sli, SliKind};
-use slo_engine::{Engine, Settings};
 use sqlx::PgPool;
 
-use crate::order::{HOSTS, batches, deal, pack, readings_apart};
+use crate::backfill_property::{backfill, other_books, same_windows};
+use crate::order::HOSTS;
 use crate::support::{
-    DAY, World, at, at_ms, availability, batch, definitions, few, noon, reading, run, seconds, series, status,
+    DAY, World, at, availability, batch, definitions, noon, reading, seconds, series, status,
 };
 
 /// What `web-availability` counted before: nothing of it is bad.
@@ -37,23 +37,6 @@ async fn apply(world: &World, objectives: &[Objective], now: DateTime<Utc>) {
         .unwrap();
 }
 
-/// Until there is nothing more; how many stretches that took.
-async fn backfill(engine: &Engine, now: DateTime<Utc>) -> u32 {
-    let mut stretches = 0;
-    for _ in 0..1000 {
-        while engine.backfill(now).await.unwrap() {
-            stretches += 1;
-        }
-        let open = sqlx::query_scalar::<_, i64>("select count(*) from backfill where finished_at is null");
-        if open.fetch_one(engine.pool()).await.unwrap() == 0 {
-            return stretches;
-        }
-        // An engine that died is still at it, as far as Postgres knows.
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    panic!("never counted back whole");
-}
-
 /// Every row of the generation that holds, with its base.
 async fn book(pool: &PgPool) -> Vec<String> {
     sqlx::query_scalar(
@@ -71,17 +54,7 @@ async fn book(pool: &PgPool) -> Vec<String> {
     .unwrap()
 }
 
-async fn other_books(pool: &PgPool) -> Vec<String> {
-    sqlx::query_scalar(
-        "select format('%s', l) from ledger_row l join objective o using (objective_id)
-         where o.generation <> l.generation order by 1",
-    )
-    .fetch_all(pool)
-    .await
-    .unwrap()
-}
-
-async fn messages(pool: &PgPool) -> Vec<String> {
+pub async fn messages(pool: &PgPool) -> Vec<String> {
     sqlx::query_scalar(
         "select message from event where kind in ('definition_changed', 'backfill_finished') order by event_id",
     )
@@ -90,96 +63,8 @@ async fn messages(pool: &PgPool) -> Vec<String> {
     .unwrap()
 }
 
-async fn greeted(objective: Objective) -> World {
-    let world = World::with(Settings::default(), vec![objective]).await;
-    for host in HOSTS {
-        world.hello(host, noon()).await;
-    }
-    world
-}
-
-/// Windows of the generations that hold now, also where they end before these were defined.
-async fn same_windows(one: &World, other: &World, ends: &[DateTime<Utc>]) {
-    let windows = async |world: &World| -> Vec<String> {
-        sqlx::query_scalar(
-            "select format('%s %s: %s %s %s %s %s %s %s', edge.at, length, w.good, w.bad, w.expected_ms, w.covered_ms, w.lost,
-                           -- Who stood began in the middle of a slot.
-                           greatest(w.from_at, $1), greatest(w.to_at, $1))
-             from objective o
-             cross join unnest($2::timestamptz[]) edge (at)
-             cross join unnest('{10 s, 7 min, 31 min, 3 h, 2 days, 30 days}'::interval[]) length
-             cross join lateral ledger_window(o.objective_id, o.generation, edge.at - length, edge.at) w
-             where o.name = 'web-availability'
-             order by edge.at, length",
-        )
-        .bind(noon())
-        .bind(ends)
-        .fetch_all(&world.database.pool)
-        .await
-        .unwrap()
-    };
-    assert_eq!(windows(one).await, windows(other).await);
-}
-
-proptest! {
-    #![proptest_config(few(8))]
-
-    /// Batches come late, some twice; time is packed; the definition changes, and the engine dies between and within
-    /// stretches.
-    #[test]
-    fn a_generation_that_is_counted_back_equals_one_that_stood(
-        readings in readings_apart(900_000),
-        picks in prop::collection::vec((0_usize..1000, any::<bool>()), 1..40),
-        changes in 0_usize..20,
-        steps in prop::collection::vec(0_usize..24, 0..8),
-        packs in prop::collection::vec((0_usize..24, 1_i64..6), 0..4),
-        dies_after_ms in prop::collection::vec(0_u64..20, 0..4),
-    ) {
-        run(async {
-            let dealt = deal(batches(&readings), &picks);
-            let changes = changes.min(dealt.len() - 1);
-            let stood = greeted(after()).await;
-            for batch in &dealt {
-                stood.ingest(batch).await;
-            }
-            let world = greeted(before()).await;
-            let mut engine = world.engine.clone();
-            let now = dealt[..=changes].iter().map(|batch| batch.at).max().unwrap();
-            for (position, batch) in dealt.iter().enumerate() {
-                for (_, stretches) in packs.iter().filter(|(before, _)| *before == position) {
-                    // A definition changes now, and only what is over is packed by then.
-                    if position > changes || at(stretches * 1200) <= now {
-                        pack(&world, *stretches).await;
-                    }
-                }
-                engine.ingest_at(batch, batch.sent_at).await.unwrap();
-                if position == changes {
-                    world.engine.apply(&definitions(vec![after()]), now).await.unwrap();
-                }
-                for _ in steps.iter().filter(|step| **step == position) {
-                    world.engine.backfill(now).await.unwrap();
-                    engine = Engine::new(world.database.pool.clone(), Settings::default());
-                }
-            }
-            for millis in dies_after_ms {
-                let dying = Engine::new(world.database.pool.clone(), Settings::default());
-                let _ = tokio::time::timeout(std::time::Duration::from_millis(millis), dying.backfill(now)).await;
-            }
-            let others = other_books(&world.database.pool).await;
-            backfill(&world.engine, now).await;
-            assert_eq!(book(&world.database.pool).await, book(&stood.database.pool).await);
-            assert_eq!(other_books(&world.database.pool).await, others);
-            same_windows(&world, &stood, &[at_ms(400_000), at_ms(2_000_000), at_ms(7_000_000)]).await;
-            pack(&world, 30).await;
-            assert_eq!(book(&world.database.pool).await, book(&stood.database.pool).await);
-            world.database.drop().await;
-            stood.database.drop().await;
-        });
-    }
-}
-
 /// Read every eleven minutes for some days, thinned as time passes.
-fn days_of_batches(days: i64) -> Vec<Batch> {
+pub fn days_of_batches(days: i64) -> Vec<Batch> {
     (1..days * 1440 / 11)
         .map(|n| {
             let counted = u64::try_from(n).unwrap();
@@ -192,7 +77,7 @@ fn days_of_batches(days: i64) -> Vec<Batch> {
         .collect()
 }
 
-async fn live(world: &World, batches: &[Batch]) {
+pub async fn live(world: &World, batches: &[Batch]) {
     let mut day = noon().date_naive();
     for batch in batches {
         if batch.at.date_naive() != day {

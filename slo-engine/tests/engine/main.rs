@@ -6,6 +6,8 @@ mod absence;
 mod alert;
 mod annotation;
 mod backfill;
+mod backfill_property;
+mod backfill_slices;
 mod budget;
 mod budget_alert;
 mod calendar;
