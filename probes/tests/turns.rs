@@ -185,6 +185,39 @@ fn a_turn_that_is_not_answered_says_who_ended_it() {
     assert_eq!(value(&batch, "ends", Signal::Unknown), 0);
 }
 
+/// A client's first word passes before there is a connection, and its clock starts then.
+#[test]
+fn a_first_word_that_a_listener_took_is_a_turn() {
+    let place = Place::new("turn-deferred");
+    let mut agent = place.agent();
+    agent.watch(&[timed("deferred", 8309, &[50, 1000])]).unwrap();
+    let server = place.peer(8309, &["--defer"]);
+    server.beside(|| {
+        for first in ["say hi", "say something-longer", "sleep 120"] {
+            let mut talk = Talk::connect(8309);
+            talk.ask(first);
+            assert_eq!(talk.ask("say hello"), "hello");
+        }
+        // Two words, of which the listener took the first.
+        let mut talk = Talk::connect(8309);
+        talk.send("eat 6\n");
+        pause(Duration::from_millis(60));
+        talk.send("xxxxxx");
+        assert_eq!(talk.line(), "eaten");
+        // Nobody answers this one.
+        assert_eq!(Talk::connect(8309).ask("close"), "");
+    });
+    let batch = eventually("all turns have ended", || {
+        let batch = read(&mut agent);
+        (value(&batch, "deferred", Signal::ClosedUnanswered) == 1).then_some(batch)
+    });
+    assert_eq!(value(&batch, "deferred", Signal::Answered), 7, "{batch:#?}");
+    assert_eq!(timed_answers(&batch, "deferred"), 7);
+    assert!(value(&batch, "deferred", over(50)) >= 1);
+    assert_eq!(value(&batch, "deferred", over(1000)), 0);
+    assert_eq!(value(&batch, "deferred", Signal::Unknown), 0);
+}
+
 #[test]
 fn what_a_server_says_unasked_answers_nothing() {
     let place = Place::new("turn-greeting");

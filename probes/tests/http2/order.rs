@@ -44,8 +44,17 @@ fn shop(place: &Place, port: u16, routes: &[&str]) -> (Agent, Files, Server) {
 
 #[test]
 fn streams_behind_a_preface_that_comes_late_are_counted_each() {
-    let port = 8240;
-    let place = Place::new("h2-order");
+    late_preface("h2-order", 8240, Peer::open);
+}
+
+/// The handshake's own end was lost, too: the first segment to come makes the connection.
+#[test]
+fn a_connection_that_is_born_behind_its_preface_is_followed() {
+    late_preface("h2-born-late", 8243, Peer::half_open);
+}
+
+fn late_preface(name: &str, port: u16, open: fn(u16, u16) -> Peer) {
+    let place = Place::new(name);
     let (mut agent, _files, server) = shop(&place, port, &["GET /one"]);
 
     let bytes = [PREFACE, SETTINGS, &request(1), &request(3), &request(5)].concat();
@@ -64,7 +73,7 @@ fn streams_behind_a_preface_that_comes_late_are_counted_each() {
     .enumerate()
     {
         let local = 51_000 + u16::try_from(number).unwrap();
-        let mut peer = server.beside(move || Peer::open(local, port));
+        let mut peer = server.beside(move || open(local, port));
         for from in *cuts {
             let to = cuts.iter().copied().filter(|cut| cut > from).min().unwrap_or(end);
             let piece = &bytes[usize::try_from(*from).unwrap()..usize::try_from(to).unwrap()];

@@ -49,26 +49,24 @@ pub fn before_birth(segment: &Segment, ip: *const u8, is_v4: bool) {
             };
         }
     }
-    if segment.payload <= 12 {
+    if segment.payload == 0 {
         return;
     }
     let mut head = MaybeUninit::<u64>::uninit();
     // SAFETY: eight bytes into eight bytes.
     if unsafe { bpf_skb_load_bytes(segment.skb.cast(), segment.offset, head.as_mut_ptr().cast(), 8) } != 0 {
+        http2_birth::keep(segment);
         return;
     }
     // SAFETY: just filled.
     let head = u64::from_be(unsafe { head.assume_init() });
-    if head >> 48 == TLS_HANDSHAKE {
+    if head >> 48 == TLS_HANDSHAKE && segment.payload > 12 {
         tls::keep_hello(segment);
         return;
     }
     let method = method(head);
-    if method == Method::Http2 {
+    if method == Method::Http2 || method == Method::None {
         http2_birth::keep(segment);
-        return;
-    }
-    if method == Method::None {
         return;
     }
     let netns = if skb_netns() {

@@ -19,7 +19,8 @@ use probes_ebpf::{
         telling::{of_direction, tell_hole},
         walk::{self, Edge as _, direction, lost, unplace},
     },
-    http2_wire::{ANSWERS, Http2, OPENING_MOST, Record, event},
+    http2_wire::{ANSWERS, Http2, OPENING_MOST, Opening, Record, event},
+    opening::{OPENING as HEAD, protocol_of},
     wire::{Connection, kernel, loss, protocol, role},
 };
 
@@ -32,6 +33,7 @@ use crate::{
     maps::{HANDSHAKE, HTTP2_RECORDS, OPENING, of_kernel},
     scratch::{START, claim, edge_end_of_head, load, release},
     segment::Segment,
+    turns,
 };
 
 /// A connection that was told to switch protocols: whether it is HTTP/2 that it has switched to. The first
@@ -145,8 +147,8 @@ fn begin(http2: *mut Http2, connection: &mut Connection, cookie: u64, first: u32
     }
 }
 
-/// A preface has reached a listener. What came with it is kept for the connection that is born of it next,
-/// on this CPU, if any is.
+/// What has reached a listener may be a preface, or come behind one that was lost. It is kept for the connection
+/// that is born of it next, on this CPU, if any is.
 #[inline(never)]
 pub fn keep(segment: &Segment) {
     let (Some(opening), Some(handshake)) = (OPENING.get_ptr_mut(0), HANDSHAKE.get_ptr_mut(0)) else {
@@ -170,18 +172,31 @@ pub fn keep(segment: &Segment) {
     }
 }
 
-/// The connection is born whose preface was kept, with this many bytes.
+/// The connection is born of the segment that was kept, with this many bytes.
 #[inline(never)]
 pub fn born(ops: *mut bpf_sock_ops, connection: &mut Connection, length: u32) {
     // SAFETY: the context's own field.
     let sk = unsafe { (*ops).__bindgen_anon_2.sk };
-    let first = connection.asked as u32;
     let Some(opening) = OPENING.get_ptr_mut(0) else {
         return;
     };
     // SAFETY: this CPU's only element.
     let opening = unsafe { &mut *opening };
-    if sk.is_null() || opening.record.stream != first || of_kernel(kernel::FOLLOWS_HTTP2) == 0 {
+    let (first, seq) = (connection.asked as u32, opening.record.stream);
+    let ahead = seq.wrapping_sub(first) as i32;
+    if ahead < 0 {
+        return;
+    }
+    if ahead == 0 {
+        let spoken = begun(opening, length);
+        if spoken == protocol::OTHER {
+            turns::born(connection, seq, length, opening.record.at_ns);
+        }
+        if spoken != protocol::HTTP2 {
+            return;
+        }
+    }
+    if sk.is_null() || of_kernel(kernel::FOLLOWS_HTTP2) == 0 {
         return;
     }
     // SAFETY: the program's own context.
@@ -190,7 +205,9 @@ pub fn born(ops: *mut bpf_sock_ops, connection: &mut Connection, length: u32) {
     let Some(http2) = find(sk.cast(), true) else {
         return;
     };
-    connection.protocol = protocol::HTTP2;
+    if ahead == 0 {
+        connection.protocol = protocol::HTTP2;
+    }
     let mut walk = begin(http2, connection, cookie, first);
     walk.now = opening.record.at_ns;
     if length > OPENING_MOST {
@@ -198,11 +215,11 @@ pub fn born(ops: *mut bpf_sock_ops, connection: &mut Connection, length: u32) {
         unplace(&mut walk);
         return;
     }
-    // To the walk it is a hole that has been filled already.
+    // To the walk it is a part of a hole, which has been filled already where the preface is in it.
     let is_told = tell_hole(&mut walk) && {
         direction(&mut walk).begin_raw();
-        direction(&mut walk).told(first, length);
-        opening.record = of_direction(&mut walk, event::RAW, first, length as u16);
+        direction(&mut walk).told(seq, length);
+        opening.record = of_direction(&mut walk, event::RAW, seq, length as u16);
         let size = size_of::<Record>() as u32 + bounded::<{ OPENING_MOST as usize }>(length);
         // SAFETY: no more than is there.
         let told = unsafe { slice::from_raw_parts((&raw const *opening).cast::<u8>(), size as usize) };
@@ -213,4 +230,12 @@ pub fn born(ops: *mut bpf_sock_ops, connection: &mut Connection, length: u32) {
         lost(&mut walk, loss::HTTP2_HOLE);
         unplace(&mut walk);
     }
+}
+
+/// What was kept begins, of which so many bytes were there.
+#[inline(always)]
+fn begun(opening: &Opening, length: u32) -> u8 {
+    let mut head = [0; HEAD];
+    head.copy_from_slice(&opening.bytes[..HEAD]);
+    protocol_of(&head, length)
 }

@@ -27,7 +27,7 @@ use crate::{
     request::{begin, closed},
     segment::{CLOSE_WAIT, LAST_ACK},
     tcp::{not_opened, opened, opening, over},
-    tls,
+    tls, turns,
 };
 
 /// `TCP_SYN_SENT`, `TCP_CLOSE`.
@@ -119,6 +119,10 @@ fn accepted(context: &SockOpsContext, connection: &mut Connection) {
     connection.asked = u64::from(next);
     if opening != 0 {
         http2_birth::born(context.ops, connection, opening);
+        if turns::is_opaque(connection) && connection.settings != 0 {
+            let (remote, _) = addresses(context.ops, context.family() == FAMILY_V4);
+            source(&remote, connection.settings, 1);
+        }
         return;
     }
 

@@ -189,6 +189,19 @@ pub fn is_http_after_all(segment: &Segment, connection: &mut Connection) {
     connection.response_seq = segment.seq.wrapping_sub(1);
 }
 
+/// The connection is born of the first words of a client whose protocol nobody here reads: a listener took them.
+#[inline(always)]
+pub fn born(connection: &mut Connection, seq: u32, length: u32, now: u64) {
+    connection.protocol = protocol::OTHER;
+    connection.role = role::SERVER;
+    connection.client_end = seq.wrapping_add(length);
+    connection.spare[turn::WORD] = turn::ASKED;
+    connection.route = ROUTE_OTHER;
+    connection.request_seq = seq;
+    connection.request = request::COMPLETE;
+    begin(connection, role::SERVER, now, now);
+}
+
 /// Takes a segment with payload of a connection that is counted by turns.
 #[inline(always)]
 pub fn take(segment: &Segment, connection: &mut Connection, remote: &[u32; 4]) {
