@@ -59,13 +59,6 @@ moved_base as (
     from total t, book b
     where d.objective_id = $1 and d.generation = $2 and d.day > b.day and t.rows > 0
 ),
--- As `note_uneven` has it.
-uneven as (
-    update objective_generation g
-    set uneven_at = u.at
-    from (select max(at) as at from delta where expected_ms <> covered_ms) u
-    where g.objective_id = $1 and g.generation = $2 and g.uneven_at < u.at
-),
 -- Nothing is before the oldest day.
 new_base as (
     insert into ledger_day (objective_id, generation, day, good, bad, expected_ms, covered_ms, lost)
@@ -74,9 +67,13 @@ new_base as (
     cross join total t
     where t.rows > 0
     on conflict on constraint ledger_day_pkey do nothing
+),
+new_row as (
+    insert into ledger (objective_id, generation, at, good, bad, expected_ms, covered_ms, lost)
+    select $1, $2, d.at, sum(d.good) over w, sum(d.bad) over w, sum(d.expected_ms) over w, sum(d.covered_ms) over w,
+           sum(d.lost) over w
+    from delta d
+    window w as (order by d.at)
 )
-insert into ledger (objective_id, generation, at, good, bad, expected_ms, covered_ms, lost)
-select $1, $2, d.at, sum(d.good) over w, sum(d.bad) over w, sum(d.expected_ms) over w, sum(d.covered_ms) over w,
-       sum(d.lost) over w
-from delta d
-window w as (order by d.at)
+-- The last slot that was not covered as it was expected.
+select max(at) as at from delta where expected_ms <> covered_ms

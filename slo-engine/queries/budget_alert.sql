@@ -22,16 +22,7 @@ with budget as materialized (
     join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
     join service s on s.service_id = g.service_id
     left join objective_missing_data m on m.objective_id = o.objective_id and m.from_at = o.defined_at
-    left join lateral (
-        select l.good + b.good as good, l.bad + b.bad as bad, b.base
-        from ledger_latest(o.objective_id, o.generation, $1::timestamptz + e.slot) l
-        cross join lateral (
-            select b.good, b.bad, b as base
-            from ledger_day b
-            where b.objective_id = o.objective_id and b.generation = o.generation and b.day = ledger_day_of(l.at)
-            limit 1
-        ) b
-    ) r on true
+    left join lateral ledger_total_and_base(o.objective_id, o.generation, $1::timestamptz + e.slot) r on true
     cross join lateral error_budget(o.name, greatest($1::timestamptz, o.defined_at)) b
     where o.withdrawn_at is null
       and ($3::text is null or o.name = $3)

@@ -3,7 +3,7 @@
 -- (`fast_page.sql`, `data_outage.sql`).
 -- A tier is calm when nothing of it stands, its short window does not burn, and both are surely covered whole: then its
 -- long window is not looked up. So for each calm objective: one step back in the ledger for the right edge, and one for
--- each tier. No argument of `ledger_total_beside` holds a subquery: the planner would call it instead of inlining it. What
+-- each tier. No argument of `ledger_total_and_base` and `ledger_total_beside` holds a subquery: the planner would call them instead of inlining them. What
 -- corrections leave out is looked up for objectives that have one.
 with silent as materialized (
     select w.service_id, w.role
@@ -37,17 +37,7 @@ right_edge as materialized (
     join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
     join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
     left join objective_missing_data m on m.objective_id = o.objective_id and m.from_at = o.defined_at
-    left join lateral (
-        select l.at, l.good + b.good as good, l.bad + b.bad as bad, l.expected_ms + b.expected_ms as expected_ms,
-               l.covered_ms + b.covered_ms as covered_ms, l.lost + b.lost as lost, b.base
-        from ledger_latest(o.objective_id, o.generation, $1::timestamptz + e.slot) l
-        cross join lateral (
-            select b.good, b.bad, b.expected_ms, b.covered_ms, b.lost, b as base
-            from ledger_day b
-            where b.objective_id = o.objective_id and b.generation = o.generation and b.day = ledger_day_of(l.at)
-            limit 1
-        ) b
-    ) r on true
+    left join lateral ledger_total_and_base(o.objective_id, o.generation, $1::timestamptz + e.slot) r on true
     where o.withdrawn_at is null and ($2::text is null or o.name = $2)
 ),
 -- Time is covered as expected in each slot since `uneven_at`, so in every window that begins later, by more than the

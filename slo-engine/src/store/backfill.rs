@@ -272,7 +272,7 @@ async fn put(
         }
     }
     for cut in &cuts {
-        sqlx::query_file!(
+        let uneven_at = sqlx::query_file_scalar!(
             "queries/backfill_ledger.sql",
             book.objective_id,
             book.generation,
@@ -283,8 +283,11 @@ async fn put(
             cut.beside_generation,
             unkept == Unkept::AsMeasured
         )
-        .execute(&mut *connection)
+        .fetch_one(&mut *connection)
         .await?;
+        if let Some(at) = uneven_at {
+            ledger::note_uneven(connection, at, &[book.objective_id], &[book.generation]).await?;
+        }
     }
     Ok(())
 }

@@ -133,15 +133,6 @@ pub(crate) async fn book(
     if let Some(stretch) = packed {
         pack(connection, &objectives, &generations, stretch, None).await?;
     }
-    note_uneven(connection, slot_end, &moving).await
-}
-
-/// Of whom expected time is not covered in this slot, or more than is expected: evaluation looks at their windows whole.
-async fn note_uneven(
-    connection: &mut PgConnection,
-    slot_end: DateTime<Utc>,
-    moving: &[(&(i64, i32), &Delta)],
-) -> Result<(), EngineError> {
     let (objectives, generations): (Vec<i64>, Vec<i32>) = moving
         .iter()
         .filter(|(_, delta)| delta.expected_ms != delta.covered_ms)
@@ -150,13 +141,23 @@ async fn note_uneven(
     if objectives.is_empty() {
         return Ok(());
     }
+    note_uneven(connection, slot_end, &objectives, &generations).await
+}
+
+/// Of whom expected time is not covered in this slot, or more than is expected: evaluation looks at their windows whole.
+pub(crate) async fn note_uneven(
+    connection: &mut PgConnection,
+    slot_end: DateTime<Utc>,
+    objectives: &[i64],
+    generations: &[i32],
+) -> Result<(), EngineError> {
     sqlx::query!(
         "update objective_generation g
          set uneven_at = $3
          from unnest($1::bigint[], $2::int[]) t (objective_id, generation)
          where g.objective_id = t.objective_id and g.generation = t.generation and g.uneven_at < $3",
-        &objectives,
-        &generations,
+        objectives,
+        generations,
         slot_end
     )
     .execute(connection)

@@ -304,6 +304,42 @@ async fn what_was_never_told_apart_is_not_counted_back() {
 }
 
 #[tokio::test]
+async fn it_is_told_why_counting_back_ends_where_it_does() {
+    let world = World::with(Settings::default(), vec![before()]).await;
+    let (clock, threshold) = (Clock::Turnaround, std::time::Duration::from_millis(250));
+    for n in 1..=30_i64 {
+        let within = series("web", Signal::Within { clock, threshold });
+        let readings = vec![reading(within, noon(), n.unsigned_abs())];
+        world.ingest(&batch(&world.source, at(60 * n), readings)).await;
+        if n == 10 {
+            apply(&world, &[before(), latency("fast", 250)], at(600)).await;
+        }
+    }
+    apply(
+        &world,
+        &[before(), latency("fast", 250), latency("other", 250)],
+        at(1800),
+    )
+    .await;
+    backfill(&world.engine, at(1800)).await;
+    apply(&world, &[after(), latency("other", 250)], at(1800)).await;
+    backfill(&world.engine, at(1800)).await;
+    let ended: Vec<String> = messages(&world.database.pool)
+        .await
+        .into_iter()
+        .filter(|message| message.contains("is counted back to"))
+        .collect();
+    assert_eq!(
+        ended,
+        [
+            "objective `other` is counted back to 2026-11-02 12:09:50 UTC: what it counts was not told apart before",
+            "objective `web-availability` is counted back to 2026-11-02 11:59:50 UTC: nothing older of it was measured",
+        ]
+    );
+    world.database.drop().await;
+}
+
+#[tokio::test]
 async fn how_far_it_is_counted_back_can_be_read() {
     let world = World::with(Settings::default(), vec![before()]).await;
     let batches = days_of_batches(1);
