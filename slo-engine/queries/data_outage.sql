@@ -13,17 +13,35 @@ left join objective_missing_data m on m.objective_id = o.objective_id and m.from
 left join alert a on a.objective_id = o.objective_id and a.tier = $3 and a.state <> 'resolved'
 join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
 join service s on s.service_id = g.service_id
--- Who should watch it and is silent, the longest silent first; as `ledger_silence` has it.
+-- Who should watch it and is silent, the longest silent first; as `ledger_silence` has it. Those that measured what it or
+-- its parts count, if any did: what others are silent of is of the service, and not what is missed of this.
 cross join lateral (
-    select coalesce(array_agg(x.name order by x.since_at, x.name), '{}') as sources,
-           coalesce(array_agg(x.host order by x.since_at, x.name), '{}') as hosts
+    select coalesce(array_agg(y.name order by y.since_at, y.name), '{}') as sources,
+           coalesce(array_agg(y.host order by y.since_at, y.name), '{}') as hosts
     from (
-        select f.name, f.host, greatest(w.expected_to_at, f.state_at) as since_at
-        from watch w
-        join source f using (source_id)
-        where w.service_id = g.service_id and w.role = g.role and f.state = 'expected'
-    ) x
-    where x.since_at < $1::timestamptz - (select e.patience from engine_state e)
+        select x.*, bool_or(x.counts) over () as any_counts
+        from (
+            select f.name, f.host, greatest(w.expected_to_at, f.state_at) as since_at,
+                   exists (
+                       select
+                       from series r
+                       join objective_series c using (series_id)
+                       where r.source_id = f.source_id and r.service_id = g.service_id and r.role = g.role
+                         and (c.objective_id, c.generation) in (
+                             select g.objective_id, g.generation
+                             union all
+                             select p.part_id, p.part_generation
+                             from objective_part p
+                             where p.objective_id = g.objective_id and p.generation = g.generation
+                         )
+                   ) as counts
+            from watch w
+            join source f using (source_id)
+            where w.service_id = g.service_id and w.role = g.role and f.state = 'expected'
+        ) x
+        where x.since_at < $1::timestamptz - (select e.patience from engine_state e)
+    ) y
+    where y.counts or not y.any_counts
 ) silent
 cross join lateral ledger_window(g.objective_id, g.generation, $1::timestamptz - coalesce(m.look_back, $2::interval), $1) w
 where a.alert_id is not null

@@ -79,7 +79,7 @@ pub struct DataOutageInput {
     pub objective: ObjectiveName,
     pub service: ServiceName,
     pub window: WindowCounts,
-    /// Who should watch it and is silent, the longest silent first.
+    /// Who should watch it and is silent, the longest silent first; only those it counts from, if there are such.
     pub silent: Vec<Silent>,
     pub open: Option<OpenAlert>,
     /// Since when the open alert is open.

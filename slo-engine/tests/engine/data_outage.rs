@@ -3,7 +3,7 @@
 use slo_engine::Settings;
 use slo_engine::alert::{AlertState, Evidence, Transition};
 use slo_engine::evaluate::{MissingData, OutageRule};
-use slo_engine::objective::{Severity, TierName};
+use slo_engine::objective::{Severity, SliKind, TierName};
 
 use crate::support::{
     World, at, availability, batch, decimal, definitions, evaluate, reading, seconds, source, status,
@@ -195,6 +195,54 @@ async fn an_outage_says_whose_silence_it_is() {
         [
             (950, "shop-availability".to_owned()),
             (980, "web-availability".to_owned())
+        ]
+    );
+    world.database.drop().await;
+}
+
+/// Both hosts watch the service, and only one answered anything that `web-answers` counts.
+#[tokio::test]
+async fn an_outage_names_those_that_what_it_counts_comes_from() {
+    let mut answers = availability("web-answers", "web");
+    answers.sli.kind = SliKind::Ratio {
+        good: "2xx".parse().unwrap(),
+        total: "2xx,5xx".parse().unwrap(),
+    };
+    let world = World::with(
+        Settings::default(),
+        vec![answers, availability("web-availability", "web")],
+    )
+    .await;
+    world.hello("host2", at(0)).await;
+    for second in (10..=600).step_by(10) {
+        let counted = |status_code| {
+            let total = u64::try_from(second).unwrap();
+            vec![reading(status("web", status_code), at(0), total)]
+        };
+        // The first host is silent sooner.
+        if second <= 590 {
+            world
+                .ingest(&batch(&world.source, at(second), counted(404)))
+                .await;
+        }
+        let answered = batch(&source("host2"), at(second), counted(200));
+        world.ingest(&answered).await;
+    }
+    let mut named = Vec::new();
+    for second in (610..=680).step_by(10) {
+        for one in judge(&world, second).await {
+            let Evidence::Coverage(watched) = &one.evidence else {
+                panic!("{one:?}")
+            };
+            let hosts: Vec<_> = watched.silent.iter().map(|silent| silent.host.as_str()).collect();
+            named.push(format!("{} {} {}", one.objective, one.to, hosts.join(" ")));
+        }
+    }
+    assert_eq!(
+        named,
+        [
+            "web-answers pending host2",
+            "web-availability pending host1 host2"
         ]
     );
     world.database.drop().await;
