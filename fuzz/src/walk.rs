@@ -8,8 +8,8 @@ mod plan;
 mod told;
 
 pub use host::Walk;
-pub use made::{Random, made};
-pub use plan::{Plan, Segment};
+pub use made::{Random, frame, made};
+pub use plan::{DIVIDER, FIRST, Plan, Segment, fate};
 use probes_ebpf::{
     http2::{PREFACE, kind},
     http2_wire::{ASKS, event as http2_event, mode, part},

@@ -120,7 +120,7 @@ fn add_message(random: &mut Random, to: &mut Vec<u8>, stream: u32) {
     }
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("short");
     [
         &length.to_be_bytes()[1..],

@@ -134,8 +134,8 @@ impl Plan {
             let overlap = if fate == fate::OVERLAPS { much } else { 0 };
             let mut segment = Segment::at(asks, text, at.saturating_sub(overlap)..end);
             segment.is_seen = fate != fate::UNSEEN;
-            // Behind one more than so many others.
-            let (now, later) = (2 * index, 2 * (index + much + 1) + 1);
+            // Behind one other, and twice as many.
+            let (now, later) = (2 * index, 2 * (index + 2 * much + 1) + 1);
             match fate {
                 fate::COMES_LATER => sent.push((later, segment)),
                 fate::MISSING => {}

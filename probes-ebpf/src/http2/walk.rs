@@ -20,6 +20,8 @@ use crate::{
 pub const STEPS: u32 = 1 << 16;
 /// The most of a payload that one record holds.
 pub const CHUNK: u32 = 4096;
+/// What a preface is known by.
+const PREFACE_BEGINS: [u8; 8] = *b"PRI * HT";
 
 /// Where a segment's payload stands in its packet, and in the stream of its direction.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +102,8 @@ pub fn joins(protocol: u8, head: Option<[u8; 12]>) -> Option<bool> {
         return Some(false);
     }
     let head = head?;
-    let is_late = head[0] != b'P';
+    // A body may begin with a letter of it, too.
+    let is_late = head[..8] != PREFACE_BEGINS;
     (!is_late || begins_request(&head)).then_some(is_late)
 }
 
@@ -254,4 +257,27 @@ pub fn unplace(edge: &mut impl Edge) {
     at.is_raw = 0;
     at.have = 0;
     at.left = 0;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_joined_at_its_preface_or_where_a_request_begins() {
+        for (protocol, head, joined) in [
+            (protocol::HTTP2, Some(*b"PRI * HTTP/2"), Some(false)),
+            (
+                protocol::HTTP2,
+                Some(*b"\x00\x00\x1e\x01\x05\x00\x00\x00\x01\x82\x04\x81"),
+                Some(true),
+            ),
+            (protocol::HTTP2, Some(*b"POST /anywhe"), None),
+            (protocol::HTTP2, None, None),
+            // The preface is what is missing.
+            (protocol::UNDECIDED, None, Some(false)),
+        ] {
+            assert_eq!(joins(protocol, head), joined, "{protocol} {head:?}");
+        }
+    }
 }

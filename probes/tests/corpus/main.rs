@@ -14,6 +14,7 @@ mod support;
 
 mod replayed;
 mod sequences;
+mod streams;
 mod walked;
 
 #[test]

@@ -125,6 +125,11 @@ impl Peer {
         }
     }
 
+    /// Where the other side goes on.
+    pub fn heard(&self) -> u32 {
+        self.heard
+    }
+
     /// `place` counts from the first byte of data.
     pub fn send(&self, place: u32, flags: u8, payload: &[u8]) {
         self.send_at(place.wrapping_add(1), flags, payload);

@@ -229,6 +229,10 @@ impl Server {
 pub struct Inside(Child);
 
 impl Inside {
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// The rest of the line that begins so.
     pub fn said(&mut self, beginning: &str) -> String {
         // Byte by byte, so that what follows is left for the next call.
