@@ -9,6 +9,7 @@ pub mod http1;
 pub mod http2;
 pub mod opening;
 pub mod tls;
+pub mod turns;
 pub mod walk;
 
 mod chunks;

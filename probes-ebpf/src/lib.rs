@@ -28,4 +28,5 @@ pub mod limit_wire;
 pub mod opening;
 pub mod replay;
 pub mod tls;
+pub mod turns;
 pub mod wire;

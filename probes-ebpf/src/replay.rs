@@ -12,6 +12,7 @@
 )]
 
 pub mod http2;
+pub mod turns;
 
 use crate::{
     conversation::{

@@ -16,7 +16,7 @@ impl Random {
         usize::try_from((value ^ (value >> 31)) % most as u64).expect("less than that")
     }
 
-    fn byte(&mut self, most: usize) -> u8 {
+    pub fn byte(&mut self, most: usize) -> u8 {
         u8::try_from(self.below(most)).expect("at most 256")
     }
 }

@@ -15,6 +15,7 @@ mod support;
 mod replayed;
 mod sequences;
 mod streams;
+mod turned;
 mod walked;
 
 #[test]
@@ -50,6 +51,11 @@ fn openings() {
 #[test]
 fn tls_records() {
     all("tls", fuzz::tls::ask);
+}
+
+#[test]
+fn turns() {
+    all("turns", fuzz::turns::ask);
 }
 
 #[test]

@@ -79,6 +79,8 @@ mod tcp;
 #[cfg(target_arch = "bpf")]
 mod tls;
 #[cfg(target_arch = "bpf")]
+mod tls_records;
+#[cfg(target_arch = "bpf")]
 mod tracepoint;
 #[cfg(target_arch = "bpf")]
 mod turns;

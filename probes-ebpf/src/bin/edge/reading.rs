@@ -3,12 +3,13 @@
 //! Each reading function is a global one, so that the verifier looks at its loop once and takes
 //! everything it returns for possible, wherever it is called from.
 
-use core::mem::MaybeUninit;
+use core::mem::{self, MaybeUninit};
 
 use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes, macros::map, maps::PerCpuArray};
 use probes_ebpf::{
     conversation::{BETWEEN, START, Scratch},
     http1::{self, CARRY, Head, Lines, WINDOW},
+    opening::OPENING,
 };
 
 /// A program may be interrupted by another on its CPU, and that one again.
@@ -46,6 +47,24 @@ pub fn bytes<const N: usize>(skb: *mut __sk_buff, offset: u32) -> Option<[u8; N]
         let rc = bpf_skb_load_bytes(skb.cast(), offset, bytes.as_mut_ptr().cast(), N as u32);
         if rc == 0 { Some(bytes.assume_init()) } else { None }
     }
+}
+
+/// The first bytes from `offset` on, of which `length` are there.
+#[inline(always)]
+pub fn opening(skb: *mut __sk_buff, offset: u32, length: u32) -> Option<[u8; OPENING]> {
+    let mut bytes = [0u32; OPENING / 4];
+    // Keeps the bounds 1 and 12 visible to the verifier.
+    let length = (length.wrapping_sub(1) & 15) + 1;
+    if length > OPENING as u32 {
+        return None;
+    }
+    // SAFETY: at most twelve bytes into twelve.
+    let rc = unsafe { bpf_skb_load_bytes(skb.cast(), offset, bytes.as_mut_ptr().cast(), length) };
+    if rc != 0 {
+        return None;
+    }
+    // SAFETY: as many bytes of a type that any bytes are.
+    Some(unsafe { mem::transmute::<[u32; OPENING / 4], [u8; OPENING]>(bytes) })
 }
 
 /// Where the header ends that begins at [`START`]; 0 when it does not.

@@ -28,7 +28,7 @@ use crate::{
     pipeline::abandon,
     request::closed,
     tcp::{closed_window, has_last_word, peer_reset},
-    turns,
+    turns::{self, Taken},
 };
 
 pub const PASS: i32 = 1;
@@ -239,8 +239,10 @@ fn data_segment(segment: &Segment) -> u32 {
                 answer(segment, connection)
             };
         }
-        if let Some(rest) = turns::takes(segment, connection, &segment.remote) {
-            return rest;
+        match turns::takes(segment, connection) {
+            Taken::Turn => return rest::NOTHING,
+            Taken::Early => return rest::HTTP2,
+            Taken::Not => {}
         }
         match connection.protocol {
             protocol::HTTP2 | protocol::SWITCHED => return rest::HTTP2,
@@ -313,7 +315,7 @@ fn undecided(
             if status != 0 && answers == role::SERVER {
                 turns::is_http_after_all(segment, connection);
             } else if is_in_flight(connection) {
-                turns::take(segment, connection, &segment.remote);
+                turns::take(segment, connection);
                 return None;
             }
         }
@@ -334,7 +336,7 @@ fn undecided(
     {
         return first_request(segment, known, asks, method);
     }
-    turns::join(segment, known, &segment.remote);
+    turns::join(segment, known);
     None
 }
 
