@@ -90,11 +90,12 @@ pub(crate) async fn begin(
     book.counted_from = book.counted_from.max(bound.at.min(slot));
     // All that is measured of this slot and of later ones was before: a source's clock may be ahead of ours.
     let midnight = day_end(day_of(slot_end(row.started_at, settings.slot)?));
-    for (from, to) in [
-        (midnight, midnight + TimeDelta::days(1)),
-        (book.counted_from, midnight),
+    for (from, to, unkept) in [
+        (midnight, midnight + TimeDelta::days(1), Unkept::Unknown),
+        (slot, midnight, Unkept::Unknown),
+        (book.counted_from, slot, Unkept::AsMeasured),
     ] {
-        put(connection, &book, (from, to), Unkept::Unknown, None).await?;
+        put(connection, &book, (from, to), unkept, None).await?;
     }
     set_counted_from(connection, &book, book.counted_from).await?;
     if bound.at >= book.counted_from {

@@ -8,7 +8,7 @@ use slo_engine::objective::Objective;
 
 use crate::backfill::{days_of_batches, live, messages};
 use crate::backfill_property::{backfill, book, counts, other_books, sliced, timeslices};
-use crate::support::{World, definitions};
+use crate::support::{World, at, batch, definitions, noon, reading, status};
 
 const NAME: &str = "web-availability";
 
@@ -99,5 +99,32 @@ async fn a_ledger_of_slices_begins_where_it_is_kept_finely_enough_who_was_watchi
             coarse_to.format("%Y-%m-%d %H:%M:%S UTC")
         )
     );
+    world.database.drop().await;
+}
+
+/// Nobody kept who was watching before the objective was defined, in the middle of a slice without a request of it.
+#[tokio::test]
+async fn the_slice_in_which_it_is_defined_was_watched_where_the_service_counted() {
+    let world = World::with(Settings::default(), Vec::new()).await;
+    for second in (10..=600_i64).step_by(10) {
+        let found = reading(status("web", 404), noon(), second.unsigned_abs());
+        let answered = reading(status("web", 200), noon(), 1);
+        world
+            .ingest(&batch(&world.source, at(second), vec![found, answered]))
+            .await;
+        if second == 550 {
+            let defined = definitions(objective("2xx,5xx", timeslices(300, "0.9")));
+            world.engine.apply(&defined, at(551)).await.unwrap();
+        }
+    }
+    backfill(&world.engine, at(610)).await;
+    world.engine.judge_slices(at(630)).await.unwrap();
+    let slices: Vec<(i64, i64, i64, i64)> =
+        sqlx::query_as("select good, covered_ms, booked_good, booked_bad from slice order by at")
+            .fetch_all(&world.database.pool)
+            .await
+            .unwrap();
+    // But for the slot in which it begins.
+    assert_eq!(slices, [(1, 300_000, 1, 0), (0, 290_000, 1, 0)]);
     world.database.drop().await;
 }
