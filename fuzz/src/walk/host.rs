@@ -219,6 +219,10 @@ impl Bytes for Held<'_> {
 }
 
 impl Packet for Held<'_> {
+    fn first(&mut self) -> Option<[u8; 8]> {
+        self.bytes.first_chunk().copied()
+    }
+
     fn copy<const N: usize>(&mut self, source: u8, offset: u32, to: &mut [u8; N], length: u32) {
         to[..length as usize].copy_from_slice(&self.from(source, offset)[..length as usize]);
     }

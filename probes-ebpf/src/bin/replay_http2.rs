@@ -88,6 +88,14 @@ mod program {
 
     impl replay::Packet for Packet {
         #[inline(always)]
+        fn first(&mut self) -> Option<[u8; 8]> {
+            let mut first = [0u8; 8];
+            // SAFETY: eight bytes into eight bytes.
+            let rc = unsafe { bpf_skb_load_bytes(self.skb.cast(), OFFSET, first.as_mut_ptr().cast(), 8) };
+            (rc == 0).then_some(first)
+        }
+
+        #[inline(always)]
         fn copy<const N: usize>(&mut self, source: u8, offset: u32, to: &mut [u8; N], length: u32) {
             // SAFETY: at most N bytes into N bytes.
             unsafe {

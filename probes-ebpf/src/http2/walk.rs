@@ -93,18 +93,20 @@ pub fn direction(edge: &mut impl Edge) -> &mut Direction {
     }
 }
 
-/// How a connection may be joined with a segment of its client: whether in the middle. `None`: not with this one.
+/// How a connection may be joined with a segment of its client, which begins with `first` and with `head`: whether in
+/// the middle. `None`: not with this one.
 #[inline(always)]
 #[must_use]
-pub fn joins(protocol: u8, head: Option<[u8; 12]>) -> Option<bool> {
+pub fn joins(protocol: u8, first: Option<[u8; 8]>, head: Option<[u8; 12]>) -> Option<bool> {
     // What it begins with is missing. Should that be a preface, this is what follows.
     if protocol == protocol::UNDECIDED {
         return Some(false);
     }
-    let head = head?;
-    // A body may begin with a letter of it, too.
-    let is_late = head[..8] != PREFACE_BEGINS;
-    (!is_late || begins_request(&head)).then_some(is_late)
+    // A body may begin with a letter of it, too; and of a preface not all may be there.
+    if first? == PREFACE_BEGINS {
+        return Some(false);
+    }
+    begins_request(&head?).then_some(true)
 }
 
 /// Begins to follow a connection whose client says its preface at `first`, or with its frames there.
@@ -265,19 +267,25 @@ mod tests {
 
     #[test]
     fn a_connection_is_joined_at_its_preface_or_where_a_request_begins() {
-        for (protocol, head, joined) in [
-            (protocol::HTTP2, Some(*b"PRI * HTTP/2"), Some(false)),
-            (
-                protocol::HTTP2,
-                Some(*b"\x00\x00\x1e\x01\x05\x00\x00\x00\x01\x82\x04\x81"),
-                Some(true),
-            ),
-            (protocol::HTTP2, Some(*b"POST /anywhe"), None),
-            (protocol::HTTP2, None, None),
-            // The preface is what is missing.
-            (protocol::UNDECIDED, None, Some(false)),
+        let joins = |protocol, bytes: &[u8]| {
+            joins(
+                protocol,
+                bytes.first_chunk().copied(),
+                bytes.first_chunk().copied(),
+            )
+        };
+        let request = b"\x00\x00\x1e\x01\x05\x00\x00\x00\x01\x82\x04\x81";
+        for (bytes, joined) in [
+            (&b"PRI * HTTP/2.0"[..], Some(false)),
+            (b"PRI * HTT", Some(false)),
+            (request, Some(true)),
+            (&request[..11], None),
+            (b"POST /anywhere", None),
+            (b"PRI", None),
         ] {
-            assert_eq!(joins(protocol, head), joined, "{protocol} {head:?}");
+            assert_eq!(joins(protocol::HTTP2, bytes), joined, "{bytes:?}");
         }
+        // The preface is what is missing.
+        assert_eq!(joins(protocol::UNDECIDED, b"any"), Some(false));
     }
 }

@@ -164,6 +164,8 @@ impl Journal {
 
 /// A segment at hand, and the slots of those that came early.
 pub trait Packet: Bytes {
+    /// The first bytes of the payload.
+    fn first(&mut self) -> Option<[u8; 8]>;
     /// Copies between 1 and `N` bytes, a power of two, which are there.
     fn copy<const N: usize>(&mut self, source: u8, offset: u32, to: &mut [u8; N], length: u32);
 }
@@ -340,7 +342,7 @@ pub fn arrive(case: &mut Case, packet: &mut impl Packet, payload: u32) -> bool {
         if case.asks == 0 {
             return false;
         }
-        let Some(is_late) = joins(case.connection.protocol, packet.head(OFFSET)) else {
+        let Some(is_late) = joins(case.connection.protocol, packet.first(), packet.head(OFFSET)) else {
             return false;
         };
         let first = if case.connection.protocol == protocol::UNDECIDED {

@@ -22,9 +22,10 @@ use crate::{
     connection::{self, identify},
     count::{lose_of, swap},
     http2_birth::upgrades,
-    http2_edge::{Walk, head, tell_event},
+    http2_edge::{Walk, tell_event},
     http2_entry,
     maps::{HTTP2, HTTP2_IN, HTTP2_OUT},
+    reading::bytes,
     segment::{PASS, Segment, control_segment, parse},
 };
 
@@ -96,7 +97,11 @@ fn find_or_begin(segment: &Segment, connection: &mut Connection) -> Option<*mut 
         return None;
     }
     let is_early = connection.protocol == protocol::UNDECIDED;
-    let is_late = joins(connection.protocol, head(segment.skb, segment.offset))?;
+    let (first, head) = (
+        bytes(segment.skb, segment.offset),
+        bytes(segment.skb, segment.offset),
+    );
+    let is_late = joins(connection.protocol, first, head)?;
     let port = if role == role::SERVER {
         segment.local_port
     } else {
