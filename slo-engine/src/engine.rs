@@ -448,4 +448,13 @@ impl Engine {
     pub async fn backfill(&self, now: DateTime<Utc>) -> Result<bool, EngineError> {
         store::backfill::step(self, micros(now)).await
     }
+
+    /// Estimates an hour of what a new threshold would have counted before it was counted, the newest that lacks. Whether
+    /// there was one: to be called when there is nothing to count back, until there is none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn estimate(&self, now: DateTime<Utc>) -> Result<bool, EngineError> {
+        store::estimate::step(self, micros(now)).await
+    }
 }

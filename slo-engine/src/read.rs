@@ -22,6 +22,7 @@ use crate::window::WindowCounts;
 
 mod alert;
 mod correction;
+mod estimate;
 mod event;
 mod service;
 mod service_counts;
@@ -171,6 +172,8 @@ pub struct Slo {
     pub period_to: DateTime<Utc>,
     /// While the SLI is counted back from what was measured before it was defined.
     pub backfill: Option<Backfill>,
+    /// The part of the period that lies before its counts begin, where histograms tell of it.
+    pub estimated: Option<Estimate>,
     /// OpenSLO's budgeting method, or `Composite`.
     pub method: String,
     /// What all counts here count: 1, requests or slices; else the parts of a slice, or of the whole.
@@ -239,6 +242,24 @@ impl Backfill {
                 share.min(Decimal::ONE).round_dp(4).normalize()
             })
     }
+}
+
+/// What a threshold that is younger than the period would have counted before it was counted, told from histograms: the
+/// truth lies between. Nothing decides on it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Estimate {
+    pub from: DateTime<Utc>,
+    pub to: DateTime<Utc>,
+    pub good_min: u64,
+    pub good_max: u64,
+    pub bad_min: u64,
+    pub bad_max: u64,
+    /// `None` when it may be that nothing was counted.
+    pub sli_min: Option<Decimal>,
+    pub sli_max: Option<Decimal>,
+    /// Of the whole period: with what was counted.
+    pub budget_remaining_min: Decimal,
+    pub budget_remaining_max: Decimal,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -26,6 +26,7 @@ pub(crate) mod data_outage;
 pub(crate) mod definition;
 pub(crate) mod dependency;
 pub(crate) mod endpoint;
+pub(crate) mod estimate;
 pub(crate) mod evaluation;
 pub(crate) mod excursion;
 pub(crate) mod histogram;

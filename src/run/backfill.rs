@@ -1,5 +1,5 @@
-//! Counts generations back, a stretch at a time, and rests between two for as long as one took: intake has its turn, and
-//! Postgres half its time.
+//! Counts generations back, a stretch at a time, then estimates what nothing counted, an hour at a time, and rests between
+//! two for as long as one took: intake has its turn, and Postgres half its time.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ pub async fn run(engine: Engine, cancel: CancellationToken) {
 async fn all(engine: &Engine) -> Result<(), slo_engine::EngineError> {
     loop {
         let begun = Instant::now();
-        if !engine.backfill(Utc::now()).await? {
+        if !engine.backfill(Utc::now()).await? && !engine.estimate(Utc::now()).await? {
             return Ok(());
         }
         tokio::time::sleep(begun.elapsed()).await;

@@ -628,6 +628,35 @@ export interface components {
             hint?: string | null;
             message: string;
         };
+        /** @description An interval that the truth lies in: it is not known more exactly how many were within the threshold. */
+        EstimateView: {
+            /** Format: int64 */
+            bad_max: number;
+            /** Format: int64 */
+            bad_min: number;
+            /** Format: double */
+            budget_remaining_max: number;
+            /**
+             * Format: double
+             * @description Share of the budget left of the whole period: what was counted, and this.
+             */
+            budget_remaining_min: number;
+            /** Format: date-time */
+            from: string;
+            /** Format: int64 */
+            good_max: number;
+            /** Format: int64 */
+            good_min: number;
+            /** Format: double */
+            sli_max?: number | null;
+            /**
+             * Format: double
+             * @description Share of good events of this time; null when it may be that none counts.
+             */
+            sli_min?: number | null;
+            /** Format: date-time */
+            to: string;
+        };
         EventView: {
             /** Format: date-time */
             at: string;
@@ -955,6 +984,7 @@ export interface components {
                  */
                 coverage?: number | null;
                 display_name: string;
+                estimated?: components["schemas"]["EstimateView"] | null;
                 /**
                  * Format: date-time
                  * @description When the budget ends if it goes on burning as it does now; null when it does not end, or is gone already.
@@ -1357,6 +1387,7 @@ export interface components {
              */
             coverage?: number | null;
             display_name: string;
+            estimated?: components["schemas"]["EstimateView"] | null;
             /**
              * Format: date-time
              * @description When the budget ends if it goes on burning as it does now; null when it does not end, or is gone already.

@@ -30,6 +30,9 @@ pub struct SloSummary {
     pub counted_from: DateTime<Utc>,
     /// While the SLI is counted back from what was measured before it was defined; null when that is done.
     pub backfill: Option<BackfillView>,
+    /// What histograms tell of the part of the period before `counted_from`, for a latency threshold that was not counted then.
+    /// None of the other numbers, and no alert, has anything of it. Null where there is nothing to tell.
+    pub estimated: Option<EstimateView>,
     /// OpenSLO's: `Occurrences`, `Timeslices` or `RatioTimeslices`; `Composite` where its parts are counted.
     pub budgeting_method: String,
     /// Length of the slices that are counted instead of requests.
@@ -73,6 +76,40 @@ impl From<read::Backfill> for BackfillView {
             from: backfill.from,
             done_to: backfill.done_to,
             share: number(backfill.share()),
+        }
+    }
+}
+
+/// An interval that the truth lies in: it is not known more exactly how many were within the threshold.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct EstimateView {
+    pub from: DateTime<Utc>,
+    pub to: DateTime<Utc>,
+    pub good_min: u64,
+    pub good_max: u64,
+    pub bad_min: u64,
+    pub bad_max: u64,
+    /// Share of good events of this time; null when it may be that none counts.
+    pub sli_min: Option<f64>,
+    pub sli_max: Option<f64>,
+    /// Share of the budget left of the whole period: what was counted, and this.
+    pub budget_remaining_min: f64,
+    pub budget_remaining_max: f64,
+}
+
+impl From<read::Estimate> for EstimateView {
+    fn from(estimate: read::Estimate) -> Self {
+        Self {
+            from: estimate.from,
+            to: estimate.to,
+            good_min: estimate.good_min,
+            good_max: estimate.good_max,
+            bad_min: estimate.bad_min,
+            bad_max: estimate.bad_max,
+            sli_min: estimate.sli_min.map(number),
+            sli_max: estimate.sli_max.map(number),
+            budget_remaining_min: number(estimate.budget_remaining_min),
+            budget_remaining_max: number(estimate.budget_remaining_max),
         }
     }
 }
@@ -203,6 +240,7 @@ impl From<read::Slo> for SloSummary {
             period_to: slo.period_to,
             counted_from: slo.counts.from.max(slo.period_from),
             backfill: slo.backfill.map(BackfillView::from),
+            estimated: slo.estimated.map(EstimateView::from),
             budgeting_method: slo.method,
             slice_seconds: slo.slice.map(|slice| slice.as_secs()),
             unit: slo.unit,

@@ -1,8 +1,11 @@
 //! Every list and every page, over the same ten measured minutes.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 use serde_json::{Value, json};
+use slo_engine::objective::SliKind;
 use sqlx::PgPool;
 
 use crate::shop::Shop;
@@ -72,6 +75,26 @@ async fn objectives_say_where_their_budgets_stand(pool: PgPool) {
     let shop = Shop::measured(pool).await;
     assert_page!("slos", shop.get("/api/v1/slos").await);
     assert_page!("slo", shop.get("/api/v1/slos/checkout-availability").await);
+}
+
+/// All took about a millisecond, so whether within one is not known.
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn what_a_new_threshold_would_have_counted_is_an_interval(pool: PgPool) {
+    let shop = Shop::measured(pool).await;
+    let mut definitions = shop.definitions.clone();
+    for objective in &mut definitions.objectives {
+        if let SliKind::Latency { threshold, .. } = &mut objective.sli.kind {
+            *threshold = Duration::from_millis(1);
+        }
+    }
+    let now = Utc::now();
+    shop.engine.apply(&definitions, now).await.unwrap();
+    let later = now + TimeDelta::minutes(1);
+    while shop.engine.backfill(later).await.unwrap() || shop.engine.estimate(later).await.unwrap() {}
+    let slo = shop.get("/api/v1/slos/checkout-latency").await.json();
+    insta::assert_json_snapshot!("estimated", settled(slo["estimated"].clone()));
+    let available = shop.get("/api/v1/slos/checkout-availability").await.json();
+    assert_eq!(available["estimated"], Value::Null);
 }
 
 #[sqlx::test(migrator = "slo_engine::MIGRATOR")]

@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 use sqlx::PgPool;
 use sqlx::postgres::types::PgInterval;
 
+use super::estimate::estimates;
 use super::{Backfill, BudgetAlertState, Burn, FastPageState, Slo, SloCourse, SloKind, SloState, TierState};
 use crate::alert::AlertState;
 use crate::budget::{Whole, exhausted_in};
@@ -161,16 +162,19 @@ async fn read(
         let of = budgets.entry(input.objective.clone()).or_default();
         of.push(budget_alert_state(&input));
     }
+    let mut estimates = estimates(pool, name, now).await?;
     rows.into_iter()
         .map(|row| {
             let name: ObjectiveName = parse("objective.name", &row.name)?;
+            let estimated = estimates.remove(&name);
             let budget_alerts = budgets.remove(&name).unwrap_or_default();
             let mut inputs = tiers.remove(&name).unwrap_or_default();
             inputs.sort_by_key(|input| (input.tier.severity, input.tier.long));
             let mut burns = of_parts.remove(&name).unwrap_or_default();
             burns.sort_by_key(|burn| burn.window);
             burns.dedup_by_key(|burn| burn.window);
-            row.into_slo(name, &inputs, burns, budget_alerts, now)
+            let slo = row.into_slo(name, &inputs, burns, budget_alerts, now)?;
+            Ok(Slo { estimated, ..slo })
         })
         .collect()
 }
@@ -257,6 +261,7 @@ impl Row {
                 done_to: self.counted_from_at,
                 to: self.started_at,
             }),
+            estimated: None,
             unit: count("slice_unit", self.unit)?,
             method: self.method,
             slice,

@@ -17,7 +17,7 @@ use super::{lock, slot_end, slot_start, span};
 use crate::engine::{Engine, EngineError, Settings};
 use crate::event::{self, Event, EventKind};
 
-mod bound;
+pub(super) mod bound;
 
 use bound::Bound;
 

@@ -17,6 +17,7 @@ mod correction;
 mod data_outage;
 mod defined_correction;
 mod definition;
+mod estimate;
 mod fast_page;
 mod ingest;
 mod inhibition;

@@ -16,6 +16,7 @@ import { SloStateTag, StateTag } from "../ui/state";
 import { CorrectionList } from "./corrections";
 import { kindWord, tierWord } from "../words";
 import { AlertTable, newestFirst } from "./alerts";
+import { goodBefore, leftWithBefore } from "./estimate";
 import { burnNow, iso, SloTable } from "./slo-table";
 
 export function SloPage({ name }: { name: string }) {
@@ -86,6 +87,7 @@ function Tiles({ slo }: { slo: SloDetail }) {
         {thin && <><br />{format.percent(slo.coverage)} of the period was measured</>}
         {slo.lost > 0 && <><br />{format.count(slo.lost)} events are known to be lost</>}
         {slo.backfill && <><br />being counted back from what was measured, newest first: {format.percent(slo.backfill.share)} done</>}
+        {slo.estimated && <><br />{goodBefore(slo, new Date(serverNow()))}</>}
       </Tile>
       <Tile label="Budget left" value={format.percent(slo.budget_remaining)} {...(tone === "good" ? {} : { tone })}>
         <BudgetBar remaining={slo.budget_remaining} alone />
@@ -101,6 +103,7 @@ function Tiles({ slo }: { slo: SloDetail }) {
               ? <>{format.count(bad)} bad, and no bad event is allowed before {format.count(firstAllowed(slo))} are counted</>
               : <>{format.plural(Math.ceil(-left), event)} more than the {format.events(Math.floor(allowed))} allowed</>}
         {isYoung && <><br />of what was counted since {format.clock(new Date(slo.counted_from), new Date(serverNow()), false)}; it grows as the period fills</>}
+        {slo.estimated && <><br />{leftWithBefore(slo)}</>}
         {slo.exhausts_at && <><br />at the rate of now it is gone <Ago at={slo.exhausts_at} /></>}
       </Tile>
     </dl>

@@ -99,7 +99,7 @@ pub(super) async fn find(
 /// Since when without a break the probes count what the SLI asks for apart from all else: they know the routes and thresholds
 /// of the definitions in force. What they did not know was counted as something else, and is no history of it. `None`:
 /// always, as statuses are.
-async fn told_apart_from(
+pub(in crate::store) async fn told_apart_from(
     connection: &mut PgConnection,
     sli: &Sli,
     (service_id, role): (i64, &str),
@@ -144,7 +144,7 @@ async fn told_apart_from(
 }
 
 /// The first day of which nothing is dropped yet.
-fn kept_from(keep: &Keep, now: DateTime<Utc>) -> DateTime<Utc> {
+pub(in crate::store) fn kept_from(keep: &Keep, now: DateTime<Utc>) -> DateTime<Utc> {
     TimeDelta::from_std(keep.measurements.min(keep.ledger))
         .ok()
         .and_then(|span| now.checked_sub_signed(span))
