@@ -134,7 +134,7 @@ spec:
     )
 }
 
-const HISTORY: TimeDelta = TimeDelta::hours(40);
+const HISTORY: TimeDelta = TimeDelta::days(5);
 const READINGS: u64 = 600;
 
 /// What another host measured of the shop in the hours before the last: every few minutes seven answers and two errors.

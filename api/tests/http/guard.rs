@@ -58,6 +58,10 @@ async fn a_foreign_page_or_a_form_changes_nothing(pool: PgPool) {
         let answer = send(&shop, Request::post("/api/v1/silences"), form).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{form:?}");
     }
+    assert_eq!(
+        shop.get("/api/v1/silences").await.json()["items"],
+        serde_json::json!([])
+    );
     assert_eq!(shop.limiter.live.lock().unwrap().len(), 1);
     // Even an unknown path is not answered before the guard has looked.
     let unknown = Request::post("/api/v1/nothing").body(Body::empty()).unwrap();

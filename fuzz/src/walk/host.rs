@@ -219,7 +219,7 @@ impl Bytes for Held<'_> {
 }
 
 impl Packet for Held<'_> {
-    fn first(&mut self) -> Option<[u8; 8]> {
+    fn first(&mut self) -> Option<[u8; 4]> {
         self.bytes.first_chunk().copied()
     }
 

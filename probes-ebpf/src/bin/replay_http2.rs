@@ -88,10 +88,10 @@ mod program {
 
     impl replay::Packet for Packet {
         #[inline(always)]
-        fn first(&mut self) -> Option<[u8; 8]> {
-            let mut first = [0u8; 8];
-            // SAFETY: eight bytes into eight bytes.
-            let rc = unsafe { bpf_skb_load_bytes(self.skb.cast(), OFFSET, first.as_mut_ptr().cast(), 8) };
+        fn first(&mut self) -> Option<[u8; 4]> {
+            let mut first = [0u8; 4];
+            // SAFETY: four bytes into four bytes.
+            let rc = unsafe { bpf_skb_load_bytes(self.skb.cast(), OFFSET, first.as_mut_ptr().cast(), 4) };
             (rc == 0).then_some(first)
         }
 

@@ -21,7 +21,8 @@ pub const STEPS: u32 = 1 << 16;
 /// The most of a payload that one record holds.
 pub const CHUNK: u32 = 4096;
 /// What a preface is known by.
-const PREFACE_BEGINS: [u8; 8] = *b"PRI * HT";
+/// As many as decide that a connection speaks HTTP/2.
+const PREFACE_BEGINS: [u8; 4] = *b"PRI ";
 
 /// Where a segment's payload stands in its packet, and in the stream of its direction.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +98,7 @@ pub fn direction(edge: &mut impl Edge) -> &mut Direction {
 /// the middle. `None`: not with this one.
 #[inline(always)]
 #[must_use]
-pub fn joins(protocol: u8, first: Option<[u8; 8]>, head: Option<[u8; 12]>) -> Option<bool> {
+pub fn joins(protocol: u8, first: Option<[u8; 4]>, head: Option<[u8; 12]>) -> Option<bool> {
     // What it begins with is missing. Should that be a preface, this is what follows.
     if protocol == protocol::UNDECIDED {
         return Some(false);
@@ -278,6 +279,7 @@ mod tests {
         for (bytes, joined) in [
             (&b"PRI * HTTP/2.0"[..], Some(false)),
             (b"PRI * HTT", Some(false)),
+            (b"PRI ", Some(false)),
             (request, Some(true)),
             (&request[..11], None),
             (b"POST /anywhere", None),

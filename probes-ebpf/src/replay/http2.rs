@@ -165,7 +165,7 @@ impl Journal {
 /// A segment at hand, and the slots of those that came early.
 pub trait Packet: Bytes {
     /// The first bytes of the payload.
-    fn first(&mut self) -> Option<[u8; 8]>;
+    fn first(&mut self) -> Option<[u8; 4]>;
     /// Copies between 1 and `N` bytes, a power of two, which are there.
     fn copy<const N: usize>(&mut self, source: u8, offset: u32, to: &mut [u8; N], length: u32);
 }

@@ -45,13 +45,13 @@ fn shop(place: &Place, port: u16, routes: &[&str]) -> (Agent, Files, Server) {
 #[test]
 fn streams_behind_a_preface_that_comes_late_are_counted_each() {
     // One of them is only cut, in order.
-    late_preface("h2-order", 8240, Peer::open, &[&[0, 10]]);
+    late_preface("h2-order", 8240, Peer::open, &[&[0, 10], &[0, 5]]);
 }
 
 /// The handshake's own end was lost, too: the first segment to come makes the connection.
 #[test]
 fn a_connection_that_is_born_behind_its_preface_is_followed() {
-    late_preface("h2-born-late", 8243, Peer::half_open, &[]);
+    late_preface("h2-born-late", 8243, Peer::half_open, &[&[0, 10], &[0, 5]]);
 }
 
 fn late_preface(name: &str, port: u16, open: fn(u16, u16) -> Peer, more: &[&[u32]]) {

@@ -46,6 +46,9 @@ pub async fn service(
     };
     let mut snapshot = snapshot(pool).await?;
     let measured = Measured::read(&mut snapshot, request).await?;
+    if measured.since.is_empty() {
+        return Ok(None);
+    }
     let queue = Latencies::read(&mut snapshot, request, Clock::Queue).await?;
     let last_byte = Latencies::read(&mut snapshot, request, Clock::LastByte).await?;
     let tcp = tcp::of_service(&mut snapshot, name, &measured.counts, request).await?;

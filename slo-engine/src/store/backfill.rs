@@ -269,7 +269,9 @@ async fn put(
             put_slices(connection, book, &cuts, unkept).await?;
         }
         if let Some(judged_to) = judged_to {
-            judge(connection, book, (from, to.min(judged_to))).await?;
+            // A part may judge a slice while this waits for the locks; a whole takes what they have judged.
+            let judged_to = if book.is_composite { to } else { to.min(judged_to) };
+            judge(connection, book, (from, judged_to)).await?;
         }
     }
     for cut in &cuts {

@@ -16,7 +16,7 @@ describe("the overview's title", () => {
     const ending = { ...calm, display_name: "Search", exhausts_at: "2026-11-29T17:00:00Z" };
     const later = { ...calm, exhausts_at: "2026-12-20T00:00:00Z" };
     const left = "3\u202fd 5\u202fh";
-    expect(said([later, ending, calm])).toBe(`All 3 objectives are within budget; that of Search would last ${left} at this rate`);
+    expect(said([later, ending, calm])).toBe(`All 3 objectives are within budget; the budget of Search would last ${left} at this rate`);
     expect(said([ending])).toBe(`The objective is within its budget, which would last ${left} at this rate`);
   });
 

@@ -27,7 +27,7 @@ function endingSoonest(items: SloSummary[], now: number): string {
   const soonest = items.reduce((first, slo) => (ends(slo) < ends(first) ? slo : first));
   if (!Number.isFinite(ends(soonest))) return "";
   const left = format.duration(Math.max(0, ends(soonest) - now) / 1000);
-  return items.length === 1 ? `, which would last ${left} at this rate` : `; that of ${nameOf(soonest)} would last ${left} at this rate`;
+  return items.length === 1 ? `, which would last ${left} at this rate` : `; the budget of ${nameOf(soonest)} would last ${left} at this rate`;
 }
 
 function named(what: string, slos: SloSummary[]): string | null {

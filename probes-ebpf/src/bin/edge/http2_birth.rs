@@ -14,6 +14,7 @@ use aya_ebpf::{
     },
 };
 use probes_ebpf::{
+    http1::{Method, method},
     http2::{
         is_settings,
         telling::{of_direction, tell_hole},
@@ -167,7 +168,7 @@ pub fn keep(segment: &Segment) {
             return;
         }
         (*opening).record.at_ns = bpf_ktime_get_ns();
-        (*opening).record.stream = segment.seq;
+        (*opening).record.stream = segment.data();
         (*handshake).opening = segment.payload;
     }
 }
@@ -199,6 +200,10 @@ pub fn born(ops: *mut bpf_sock_ops, connection: &mut Connection, length: u32) {
     if sk.is_null() || of_kernel(kernel::FOLLOWS_HTTP2) == 0 {
         return;
     }
+    if ahead > 0 && length > OPENING_MOST {
+        // What comes next begins to follow it, if it is HTTP/2, and finds that this is missing.
+        return;
+    }
     // SAFETY: the program's own context.
     let cookie = unsafe { bpf_get_socket_cookie(ops.cast()) };
     connection.role = role::SERVER;
@@ -208,34 +213,49 @@ pub fn born(ops: *mut bpf_sock_ops, connection: &mut Connection, length: u32) {
     if ahead == 0 {
         connection.protocol = protocol::HTTP2;
     }
-    let mut walk = begin(http2, connection, cookie, first);
-    walk.now = opening.record.at_ns;
-    if length > OPENING_MOST {
-        lost(&mut walk, loss::HTTP2_HOLE);
-        unplace(&mut walk);
+    // The next segment may be on another CPU already; it waits where it follows.
+    if !http2_entry::enter_free(http2) {
         return;
     }
-    // To the walk it is a part of a hole, which has been filled already where the preface is in it.
-    let is_told = tell_hole(&mut walk) && {
-        direction(&mut walk).begin_raw();
-        direction(&mut walk).told(seq, length);
-        opening.record = of_direction(&mut walk, event::RAW, seq, length as u16);
-        let size = size_of::<Record>() as u32 + bounded::<{ OPENING_MOST as usize }>(length);
-        // SAFETY: no more than is there.
-        let told = unsafe { slice::from_raw_parts((&raw const *opening).cast::<u8>(), size as usize) };
-        HTTP2_RECORDS.output::<[u8]>(told, 0).is_ok()
-    };
-    if !is_told {
-        lose_of(connection.settings, loss::HTTP2_RING_FULL);
+    let mut walk = begin(http2, connection, cookie, first);
+    walk.now = opening.record.at_ns;
+    if length > OPENING_MOST || !tell_opening(&mut walk, opening, length) {
         lost(&mut walk, loss::HTTP2_HOLE);
         unplace(&mut walk);
     }
+    http2_entry::leave(http2);
 }
 
-/// What was kept begins, of which so many bytes were there.
+/// To the walk it is a part of a hole, which has been filled already where the preface is in it.
+#[inline(always)]
+fn tell_opening(walk: &mut Walk, opening: &mut Opening, length: u32) -> bool {
+    if !tell_hole(walk) {
+        return false;
+    }
+    let seq = opening.record.stream;
+    direction(walk).begin_raw();
+    direction(walk).told(seq, length);
+    opening.record = of_direction(walk, event::RAW, seq, length as u16);
+    let size = size_of::<Record>() as u32 + bounded::<{ OPENING_MOST as usize }>(length);
+    // SAFETY: no more than is there.
+    let told = unsafe { slice::from_raw_parts((&raw const *opening).cast::<u8>(), size as usize) };
+    if HTTP2_RECORDS.output::<[u8]>(told, 0).is_ok() {
+        return true;
+    }
+    lose_of(walk.connection().settings, loss::HTTP2_RING_FULL);
+    false
+}
+
+/// What the kept bytes begin, of which so many were there. A part of a preface will do: the rest comes behind it.
 #[inline(always)]
 fn begun(opening: &Opening, length: u32) -> u8 {
     let mut head = [0; HEAD];
     head.copy_from_slice(&opening.bytes[..HEAD]);
+    let word = u64::from_be_bytes([
+        head[0], head[1], head[2], head[3], head[4], head[5], head[6], head[7],
+    ]);
+    if length >= 4 && method(word) == Method::Http2 {
+        return protocol::HTTP2;
+    }
     protocol_of(&head, length)
 }

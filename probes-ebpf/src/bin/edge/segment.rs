@@ -71,6 +71,14 @@ pub struct Segment {
     pub remote: [u32; 4],
 }
 
+impl Segment {
+    /// The sequence number of its first byte: a SYN takes one for itself.
+    #[inline(always)]
+    pub fn data(&self) -> u32 {
+        self.seq.wrapping_add(u32::from(self.flags & SYN != 0))
+    }
+}
+
 #[inline(always)]
 fn segment(context: &SkBuffContext, ingress: bool) -> i32 {
     let Some(headers) = parse(context, ingress) else {
