@@ -2,6 +2,7 @@
 //! flight; and where nothing is read of what is said, turns do not depend on how segments cut it.
 
 use probes_ebpf::{
+    http2::begins_request,
     opening::OPENING,
     replay::turns::{self as replay, Case, Entry, Packet, event, step},
     tls::{self, Payload},
@@ -251,10 +252,9 @@ pub fn ask(input: &[u8]) {
 
 /// Whether what is said is nothing that means anything here: HTTP, TLS or a goodbye; and known as such at once.
 fn is_left_unread(plan: &Plan) -> bool {
-    let first = plan
-        .steps
-        .first()
-        .is_some_and(|step| !step.is_servers && step.bytes.len() >= OPENING);
+    // What looks like a request of HTTP/2 stays undecided until more is said.
+    let is_opening = |bytes: &[u8]| bytes.first_chunk().is_some_and(|head| !begins_request(head));
+    let first = (plan.steps.first()).is_some_and(|step| !step.is_servers && is_opening(&step.bytes));
     let is_read = |step: &Step| matches!(step.bytes[0], b'X' | 1 | 0x16);
     first && plan.flags & flag::BIRTH == birth::ACCEPTED && !plan.steps.iter().any(is_read)
 }
