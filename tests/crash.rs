@@ -137,7 +137,7 @@ spec:
 const HISTORY: TimeDelta = TimeDelta::days(5);
 const READINGS: u64 = 600;
 
-/// What another host measured of the shop in the hours before the last: every few minutes seven answers and two errors.
+/// What another host measured of the shop in the days before the last hour: every twelve minutes seven answers and two errors.
 async fn measure_before(slowburn: &Slowburn) {
     let socket = slowburn.state().join("postgres/socket");
     let url = format!("postgres://slowburn@localhost/slowburn?host={}", socket.display());

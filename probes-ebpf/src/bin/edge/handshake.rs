@@ -60,6 +60,7 @@ pub fn before_birth(segment: &Segment, ip: *const u8, is_v4: bool) {
     }
     // SAFETY: just filled.
     let head = u64::from_be(unsafe { head.assume_init() });
+    // Less of a hello says too little of what its client offers.
     if head >> 48 == TLS_HANDSHAKE && segment.payload > 12 {
         tls::keep_hello(segment);
         return;
