@@ -99,13 +99,15 @@ pub(crate) async fn due(
 ) -> Result<Vec<(NaiveDate, TimeDelta)>, sqlx::Error> {
     let days = sqlx::query!(
         r#"select d.day::date as "day!", coalesce(extract(epoch from t.step)::bigint, 0) as "seconds!"
-           from generate_series(
+           from (select min(l.day) as first from ledger_day l) o
+           cross join lateral generate_series(
                -- Counting back adds older days: the oldest that is kept may be the newest here.
-               greatest((select min(l.day) from ledger_day l), ($1::timestamptz at time zone 'UTC')::date)::timestamp,
+               greatest(o.first, ($1::timestamptz at time zone 'UTC')::date)::timestamp,
                (select (e.packed_to at time zone 'UTC')::date - 1 from engine_state e)::timestamp,
                interval '1 day'
            ) d (day)
            left join ledger_thinned t on t.day = d.day::date and t.thinned_at is not null
+           where o.first is not null
            order by 1"#,
         now - TimeDelta::from_std(keep.ledger).unwrap_or_default()
     )

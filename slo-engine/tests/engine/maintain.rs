@@ -21,6 +21,16 @@ async fn partitions_are_there_before_they_are_needed() {
 }
 
 #[tokio::test]
+async fn days_before_the_first_count_are_not_thinned() {
+    let world = World::new(Settings::default()).await;
+    let pool = &world.database.pool;
+    let thinned = || sqlx::query_scalar::<_, i64>("select count(*) from ledger_thinned").fetch_one(pool);
+    world.engine.maintain(at(0)).await.unwrap();
+    assert_eq!(thinned().await.unwrap(), 0);
+    world.database.drop().await;
+}
+
+#[tokio::test]
 async fn thinning_takes_no_count_with_it() {
     let world = World::new(Settings::default()).await;
     world.hello("host2", noon()).await;
