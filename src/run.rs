@@ -8,6 +8,7 @@ mod agent;
 mod backfill;
 mod intake;
 mod judge;
+mod maintenance;
 mod options;
 mod readiness;
 mod reload;
@@ -194,8 +195,8 @@ async fn assemble(
     let agent = SharedAgent::new(agent);
     let services = set.definitions.services;
     agent
-        .with(move |agent| agent.watch(&services))
-        .await?
+        .watch(services.clone())
+        .await
         .context("watch the services")?;
 
     // Without a runbook that wants it, no packet of the host passes a program of ours.
@@ -265,6 +266,7 @@ async fn assemble(
         readiness: readiness_sender.clone(),
     };
     parts.tend("evaluation", judge.run(options.slot, cancel.clone()));
+    parts.tend("housekeeping", maintenance::run(engine.clone(), cancel.clone()));
     parts.tend("counting back", backfill::run(engine.clone(), cancel.clone()));
     parts.tend(
         "the worker",
@@ -293,6 +295,7 @@ async fn assemble(
         paths: options.config,
         slot: options.slot,
         taken: set.stamp,
+        services,
         engine: engine.clone(),
         agent: agent.clone(),
         playbook: playbook_sender,

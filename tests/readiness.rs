@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -74,6 +75,52 @@ fn a_changed_file_is_taken_up_and_a_bad_one_leaves_the_last_good_set_in_force() 
         slowburn.try_get("/readyz").ok()
     });
     assert_eq!(names(), ["shop-availability", "shop-latency"]);
+}
+
+#[test]
+fn a_set_that_the_kernel_does_not_take_up_is_not_in_the_books() {
+    let network = Network::create();
+    let slowburn = Slowburn::start(&network, SERVICE);
+    let file = slowburn.state().with_file_name("definitions.yaml");
+    // What has been written there stays; nothing is added.
+    let pins = Path::new("/sys/fs/bpf/slowburn").join(&network.name);
+    freeze(&find(&pins, "SETTINGS").unwrap());
+    let more = "{availability: 99%}, {latency: {below: 250ms, target: 99%}}";
+    fs::write(&file, SERVICE.replace("{availability: 99%}", more)).unwrap();
+    let reason = eventually("the failure to be told", PATIENCE * 3, || {
+        slowburn.try_get("/readyz").err()
+    });
+    assert!(
+        reason.contains("SETTINGS") && reason.contains("last good set is in force"),
+        "{reason}"
+    );
+    assert_eq!(
+        slowburn.sql("select string_agg(name, ' ') from objective"),
+        "shop-availability"
+    );
+
+    fs::write(&file, SERVICE).unwrap();
+    eventually("readiness to turn green", PATIENCE * 3, || {
+        slowburn.try_get("/readyz").ok()
+    });
+}
+
+fn find(directory: &Path, name: &str) -> Option<PathBuf> {
+    let entries = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let (directories, pins): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let found = pins.into_iter().find(|path| path.ends_with(name));
+    found.or_else(|| directories.iter().find_map(|inner| find(inner, name)))
+}
+
+fn freeze(map: &Path) {
+    let status = Command::new("bpftool")
+        .args(["map", "freeze", "pinned"])
+        .arg(map)
+        .status()
+        .unwrap();
+    assert!(status.success(), "{status}");
 }
 
 #[test]

@@ -222,7 +222,15 @@ impl Agent {
             .scan_now()
             .map_err(|source| AgentError::Discovery { source })?;
         self.names.watch(services);
-        self.names.apply(&scan, &self.watcher, &mut self.registry)?;
+        match self.names.apply(&scan, &self.watcher, &mut self.registry) {
+            // That the host has more than fits is no fault of these definitions.
+            Err(AgentError::SettingsFull { service })
+                if services.iter().all(|defined| defined.name != service) =>
+            {
+                tracing::warn!(%service, "no room for what was discovered");
+            }
+            outcome => outcome?,
+        }
         // From here on the kernel's counts of listeners are ours.
         self.look_at_queues();
         Ok(())

@@ -93,7 +93,10 @@ impl Names {
             let id = match id_of(&named.service, watched, registry) {
                 Ok(id) => id,
                 Err(error) => {
-                    full = Some(error);
+                    // What is defined and finds no room is said before what was discovered.
+                    if full.is_none() || watched.iter().any(|known| known.name == named.service) {
+                        full = Some(error);
+                    }
                     continue;
                 }
             };

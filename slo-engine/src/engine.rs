@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use crate::alert::{AcknowledgeError, Acknowledgement, AlertId, Transition};
 use crate::annotation::{AnnotationError, NewAnnotation};
@@ -176,9 +176,22 @@ impl Engine {
     /// When the database fails.
     pub async fn apply(&self, definitions: &Definitions, now: DateTime<Utc>) -> Result<(), EngineError> {
         let mut transaction = self.pool.begin().await?;
-        store::definition::apply(&mut transaction, &self.settings, definitions, now).await?;
+        self.apply_within(&mut transaction, definitions, now).await?;
         transaction.commit().await?;
         Ok(())
+    }
+
+    /// As [`Engine::apply`], in a transaction of the caller's: nothing is booked meanwhile, so it is to be short.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn apply_within(
+        &self,
+        transaction: &mut Transaction<'_, Postgres>,
+        definitions: &Definitions,
+        now: DateTime<Utc>,
+    ) -> Result<(), EngineError> {
+        store::definition::apply(transaction, &self.settings, definitions, now).await
     }
 
     /// A source is about to attach.

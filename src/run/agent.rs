@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use probes::agent::Agent;
+use slo_engine::service::WatchedService;
 
 #[derive(Debug, Clone)]
 pub struct SharedAgent(Arc<Mutex<Agent>>);
@@ -22,5 +23,8 @@ impl SharedAgent {
         tokio::task::spawn_blocking(move || work(&mut agent.lock().unwrap_or_else(PoisonError::into_inner)))
             .await
             .context("use the agent")
+    }
+    pub async fn watch(&self, services: Vec<WatchedService>) -> Result<()> {
+        Ok(self.with(move |agent| agent.watch(&services)).await??)
     }
 }

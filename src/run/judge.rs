@@ -19,9 +19,6 @@ use tracing::{Instrument as _, Span};
 use super::readiness::report;
 use crate::telemetry;
 
-/// How often partitions, thinning and silent sources are looked after.
-const MAINTENANCE_EVERY: Duration = Duration::from_secs(60);
-
 #[derive(Debug)]
 pub struct Judge {
     pub engine: Engine,
@@ -38,18 +35,10 @@ impl Judge {
     pub async fn run(self, every: Duration, cancel: CancellationToken) {
         let mut tick = tokio::time::interval(every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut maintain = tokio::time::interval(MAINTENANCE_EVERY);
-        maintain.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             let outcome = tokio::select! {
                 _ = tick.tick() => self.everything(Utc::now()).await,
                 () = self.booked.notified() => self.fast_pages(Utc::now()).await,
-                _ = maintain.tick() => {
-                    if let Err(error) = self.engine.maintain(Utc::now()).await.context("maintain") {
-                        tracing::warn!(error = format!("{error:#}"), "maintenance failed, the next one tries again");
-                    }
-                    continue;
-                }
                 () = cancel.cancelled() => return,
             };
             if let Err(error) = &outcome {

@@ -11,6 +11,7 @@ use chrono::Utc;
 use remediation::Playbook;
 use slo_engine::Engine;
 use slo_engine::definitions::Stamp;
+use slo_engine::service::WatchedService;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -32,6 +33,8 @@ pub struct Reload {
     pub slot: Duration,
     /// Of the files as they were read at the start.
     pub taken: Stamp,
+    /// What the kernel counts.
+    pub services: Vec<WatchedService>,
     pub engine: Engine,
     pub agent: SharedAgent,
     pub playbook: watch::Sender<Arc<Playbook>>,
@@ -101,16 +104,30 @@ impl Reload {
         set.map_err(|found| anyhow::anyhow!("{found}"))
     }
 
-    async fn apply(&self, set: Set) -> Result<()> {
+    /// The books take the set up only if the kernel does.
+    async fn apply(&mut self, set: Set) -> Result<()> {
+        let mut transaction = self.engine.pool().begin().await?;
         self.engine
-            .apply(&set.definitions, Utc::now())
+            .apply_within(&mut transaction, &set.definitions, Utc::now())
             .await
             .context("apply the definitions")?;
         let services = set.definitions.services;
-        self.agent
-            .with(move |agent| agent.watch(&services))
-            .await?
-            .context("watch the services")?;
+        let taken_up = async {
+            self.agent
+                .watch(services.clone())
+                .await
+                .context("watch the services")?;
+            transaction.commit().await.context("commit the definitions")
+        };
+        if let Err(error) = taken_up.await {
+            self.agent
+                .watch(self.services.clone())
+                .await
+                .context("watch again what was watched")
+                .with_context(|| format!("{error:#}"))?;
+            return Err(error);
+        }
+        self.services = services;
         self.playbook.send_replace(Arc::new(set.playbook));
         Ok(())
     }
