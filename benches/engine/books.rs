@@ -66,6 +66,37 @@ impl Books {
         Ok(())
     }
 
+    /// Vacuums what autovacuum would, by its own rule. How many tables. Time is told to the engine and Postgres's is not,
+    /// so autovacuum itself would come by once in hours of it.
+    pub async fn vacuum_what_is_due(&self) -> anyhow::Result<u64> {
+        let due: Vec<String> = sqlx::query_scalar(
+            "select s.relid::regclass::text
+             from pg_stat_user_tables s
+             join pg_class c on c.oid = s.relid
+             left join lateral pg_options_to_table(c.reloptions) o on o.option_name = 'autovacuum_vacuum_scale_factor'
+             where s.n_dead_tup > current_setting('autovacuum_vacuum_threshold')::bigint
+                   + coalesce(o.option_value, current_setting('autovacuum_vacuum_scale_factor'))::float8 * c.reltuples",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        for table in &due {
+            let vacuum = format!("vacuum (analyze) {table}");
+            sqlx::query(AssertSqlSafe(vacuum)).execute(&self.pool).await?;
+        }
+        Ok(u64::try_from(due.len())?)
+    }
+
+    /// Every table that is no day of measurements, which are dropped whole, and the bytes of it and its indexes.
+    pub async fn tables(&self) -> anyhow::Result<Vec<(String, i64)>> {
+        Ok(sqlx::query_as(
+            "select c.relname::text, pg_total_relation_size(c.oid)
+             from pg_class c
+             where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace and not c.relispartition",
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
     /// Bytes of a table and its indexes.
     pub async fn bytes(&self, table: &str) -> anyhow::Result<i64> {
         Ok(

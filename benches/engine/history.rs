@@ -3,8 +3,8 @@
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
+use slo_engine::Engine;
 use slo_engine::definitions::{self, Definitions};
-use slo_engine::{Engine, Settings};
 use sqlx::{AssertSqlSafe, PgPool};
 
 use super::traffic::{A_SERVICE, DAY, Kind, SLOT_SECONDS, Traffic, midnight};
@@ -56,7 +56,7 @@ pub async fn write(engine: &Engine, services: usize, span: Span) -> anyhow::Resu
     }
     engine.maintain(span.end).await?;
     know_traffic(pool, services).await?;
-    let keep = &Settings::default().keep;
+    let keep = &engine.settings().keep;
     let (keep_slots, keep_minutes) = (
         TimeDelta::from_std(keep.slots)?,
         TimeDelta::from_std(keep.minutes)?,

@@ -1,5 +1,6 @@
 //! What the engine costs, beside what a user would run instead:
-//! `scripts/with-postgres cargo bench --bench engine [-- OBJECTIVES...]`, 100 and 1,000 by default.
+//! `scripts/with-postgres cargo bench --bench engine [-- OBJECTIVES...]`, 100 and 1,000 by default, or `[-- week]`:
+//! how much larger the books of 100 are after a week of ticks.
 //!
 //! Each objective has thirty days of history at the default thinning, the default tiers and a fast page.
 //! Time is told to the engine, so rounds follow each other without waiting. CPU is the kernel's own
@@ -14,22 +15,30 @@ mod history;
 mod peer;
 mod rounds;
 mod traffic;
+mod week;
 
 use std::{env, fs, time::Duration};
 
 use anyhow::Context as _;
 use rounds::{Cost, World};
+use slo_engine::Settings;
 
 /// Of the peer, which needs minutes for a history; what it costs grows with the number of objectives.
 const PEER_OBJECTIVES: usize = 100;
+/// A week is 60,480 ticks.
+const WEEK_OBJECTIVES: usize = 100;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     // What asks Prometheus is built without one.
     let _already_installed = rustls::crypto::ring::default_provider().install_default();
     // cargo passes `--bench`.
-    let words = env::args().skip(1).filter(|word| word != "--bench");
-    let mut sizes = words.map(size).collect::<anyhow::Result<Vec<_>>>()?;
+    let words: Vec<_> = env::args().skip(1).filter(|word| word != "--bench").collect();
+    if words == ["week"] {
+        print_week(&week::measure(WEEK_OBJECTIVES).await?);
+        return Ok(());
+    }
+    let mut sizes = words.into_iter().map(size).collect::<anyhow::Result<Vec<_>>>()?;
     if sizes.is_empty() {
         sizes = vec![PEER_OBJECTIVES, 1_000];
     }
@@ -37,8 +46,8 @@ async fn main() -> anyhow::Result<()> {
     println!("30 days of history to {end}; medians; CPU of Postgres unless it says otherwise");
     let mut a_round = Duration::ZERO;
     for objectives in sizes {
-        let world = World::create(objectives, end).await?;
-        let exact = world.check().await?;
+        let world = World::create(objectives, end, Settings::default()).await?;
+        let exact = world.check(end).await?;
         let cost = world.measure().await?;
         world.drop().await?;
         println!("\n{objectives} objectives; the counts of 30 days equal arithmetic in {exact} of {exact}");
@@ -105,6 +114,21 @@ fn print(objectives: usize, cost: &Cost) {
         cost.ledger_bytes as f64 / 1e6 / objectives as f64,
         cost.resident >> 20
     );
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn print_week(week: &week::Week) {
+    let line = |name: &str, before: i64, after: i64| {
+        let (before, after) = (before as f64 / 1e6, after as f64 / 1e6);
+        let more = (after / before - 1.0) * 100.0;
+        println!("  {name:24} {before:9.2} MB   {after:9.2} MB after a week, {more:+.1} %");
+    };
+    println!(
+        "{WEEK_OBJECTIVES} objectives, 30 days kept, a tick every 10 s; {} vacuums",
+        week.vacuums
+    );
+    line("ledger", week.before.ledger, week.after.ledger);
+    line("beside it", week.before.beside, week.after.beside);
 }
 
 /// Bytes of a process that are in memory.

@@ -39,17 +39,17 @@ pub struct Cost {
 }
 
 pub struct World {
-    books: Books,
-    engine: Engine,
+    pub books: Books,
+    pub engine: Engine,
     definitions: Definitions,
     source: SourceId,
     span: Span,
 }
 
 impl World {
-    pub async fn create(objectives: usize, end: DateTime<Utc>) -> anyhow::Result<Self> {
+    pub async fn create(objectives: usize, end: DateTime<Utc>, settings: Settings) -> anyhow::Result<Self> {
         let books = Books::create().await?;
-        let engine = Engine::new(books.pool.clone(), Settings::default());
+        let engine = Engine::new(books.pool.clone(), settings);
         let span = Span::ending(end);
         let definitions = history::define(objectives)?;
         engine.apply(&definitions, span.start).await?;
@@ -135,8 +135,8 @@ impl World {
         Ok(batch)
     }
 
-    /// The counts of the period, of every objective, held against arithmetic. How many were compared.
-    pub async fn check(&self) -> anyhow::Result<usize> {
+    /// The counts of the period up to `at`, of every objective, held against arithmetic. How many were compared.
+    pub async fn check(&self, at: DateTime<Utc>) -> anyhow::Result<usize> {
         for objective in &self.definitions.objectives {
             let number = objective
                 .service
@@ -148,11 +148,8 @@ impl World {
                 SliKind::Latency { .. } => Kind::Latency,
                 SliKind::Composite(_) => unreachable!("the bench defines none"),
             };
-            let counts = self
-                .engine
-                .burn(&objective.name, objective.period, self.span.end)
-                .await?;
-            let to = self.span.slots(self.span.end);
+            let counts = self.engine.burn(&objective.name, objective.period, at).await?;
+            let to = self.span.slots(at);
             let from = to - i64::try_from(objective.period.as_secs())? / 10;
             let (good, bad) = Traffic(number).between(kind, from, to);
             let found = (i64::try_from(counts.good)?, i64::try_from(counts.bad)?);
@@ -206,6 +203,12 @@ impl World {
                 + self.books.bytes("ledger_day").await?,
             resident: resident()?,
         })
+    }
+
+    /// What has been counted up to `now`, taken as it is sent.
+    pub async fn take(&self, now: DateTime<Utc>) -> anyhow::Result<()> {
+        self.engine.ingest_at(&self.batch(now)?, now).await?;
+        Ok(())
     }
 
     async fn intake(&self, now: DateTime<Utc>) -> anyhow::Result<Used> {
