@@ -5,7 +5,7 @@
 with budget as materialized (
     select o.objective_id, o.generation, o.defined_at, o.name, s.name as service, d.target, d.period, g.method,
            g.slice is not null and d.calendar_every is not null as is_fixed, d.calendar_every is not null as is_calendar,
-           m.coverage_min,
+           m.coverage_min, d.evidence,
            b.allowed, b.remaining, b.period_from_at, b.period_to_at, e.slot,
            coalesce(r.good, 0) as total_good, coalesce(r.bad, 0) as total_bad, r.base,
            g.method = 'Composite' or exists (
@@ -40,7 +40,8 @@ select o.name as "objective!", o.service as "service!", o.target as "target!", s
        coalesce(ahead.after_ms, '{}') as "after_ms!", coalesce(ahead.good, '{}') as "kept_good!",
        coalesce(ahead.bad, '{}') as "kept_bad!",
        a.alert_id as "alert_id?", a.state as "state?", a.clear_since_at as "clear_since_at?",
-       f.since_at as "frozen_since_at?", o.starting as "starting!", o.coverage_min as "coverage_min?"
+       f.since_at as "frozen_since_at?", o.starting as "starting!", o.coverage_min as "coverage_min?",
+       o.evidence as "evidence?"
 from budget o
 join objective_budget_alert b on b.objective_id = o.objective_id and b.from_at = o.defined_at
 cross join lateral ledger_window(

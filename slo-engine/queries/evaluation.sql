@@ -17,7 +17,7 @@ right_edge as materialized (
            coalesce(g.counted_from_at, g.started_at) as counted_from_at,
            coalesce(r.at, g.counted_from_at, g.started_at) as at, coalesce(r.good, 0) as good, coalesce(r.bad, 0) as bad,
            coalesce(r.expected_ms, 0) as expected_ms, coalesce(r.covered_ms, 0) as covered_ms,
-           coalesce(r.lost, 0) as lost, r.base, g.uneven_at, e.slot, m.coverage_min,
+           coalesce(r.lost, 0) as lost, r.base, g.uneven_at, e.slot, m.coverage_min, d.evidence,
            (g.service_id, g.role) in (select service_id, role from silent) as is_silent,
            g.started_at > $1 - e.patience or (
                select exists (
@@ -98,7 +98,8 @@ select o.name as "objective!", s.name as "service!", o.target as "target!", slic
        o.lost - o.short_lost - coalesce(lx.short_lost, 0) as "short_lost!",
        least(o.at, $1) as "to_at!",
        a.alert_id as "alert_id?", a.state as "state?", a.clear_since_at as "clear_since_at?",
-       f.since_at as "frozen_since_at?", o.starting as "starting!", o.coverage_min as "coverage_min?"
+       f.since_at as "frozen_since_at?", o.starting as "starting!", o.coverage_min as "coverage_min?",
+       o.evidence as "evidence?"
 from tier o
 join service s on s.service_id = o.service_id
 left join lateral ledger_total_beside(o.objective_id, o.generation, $1 - o.long_window + o.slot, o.base) l on true
@@ -117,7 +118,7 @@ select o.name, s.name, d.target, slice_unit(g.method), a.tier, a.severity, inter
        (a.evidence ->> 'threshold')::numeric, null, true,
        0, 0, $1, 0, 0, 0,
        0, 0, $1, 0, 0, 0,
-       $1, a.alert_id, a.state, a.clear_since_at, f.since_at, false, null
+       $1, a.alert_id, a.state, a.clear_since_at, f.since_at, false, null, null
 from alert a
 join objective o on o.objective_id = a.objective_id
 join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at

@@ -20,6 +20,7 @@ mod dependencies;
 mod diagnostic;
 mod document;
 mod draft;
+mod evidence;
 mod expand;
 mod fast_page;
 mod files;

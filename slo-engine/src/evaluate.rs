@@ -19,21 +19,13 @@ use crate::window::WindowCounts;
 /// What all tiers have in common.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
-    /// Chance at which counts are evidence enough. `None`: ratios alone decide.
-    pub evidence: Option<EvidenceRule>,
+    pub evidence: EvidenceGate,
     /// Below this coverage nothing fires and nothing resolves.
     pub coverage_min: Decimal,
     /// An alert resolves after its condition has been gone for this share of the short window, so
     /// that it does not flap at the edge.
     pub clear_percent: u32,
     pub outage: OutageRule,
-}
-
-/// How small the chance of a false alarm must be, by severity.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct EvidenceRule {
-    pub page: f64,
-    pub ticket: f64,
 }
 
 impl Rules {
@@ -44,13 +36,12 @@ impl Rules {
             ..self.clone()
         }
     }
-}
 
-impl EvidenceRule {
-    fn alpha(self, severity: Severity) -> f64 {
-        match severity {
-            Severity::Page => self.page,
-            Severity::Ticket => self.ticket,
+    /// The same with the gate that a definition states, if it does.
+    pub(crate) fn with_evidence(self, gate: Option<EvidenceGate>) -> Self {
+        Self {
+            evidence: gate.unwrap_or(self.evidence),
+            ..self
         }
     }
 }
@@ -58,10 +49,7 @@ impl EvidenceRule {
 impl Default for Rules {
     fn default() -> Self {
         Self {
-            evidence: Some(EvidenceRule {
-                page: 0.01,
-                ticket: 0.05,
-            }),
+            evidence: EvidenceGate::default(),
             coverage_min: Decimal::new(9, 1),
             clear_percent: 10,
             outage: OutageRule::default(),
@@ -257,7 +245,7 @@ fn weigh(input: &EvaluationInput) -> Burning {
 }
 
 fn alpha(input: &EvaluationInput) -> Option<f64> {
-    input.rules.evidence.map(|rule| rule.alpha(input.tier.severity))
+    input.rules.evidence.alpha(input.tier.severity)
 }
 
 /// What becomes of the tier's alert.
@@ -304,6 +292,7 @@ impl std::fmt::Display for Freeze {
 mod budget;
 mod data_outage;
 mod fast_page;
+mod gate;
 #[cfg(test)]
 mod tests;
 
@@ -313,3 +302,4 @@ pub use budget::{
 pub(crate) use data_outage::DATA_OUTAGE;
 pub use data_outage::{DataOutageInput, MissingData, OutageRule, evaluate_data_outage};
 pub use fast_page::{Excursion, FastPageInput, evaluate_fast_page};
+pub use gate::{EvidenceGate, NoEvidenceGate};

@@ -13,7 +13,7 @@ use crate::budget_alert::BudgetAlert;
 use crate::budgeting::{Budgeting, Calendar};
 use crate::composite::Part;
 use crate::duration;
-use crate::evaluate::{DATA_OUTAGE, MissingData};
+use crate::evaluate::{DATA_OUTAGE, EvidenceGate, MissingData};
 use crate::measurement::{Clock, Role, Route, Series, ServiceName, Signal, UnknownWord, words};
 use crate::name::{LABEL, checked_text, is_label};
 use crate::sequential::{FAST_PAGE, FastPage};
@@ -40,6 +40,8 @@ pub struct Objective {
     pub budget_alerts: Vec<BudgetAlert>,
     /// `None`: as the engine's rules say.
     pub missing_data: Option<MissingData>,
+    /// `None`: as the engine's rules say.
+    pub evidence: Option<EvidenceGate>,
     /// What became of default tiers that do not suit this target and period.
     pub tier_notes: Vec<TierNote>,
 }

@@ -13,6 +13,7 @@ use crate::alert::{Acknowledgement, AlertId, AlertState, Evidence, Spending};
 use crate::annotation::{AnnotationId, AnnotationKind};
 use crate::composite::Part;
 use crate::correction::{CorrectionId, CorrectionKind};
+use crate::evaluate::EvidenceGate;
 use crate::event::EventKind;
 use crate::measurement::{Role, Route, ServiceName, SourceId};
 use crate::objective::{BurnRate, ObjectiveName, Severity, Target, TierName};
@@ -196,6 +197,8 @@ pub struct Slo {
     pub tiers: Vec<TierState>,
     pub fast_page: Option<FastPageState>,
     pub budget_alerts: Vec<BudgetAlertState>,
+    /// What tiers and alerts on the budget take.
+    pub evidence: EvidenceGate,
 }
 
 crate::measurement::words!(

@@ -81,6 +81,29 @@ fn a_fast_page_is_there_unless_tiers_are_stated_or_it_is_turned_off() {
 }
 
 #[test]
+fn evidence_is_as_by_default_unless_it_is_stated_or_turned_off() {
+    let found: Vec<_> = good("evidence.yaml")
+        .objectives
+        .iter()
+        .map(|objective| {
+            let gate = objective.evidence.map(|gate| gate.to_string());
+            (objective.name.to_string(), gate)
+        })
+        .collect();
+    let is = |name: &str, gate: Option<&str>| (name.to_owned(), gate.map(str::to_owned));
+    assert_eq!(
+        found,
+        [
+            is("default-availability", None),
+            is("workbook-availability", Some("off")),
+            is("strict-availability", Some("page 1%, ticket 1%")),
+            is("annotated", Some("page 0.1%, ticket 10%")),
+            is("annotated-off", Some("off")),
+        ]
+    );
+}
+
+#[test]
 fn every_good_file_is_read_and_survives_being_expanded() {
     for path in testdata("good") {
         let read = read_file(&path).unwrap_or_else(|found| panic!("{}", found));

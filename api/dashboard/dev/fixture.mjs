@@ -227,7 +227,7 @@ export function answer(path, query, scene) {
       name: "budget-remaining-20", severity: "ticket", state: "ok", frozen_since: null,
       spending: { rule: "remaining 20%", says: "64 % of the error budget is left, fires below 20 %", remaining: 0.64, spent: 0.36, bad: 36, limit: 80, exhausts_at: null },
     }];
-    return { ...summary(found, now), description: found[6], fast_page, budget_alerts, tiers: (found[0] === "fresh" ? CLOSE : TIERS).map(([name, severity, long_seconds, short_seconds, burn_rate_threshold]) => {
+    return { ...summary(found, now), description: found[6], fast_page, budget_alerts, evidence_gate: { page: 0.01, ticket: 0.05 }, tiers: (found[0] === "fresh" ? CLOSE : TIERS).map(([name, severity, long_seconds, short_seconds, burn_rate_threshold]) => {
       const e = evidence(found[0], found[4], long_seconds, short_seconds, burn_rate_threshold, now);
       return { name, severity, long_seconds, short_seconds, burn_rate_threshold, burn_rate_long: e.burn_rate_long, burn_rate_short: e.burn_rate_short, frozen_since: null, state: state(name) };
     }) };

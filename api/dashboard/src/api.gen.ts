@@ -672,6 +672,19 @@ export interface components {
             subject: string;
             trace_id?: string | null;
         };
+        /** @description They fire when the chance of so many bad events is at most this, were it burning at the threshold exactly. */
+        EvidenceGateView: {
+            /**
+             * Format: double
+             * @example 0.01
+             */
+            page: number;
+            /**
+             * Format: double
+             * @example 0.05
+             */
+            ticket: number;
+        };
         /** @description What the last transition was decided on. */
         EvidenceView: {
             /**
@@ -1335,6 +1348,7 @@ export interface components {
             /** @description Alerts on what is left of the budget: none unless the definition states one. */
             budget_alerts: components["schemas"]["BudgetAlertView"][];
             description: string;
+            evidence_gate?: components["schemas"]["EvidenceGateView"] | null;
             fast_page?: components["schemas"]["FastPageView"] | null;
             /** @description Of a composite, as its definition has them. */
             parts: components["schemas"]["PartView"][];

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use slo_engine::alert::AlertState;
+use slo_engine::evaluate::EvidenceGate;
 use slo_engine::read;
 use utoipa::ToSchema;
 
@@ -156,6 +157,29 @@ pub struct SloDetail {
     pub fast_page: Option<FastPageView>,
     /// Alerts on what is left of the budget: none unless the definition states one.
     pub budget_alerts: Vec<BudgetAlertView>,
+    /// How much evidence tiers and alerts on the budget take; null: none, ratios alone decide.
+    pub evidence_gate: Option<EvidenceGateView>,
+}
+
+/// They fire when the chance of so many bad events is at most this, were it burning at the threshold exactly.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct EvidenceGateView {
+    #[schema(example = 0.01)]
+    pub page: f64,
+    #[schema(example = 0.05)]
+    pub ticket: f64,
+}
+
+impl EvidenceGateView {
+    fn of(gate: EvidenceGate) -> Option<Self> {
+        match gate {
+            EvidenceGate::Off => None,
+            EvidenceGate::At { page, ticket } => Some(Self {
+                page: number(page),
+                ticket: number(ticket),
+            }),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -273,6 +297,7 @@ impl From<read::Slo> for SloDetail {
             .into_iter()
             .map(TierView::from)
             .collect();
+        let evidence_gate = EvidenceGateView::of(slo.evidence);
         let fast_page = slo.fast_page.take().map(FastPageView::from);
         let budget_alerts = std::mem::take(&mut slo.budget_alerts)
             .into_iter()
@@ -285,6 +310,7 @@ impl From<read::Slo> for SloDetail {
             tiers,
             fast_page,
             budget_alerts,
+            evidence_gate,
         }
     }
 }

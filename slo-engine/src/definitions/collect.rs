@@ -262,6 +262,7 @@ pub(super) fn objective(
         fast_page,
         budget_alerts,
         missing_data: draft.missing_data,
+        evidence: draft.evidence,
         tier_notes,
     })
 }

@@ -18,7 +18,7 @@ use super::tiers::TierDraft;
 use crate::budgeting::Budgeting;
 use crate::composite::{self, Part, Weight};
 use crate::duration;
-use crate::evaluate::MissingData;
+use crate::evaluate::{EvidenceGate, MissingData};
 use crate::measurement::ServiceName;
 use crate::objective::{Objective, ObjectiveName, Sli, SliKind};
 
@@ -39,6 +39,7 @@ pub(super) struct CompositeDraft {
     pub fast_page: Option<FastPageDraft>,
     pub budget_alerts: Vec<BudgetAlertDraft>,
     pub missing_data: Option<MissingData>,
+    pub evidence: Option<EvidenceGate>,
 }
 
 /// Whether one of the `objectives` has an indicator of its own.
@@ -241,6 +242,7 @@ pub(super) fn objective(
         fast_page: None,
         budget_alerts,
         missing_data: draft.missing_data,
+        evidence: draft.evidence,
         tier_notes,
     })
 }

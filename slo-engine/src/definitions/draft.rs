@@ -14,7 +14,7 @@ use super::node::{Node, Position, Report, shorten};
 use super::tiers::TierDraft;
 use crate::budgeting::Budgeting;
 use crate::duration;
-use crate::evaluate::MissingData;
+use crate::evaluate::{EvidenceGate, MissingData};
 use crate::measurement::{Route, ServiceName};
 use crate::objective::{ObjectiveName, Target};
 use crate::service::{EndpointMatch, LongPoll, PodMatch};
@@ -52,6 +52,7 @@ pub(super) struct ObjectiveDraft {
     pub fast_page: Option<FastPageDraft>,
     pub budget_alerts: Vec<BudgetAlertDraft>,
     pub missing_data: Option<MissingData>,
+    pub evidence: Option<EvidenceGate>,
 }
 
 #[derive(Debug, Clone)]

@@ -154,6 +154,9 @@ fn objective(out: &mut String, objective: &Objective, parts: &[(&Part, &Objectiv
     if let Some(stated) = &objective.missing_data {
         annotations.push(("slowburn/data-outage", stated.to_string()));
     }
+    if let Some(stated) = &objective.evidence {
+        annotations.push(("slowburn/evidence", stated.to_string()));
+    }
     write_annotations(out, &annotations)?;
     writeln!(out, "spec:\n  service: {}", quote(objective.service.as_str()))?;
     if !objective.description.is_empty() {

@@ -11,7 +11,7 @@ use super::fast_page::FastPageDraft;
 use super::indicator::{self, Indicator, IndicatorKeys};
 use super::metric_source::Sources;
 use super::node::{Position, Report, shorten};
-use super::{Notified, budget_alerts, data_outage, dependencies, fast_page, objectives, tiers};
+use super::{Notified, budget_alerts, data_outage, dependencies, evidence, fast_page, objectives, tiers};
 use crate::budgeting::Budgeting;
 use crate::composite::Part;
 use crate::duration;
@@ -112,8 +112,9 @@ pub(super) fn slo(
         "slowburn/fast-page",
         "slowburn/budget-alerts",
         "slowburn/data-outage",
+        "slowburn/evidence",
     ];
-    let [tiers, fast_page, budget_alerts, missing_data] =
+    let [tiers, fast_page, budget_alerts, missing_data, evidence] =
         own_annotations(envelope.annotations, known, report);
     let mut fields = envelope.spec(report)?;
     let about = description(fields.optional("description"), report);
@@ -166,6 +167,9 @@ pub(super) fn slo(
     let missing_data = missing_data.map_or(Some(None), |(text, at)| {
         data_outage::read_annotation(text, at, report).map(Some)
     });
+    let evidence = evidence.map_or(Some(None), |(text, at)| {
+        evidence::read_annotation(text, at, report).map(Some)
+    });
 
     let indicators = if is_composite {
         indicators(keys, &stated, sources, report)
@@ -186,7 +190,7 @@ pub(super) fn slo(
     };
     let (service, service_at) = service?;
     let (period, tiers, fast_page, budget_alerts) = (period?, tiers?, fast_page?, budget_alerts?);
-    let missing_data = missing_data?;
+    let (missing_data, evidence) = (missing_data?, evidence?);
     let counts_slices = matches!(method, Some((Method::Timeslices, _)));
     let parts: Option<Vec<_>> = stated
         .iter()
@@ -212,6 +216,7 @@ pub(super) fn slo(
             fast_page,
             budget_alerts: budget_alerts.clone(),
             missing_data,
+            evidence,
         })
     };
     let composite = (is_whole && is_kept).then(whole).flatten();
@@ -229,10 +234,10 @@ pub(super) fn slo(
     });
     let notified = notified.collect();
     // Parts alert nobody: the whole does.
-    let (tiers, fast_page, budget_alerts, missing_data) = if is_whole {
-        (Some(Vec::new()), Some(FastPageDraft::Off), Vec::new(), None)
+    let (tiers, fast_page, budget_alerts, missing_data, evidence) = if is_whole {
+        (Some(Vec::new()), Some(FastPageDraft::Off), Vec::new(), None, None)
     } else {
-        (tiers, fast_page, budget_alerts, missing_data)
+        (tiers, fast_page, budget_alerts, missing_data, evidence)
     };
     let draft = |((stated, budgeting), indicator): (
         (objectives::Stated<'_>, Option<Budgeting>),
@@ -254,6 +259,7 @@ pub(super) fn slo(
             fast_page,
             budget_alerts: budget_alerts.clone(),
             missing_data,
+            evidence,
         })
     };
     let each = stated.into_iter().zip(budgetings).zip(indicators);

@@ -11,6 +11,7 @@ use super::document::{Envelope, SLOWBURN, own_annotations};
 use super::draft::{
     DEFAULT_PERIOD, IndicatorDraft, ObjectiveDraft, ServiceDraft, check_timeout, description,
 };
+use super::evidence;
 use super::fast_page::{self, FastPageDraft};
 use super::indicator::{Counts, Indicator};
 use super::matching::endpoint_matches;
@@ -20,7 +21,7 @@ use super::tiers::{self, TierDraft};
 use super::{document::Place, ratio};
 use crate::budgeting::Budgeting;
 use crate::duration;
-use crate::evaluate::MissingData;
+use crate::evaluate::{EvidenceGate, MissingData};
 use crate::measurement::{Clock, Role, Route, ServiceName};
 use crate::objective::{ObjectiveName, Sli, SliKind, Target};
 use crate::service::LongPoll;
@@ -162,6 +163,7 @@ impl Stated {
             fast_page: alerts.fast_page,
             budget_alerts: alerts.budget,
             missing_data: alerts.missing_data,
+            evidence: alerts.evidence,
         }
     }
 }
@@ -194,6 +196,7 @@ struct Alerts {
     fast_page: Option<FastPageDraft>,
     budget: Vec<BudgetAlertDraft>,
     missing_data: Option<MissingData>,
+    evidence: Option<EvidenceGate>,
 }
 
 fn read_alerts(node: &Node, report: &mut Report) -> Option<Alerts> {
@@ -210,11 +213,18 @@ fn read_alerts(node: &Node, report: &mut Report) -> Option<Alerts> {
     let missing_data = fields
         .optional("dataOutage")
         .map(|node| data_outage::read(node, report));
+    let evidence = fields
+        .optional("evidence")
+        .map(|node| evidence::read(node, report));
     let at = fields.at();
-    let is_empty = matches!((&tiers, &fast_page), (Some(None), Some(None)));
-    if fields.finish(report) && is_empty && budget.is_none() && missing_data.is_none() {
+    let is_empty = matches!((&tiers, &fast_page), (Some(None), Some(None)))
+        && budget.is_none()
+        && missing_data.is_none()
+        && evidence.is_none();
+    if fields.finish(report) && is_empty {
         let hint =
-            "remove it for the defaults, or state `tiers`, `fastPage`, `budget` or `dataOutage`".to_owned();
+            "remove it for the defaults, or state `tiers`, `fastPage`, `budget`, `dataOutage` or `evidence`"
+                .to_owned();
         report.error(at, "`alerts` states nothing", Some(hint));
     }
     Some(Alerts {
@@ -222,6 +232,7 @@ fn read_alerts(node: &Node, report: &mut Report) -> Option<Alerts> {
         fast_page: fast_page?,
         budget: budget.map_or(Some(Vec::new()), |stated| stated)?,
         missing_data: missing_data.map_or(Some(None), |stated| stated.map(Some))?,
+        evidence: evidence.map_or(Some(None), |stated| stated.map(Some))?,
     })
 }
 

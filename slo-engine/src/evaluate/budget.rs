@@ -217,5 +217,5 @@ fn alpha(input: &BudgetInput, limit: Decimal) -> Option<f64> {
     if matches!(input.alert.rule, BudgetRule::Remaining(_)) || limit < Decimal::ZERO {
         return None;
     }
-    input.rules.evidence.map(|rule| rule.alpha(input.alert.severity))
+    input.rules.evidence.alpha(input.alert.severity)
 }

@@ -154,7 +154,7 @@ fn too_little_watched_freezes_whatever_stands() {
 #[test]
 fn at_the_threshold_is_not_above_it() {
     let mut at = input((9_856, 144), (9_856, 144));
-    at.rules.evidence = None;
+    at.rules.evidence = EvidenceGate::Off;
     assert_eq!(
         evaluate(&at).evidence.burning().unwrap().burn_rate_long,
         decimal("14.4")

@@ -30,6 +30,7 @@ struct Row {
     name: String,
     display_name: String,
     description: String,
+    evidence: Option<String>,
     service: String,
     sli: String,
     target: Decimal,
@@ -87,9 +88,11 @@ async fn read(
     now: DateTime<Utc>,
 ) -> Result<Vec<Slo>, EngineError> {
     let now = micros(now);
+    // What a definition states comes with what is read.
+    let rules = Rules::default();
     let rows = sqlx::query_as!(
         Row,
-        r#"select o.name, d.display_name, d.description, s.name as service, g.sli, d.target, d.period,
+        r#"select o.name, d.display_name, d.description, d.evidence, s.name as service, g.sli, d.target, d.period,
                   w.good as "good!", w.bad as "bad!", w.from_at as "from_at!", w.to_at as "to_at!",
                   w.expected_ms as "expected_ms!", w.covered_ms as "covered_ms!", w.lost as "lost!",
                   w.remaining as "remaining!", w.allowed as "allowed!", w.counted as "unit!", g.method, g.slice,
@@ -142,12 +145,12 @@ async fn read(
     let whole = match (name, rows.first().and_then(|row| row.part_of.as_deref())) {
         (Some(_), Some(whole)) => {
             let whole = parse("objective.name", whole)?;
-            evaluation::inputs(pool, &Rules::default(), Tiers::Of(&whole), now).await?
+            evaluation::inputs(pool, &rules, Tiers::Of(&whole), now).await?
         }
         _ => Vec::new(),
     };
     let asked = name.map_or(Tiers::All, Tiers::Of);
-    let inputs = evaluation::inputs(pool, &Rules::default(), asked, now).await?;
+    let inputs = evaluation::inputs(pool, &rules, asked, now).await?;
     for input in whole.into_iter().chain(inputs) {
         if !input.withdrawn {
             for part in &input.parts {
@@ -158,7 +161,7 @@ async fn read(
         }
     }
     let mut budgets: HashMap<ObjectiveName, Vec<BudgetAlertState>> = HashMap::new();
-    for input in budget_alert::inputs(pool, &Rules::default(), name, now).await? {
+    for input in budget_alert::inputs(pool, &rules, name, now).await? {
         let of = budgets.entry(input.objective.clone()).or_default();
         of.push(budget_alert_state(&input));
     }
@@ -262,6 +265,7 @@ impl Row {
                 to: self.started_at,
             }),
             estimated: None,
+            evidence: evaluation::gate(self.evidence.as_deref())?.unwrap_or_default(),
             unit: count("slice_unit", self.unit)?,
             method: self.method,
             slice,

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
 use super::alert::{evidence_from_json, open_alert};
-use super::{WindowRow, convert, count, interval, look_up, parse, span};
+use super::{WindowRow, convert, count, evaluation, interval, look_up, parse, span};
 use crate::alert::AlertId;
 use crate::budget_alert::BudgetAlert;
 use crate::engine::EngineError;
@@ -33,6 +33,7 @@ pub(crate) async fn inputs(
     rows.into_iter()
         .map(|row| {
             let open = open_alert(row.alert_id, row.state.as_deref(), row.clear_since_at)?;
+            let gate = evaluation::gate(row.evidence.as_deref())?;
             Ok(BudgetInput {
                 now,
                 objective: parse("objective.name", &row.objective)?,
@@ -72,7 +73,7 @@ pub(crate) async fn inputs(
                 open,
                 frozen_since: row.frozen_since_at,
                 starting: row.starting,
-                rules: rules.with_coverage(row.coverage_min),
+                rules: rules.with_coverage(row.coverage_min).with_evidence(gate),
             })
         })
         .collect()

@@ -146,6 +146,7 @@ fn asks_text(objective: &Objective) -> String {
         ));
     }
     lines.extend(objective.missing_data.iter().map(ToString::to_string));
+    lines.extend(objective.evidence.iter().map(|gate| format!("evidence {gate}")));
     lines.extend(objective.budget_alerts.iter().map(ToString::to_string));
     lines.join("\u{1f}")
 }
@@ -379,8 +380,8 @@ async fn store_definition(
     sqlx::query!(
         "insert into objective_definition
              (objective_id, from_at, generation, display_name, description, target, period, fingerprint,
-              calendar_starts, calendar_zone, calendar_every)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+              calendar_starts, calendar_zone, calendar_every, evidence)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         objective_id,
         from_at,
         generation,
@@ -391,7 +392,8 @@ async fn store_definition(
         fingerprint,
         objective.calendar.map(|calendar| calendar.starts),
         objective.calendar.map(|calendar| calendar.zone.name()),
-        objective.calendar.map(|calendar| step(calendar.every))
+        objective.calendar.map(|calendar| step(calendar.every)),
+        objective.evidence.map(|gate| gate.to_string())
     )
     .execute(&mut *connection)
     .await?;

@@ -12,7 +12,7 @@ use sqlx::postgres::types::PgInterval;
 use super::alert::open_alert;
 use super::{WindowRow, composite, convert, count, interval, look_up, parse, span};
 use crate::engine::EngineError;
-use crate::evaluate::{EvaluationInput, PartCounts, Rules};
+use crate::evaluate::{EvaluationInput, EvidenceGate, PartCounts, Rules};
 use crate::objective::{ObjectiveName, Tier};
 use crate::window::WindowCounts;
 
@@ -48,6 +48,7 @@ struct Row {
     frozen_since_at: Option<DateTime<Utc>>,
     starting: bool,
     coverage_min: Option<Decimal>,
+    evidence: Option<String>,
 }
 
 /// Which tiers are asked for.
@@ -96,6 +97,7 @@ impl Row {
         now: DateTime<Utc>,
     ) -> Result<EvaluationInput, EngineError> {
         let open = open_alert(self.alert_id, self.state.as_deref(), self.clear_since_at)?;
+        let gate = gate(self.evidence.as_deref())?;
         Ok(EvaluationInput {
             now,
             objective: parse("objective.name", &self.objective)?,
@@ -135,9 +137,16 @@ impl Row {
             frozen_since: self.frozen_since_at,
             starting: self.starting,
             withdrawn: self.withdrawn,
-            rules: rules.with_coverage(self.coverage_min),
+            rules: rules.with_coverage(self.coverage_min).with_evidence(gate),
         })
     }
+}
+
+/// What a definition says of evidence, if it does.
+pub(crate) fn gate(stated: Option<&str>) -> Result<Option<EvidenceGate>, EngineError> {
+    stated
+        .map(|text| parse("objective_definition.evidence", text))
+        .transpose()
 }
 
 /// One window of one objective, as `burn_rate` has it.

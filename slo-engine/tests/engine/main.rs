@@ -18,6 +18,7 @@ mod data_outage;
 mod defined_correction;
 mod definition;
 mod estimate;
+mod evidence_gate;
 mod fast_page;
 mod ingest;
 mod inhibition;

@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 use slo_engine::alert::Transition;
 use slo_engine::budgeting::Budgeting;
 use slo_engine::definitions::Definitions;
-use slo_engine::evaluate::{Decision, Evaluation, Rules};
+use slo_engine::evaluate::{Decision, Evaluation, EvidenceGate, Rules};
 use slo_engine::measurement::{
     Batch, Clock, Hello, HistogramReading, Reading, Role, Series, ServiceName, Signal, SourceId,
 };
@@ -233,6 +233,7 @@ pub fn availability(name: &str, service_name: &str) -> Objective {
         fast_page: None,
         budget_alerts: Vec::new(),
         missing_data: None,
+        evidence: None,
         tier_notes: Vec::new(),
     }
 }
@@ -248,7 +249,7 @@ pub fn definitions(objectives: Vec<Objective>) -> Definitions {
 pub fn without_evidence() -> Settings {
     Settings {
         rules: Rules {
-            evidence: None,
+            evidence: EvidenceGate::Off,
             clear_percent: 0,
             ..Rules::default()
         },

@@ -294,7 +294,7 @@ function NothingMeasured({ slo }: { slo: SloDetail }) {
 
 function Tiers({ slo }: { slo: SloDetail }) {
   return (
-    <Section id="tiers" title="Alert tiers" note="a tier fires when both of its windows burn above its threshold, and the counts are enough to say so">
+    <Section id="tiers" title="Alert tiers" note={<>a tier fires when both of its windows burn above its threshold{evidenceWords(slo)}</>}>
       <div className="scroll">
         <table className="rows">
           <thead>
@@ -320,6 +320,12 @@ function Tiers({ slo }: { slo: SloDetail }) {
       </div>
     </Section>
   );
+}
+
+/** What it takes besides burning. */
+function evidenceWords({ evidence_gate: gate }: SloDetail): string {
+  if (!gate) return "; its definition asks for no evidence, so few counts may be enough";
+  return `, and its counts are evidence: at the threshold exactly, so many bad have a chance of at most ${format.percentTick(gate.page)} (page) or ${format.percentTick(gate.ticket)} (ticket)`;
 }
 
 function BudgetAlerts({ slo }: { slo: SloDetail }) {
