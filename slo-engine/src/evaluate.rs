@@ -97,7 +97,7 @@ impl PartCounts {
     fn evidence(&self) -> evidence::Part {
         evidence::Part {
             total: (self.good + self.bad).div_ceil(self.unit),
-            bad: self.bad.div_ceil(self.unit),
+            bad: self.bad / self.unit,
             burn_of_all: (self.weight.value() / self.target.budget())
                 .to_f64()
                 .unwrap_or(f64::MAX),
@@ -214,10 +214,10 @@ fn weigh(input: &EvaluationInput) -> Burning {
     let ratio = (input.tier.burn_rate.value() * input.target.budget())
         .to_f64()
         .unwrap_or(1.0);
-    // A slice that was partly bad is an event, too, so that nothing is rounded away.
+    // Slices that were partly bad are as many bad ones as they make whole, so that rounding is no evidence.
     let (total, bad) = (
         input.long.total().div_ceil(input.unit),
-        input.long.bad.div_ceil(input.unit),
+        input.long.bad / input.unit,
     );
     let alpha = alpha(input).filter(|_| burns(input) && !fires_already(input));
     // A composite of good and bad slices counts slices of its own.

@@ -7,7 +7,7 @@ use slo_engine::read;
 use slo_engine::window::WindowCounts;
 use utoipa::ToSchema;
 
-use super::number::{coverage, number, trace_id};
+use super::number::{chance, coverage, number, trace_id};
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct AlertView {
@@ -160,7 +160,7 @@ impl From<Evidence> for EvidenceView {
                 burn_rate_long: None,
                 burn_rate_short: None,
                 threshold: number(spending.limit),
-                chance: spending.chance,
+                chance: spending.chance.map(chance),
                 bad_needed: spending.bad_needed,
                 silent: Vec::new(),
                 budget: Some(spending.into()),
@@ -179,7 +179,7 @@ impl EvidenceView {
             long: burning.long.into(),
             short: burning.short.into(),
             threshold: number(burning.threshold.value()),
-            chance: burning.chance,
+            chance: burning.chance.map(chance),
             bad_needed: burning.bad_needed,
             silent: Vec::new(),
             budget: None,

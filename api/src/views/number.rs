@@ -16,6 +16,11 @@ pub fn number(decimal: Decimal) -> f64 {
         .unwrap_or(f64::NAN)
 }
 
+/// Three digits, which is all that anybody reads of a chance; however small it is, it is not none.
+pub fn chance(chance: f64) -> f64 {
+    format!("{chance:.2e}").parse().unwrap_or(f64::NAN)
+}
+
 pub fn whole(value: f64) -> Option<u64> {
     value.round().to_u64()
 }
@@ -52,6 +57,19 @@ mod tests {
         ] {
             let decimal: Decimal = decimal.parse().unwrap();
             assert_eq!(serde_json::to_string(&number(decimal)).unwrap(), json);
+        }
+    }
+
+    #[test]
+    fn chances_keep_three_digits_however_small_they_are() {
+        for (exact, json) in [
+            (0.135_123_456, "0.135"),
+            (0.009_999_9, "0.01"),
+            (1.234_567e-41, "1.23e-41"),
+            (1.0, "1.0"),
+            (0.0, "0.0"),
+        ] {
+            assert_eq!(serde_json::to_string(&chance(exact)).unwrap(), json);
         }
     }
 

@@ -45,6 +45,10 @@ fn settle(value: &mut Value, key: &str) {
         }
         Value::Number(number) if key == "chance" => {
             assert!(number.as_f64().unwrap() < 0.001, "{key} is {number}");
+            let exact = number.as_f64().unwrap();
+            let three_digits: f64 = format!("{exact:.2e}").parse().unwrap();
+            // Reading it back may cost the last bit.
+            assert!((three_digits / exact - 1.0).abs() < 1e-12, "{key} is {number}");
             *value = "[small]".into();
         }
         // The last five minutes are a slot fewer when a slot ends while the test runs.

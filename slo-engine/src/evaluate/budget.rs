@@ -156,7 +156,7 @@ pub fn spending(input: &BudgetInput) -> Spending {
     };
     let (total, bad) = (
         input.window.total().div_ceil(input.unit),
-        input.window.bad.div_ceil(input.unit),
+        input.window.bad / input.unit,
     );
     let ratio = limit
         .checked_div(Decimal::from(input.window.total()))

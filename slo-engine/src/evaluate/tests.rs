@@ -175,6 +175,20 @@ fn evidence_says_how_many_bad_events_would_do() {
 }
 
 #[test]
+fn of_slices_that_were_partly_bad_only_whole_ones_are_evidence() {
+    const SLICE: u64 = 1_000_000_000;
+    // As above, of 60 slices 5 bad ones are evidence; here 4.99 are.
+    let mut input = input((55 * SLICE, 5 * SLICE), (SLICE, 5 * SLICE));
+    input.unit = SLICE;
+    assert_eq!(evaluate(&input).decision, Decision::Fire);
+    input.long.good += SLICE / 100;
+    input.long.bad -= SLICE / 100;
+    let weighed = evaluate(&input);
+    assert_eq!(weighed.decision, Decision::Pend);
+    assert_eq!(weighed.evidence.burning().unwrap().bad_needed, Some(5 * SLICE));
+}
+
+#[test]
 fn no_data_at_the_start_is_no_news() {
     let mut fresh = input((0, 0), (0, 0));
     fresh.short.expected_ms = 0;

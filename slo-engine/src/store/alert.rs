@@ -37,6 +37,8 @@ fn change(evaluation: &Evaluation) -> Change {
         Decision::Fire if state != Some(AlertState::Firing) => Change::State(AlertState::Firing),
         Decision::Pend if state.is_none() => Change::State(AlertState::Pending),
         Decision::Fire | Decision::Pend if was_clearing => Change::Clear(None),
+        // Nobody knows whether its condition was gone all the time.
+        Decision::Freeze(_) | Decision::Quiet if was_clearing => Change::Clear(None),
         Decision::Clearing(since) if !was_clearing => Change::Clear(Some(since)),
         Decision::Resolve if state.is_some() => Change::State(AlertState::Resolved),
         _ => Change::Nothing,

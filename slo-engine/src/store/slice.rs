@@ -9,9 +9,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Acquire, PgConnection};
 
-use super::ledger::{self, Delta, Deltas, day_of};
+use super::ledger::{self, Delta, Deltas};
 use super::memory::Generation;
-use super::{interval, lock, maintain, slot_end};
+use super::{interval, lock, slot_end};
 use crate::engine::{Engine, EngineError, Settings};
 
 /// What goes to slices, by objective, generation and the slice's end.
@@ -123,7 +123,6 @@ pub(crate) async fn judge(engine: &Engine, now: DateTime<Utc>) -> Result<u64, En
             .insert((slice.objective_id, slice.generation), delta);
     }
     for (end, deltas) in &by_end {
-        maintain::add_day(&mut transaction, day_of(*end)).await?;
         ledger::book(&mut transaction, *end, deltas).await?;
     }
     transaction.commit().await?;

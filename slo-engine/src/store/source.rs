@@ -3,15 +3,15 @@
 //! In: greetings, farewells and the times of batches. Out: rows of `source` and `watch`, and the
 //! expected time that a silent source still owes when it is given up.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use sqlx::{Acquire, PgConnection};
 
-use super::ledger::{self, Delta, Deltas, day_of};
-use super::{interval, lock, maintain, micros, parse, slot_end};
+use super::ledger::{self, Delta, Deltas};
+use super::{interval, lock, micros, parse, slot_end};
 use crate::engine::{EngineError, Settings};
 use crate::event::{self, Event, EventKind};
 use crate::measurement::{Hello, Role, SourceId};
@@ -204,16 +204,6 @@ pub(crate) async fn retire(
         let last = watch.expected_to.checked_add_signed(patience);
         last.map_or(at, |last| last.min(at))
     };
-    // Days before services, as batches have it.
-    let mut days = BTreeSet::new();
-    for watch in &watches {
-        let first = day_of(slot_end(watch.expected_to, settings.slot)?);
-        let last = day_of(slot_end(until(watch), settings.slot)?);
-        days.extend(first.iter_days().take_while(|day| *day <= last));
-    }
-    for day in days {
-        maintain::add_day(&mut transaction, day).await?;
-    }
     ledger::lock_services(&mut transaction, watches.iter().map(|watch| watch.service_id)).await?;
     for watch in &watches {
         owe(&mut transaction, settings.slot, watch, until(watch)).await?;

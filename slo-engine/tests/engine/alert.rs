@@ -191,6 +191,42 @@ async fn silence_neither_resolves_an_alert_nor_fires_one() {
 }
 
 #[tokio::test]
+async fn what_nobody_watched_is_no_time_in_which_an_alert_was_clear() {
+    let mut settings = Settings {
+        patience: std::time::Duration::from_secs(5),
+        ..Settings::default()
+    };
+    // It is over once it has been for five seconds.
+    settings.rules.clear_percent = 50;
+    let world = quick(settings).await;
+    let mut life = Vec::new();
+    for second in 61..=110_i64 {
+        let bad = 2 * second.min(70).unsigned_abs() - 120;
+        let good = 600 + 10 * second.unsigned_abs().saturating_sub(70);
+        // The last failure leaves the short window at 80; from 81 on it is known that nobody watches.
+        if second <= 75 || second > 100 {
+            world.counted(at(second), good, bad).await;
+        }
+        life.extend(
+            world
+                .step(at(second))
+                .await
+                .into_iter()
+                .map(|one| (second, one.to)),
+        );
+    }
+    assert_eq!(
+        life,
+        [
+            (65, AlertState::Pending),
+            (68, AlertState::Firing),
+            (106, AlertState::Resolved)
+        ]
+    );
+    world.database.drop().await;
+}
+
+#[tokio::test]
 async fn an_alert_ends_with_the_objective_that_it_is_about() {
     let world = quick(without_evidence()).await;
     world.counted(at(61), 600, 30).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use slo_engine::budgeting::{Budgeting, Calendar, CalendarStep};
+use slo_engine::measurement::{Hello, SourceId};
 use slo_engine::objective::{Objective, Target};
 use slo_engine::{Settings, read};
 
@@ -216,6 +217,34 @@ async fn an_open_slice_waits_and_a_late_batch_moves_the_ledger_by_a_slice() {
         let (.., good, bad) = budget(&world, "web", at(300)).await;
         assert_eq!((good, bad), (0, 1));
     }
+    world.database.drop().await;
+}
+
+/// A batch takes the partitions' lock before the services'; who holds the latter never waits for the former.
+#[tokio::test]
+async fn judging_and_giving_up_a_source_wait_for_no_partition() {
+    let world = World::with(
+        Settings::default(),
+        vec![counted("web", timeslices(MINUTE, "0.9"), "0.9", DAY)],
+    )
+    .await;
+    read_totals(&world, at(60), &[("web", 100, 0)]).await;
+    let mut partitions = world.database.pool.begin().await.unwrap();
+    sqlx::query("select pg_advisory_xact_lock(hashtext('slowburn.partition'))")
+        .execute(&mut *partitions)
+        .await
+        .unwrap();
+    let judged = tokio::time::timeout(seconds(30), world.engine.judge_slices(at(90))).await;
+    assert_eq!(judged.expect("it waits for nobody").unwrap(), 1);
+    // Another source of its machine: the first is given up, and owes its silence.
+    let taken = Hello {
+        source: SourceId::new("host1", "boot2", 1).unwrap(),
+        host: "host1".to_owned(),
+        at: at(120),
+    };
+    let greeted = tokio::time::timeout(seconds(30), world.engine.hello(&taken)).await;
+    greeted.expect("it waits for nobody").unwrap();
+    partitions.rollback().await.unwrap();
     world.database.drop().await;
 }
 
