@@ -132,6 +132,7 @@ impl Agent {
         for directory in [
             &directories.source,
             &directories.connections,
+            &directories.http2,
             &directories.counters,
             &directories.links,
         ] {
@@ -435,7 +436,8 @@ impl Agent {
             reset_reasons: &self.object.reset_reasons,
             is_current: false,
         }));
-        self.http2.with_tally(|live| Totals::read(&generations, live))
+        self.http2
+            .with_tallies(|tallies| Totals::read(&generations, tallies))
     }
 
     /// Names endpoints that were counted and that discovery has not named: their process moved to

@@ -6,7 +6,7 @@
 //! [`checkpoint`]), so an agent that is killed loses no request.
 
 use std::{
-    io,
+    fs, io, iter,
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -30,7 +30,7 @@ use crate::{
     agent::AgentError,
     edge::{
         generation::boot_ns,
-        layout::{BOOK, Directories, RECORDS},
+        layout::{BOOK, Directories, HTTP2, RECORDS},
         table::{Losses, open},
     },
 };
@@ -50,6 +50,8 @@ const ON_THEIR_WAY_NS: u64 = 50_000_000;
 /// Reads the ring for as long as it lives.
 pub(crate) struct Reader {
     state: Arc<Mutex<State>>,
+    /// What was counted in other layouts.
+    earlier: Vec<Tally>,
     /// Closing it ends the thread.
     stop: Option<UnixStream>,
     thread: Option<thread::JoinHandle<()>>,
@@ -71,10 +73,11 @@ impl Reader {
     /// Takes up where the last agent was.
     pub fn start(directories: &Directories) -> Result<Self, AgentError> {
         let counters = &directories.counters;
-        let ring = MapData::from_pin(counters.join(RECORDS))
+        let earlier = earlier(directories)?;
+        let ring = MapData::from_pin(directories.http2.join(RECORDS))
             .map_err(AgentError::map("open", RECORDS))
             .and_then(|map| Ring::open(map, RING_BYTES as usize).map_err(AgentError::map("open", RECORDS)))?;
-        let checkpoint = Checkpoint::open(counters)?;
+        let checkpoint = Checkpoint::open(&directories.http2)?;
         let (book, position) = checkpoint.read()?.unwrap_or_default();
         let position = position.max(ring.position());
         ring.give_back(position);
@@ -107,6 +110,7 @@ impl Reader {
         let (stop, thread) = started.map_err(failed)?;
         Ok(Self {
             state,
+            earlier,
             stop: Some(stop),
             thread: Some(thread),
         })
@@ -128,8 +132,10 @@ impl Reader {
     }
 
     /// What was counted, in this agent and those before it.
-    pub fn with_tally<T>(&self, work: impl FnOnce(&Tally) -> T) -> T {
-        work(&self.state().book.tally)
+    pub fn with_tallies<T>(&self, work: impl FnOnce(&[&Tally]) -> T) -> T {
+        let state = self.state();
+        let tallies: Vec<&Tally> = iter::once(&state.book.tally).chain(&self.earlier).collect();
+        work(&tallies)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -148,25 +154,54 @@ impl Drop for Reader {
     }
 }
 
+/// What agents of other layouts counted.
+fn earlier(directories: &Directories) -> Result<Vec<Tally>, AgentError> {
+    let listed = |source| AgentError::Cgroup {
+        path: directories.instance.clone(),
+        source,
+    };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&directories.instance).map_err(listed)? {
+        let path = entry.map_err(listed)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(HTTP2) && path != directories.http2 {
+            found.push(frozen(&path)?);
+        }
+    }
+    Ok(found)
+}
+
 /// What an agent of another layout counted and kept. Records that it had not read may have a layout that
-/// nobody knows any more: they are lost, once.
-pub(crate) fn frozen(counters: &Path) -> Result<Tally, AgentError> {
-    if !counters.join(RECORDS).exists() {
+/// nobody knows any more: they are lost, once. How its requests in flight end is told to nobody.
+pub(crate) fn frozen(directory: &Path) -> Result<Tally, AgentError> {
+    if !directory.join(RECORDS).exists() {
         return Ok(Tally::default());
     }
-    let map = MapData::from_pin(counters.join(RECORDS)).map_err(AgentError::map("open", RECORDS))?;
+    let names = fs::read_dir(directory).map_err(AgentError::map("open", BOOK))?;
+    let mut names = names
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned());
+    if names.any(|name| name.starts_with("HTTP2_BOOK_") && name != BOOK) {
+        let cause = io::Error::other("another build wrote it, in its own way");
+        return Err(AgentError::map("read", BOOK)(cause));
+    }
+    let map = MapData::from_pin(directory.join(RECORDS)).map_err(AgentError::map("open", RECORDS))?;
     let size = map
         .info()
         .map_err(AgentError::map("read", RECORDS))?
         .max_entries();
     let ring = Ring::open(map, size as usize).map_err(AgentError::map("open", RECORDS))?;
-    let mut checkpoint = Checkpoint::open(counters)?;
+    let mut checkpoint = Checkpoint::open(directory)?;
     let (mut book, position) = checkpoint.read()?.unwrap_or_default();
     let mut position = position.max(ring.position());
-    let before = book.tally.lost;
-    ring.read(&mut position, |_| book.tally.lost += 1)
-        .map_err(AgentError::map("read", RECORDS))?;
-    let is_kept = book.tally.lost != before
+    let boot_ns = boot_ns();
+    let mut is_changed = book.settle(boot_ns);
+    ring.read(&mut position, |_| {
+        book.tally.lose(0, boot_ns);
+        is_changed = true;
+    })
+    .map_err(AgentError::map("read", RECORDS))?;
+    let is_kept = is_changed
         && checkpoint
             .keep(&book, position)
             .map_err(AgentError::map("write", BOOK))?;
@@ -214,8 +249,9 @@ impl State {
             // They stay where they are, and once there is no room the kernel counts what finds none.
             tracing::error!(%error, "records of HTTP/2 cannot be read now");
         }
-        let full = self.losses.get(&loss::HTTP2_RING_DOUBT, 0);
-        self.book.doubt(full.map_or(0, |shares| shares.iter().sum()));
+        if let Ok(full) = self.losses.get(&loss::HTTP2_RING_DOUBT, 0) {
+            self.is_dirty |= self.book.doubt(full.iter().sum(), monotonic_ns());
+        }
         self.is_dirty |= self.position != before;
         self.keep();
     }

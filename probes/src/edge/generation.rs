@@ -1,7 +1,7 @@
 //! What outlives agents and builds: the anchor of start times, counters of other layouts, and the
 //! name of the source they make.
 
-use std::{fs, io, time::Duration};
+use std::{fs, io, path::Path, time::Duration};
 
 use chrono::Utc;
 use probes_ebpf::wire::control;
@@ -9,7 +9,7 @@ use slo_engine::measurement::SourceId;
 
 use super::{
     fold::Folder,
-    layout::{COUNTERS, Directories, STARTS, STARTS_MAX},
+    layout::{BOOK, COUNTERS, Directories, HTTP2, STARTS, STARTS_MAX},
     settings::Definitions,
     table::{Control, Counters, Starts, open, open_or_create},
 };
@@ -40,17 +40,16 @@ pub(crate) fn earlier(
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        if !name.starts_with(COUNTERS) || path == directories.counters {
+        let read = if name.starts_with(COUNTERS) && path != directories.counters {
+            counters(&path).map(Some)
+        } else if name.starts_with(HTTP2) && path != directories.http2 {
+            // Read again, and taken, once no program writes there any more.
+            http2::frozen(&path).map(|_| None)
+        } else {
             continue;
-        }
-        let read = Counters::open(&path).and_then(|mut counters| {
-            Folder::open(&path, &mut counters)?;
-            counters.frozen = http2::frozen(&path)?;
-            let definitions = Definitions::read(&counters.settings, &counters.routes)?;
-            Ok((counters, definitions))
-        });
+        };
         match read {
-            Ok(generation) => found.push(generation),
+            Ok(generation) => found.extend(generation),
             Err(error) => {
                 let text = format!(
                     "counters of another build cannot be read, so all is counted from now on, as by another source: {}",
@@ -66,17 +65,29 @@ pub(crate) fn earlier(
     Ok(found)
 }
 
-/// The next [`anchor`] is that of another source.
+fn counters(path: &Path) -> Result<(Counters, Definitions), AgentError> {
+    let mut counters = Counters::open(path)?;
+    Folder::open(path, &mut counters)?;
+    let definitions = Definitions::read(&counters.settings, &counters.routes)?;
+    Ok((counters, definitions))
+}
+
+/// The next [`anchor`] is that of another source. What was kept of HTTP/2 goes by ids of settings that may be given
+/// out again now.
 fn begin_anew(directories: &Directories) -> Result<(), AgentError> {
     let mut control: Control = open!(directories.source, "CONTROL", Array)?;
     control
         .set(control::ANCHOR, 0, 0)
         .map_err(AgentError::map("write", "CONTROL"))?;
-    let path = directories.source.join(STARTS);
-    match fs::remove_file(&path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(AgentError::Cgroup { path, source }),
-        _ => Ok(()),
+    for path in [directories.source.join(STARTS), directories.http2.join(BOOK)] {
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(AgentError::Cgroup { path, source });
+            }
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// Wall time at boot, and when these pins were made. Both are fixed once: a clock that is set

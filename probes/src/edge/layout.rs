@@ -28,6 +28,7 @@ use crate::listeners::{BookEntry, BookKey, LISTENERS, LISTENERS_MAX};
 
 pub(crate) const COUNTERS: &str = "edge_counters_";
 pub(crate) const LINKS: &str = "edge_links";
+pub(crate) const HTTP2: &str = "edge_http2_";
 
 const HASH: u32 = 1;
 const ARRAY: u32 = 2;
@@ -58,8 +59,9 @@ pub(crate) const HTTP2_OUT: &str = "HTTP2_OUT";
 /// The ring buffer of `http2_wire::Record`s.
 pub(crate) const RECORDS: &str = "HTTP2_RECORDS";
 
-/// Where user space keeps what it knows of HTTP/2. Its name holds the version of what is written.
-pub(crate) const BOOK: &str = "HTTP2_BOOK_4";
+/// Where user space keeps what it knows of HTTP/2. Its name holds the version of what is written, and of what
+/// records mean.
+pub(crate) const BOOK: &str = "HTTP2_BOOK_5";
 pub(crate) const BOOK_BLOCK: usize = 4096;
 /// One block, and two halves of 4 MiB.
 pub(crate) const BOOK_BLOCKS: u32 = 1 + 2 * 1024;
@@ -113,6 +115,7 @@ impl MapSizes {
         let maps = source_maps()
             .into_iter()
             .chain(connection_maps())
+            .chain(http2_maps())
             .chain(counter_maps(self, cpus))
             .chain(own_maps());
         maps.map(|map| (map.name, map.bytes(cpus))).collect()
@@ -126,23 +129,36 @@ pub(crate) fn source_maps() -> [MapLayout; 1] {
 }
 
 /// Maps pinned by the version of the connections' record.
-pub(crate) fn connection_maps() -> [MapLayout; 6] {
-    let of_sockets = |layout| MapLayout {
-        flags: NO_PREALLOC,
-        ..layout
-    };
+pub(crate) fn connection_maps() -> [MapLayout; 4] {
     [
         of_sockets(map::<u32, Connection>("CONN", SK_STORAGE, 0)),
         of_sockets(map::<u32, Pipeline>("PIPELINE", SK_STORAGE, 0)),
-        of_sockets(map::<u32, Http2>("HTTP2", SK_STORAGE, 0)),
-        map::<u32, Early>("HTTP2_EARLY", ARRAY, EARLY_SLOTS),
         map::<u32, u32>(HTTP2_IN, PROGRAM_ARRAY, 1),
         map::<u32, u32>(HTTP2_OUT, PROGRAM_ARRAY, 1),
     ]
 }
 
+fn of_sockets(layout: MapLayout) -> MapLayout {
+    MapLayout {
+        flags: NO_PREALLOC,
+        ..layout
+    }
+}
+
+/// What is known of connections that speak HTTP/2, in the kernel, on its way and in user space. All of it is pinned
+/// together, under a fingerprint with the version of the connections' record: whoever begins anew with a part of it
+/// has to with the rest. Counters of another layout change nothing here, as ids of settings mean the same in all.
+pub(crate) fn http2_maps() -> [MapLayout; 4] {
+    [
+        of_sockets(map::<u32, Http2>("HTTP2", SK_STORAGE, 0)),
+        map::<u32, Early>("HTTP2_EARLY", ARRAY, EARLY_SLOTS),
+        map::<StreamKey, u64>("HTTP2_UPLOADS", LRU_HASH, 8192),
+        map::<(), ()>(RECORDS, RING, RING_BYTES),
+    ]
+}
+
 /// Maps pinned under the fingerprint.
-pub(crate) fn counter_maps(sizes: &MapSizes, cpus: usize) -> [MapLayout; 13] {
+pub(crate) fn counter_maps(sizes: &MapSizes, cpus: usize) -> [MapLayout; 11] {
     [
         map::<CountKey, Count>("COUNTS", PER_CPU_HASH, sizes.counts),
         map::<LatencyKey, Latency>("LATENCIES", PER_CPU_HASH, sizes.latencies(cpus)),
@@ -159,8 +175,6 @@ pub(crate) fn counter_maps(sizes: &MapSizes, cpus: usize) -> [MapLayout; 13] {
         map::<u32, Handshake>("HANDSHAKE", PER_CPU_ARRAY, 1),
         map::<u32, u64>("LOSSES", PER_CPU_ARRAY, loss::WORDS),
         map::<u32, Lost>("LOST", ARRAY, SETTINGS_MAX),
-        map::<StreamKey, u64>("HTTP2_UPLOADS", LRU_HASH, 8192),
-        map::<(), ()>(RECORDS, RING, RING_BYTES),
     ]
 }
 
@@ -188,6 +202,7 @@ pub(crate) struct Directories {
     pub instance: PathBuf,
     pub source: PathBuf,
     pub connections: PathBuf,
+    pub http2: PathBuf,
     pub counters: PathBuf,
     pub links: PathBuf,
 }
@@ -195,13 +210,15 @@ pub(crate) struct Directories {
 impl Directories {
     pub fn new(bpffs: &Path, instance: &str, sizes: &MapSizes, cpus: usize) -> Result<Self, BpffsError> {
         let instance = bpffs::instance_path(bpffs, instance)?;
-        let mut maps = counter_maps(sizes, cpus).to_vec();
+        let counters = bpffs::fingerprint(VERSION, &counter_maps(sizes, cpus));
+        let mut maps = http2_maps().to_vec();
         maps.push(book());
-        let fingerprint = bpffs::fingerprint(VERSION, &maps);
+        let http2 = bpffs::fingerprint(u32::from(CONNECTION_VERSION), &maps);
         Ok(Self {
             source: instance.join("edge_source"),
             connections: instance.join(format!("edge_connections_{CONNECTION_VERSION}")),
-            counters: instance.join(format!("{COUNTERS}{fingerprint}")),
+            http2: instance.join(format!("{HTTP2}{http2}")),
+            counters: instance.join(format!("{COUNTERS}{counters}")),
             links: instance.join(LINKS),
             instance,
         })
@@ -248,7 +265,8 @@ mod tests {
         let cpus = aya::util::nr_cpus().unwrap();
         let stated = counter_maps(&sizes, cpus);
         let ebpf = object::open(None, &stated, Features::here(), 0).unwrap();
-        for map in stated {
+        let of_no_socket = http2_maps().into_iter().filter(|map| map.kind != SK_STORAGE);
+        for map in stated.into_iter().chain(of_no_socket) {
             let (_, made) = ebpf.maps().find(|(name, _)| *name == map.name).unwrap();
             let data = match made {
                 aya::maps::Map::Array(data)

@@ -8,7 +8,7 @@ use aya::{Btf, Ebpf, EbpfLoader, maps::ProgramArray, programs::Program};
 use probes_ebpf::wire::kernel;
 use slo_engine::measurement::ResetReason;
 
-use super::layout::{self, Directories, MapSizes, connection_maps, counter_maps, source_maps};
+use super::layout::{self, Directories, MapSizes, connection_maps, counter_maps, http2_maps, source_maps};
 use crate::{
     agent::AgentError,
     bpffs::{self, MapLayout},
@@ -140,6 +140,7 @@ pub(crate) fn load(
     let cpus = aya::util::nr_cpus().map_err(|(_, source)| AgentError::Cpus { source })?;
     bpffs::check(&directories.source, &source_maps())?;
     bpffs::check(&directories.connections, &connection_maps())?;
+    bpffs::check(&directories.http2, &http2_maps())?;
     bpffs::check(&directories.counters, &counter_maps(sizes, cpus))?;
     let synack_sport = tracefs
         .and_then(|root| field_offset(root, "tcp_retransmit_synack", "sport"))
@@ -214,6 +215,9 @@ pub(crate) fn open(
         }
         for map in connection_maps() {
             loader.map_pin_path(map.name, directories.connections.join(map.name));
+        }
+        for map in http2_maps() {
+            loader.map_pin_path(map.name, directories.http2.join(map.name));
         }
         for map in counters {
             loader.map_pin_path(map.name, directories.counters.join(map.name));

@@ -72,17 +72,18 @@ struct Histogram {
 }
 
 impl Totals {
-    /// `live` is what user space counts of HTTP/2, under the first of the generations.
-    pub fn read(generations: &[Generation<'_>], live: &Tally) -> Result<Self, AgentError> {
+    /// `tallies` are what user space counts of HTTP/2; the first of the generations knows all their ids.
+    pub fn read(generations: &[Generation<'_>], tallies: &[&Tally]) -> Result<Self, AgentError> {
         let mut totals = Self::default();
         for generation in generations {
             totals.add_counts(generation)?;
             totals.add_latencies(generation)?;
             totals.add_losses(generation)?;
-            totals.add_tally(generation, &generation.counters.frozen);
         }
         if let Some(now) = generations.first() {
-            totals.add_tally(now, live);
+            for tally in tallies {
+                totals.add_tally(now, tally);
+            }
         }
         Ok(totals)
     }
@@ -151,8 +152,16 @@ impl Totals {
     }
 
     fn add_tally(&mut self, generation: &Generation<'_>, tally: &Tally) {
-        let unfollowed = (None, LossReason::GapInSequence);
-        self.losses.entry(unfollowed).or_default().value += tally.lost;
+        for (settings, lost) in tally.lost() {
+            let definition = generation.definitions.get(settings);
+            let service = definition.map(|definition| definition.service.clone());
+            let sum = self
+                .losses
+                .entry((service, LossReason::GapInSequence))
+                .or_default();
+            sum.first_ns = earlier(sum.first_ns, lost.first_ns);
+            sum.value += lost.value;
+        }
         for (key, count) in tally.counts() {
             let sum = Sum {
                 first_ns: count.first_ns,

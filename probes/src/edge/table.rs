@@ -10,7 +10,7 @@ use aya::{
 use probes_ebpf::wire;
 
 use super::layout::{self, GONE_COUNTS_MAX, GONE_LATENCIES_MAX, NO_PREALLOC};
-use crate::{agent::AgentError, http2::tally::Tally};
+use crate::agent::AgentError;
 
 pub(crate) const GONE_COUNTS: &str = "GONE_COUNTS";
 pub(crate) const GONE_LATENCIES: &str = "GONE_LATENCIES";
@@ -101,8 +101,6 @@ pub(crate) struct Counters {
     pub routes: Routes,
     pub losses: Losses,
     pub lost: LostTable,
-    /// Of HTTP/2, where the counters are of another layout. What counts now, counts on.
-    pub frozen: Tally,
 }
 
 impl Counters {
@@ -127,7 +125,6 @@ impl Counters {
             routes: open!(directory, "ROUTES", LpmTrie)?,
             losses: open!(directory, "LOSSES", PerCpuArray)?,
             lost: open!(directory, "LOST", Array)?,
-            frozen: Tally::default(),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Every connection that speaks HTTP/2, and what was counted of them: all that must outlive an agent.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use probes_ebpf::{
     http2::kind,
@@ -10,10 +10,13 @@ use probes_ebpf::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    connection::Connection,
+    connection::{Connection, Stream},
     meaning::Meaning,
-    tally::{Ended, Place, Tally},
+    tally::{Ended, Place, Tally, is_past_timeout},
 };
+
+/// Longer than most servers keep a connection on which nobody asks.
+const LONGEST_SILENCE_NS: u64 = 3_600_000_000_000;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Book {
@@ -21,8 +24,8 @@ pub(crate) struct Book {
     connections: HashMap<u64, Known>,
     /// Records that found no room, as counted by the kernel when that was last looked at.
     ring_full: u64,
-    /// Since then, the end of a connection may have gone untold: what hangs may be long over.
-    is_doubtful: bool,
+    /// Until then, the end of a connection may have gone untold: one that said nothing since may be long over.
+    doubted_ns: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,35 +57,48 @@ impl Book {
     }
 
     fn follow(&mut self, record: &Record, piece: &[u8], meaning: &mut dyn Meaning, boot_ns: u64) {
-        let known = self.connections.entry(record.cookie).or_insert_with(|| {
-            if record.number == 0 {
-                Known::Followed(Box::default())
-            } else {
-                Known::Lost { last_stream: 0 }
+        let connection = match self.connections.entry(record.cookie) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) if record.number == 0 => unknown.insert(Known::Followed(Box::default())),
+            // It was let go, or its beginning was told to an agent that kept nothing of it.
+            Entry::Vacant(unknown) if begins(record) => {
+                self.tally.lose(record.settings, boot_ns);
+                unknown.insert(Known::Lost { last_stream: 0 })
             }
-        });
-        let connection = match known {
-            Known::Followed(connection) => connection,
-            Known::Lost { last_stream } => {
+            Entry::Vacant(_) => {
                 if record.kind == event::RAW {
-                    // Whatever requests are in it, nobody counts them.
-                    self.tally.lost += 1;
-                }
-                let begins = usize::from(record.direction) == ASKS
-                    && record.kind == kind::HEADERS
-                    && record.part & part::FIRST != 0;
-                if begins && record.stream > *last_stream {
-                    *last_stream = record.stream;
-                    let place = Place::new(&record.endpoint, record.settings);
-                    self.tally.count(&place, what::UNKNOWN, boot_ns);
+                    self.tally.lose(record.settings, boot_ns);
                 }
                 return;
             }
         };
+        match connection {
+            Known::Followed(_) => self.go_on(record, piece, meaning, boot_ns),
+            Known::Lost { last_stream } => {
+                if record.kind == event::RAW {
+                    // Whatever requests are in it, nobody counts them.
+                    self.tally.lose(record.settings, boot_ns);
+                }
+                if begins(record) && record.stream > *last_stream {
+                    *last_stream = record.stream;
+                    let place = Place::new(&record.endpoint, record.settings);
+                    self.tally.count(&place, what::UNKNOWN, boot_ns);
+                }
+            }
+        }
+    }
+
+    fn go_on(&mut self, record: &Record, piece: &[u8], meaning: &mut dyn Meaning, boot_ns: u64) {
+        let Some(known) = self.connections.get_mut(&record.cookie) else {
+            return;
+        };
+        let Known::Followed(connection) = known else {
+            return;
+        };
         let mut ended = Vec::new();
         if let Err(lost) = connection.take(record, piece, meaning, &mut ended) {
             tracing::debug!(cookie = record.cookie, %lost, "an HTTP/2 connection cannot be followed");
-            self.tally.lost += 1;
+            self.tally.lose(record.settings, boot_ns);
             ended.extend(connection.end_all(what::UNKNOWN, record.at_ns));
             *known = Known::Lost {
                 last_stream: connection.last_stream(),
@@ -98,10 +114,15 @@ impl Book {
         self.tally.end(ended, definition, boot_ns);
     }
 
-    /// Notes how many records found no room so far.
-    pub fn doubt(&mut self, ring_full: u64) {
-        self.is_doubtful |= ring_full > self.ring_full;
+    /// Notes how many records found no room, as the kernel counted by now. Whether that is news.
+    pub fn doubt(&mut self, ring_full: u64, now_ns: u64) -> bool {
+        // Fewer than before is another kernel map, which may have begun with some.
+        let is_news = ring_full != self.ring_full;
+        if is_news {
+            self.doubted_ns = now_ns;
+        }
         self.ring_full = ring_full;
+        is_news
     }
 
     /// Books what is overdue, and tells what is in flight. Whether anything was booked.
@@ -114,35 +135,29 @@ impl Book {
     ) -> bool {
         self.connections
             .retain(|_, known| !matches!(known, Known::Followed(connection) if connection.is_none(now_ns)));
-        let timed_out = if self.is_doubtful {
-            what::UNKNOWN
-        } else {
-            what::TIMED_OUT
-        };
-        let mut is_booked = false;
+        let mut is_booked = self.end_doubtful(meaning, now_ns, boot_ns);
         for known in self.connections.values_mut() {
             let Known::Followed(connection) = known else {
                 continue;
             };
+            let is_doubtful = connection.last_ns <= self.doubted_ns;
             for stream in connection.streams.values_mut() {
                 let before = (stream.timing.over, stream.timing.is_final);
                 let definition = meaning.of(stream.place.settings);
                 let place = stream.place;
                 if stream.is_answered() {
-                    let timing = &mut stream.timing;
-                    self.tally
-                        .book_unfinished(&place, definition, timing, now_ns, boot_ns);
-                    is_booked |= before.0 != timing.over;
+                    if !is_doubtful {
+                        let timing = &mut stream.timing;
+                        self.tally
+                            .book_unfinished(&place, definition, timing, now_ns, boot_ns);
+                    }
+                    is_booked |= before.0 != stream.timing.over;
                     continue;
                 }
-                let overdue = self.tally.book_overdue(
-                    &place,
-                    definition,
-                    &mut stream.timing,
-                    timed_out,
-                    now_ns,
-                    boot_ns,
-                );
+                let overdue = !is_doubtful
+                    && self
+                        .tally
+                        .book_overdue(&place, definition, &mut stream.timing, now_ns, boot_ns);
                 is_booked |= before != (stream.timing.over, stream.timing.is_final);
                 in_flight.push(InFlight {
                     endpoint: place.endpoint(),
@@ -155,8 +170,38 @@ impl Book {
         is_booked
     }
 
+    /// Of connections whose end may have gone untold, what should be over by now is unknown, and held against nobody.
+    /// Their header tables are kept for as long as they may be needed. Whether anything was booked.
+    fn end_doubtful(&mut self, meaning: &mut dyn Meaning, now_ns: u64, boot_ns: u64) -> bool {
+        let mut ended = Vec::new();
+        let doubted_ns = self.doubted_ns;
+        self.connections.retain(|_, known| {
+            let Known::Followed(connection) = known else {
+                return true;
+            };
+            if connection.last_ns > doubted_ns {
+                return true;
+            }
+            if now_ns.saturating_sub(connection.last_ns) > LONGEST_SILENCE_NS {
+                ended.extend(connection.end_all(what::UNKNOWN, now_ns));
+                return false;
+            }
+            let is_over = |stream: &Stream| {
+                let definition = meaning.of(stream.place.settings);
+                let is_late = is_past_timeout(&stream.place, definition, &stream.timing, now_ns);
+                !stream.is_answered() && (stream.timing.is_final || is_late)
+            };
+            ended.extend(connection.end_where(is_over, what::UNKNOWN, now_ns));
+            true
+        });
+        for ended in &ended {
+            self.book(ended, meaning, boot_ns);
+        }
+        !ended.is_empty()
+    }
+
     /// Stops following half of the connections, those first that have been silent longest: what is
-    /// kept has no room for them. Their requests in flight are unknown.
+    /// kept has no room for them. Their requests in flight are unknown; who goes on is counted as lost then.
     pub fn shed(&mut self, meaning: &mut dyn Meaning, boot_ns: u64) -> bool {
         let mut followed: BTreeMap<(u64, u64), ()> = BTreeMap::new();
         for (cookie, known) in &self.connections {
@@ -166,8 +211,7 @@ impl Book {
         }
         let half = followed.len().div_ceil(2);
         for (last_ns, cookie) in followed.into_keys().take(half) {
-            let lost = Known::Lost { last_stream: 0 };
-            if let Some(Known::Followed(mut connection)) = self.connections.insert(cookie, lost) {
+            if let Some(Known::Followed(mut connection)) = self.connections.remove(&cookie) {
                 for ended in connection.end_all(what::UNKNOWN, last_ns) {
                     self.book(&ended, meaning, boot_ns);
                 }
@@ -175,6 +219,25 @@ impl Book {
         }
         half > 0
     }
+
+    /// Nobody will be told how its connections go on. Whether there were any.
+    pub fn settle(&mut self, boot_ns: u64) -> bool {
+        let connections = std::mem::take(&mut self.connections);
+        let had_some = !connections.is_empty();
+        for known in connections.into_values() {
+            if let Known::Followed(mut connection) = known {
+                for ended in connection.end_all(what::UNKNOWN, 0) {
+                    self.tally.end(&ended, None, boot_ns);
+                }
+            }
+        }
+        had_some
+    }
+}
+
+/// Whether a request begins with this.
+fn begins(record: &Record) -> bool {
+    usize::from(record.direction) == ASKS && record.kind == kind::HEADERS && record.part & part::FIRST != 0
 }
 
 #[cfg(test)]
@@ -231,7 +294,28 @@ mod tests {
             };
             assert_eq!(walk(60_000_000_000), 1);
             assert_eq!(walk(200_000_000_000), known);
-            assert_eq!(book.tally.lost, 0);
+            assert_eq!(book.tally.lost().count(), 0);
         }
+    }
+
+    #[test]
+    fn what_is_lost_is_lost_of_its_settings() {
+        let mut book = Book::default();
+        let begins = |cookie, number, settings| Record {
+            cookie,
+            number,
+            settings,
+            stream: 1,
+            kind: kind::HEADERS,
+            part: part::FIRST | part::LAST,
+            ..Record::default()
+        };
+        // A record is missing; another's beginning is; and one goes on that is known to be lost.
+        for record in [begins(7, 0, 3), begins(7, 2, 3), begins(8, 5, 4), begins(8, 6, 4)] {
+            book.take(&record, &[0x82], &mut NoMeaning, 0);
+        }
+        let mut lost: Vec<_> = book.tally.lost().map(|(id, lost)| (id, lost.value)).collect();
+        lost.sort_unstable();
+        assert_eq!(lost, [(3, 1), (4, 1)]);
     }
 }

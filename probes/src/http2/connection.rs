@@ -221,6 +221,17 @@ impl Connection {
         ended.map(|stream| stream.end(outcome, at_ns, false)).collect()
     }
 
+    /// Those in flight of which `is_over` says so end as `outcome`.
+    pub fn end_where(
+        &mut self,
+        mut is_over: impl FnMut(&Stream) -> bool,
+        outcome: u16,
+        at_ns: u64,
+    ) -> impl Iterator<Item = Ended> {
+        let over = self.streams.extract_if(.., move |_, stream| is_over(stream));
+        over.map(move |(_, stream)| stream.end(outcome, at_ns, false))
+    }
+
     /// What was asked in HTTP/1 will be answered here.
     fn upgraded(&mut self, record: &Record) {
         self.begin(record);

@@ -96,18 +96,31 @@ pub(crate) struct Tally {
     latencies: HashMap<Place, Latency>,
     /// To the last byte, of services that ask for it.
     last_bytes: HashMap<Place, Latency>,
-    /// What could not be followed here, though the kernel told it.
-    pub lost: u64,
+    /// What could not be followed here, though the kernel told it, by settings.
+    lost: HashMap<u32, Count>,
+}
+
+impl Count {
+    fn since(first_ns: u64) -> Self {
+        Self { first_ns, value: 0 }
+    }
 }
 
 impl Tally {
-    /// Counts `by` requests that ended as `what`. `boot_ns` is when, should the counter be new.
+    /// Counts a request that ended as `what`. `boot_ns` is when, should the counter be new.
     pub fn count(&mut self, place: &Place, what: u16, boot_ns: u64) {
-        let fresh = Count {
-            first_ns: boot_ns,
-            value: 0,
-        };
-        self.counts.entry((*place, what)).or_insert(fresh).value += 1;
+        let counts = self.counts.entry((*place, what));
+        counts.or_insert(Count::since(boot_ns)).value += 1;
+    }
+
+    /// Counts something that was lost of whose settings these are; 0 is nobody's.
+    pub fn lose(&mut self, settings: u32, boot_ns: u64) {
+        let lost = self.lost.entry(settings);
+        lost.or_insert(Count::since(boot_ns)).value += 1;
+    }
+
+    pub fn lost(&self) -> impl Iterator<Item = (u32, Count)> {
+        self.lost.iter().map(|(settings, count)| (*settings, *count))
     }
 
     fn latency(&mut self, place: &Place, boot_ns: u64) -> &mut Latency {
@@ -172,14 +185,12 @@ impl Tally {
         }
     }
 
-    /// Books what a request in flight has become, once. Whether it is past its smallest threshold;
-    /// `timed_out` is what one past its timeout counts as.
+    /// Books what a request in flight has become, once. Whether it is past its smallest threshold.
     pub fn book_overdue(
         &mut self,
         place: &Place,
         definition: Option<&Definition>,
         timing: &mut Timing,
-        timed_out: u16,
         now_ns: u64,
         boot_ns: u64,
     ) -> bool {
@@ -199,10 +210,10 @@ impl Tally {
                 self.latency(place, boot_ns).over[index] += 1;
             }
         }
-        if now_ns.saturating_sub(timing.last_byte_ns) >= timeout(definition) {
+        if is_past_timeout(place, definition, timing, now_ns) {
             timing.is_final = true;
             is_overdue = true;
-            self.count(place, timed_out, boot_ns);
+            self.count(place, what::TIMED_OUT, boot_ns);
         }
         is_overdue
     }
@@ -267,6 +278,18 @@ impl Tally {
             (key, cells)
         })
     }
+}
+
+/// Whether a request in flight has been there for so long that it ends by that.
+pub(crate) fn is_past_timeout(
+    place: &Place,
+    definition: Option<&Definition>,
+    timing: &Timing,
+    now_ns: u64,
+) -> bool {
+    let may_wait = definition.is_some_and(|definition| definition.is_long_poll(place.route));
+    let waits_ns = now_ns.saturating_sub(timing.last_byte_ns);
+    timing.is_complete && !may_wait && waits_ns >= timeout(definition)
 }
 
 /// The server errors among outcomes: 5xx, and gRPC's.

@@ -9,6 +9,7 @@ use slo_engine::{
 };
 
 use crate::{
+    doubt::set_aside,
     program::{Files, Server},
     support::{Place, eventually, lost, read, route_value, value, watched},
 };
@@ -174,33 +175,85 @@ fn requests_that_find_no_room_are_unknown_and_none_is_missing() {
     assert_eq!(value(&batch, "shop", Signal::Status(200)), resolved + 1000);
 }
 
+fn with_counts(place: &Place, counts: u32) -> Agent {
+    let sizes = MapSizes {
+        counts,
+        ..MapSizes::default()
+    };
+    let agent = Agent::start(AgentConfig {
+        sizes,
+        ..place.config()
+    });
+    agent.unwrap()
+}
+
+#[test]
+fn another_layout_of_counters_under_load_loses_and_doubles_no_stream() {
+    let place = Place::new("h2-counters");
+    let (mut agent, _files, server) = shop(&place);
+    let mut load = server
+        .client(&[
+            "h2load",
+            "-n40000",
+            "-c4",
+            "-m20",
+            "--rps=500",
+            "http://127.0.0.1:8200/one",
+            "http://127.0.0.1:8200/no",
+        ])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut last = 0;
+    let mut changes = 0;
+    // Other maps, and the old ones again.
+    let mut counts = [4096, 16_384].into_iter().cycle();
+    while load.try_wait().unwrap().is_none() {
+        let before = value(&read(&mut agent), "shop", Signal::Status(200));
+        assert!(before >= last, "a total went down from {last} to {before}");
+        last = before;
+        drop(agent);
+        agent = with_counts(&place, counts.next().unwrap());
+        changes += 1;
+    }
+    assert!(changes > 1, "the load was over after {changes}");
+    let batch = settled(&mut agent, "shop", 40_000);
+    assert_eq!(value(&batch, "shop", Signal::Unknown), 0, "{batch:#?}");
+    assert_eq!(
+        route_value(&batch, "shop", "GET /one", Signal::Status(200)),
+        20_000
+    );
+    assert_eq!(route_value(&batch, "shop", "other", Signal::Status(404)), 20_000);
+    for loss in &batch.losses {
+        assert_eq!(loss.value, 0, "{loss:?}");
+    }
+}
+
 #[test]
 fn what_nobody_read_before_another_layout_is_lost_once() {
     let place = Place::new("h2-layout");
     let (agent, _files, server) = shop(&place);
     drop(agent);
-    server.run(&["h2load", "-n300", "-c1", "-m10", "http://127.0.0.1:8200/one"]);
-    let other = |counts| {
-        let sizes = MapSizes {
-            counts,
-            ..MapSizes::default()
-        };
-        let agent = Agent::start(AgentConfig {
-            sizes,
-            ..place.config()
-        });
-        let mut agent = agent.unwrap();
-        agent.watch(&[watched("shop", PORT)]).unwrap();
-        agent
-    };
-    let mut agent = other(4096);
-    let unread = lost(&read(&mut agent), LossReason::GapInSequence);
-    // Of each request its header, that of its answer, and the end of that; and the end of the connection.
-    assert_eq!(unread, 3 * 300 + 1);
-    drop(agent);
-    let mut agent = other(8192);
-    assert_eq!(lost(&read(&mut agent), LossReason::GapInSequence), unread);
-    server.run(&["h2load", "-n300", "-c1", "-m10", "http://127.0.0.1:8200/one"]);
+    let ask = || server.run(&["h2load", "-n300", "-c1", "-m10", "http://127.0.0.1:8200/one"]);
+    ask();
+    // The layout of counters is not the ring's.
+    let mut agent = with_counts(&place, 4096);
     let batch = settled(&mut agent, "shop", 300);
     assert_eq!(value(&batch, "shop", Signal::Status(200)), 300);
+    assert_eq!(lost(&batch, LossReason::GapInSequence), 0);
+    drop(agent);
+    ask();
+    set_aside(&place, "", "_old");
+    let mut agent = place.agent();
+    let batch = read(&mut agent);
+    let unread = lost(&batch, LossReason::GapInSequence);
+    // Of each request its header, that of its answer, and the end of that; and the end of the connection.
+    assert_eq!(unread, 3 * 300 + 1);
+    assert_eq!(value(&batch, "shop", Signal::Status(200)), 300);
+    drop(agent);
+    let mut agent = place.agent();
+    assert_eq!(lost(&read(&mut agent), LossReason::GapInSequence), unread);
+    ask();
+    let batch = settled(&mut agent, "shop", 600);
+    assert_eq!(value(&batch, "shop", Signal::Status(200)), 600);
 }

@@ -7,6 +7,7 @@ mod support;
 
 mod apache;
 mod calls;
+mod doubt;
 mod ends;
 mod load;
 mod loss;

@@ -28,6 +28,7 @@ impl Pins {
         let directories = Directories::new(root, &instance, &sizes, cpus).unwrap();
         bpffs::create(&directories.source).unwrap();
         bpffs::create(&directories.connections).unwrap();
+        bpffs::create(&directories.http2).unwrap();
         bpffs::create(&directories.counters).unwrap();
         object::open(
             Some(&directories),

@@ -1,0 +1,148 @@
+//! What becomes of requests whose end was never told: the ring was full, or the agent's layout changed.
+
+use std::{fs, path::Path, time::Duration};
+
+use probes::agent::Agent;
+use slo_engine::{
+    measurement::{Gauge, LossReason, Signal},
+    service::WatchedService,
+};
+
+use crate::{
+    load::settled,
+    program::{Files, Server, beside_this},
+    support::{Place, eventually, gauge, lost, read, value, watched},
+};
+
+const SHOP: u16 = 8220;
+const NODE: u16 = 8221;
+
+fn impatient(name: &str, port: u16) -> WatchedService {
+    WatchedService {
+        timeout: Duration::from_secs(1),
+        ..watched(name, port)
+    }
+}
+
+fn node(place: &Place) -> Server {
+    Server::start(
+        place,
+        NODE,
+        &["node", &beside_this("server.mjs"), &NODE.to_string()],
+    )
+}
+
+fn client(orders: &[&str]) -> Vec<String> {
+    let mut command = vec!["node".to_owned(), beside_this("client.mjs"), NODE.to_string()];
+    command.extend(orders.iter().map(|order| (*order).to_owned()));
+    command
+}
+
+fn waiting(agent: &mut Agent, service: &str) -> [Option<f64>; 2] {
+    let batch = read(agent);
+    [Gauge::InFlight, Gauge::Overdue].map(|kind| gauge(&batch, service, kind))
+}
+
+#[test]
+fn what_hangs_after_the_ring_was_full_times_out_and_who_went_meanwhile_hangs_no_more() {
+    let place = Place::new("h2-doubt");
+    let mut agent = place.agent();
+    agent
+        .watch(&[impatient("shop", SHOP), impatient("node", NODE)])
+        .unwrap();
+    let files = Files::new(&place, &[("one", b"1")]);
+    let port = SHOP.to_string();
+    let shop = Server::start(&place, SHOP, &["nghttpd", "--no-tls", "-d", files.path(), &port]);
+    let node = node(&place);
+    let command = client(&["GET /status/200"]);
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    node.run(&command);
+    settled(&mut agent, "node", 1);
+    // Nobody reads.
+    drop(agent);
+    let url = format!("http://127.0.0.1:{SHOP}/one");
+    shop.run(&["h2load", "-n120000", "-c4", "-m20", &url]);
+    let mut agent = place.agent();
+    let batch = settled(&mut agent, "shop", 120_000);
+    assert!(
+        lost(&batch, LossReason::ReserveFailed) > 0,
+        "there was room for all"
+    );
+    assert_eq!(value(&batch, "shop", Signal::TimedOut), 0);
+    eventually("nothing of the shop is in flight", || {
+        (waiting(&mut agent, "shop") == [Some(0.0), Some(0.0)]).then_some(())
+    });
+
+    let command = client(&["GET /hang"]);
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    let mut asking = node.client(&command).spawn().unwrap();
+    let batch = eventually("the request has ended, though nobody answers", || {
+        let batch = read(&mut agent);
+        let ended = [Signal::TimedOut, Signal::Unknown].map(|signal| value(&batch, "node", signal));
+        (ended != [0, 0]).then_some(batch)
+    });
+    asking.kill().unwrap();
+    asking.wait().unwrap();
+    assert_eq!(value(&batch, "node", Signal::TimedOut), 1);
+    assert_eq!(value(&batch, "node", Signal::Unknown), 0);
+}
+
+/// Renames directories of connections whose names end so: as if another build laid them out differently, or came back.
+pub fn set_aside(place: &Place, from: &str, to: &str) {
+    let pins = Path::new("/sys/fs/bpf/slowburn").join(&place.name);
+    let entries: Vec<_> = fs::read_dir(&pins).unwrap().collect();
+    for entry in entries {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let is_one = ["edge_connections_", "edge_http2_"]
+            .iter()
+            .any(|kind| name.starts_with(kind));
+        if let Some(stem) = name.strip_suffix(from).filter(|_| is_one) {
+            fs::rename(pins.join(&name), pins.join(format!("{stem}{to}"))).unwrap();
+        }
+    }
+}
+
+#[test]
+fn another_layout_of_connections_leaves_no_request_behind() {
+    let place = Place::new("h2-forgot");
+    let mut agent = place.agent();
+    let service = watched("node", NODE);
+    agent.watch(&[service]).unwrap();
+    let server = node(&place);
+    let orders = [
+        "GET /status/200",
+        "--",
+        "GET /sleep/4000",
+        "--",
+        "GET /status/404",
+    ];
+    let command = client(&orders);
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    let mut client = server.talk(&command);
+    client.until("--");
+    settled(&mut agent, "node", 1);
+    client.say("go on");
+    eventually("one is in flight", || {
+        (waiting(&mut agent, "node")[0] == Some(1.0)).then_some(())
+    });
+    drop(agent);
+    set_aside(&place, "", "_old");
+    let mut agent = place.agent();
+    client.until("--");
+    client.say("go on");
+    client.until("GET /status/404: 404");
+    let counted = |agent: &mut Agent| {
+        let batch = settled(agent, "node", 3);
+        [Signal::Status(200), Signal::Unknown, Signal::Status(404)]
+            .map(|signal| value(&batch, "node", signal))
+    };
+    assert_eq!(counted(&mut agent), [1, 2, 0]);
+    assert_eq!(waiting(&mut agent, "node"), [Some(0.0), Some(0.0)]);
+    // And back.
+    drop(agent);
+    set_aside(&place, "", "_new");
+    set_aside(&place, "_old_new", "");
+    let mut agent = place.agent();
+    assert_eq!(counted(&mut agent), [1, 2, 0]);
+    assert_eq!(waiting(&mut agent, "node"), [Some(0.0), Some(0.0)]);
+}
