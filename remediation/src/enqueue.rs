@@ -12,6 +12,8 @@ use serde_json::json;
 use slo_engine::alert::{AlertState, Evidence, Transition};
 use slo_engine::event::EventKind;
 use slo_engine::objective::Severity;
+use slo_engine::ownership::Ownership;
+use slo_engine::read;
 use sqlx::PgConnection;
 
 use crate::acknowledge;
@@ -199,13 +201,22 @@ async fn join(
         // An incident of its own: to repeat one that is open would not wake anybody.
         dedup_key = format!("{dedup_key}/{severity}");
     }
+    let ownership = read::ownership(connection, &transition.objective).await?;
     let remark = acts(runbook).then(|| format!("no new action: run {} is still open", open.id));
     for (seq, action) in (1..).zip(&runbook.steps) {
         let Action::Page(page) = action else { continue };
         let Some(target) = playbook.target(&page.target) else {
             continue;
         };
-        let notice = notice(open.id, transition, says, runbook, page, remark.clone());
+        let notice = notice(
+            open.id,
+            transition,
+            says,
+            &ownership,
+            runbook,
+            page,
+            remark.clone(),
+        );
         let new = NewNotice {
             run: open.id,
             step_id: None,
@@ -248,6 +259,7 @@ async fn write_steps(
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     let refusal = refusal.map(|refusal| format!("no action: {refusal}"));
+    let ownership = read::ownership(connection, &transition.objective).await?;
     for (seq, action) in (1..).zip(&runbook.steps) {
         let mut step = NewStep {
             run: run.id,
@@ -268,7 +280,15 @@ async fn write_steps(
             store::step::insert(connection, &step, now).await?;
             continue;
         };
-        let notice = notice(run.id, transition, says, runbook, page, refusal.clone());
+        let notice = notice(
+            run.id,
+            transition,
+            says,
+            &ownership,
+            runbook,
+            page,
+            refusal.clone(),
+        );
         step.intent = Some(json!({ "target": page.target, "summary": notice.summary }));
         // A page leaves with the alert's own transaction, whatever its place among the steps.
         step.state = match (runbook.mode, playbook.target(&page.target)) {
@@ -388,6 +408,7 @@ fn notice(
     run: RunId,
     transition: &Transition,
     says: &str,
+    ownership: &Ownership,
     runbook: &Runbook,
     page: &Page,
     remark: Option<String>,
@@ -413,6 +434,8 @@ fn notice(
         good: evidence.counts().good,
         bad: evidence.counts().bad,
         silent: group::silent_host(transition).map(str::to_owned),
+        owner: ownership.owner.as_ref().map(ToString::to_string),
+        runbook_url: ownership.runbook_url.as_ref().map(ToString::to_string),
         remark,
     }
 }

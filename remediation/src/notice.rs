@@ -27,6 +27,11 @@ pub struct Notice {
     /// The host whose silence the alerts of its group have in common.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub silent: Option<String>,
+    /// Whose objective it is, and where people read what to do about it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub owner: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub runbook_url: Option<String>,
     /// Why no action was taken, or what came of it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub remark: Option<String>,

@@ -329,11 +329,15 @@ fn details(parcel: &Parcel) -> serde_json::Value {
         "good": notice.good,
         "bad": notice.bad,
     });
-    if let Some(silent) = &notice.silent {
-        details["silent"] = serde_json::json!(silent);
-    }
-    if let Some(remark) = &notice.remark {
-        details["remark"] = serde_json::json!(remark);
+    for (key, said) in [
+        ("owner", &notice.owner),
+        ("runbook_url", &notice.runbook_url),
+        ("silent", &notice.silent),
+        ("remark", &notice.remark),
+    ] {
+        if let Some(said) = said {
+            details[key] = serde_json::json!(said);
+        }
     }
     if let Some(trace_id) = parcel.traceparent.as_deref().and_then(trace::trace_id) {
         details["trace_id"] = serde_json::json!(trace_id);

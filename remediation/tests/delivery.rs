@@ -4,6 +4,8 @@
 
 #[path = "delivery/acknowledged.rs"]
 mod acknowledged;
+#[path = "delivery/owned.rs"]
+mod owned;
 mod support;
 
 use std::sync::Arc;

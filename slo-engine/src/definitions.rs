@@ -30,6 +30,7 @@ mod metric_source;
 pub mod node;
 mod objectives;
 mod openslo;
+mod ownership;
 mod ratio;
 mod short;
 mod tiers;

@@ -20,6 +20,7 @@ pub mod grpc;
 pub mod measurement;
 mod name;
 pub mod objective;
+pub mod ownership;
 pub mod read;
 pub mod report;
 mod route;

@@ -16,6 +16,7 @@ use crate::duration;
 use crate::evaluate::{DATA_OUTAGE, EvidenceGate, MissingData};
 use crate::measurement::{Clock, Role, Route, Series, ServiceName, Signal, UnknownWord, words};
 use crate::name::{LABEL, checked_text, is_label};
+use crate::ownership::Ownership;
 use crate::sequential::{FAST_PAGE, FastPage};
 
 pub use crate::status::{Outcome, StatusSet};
@@ -28,6 +29,7 @@ pub struct Objective {
     pub service: ServiceName,
     pub display_name: String,
     pub description: String,
+    pub ownership: Ownership,
     pub target: Target,
     /// Rolling, or the nominal length of the calendar's periods.
     pub period: Duration,

@@ -17,6 +17,7 @@ use crate::evaluate::EvidenceGate;
 use crate::event::EventKind;
 use crate::measurement::{Role, Route, ServiceName, SourceId};
 use crate::objective::{BurnRate, ObjectiveName, Severity, Target, TierName};
+use crate::ownership::Ownership;
 use crate::sequential::FastPage;
 use crate::silence::SilenceId;
 use crate::window::WindowCounts;
@@ -25,6 +26,7 @@ mod alert;
 mod correction;
 mod estimate;
 mod event;
+mod ownership;
 mod service;
 mod service_counts;
 mod silence;
@@ -34,6 +36,7 @@ mod tcp;
 pub use alert::{alert, alerts};
 pub use correction::{annotations, correction, corrections, left_out};
 pub use event::events;
+pub use ownership::ownership;
 pub use service::{service, services, sources};
 pub(crate) use silence::active_silences;
 pub use silence::{silence, silences};
@@ -197,6 +200,7 @@ pub struct Slo {
     pub tiers: Vec<TierState>,
     pub fast_page: Option<FastPageState>,
     pub budget_alerts: Vec<BudgetAlertState>,
+    pub ownership: Ownership,
     /// What tiers and alerts on the budget take.
     pub evidence: EvidenceGate,
 }
@@ -329,6 +333,8 @@ pub struct Alert {
     pub inhibited_by: Option<AlertId>,
     pub acknowledged: Option<Acknowledgement>,
     pub traceparent: Option<String>,
+    /// As the objective's definition says now.
+    pub ownership: Ownership,
     /// What one event is in the counts of its evidence.
     pub unit: u64,
 }

@@ -104,6 +104,31 @@ fn evidence_is_as_by_default_unless_it_is_stated_or_turned_off() {
 }
 
 #[test]
+fn an_objective_says_whose_it_is_or_its_service_or_its_slo_does() {
+    let found: Vec<String> = good("ownership.yaml")
+        .objectives
+        .iter()
+        .map(|objective| {
+            let own = &objective.ownership;
+            let owner = own.owner.as_ref().map_or("-", |owner| owner.as_str());
+            let url = own.runbook_url.as_ref().map_or("-", |url| url.as_str());
+            format!("{}: {owner} {url}", objective.name)
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "checkout-availability: Payments, on call https://wiki.example.com/slo/checkout?view=full#first",
+            "checkout-latency: web http://[2001:db8::1]:8080/slow",
+            "nobodys-availability: - https://wiki.example.com/nobodys",
+            "both-answers: Éva https://wiki.example.com/both",
+            "both-fast: Éva https://wiki.example.com/both",
+            "both: Éva https://wiki.example.com/both",
+        ]
+    );
+}
+
+#[test]
 fn every_good_file_is_read_and_survives_being_expanded() {
     for path in testdata("good") {
         let read = read_file(&path).unwrap_or_else(|found| panic!("{}", found));

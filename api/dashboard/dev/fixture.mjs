@@ -76,7 +76,7 @@ function evidence(name, target, long, short, threshold, now) {
   return { test: "windows", long: l, short: s, burn_rate_long: burnOf(l, target), burn_rate_short: burnOf(s, target), threshold, bad_needed: Math.round(threshold * (1 - target) * (l.good + l.bad)), chance: 0.00004, silent: [], budget: null };
 }
 function alerts(now) {
-  const base = { objective: "checkout-availability", service: "checkout", severity: "page", trace_id: TRACE };
+  const base = { objective: "checkout-availability", service: "checkout", severity: "page", trace_id: TRACE, owner: "Payments", runbook_url: "https://wiki.example.com/slo/checkout" };
   return [
     { ...base, id: 42, tier: "page-1h", state: "firing", opened_at: iso(began + 20), fired_at: iso(began + 31), resolved_at: null, evidence: evidence("checkout-availability", 0.999, HOUR, 5 * MIN, 14.4, now) },
     { ...base, id: 43, tier: "page-6h", state: "pending", opened_at: iso(began + 90), fired_at: null, resolved_at: null, evidence: evidence("checkout-availability", 0.999, 6 * HOUR, 30 * MIN, 6, now) },

@@ -431,8 +431,12 @@ export interface components {
             objective: string;
             /** Format: date-time */
             opened_at: string;
+            /** @description The person or team whose objective it is, as its definition says now. */
+            owner?: string | null;
             /** Format: date-time */
             resolved_at?: string | null;
+            /** @description Where people read what to do about it. */
+            runbook_url?: string | null;
             service: string;
             /** @description `page` or `ticket`. */
             severity: string;
@@ -766,8 +770,12 @@ export interface components {
                 objective: string;
                 /** Format: date-time */
                 opened_at: string;
+                /** @description The person or team whose objective it is, as its definition says now. */
+                owner?: string | null;
                 /** Format: date-time */
                 resolved_at?: string | null;
+                /** @description Where people read what to do about it. */
+                runbook_url?: string | null;
                 service: string;
                 /** @description `page` or `ticket`. */
                 severity: string;
@@ -1012,6 +1020,8 @@ export interface components {
                  */
                 lost: number;
                 name: string;
+                /** @description The person or team whose objective it is. */
+                owner?: string | null;
                 /** @description The composite that spends its budget by what this SLO burns. */
                 part_of?: string | null;
                 /** Format: date-time */
@@ -1023,6 +1033,8 @@ export interface components {
                 period_seconds: number;
                 /** Format: date-time */
                 period_to: string;
+                /** @description Where people read what to do when it alerts. */
+                runbook_url?: string | null;
                 service: string;
                 /**
                  * Format: double
@@ -1416,6 +1428,8 @@ export interface components {
              */
             lost: number;
             name: string;
+            /** @description The person or team whose objective it is. */
+            owner?: string | null;
             /** @description The composite that spends its budget by what this SLO burns. */
             part_of?: string | null;
             /** Format: date-time */
@@ -1427,6 +1441,8 @@ export interface components {
             period_seconds: number;
             /** Format: date-time */
             period_to: string;
+            /** @description Where people read what to do when it alerts. */
+            runbook_url?: string | null;
             service: string;
             /**
              * Format: double

@@ -28,6 +28,10 @@ pub struct AlertView {
     /// The page of a service it depends on that inhibits it, or did when it resolved.
     pub inhibited_by: Option<i64>,
     pub acknowledged: Option<AcknowledgementView>,
+    /// The person or team whose objective it is, as its definition says now.
+    pub owner: Option<String>,
+    /// Where people read what to do about it.
+    pub runbook_url: Option<String>,
     /// Counts of its evidence are in parts of which so many make an event, as those of its SLO.
     pub unit: u64,
     pub trace_id: Option<String>,
@@ -130,6 +134,8 @@ impl From<read::Alert> for AlertView {
                 by: said.by,
                 note: said.note,
             }),
+            owner: alert.ownership.owner.map(|owner| owner.to_string()),
+            runbook_url: alert.ownership.runbook_url.map(|url| url.to_string()),
             unit: alert.unit,
             trace_id: trace_id(alert.traceparent.as_deref()),
         }

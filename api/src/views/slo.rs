@@ -16,6 +16,10 @@ pub struct SloSummary {
     pub display_name: String,
     pub service: String,
     pub kind: SloKind,
+    /// The person or team whose objective it is.
+    pub owner: Option<String>,
+    /// Where people read what to do when it alerts.
+    pub runbook_url: Option<String>,
     /// The composite that spends its budget by what this SLO burns.
     pub part_of: Option<String>,
     /// Share of good events asked for, between 0 and 1.
@@ -256,6 +260,8 @@ impl From<read::Slo> for SloSummary {
             display_name: slo.display_name,
             service: slo.service.to_string(),
             kind: slo.kind.into(),
+            owner: slo.ownership.owner.map(|owner| owner.to_string()),
+            runbook_url: slo.ownership.runbook_url.map(|url| url.to_string()),
             part_of: slo.part_of.map(|name| name.to_string()),
             target: number(slo.target.ratio()),
             threshold_ms: slo.threshold.map(|threshold| threshold.as_secs_f64() * 1_000.0),

@@ -44,5 +44,8 @@ pub(super) fn body(parcel: &Parcel, routing_key: &Secret, link: Option<&str>) ->
     if let Some(link) = link {
         event["client_url"] = json!(link);
     }
+    if let Some(url) = &notice.runbook_url {
+        event["links"] = json!([{ "href": url, "text": "Runbook for people" }]);
+    }
     event
 }

@@ -33,6 +33,7 @@ pub(super) fn body(parcel: &Parcel, link: Option<&str>) -> Value {
         field("Service", notice.service.clone()),
         field("Severity", notice.severity.clone()),
     ];
+    fields.extend(notice.owner.as_ref().map(|owner| field("Owner", owner.clone())));
     if let (Some(long), Some(short)) = (notice.burn_rate_long, notice.burn_rate_short) {
         let [long, short] = [long, short].map(|rate| rate.round_dp(2).normalize());
         fields.push(field(
@@ -57,10 +58,16 @@ pub(super) fn body(parcel: &Parcel, link: Option<&str>) -> Value {
             { "type": "mrkdwn", "text": cut(&escape(remark), FIELD_MAX) },
         ] }));
     }
-    if let Some(link) = link {
-        blocks.push(json!({ "type": "context", "elements": [
-            { "type": "mrkdwn", "text": format!("<{}|Open in slowburn>", escape(link)) },
-        ] }));
+    let links = [
+        (notice.runbook_url.as_deref(), "Runbook for people"),
+        (link, "Open in slowburn"),
+    ];
+    for (link, text) in links {
+        if let Some(link) = link {
+            blocks.push(json!({ "type": "context", "elements": [
+                { "type": "mrkdwn", "text": format!("<{}|{text}>", escape(link)) },
+            ] }));
+        }
     }
     json!({ "text": cut(&escape(&notice.summary), TEXT_MAX), "blocks": blocks })
 }

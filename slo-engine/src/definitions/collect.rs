@@ -253,6 +253,7 @@ pub(super) fn objective(
         service: draft.service,
         display_name: draft.display_name,
         description: draft.description,
+        ownership: draft.ownership,
         target: draft.target,
         period: draft.period.length,
         calendar: draft.period.calendar,

@@ -21,6 +21,7 @@ use crate::duration;
 use crate::evaluate::{EvidenceGate, MissingData};
 use crate::measurement::ServiceName;
 use crate::objective::{Objective, ObjectiveName, Sli, SliKind};
+use crate::ownership::Ownership;
 
 /// Objectives that one composite may be made of.
 pub(super) const PARTS_MAX: usize = 20;
@@ -33,6 +34,7 @@ pub(super) struct CompositeDraft {
     pub service: ServiceName,
     pub display_name: String,
     pub description: String,
+    pub ownership: Ownership,
     pub period: Period,
     pub parts: Vec<Part>,
     pub tiers: Option<Vec<TierDraft>>,
@@ -226,6 +228,7 @@ pub(super) fn objective(
         service: draft.service,
         display_name: draft.display_name,
         description: draft.description,
+        ownership: draft.ownership,
         target,
         period: period.length,
         calendar: period.calendar,

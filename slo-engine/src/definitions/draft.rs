@@ -17,6 +17,7 @@ use crate::duration;
 use crate::evaluate::{EvidenceGate, MissingData};
 use crate::measurement::{Route, ServiceName};
 use crate::objective::{ObjectiveName, Target};
+use crate::ownership::Ownership;
 use crate::service::{EndpointMatch, LongPoll, PodMatch};
 
 /// What one Service document says. Two may speak of one service: an OpenSLO Service and a short form.
@@ -42,6 +43,7 @@ pub(super) struct ObjectiveDraft {
     pub service_at: Position,
     pub display_name: String,
     pub description: String,
+    pub ownership: Ownership,
     pub target: Target,
     pub period: Period,
     pub budgeting: Budgeting,

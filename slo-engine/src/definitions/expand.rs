@@ -17,6 +17,7 @@ use crate::composite::Part;
 use crate::duration;
 use crate::measurement::ServiceName;
 use crate::objective::{Objective, SliKind, StatusSet, Tier};
+use crate::ownership::Ownership;
 use crate::service::{DEFAULT_TIMEOUT, LongPoll, WatchedService};
 
 /// The services and objectives as OpenSLO documents; other kinds are left out.
@@ -151,6 +152,13 @@ fn objective(out: &mut String, objective: &Objective, parts: &[(&Part, &Objectiv
         let alerts = budget_alerts::spell(&objective.budget_alerts);
         annotations.push(("slowburn/budget-alerts", alerts));
     }
+    let Ownership { owner, runbook_url } = &objective.ownership;
+    annotations.extend(owner.iter().map(|owner| ("slowburn/owner", owner.to_string())));
+    annotations.extend(
+        runbook_url
+            .iter()
+            .map(|url| ("slowburn/runbook-url", url.to_string())),
+    );
     if let Some(stated) = &objective.missing_data {
         annotations.push(("slowburn/data-outage", stated.to_string()));
     }

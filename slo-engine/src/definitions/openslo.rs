@@ -11,7 +11,9 @@ use super::fast_page::FastPageDraft;
 use super::indicator::{self, Indicator, IndicatorKeys};
 use super::metric_source::Sources;
 use super::node::{Position, Report, shorten};
-use super::{Notified, budget_alerts, data_outage, dependencies, evidence, fast_page, objectives, tiers};
+use super::{
+    Notified, budget_alerts, data_outage, dependencies, evidence, fast_page, objectives, ownership, tiers,
+};
 use crate::budgeting::Budgeting;
 use crate::composite::Part;
 use crate::duration;
@@ -113,9 +115,19 @@ pub(super) fn slo(
         "slowburn/budget-alerts",
         "slowburn/data-outage",
         "slowburn/evidence",
+        "slowburn/owner",
+        "slowburn/runbook-url",
     ];
-    let [tiers, fast_page, budget_alerts, missing_data, evidence] =
-        own_annotations(envelope.annotations, known, report);
+    let [
+        tiers,
+        fast_page,
+        budget_alerts,
+        missing_data,
+        evidence,
+        owner,
+        runbook_url,
+    ] = own_annotations(envelope.annotations, known, report);
+    let ownership = ownership::read_annotations(owner, runbook_url, report);
     let mut fields = envelope.spec(report)?;
     let about = description(fields.optional("description"), report);
     let service = fields
@@ -190,7 +202,7 @@ pub(super) fn slo(
     };
     let (service, service_at) = service?;
     let (period, tiers, fast_page, budget_alerts) = (period?, tiers?, fast_page?, budget_alerts?);
-    let (missing_data, evidence) = (missing_data?, evidence?);
+    let (missing_data, evidence, ownership) = (missing_data?, evidence?, ownership?);
     let counts_slices = matches!(method, Some((Method::Timeslices, _)));
     let parts: Option<Vec<_>> = stated
         .iter()
@@ -210,6 +222,7 @@ pub(super) fn slo(
             service: service.clone(),
             display_name: envelope.display_name.unwrap_or(envelope.name).to_owned(),
             description: about.clone(),
+            ownership: ownership.clone(),
             period,
             parts: parts?,
             tiers: tiers.clone(),
@@ -250,6 +263,7 @@ pub(super) fn slo(
             service_at,
             display_name: stated.display_name,
             description: about.clone(),
+            ownership: ownership.clone(),
             target: stated.target,
             period,
             budgeting: budgeting?,

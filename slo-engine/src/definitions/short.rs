@@ -17,6 +17,7 @@ use super::indicator::{Counts, Indicator};
 use super::matching::endpoint_matches;
 use super::metric_source::{below, word};
 use super::node::{Fields, Node, Position, Report, Value};
+use super::ownership;
 use super::tiers::{self, TierDraft};
 use super::{document::Place, ratio};
 use crate::budgeting::Budgeting;
@@ -24,6 +25,7 @@ use crate::duration;
 use crate::evaluate::{EvidenceGate, MissingData};
 use crate::measurement::{Clock, Role, Route, ServiceName};
 use crate::objective::{ObjectiveName, Sli, SliKind, Target};
+use crate::ownership::Ownership;
 use crate::service::LongPoll;
 
 /// Reads one short-form Service.
@@ -59,6 +61,8 @@ pub(super) fn read(
     let alerts = fields.optional("alerts");
     let objectives = fields.optional("objectives");
     let about = description(fields.optional("description"), report);
+    // A mistake in it refuses the file: the rest is read for the sake of its own.
+    let ownership = ownership::read(&mut fields, report).unwrap_or_default();
     fields.finish(report);
 
     let period = match window {
@@ -83,6 +87,7 @@ pub(super) fn read(
         service: &name,
         envelope,
         about: &about,
+        ownership: &ownership,
     };
     let stated = objectives
         .map(|node| read_objectives(node, &context, report))
@@ -117,6 +122,7 @@ struct Context<'a> {
     service: &'a ServiceName,
     envelope: &'a Envelope<'a>,
     about: &'a str,
+    ownership: &'a Ownership,
 }
 
 /// An objective as stated, before period and tiers are known to be right.
@@ -126,6 +132,7 @@ struct Stated {
     what: String,
     target: Target,
     sli: Sli,
+    ownership: Ownership,
 }
 
 impl Stated {
@@ -148,6 +155,7 @@ impl Stated {
             service_at: context.envelope.name_at,
             display_name: format!("{title} {}", self.what),
             description: context.about.to_owned(),
+            ownership: self.ownership,
             target: self.target,
             period,
             budgeting,
@@ -260,19 +268,20 @@ fn read_objectives(node: &Node, context: &Context<'_>, report: &mut Report) -> V
     found
 }
 
-/// `99.9%`, or `{target, route, role, name}`.
+/// `99.9%`, or `{target, route, role, name, owner, runbookUrl}`.
 fn availability_objective(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<Stated> {
     let mut sli = Sli::availability();
-    let (target, name) = if matches!(node.value, Value::Map(_)) {
+    let (target, (name, ownership)) = if matches!(node.value, Value::Map(_)) {
         let mut fields = node.fields("availability", report)?;
         let target = fields
             .required("target", report)
             .and_then(|n| ratio::target(n, "target", report));
-        let name = Common::read(&mut fields, report);
+        let common = Common::read(&mut fields, report);
         fields.finish(report);
-        (target?, name?.into_sli(&mut sli))
+        (target?, common?.into_sli(&mut sli))
     } else {
-        (ratio::target(node, "availability", report)?, None)
+        let target = ratio::target(node, "availability", report)?;
+        (target, (None, Ownership::default()))
     };
     let name = named(name, context, "availability", node.at, report)?;
     let what = format!("availability{}", of_route(&sli));
@@ -282,10 +291,11 @@ fn availability_objective(node: &Node, context: &Context<'_>, report: &mut Repor
         what,
         target,
         sli,
+        ownership: ownership.or(context.ownership),
     })
 }
 
-/// `{below: 250ms, target: 99%, clock, route, role, name}`.
+/// `{below: 250ms, target: 99%, clock, route, role, name, owner, runbookUrl}`.
 fn latency_objective(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<Stated> {
     if !matches!(node.value, Value::Map(_)) {
         let hint = "write `latency: {below: 250ms, target: 99%}`".to_owned();
@@ -314,7 +324,7 @@ fn latency_objective(node: &Node, context: &Context<'_>, report: &mut Report) ->
         route: None,
         kind,
     };
-    let name = common?.into_sli(&mut sli);
+    let (name, ownership) = common?.into_sli(&mut sli);
     let name = named(name, context, "latency", node.at, report)?;
     let what = format!("latency below {}{}", duration::format(threshold), of_route(&sli));
     Some(Stated {
@@ -323,6 +333,7 @@ fn latency_objective(node: &Node, context: &Context<'_>, report: &mut Report) ->
         what,
         target,
         sli,
+        ownership: ownership.or(context.ownership),
     })
 }
 
@@ -331,6 +342,7 @@ struct Common {
     role: Role,
     route: Option<Route>,
     name: Option<ObjectiveName>,
+    ownership: Ownership,
 }
 
 impl Common {
@@ -344,17 +356,19 @@ impl Common {
         let name = fields
             .optional("name")
             .map_or(Some(None), |n| n.parse("name", report).map(Some));
+        let ownership = ownership::read(fields, report);
         Some(Self {
             role: role?,
             route: route?,
             name: name?,
+            ownership: ownership?,
         })
     }
 
-    fn into_sli(self, sli: &mut Sli) -> Option<ObjectiveName> {
+    fn into_sli(self, sli: &mut Sli) -> (Option<ObjectiveName>, Ownership) {
         sli.role = self.role;
         sli.route = self.route;
-        self.name
+        (self.name, self.ownership)
     }
 }
 

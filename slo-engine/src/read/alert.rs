@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use super::Alert;
+use super::ownership::of_row;
 use crate::alert::{Acknowledgement, AlertId, AlertState};
 use crate::engine::EngineError;
 use crate::silence::SilenceId;
@@ -27,6 +28,8 @@ struct Row {
     acknowledged_by: Option<String>,
     acknowledged_note: Option<String>,
     traceparent: Option<String>,
+    owner: Option<String>,
+    runbook_url: Option<String>,
     unit: i64,
 }
 
@@ -56,6 +59,7 @@ impl TryFrom<Row> for Alert {
                     note: row.acknowledged_note.unwrap_or_default(),
                 }),
             traceparent: row.traceparent,
+            ownership: of_row(row.owner.as_deref(), row.runbook_url.as_deref())?,
             unit: count("slice_unit", row.unit)?,
         })
     }
@@ -70,9 +74,10 @@ pub async fn alerts(pool: &PgPool, state: Option<AlertState>, limit: u32) -> Res
         Row,
         r#"select a.alert_id, o.name as objective, s.name as service, a.tier, a.severity, a.state, a.opened_at,
                 a.fired_at, a.resolved_at, a.evidence, a.silenced_by, a.inhibited_by, a.acknowledged_at, a.acknowledged_by,
-                a.acknowledged_note, a.traceparent, slice_unit(g.method) as "unit!"
+                a.acknowledged_note, a.traceparent, d.owner, d.runbook_url, slice_unit(g.method) as "unit!"
          from alert a
          join objective o using (objective_id)
+         join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
          join objective_generation g on g.objective_id = a.objective_id and g.generation = a.generation
          join service s using (service_id)
          where $1::text is null or a.state = $1
@@ -95,9 +100,10 @@ pub async fn alert(pool: &PgPool, id: AlertId) -> Result<Option<Alert>, EngineEr
         Row,
         r#"select a.alert_id, o.name as objective, s.name as service, a.tier, a.severity, a.state, a.opened_at,
                 a.fired_at, a.resolved_at, a.evidence, a.silenced_by, a.inhibited_by, a.acknowledged_at, a.acknowledged_by,
-                a.acknowledged_note, a.traceparent, slice_unit(g.method) as "unit!"
+                a.acknowledged_note, a.traceparent, d.owner, d.runbook_url, slice_unit(g.method) as "unit!"
          from alert a
          join objective o using (objective_id)
+         join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
          join objective_generation g on g.objective_id = a.objective_id and g.generation = a.generation
          join service s using (service_id)
          where a.alert_id = $1"#,

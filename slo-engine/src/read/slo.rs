@@ -9,6 +9,7 @@ use sqlx::PgPool;
 use sqlx::postgres::types::PgInterval;
 
 use super::estimate::estimates;
+use super::ownership::of_row;
 use super::{Backfill, BudgetAlertState, Burn, FastPageState, Slo, SloCourse, SloKind, SloState, TierState};
 use crate::alert::AlertState;
 use crate::budget::{Whole, exhausted_in};
@@ -31,6 +32,8 @@ struct Row {
     display_name: String,
     description: String,
     evidence: Option<String>,
+    owner: Option<String>,
+    runbook_url: Option<String>,
     service: String,
     sli: String,
     target: Decimal,
@@ -92,7 +95,7 @@ async fn read(
     let rules = Rules::default();
     let rows = sqlx::query_as!(
         Row,
-        r#"select o.name, d.display_name, d.description, d.evidence, s.name as service, g.sli, d.target, d.period,
+        r#"select o.name, d.display_name, d.description, d.evidence, d.owner, d.runbook_url, s.name as service, g.sli, d.target, d.period,
                   w.good as "good!", w.bad as "bad!", w.from_at as "from_at!", w.to_at as "to_at!",
                   w.expected_ms as "expected_ms!", w.covered_ms as "covered_ms!", w.lost as "lost!",
                   w.remaining as "remaining!", w.allowed as "allowed!", w.counted as "unit!", g.method, g.slice,
@@ -265,6 +268,7 @@ impl Row {
                 to: self.started_at,
             }),
             estimated: None,
+            ownership: of_row(self.owner.as_deref(), self.runbook_url.as_deref())?,
             evidence: evaluation::gate(self.evidence.as_deref())?.unwrap_or_default(),
             unit: count("slice_unit", self.unit)?,
             method: self.method,

@@ -20,6 +20,7 @@ use crate::engine::{EngineError, Settings};
 use crate::event::{self, Event, EventKind};
 use crate::measurement::{Role, Series};
 use crate::objective::Objective;
+use crate::ownership::Ownership;
 use crate::sequential::{FAST_PAGE, Sequential};
 
 mod withdraw;
@@ -146,6 +147,9 @@ fn asks_text(objective: &Objective) -> String {
         ));
     }
     lines.extend(objective.missing_data.iter().map(ToString::to_string));
+    let Ownership { owner, runbook_url } = &objective.ownership;
+    lines.extend(owner.iter().map(|owner| format!("owner {owner}")));
+    lines.extend(runbook_url.iter().map(|url| format!("runbook {url}")));
     lines.extend(objective.evidence.iter().map(|gate| format!("evidence {gate}")));
     lines.extend(objective.budget_alerts.iter().map(ToString::to_string));
     lines.join("\u{1f}")
@@ -380,8 +384,8 @@ async fn store_definition(
     sqlx::query!(
         "insert into objective_definition
              (objective_id, from_at, generation, display_name, description, target, period, fingerprint,
-              calendar_starts, calendar_zone, calendar_every, evidence)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+              calendar_starts, calendar_zone, calendar_every, evidence, owner, runbook_url)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         objective_id,
         from_at,
         generation,
@@ -393,7 +397,9 @@ async fn store_definition(
         objective.calendar.map(|calendar| calendar.starts),
         objective.calendar.map(|calendar| calendar.zone.name()),
         objective.calendar.map(|calendar| step(calendar.every)),
-        objective.evidence.map(|gate| gate.to_string())
+        objective.evidence.map(|gate| gate.to_string()),
+        objective.ownership.owner.as_ref().map(AsRef::as_ref),
+        objective.ownership.runbook_url.as_ref().map(AsRef::as_ref)
     )
     .execute(&mut *connection)
     .await?;

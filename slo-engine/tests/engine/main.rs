@@ -24,6 +24,7 @@ mod ingest;
 mod inhibition;
 mod maintain;
 mod order;
+mod ownership;
 mod plan;
 mod prometheus;
 mod read;

@@ -14,6 +14,7 @@ use slo_engine::measurement::{
     Batch, Clock, Hello, HistogramReading, Reading, Role, Series, ServiceName, Signal, SourceId,
 };
 use slo_engine::objective::{BurnRate, Objective, Severity, Sli, Target, Tier};
+use slo_engine::ownership::Ownership;
 use slo_engine::{Engine, Ingested, MIGRATOR, Settings};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool};
@@ -224,6 +225,7 @@ pub fn availability(name: &str, service_name: &str) -> Objective {
         service: service(service_name),
         display_name: name.to_owned(),
         description: String::new(),
+        ownership: Ownership::default(),
         target: Target::try_from(decimal("0.999")).unwrap(),
         period: seconds(30 * DAY),
         calendar: None,

@@ -6,7 +6,7 @@ import { useResource } from "../data/resource";
 import * as format from "../format";
 import { Link, to } from "../router";
 import { Ago, Choice, Clock, Empty, Loading, Page, Section, Tile, Trouble } from "../ui/bits";
-import { burnWords, Evidence, Took, Trace } from "../ui/lists";
+import { burnWords, Evidence, Owned, Took, Trace } from "../ui/lists";
 import { State } from "../ui/state";
 import { Care, Silences } from "./care";
 import { RunTable } from "./runs";
@@ -88,6 +88,7 @@ export function AlertPage({ id }: { id: number }) {
       kicker={<>Alert #{alert.id}, {alert.severity} · <Link href={to.slo(alert.objective)}>{alert.objective}</Link> · <Link href={to.service(alert.service)}>{alert.service}</Link></>}
     >
       <Trouble of={found} what="alert" />
+      <Owned of={alert} />
       <dl className="tiles dense">
         <Tile label="Opened" value={<Clock at={alert.opened_at} />}><Ago at={alert.opened_at} /></Tile>
         <Tile label="Fired" value={<Clock at={alert.fired_at} />}>{alert.fired_at ? <>after <Took from={alert.opened_at} to={alert.fired_at} /></> : "not yet"}</Tile>

@@ -4,7 +4,7 @@ import type { Alert, Run, RunDetail, SloSummary } from "../data/client";
 import { useResource } from "../data/resource";
 import { Link, to } from "../router";
 import { Ago, Said, Trouble } from "../ui/bits";
-import { burnWords, Evidence, LimitRow, StepStrip, Took } from "../ui/lists";
+import { burnWords, Evidence, LimitRow, Owned, StepStrip, Took } from "../ui/lists";
 import { Glyph, State } from "../ui/state";
 import { deliveryWord, isOver, stateWord } from "../words";
 import type { AtWork } from "./at-work";
@@ -48,6 +48,7 @@ export function Incident({ alerts, slo, work, runsKnown, onChange }: Props) {
           <h3>Seen</h3>
           <Chips alerts={alerts} />
           <Evidence alert={worst} />
+          <Owned of={worst} />
           {slo?.exhausts_at && Date.parse(slo.exhausts_at) > Date.now() && (
             <p className="note">At this rate the budget is gone <Ago at={slo.exhausts_at} />.</p>
           )}

@@ -11,7 +11,7 @@ import * as format from "../format";
 import { Link, to } from "../router";
 import { Ago, Choice, Loading, Page, Section, Tile, Trouble } from "../ui/bits";
 import { BudgetBar, budgetTone } from "../ui/budget";
-import { EventRow, limitWords } from "../ui/lists";
+import { EventRow, limitWords, Owned } from "../ui/lists";
 import { SloStateTag, StateTag } from "../ui/state";
 import { CorrectionList } from "./corrections";
 import { kindWord, tierWord } from "../words";
@@ -39,6 +39,7 @@ export function SloPage({ name }: { name: string }) {
     >
       <Trouble of={detail} what="objective" />
       {slo.description && <p className="lede">{slo.description}</p>}
+      <Owned of={slo} />
       <Tiles slo={slo} />
       {slo.parts.length > 0 && <Parts slo={slo} />}
       <Marked key={name} slo={slo} path={path} />

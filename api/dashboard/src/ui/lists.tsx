@@ -72,6 +72,18 @@ export function EventRow({ event, compact, about }: { event: EventView; compact?
   );
 }
 
+/** Whose objective it is, and where people read what to do; nothing where no definition says so. */
+export function Owned({ of: { owner, runbook_url: url } }: { of: { owner?: string | null; runbook_url?: string | null } }) {
+  if (!owner && !url) return null;
+  return (
+    <p className="note">
+      {owner && <>Owner: {owner}</>}
+      {owner && url && " · "}
+      {url && <a href={url} target="_blank" rel="noopener noreferrer">Runbook for people</a>}
+    </p>
+  );
+}
+
 export function Trace({ id }: { id: string | null | undefined }) {
   if (!id) return <span className="note">none recorded</span>;
   return <Copy text={id} what="trace id" />;
