@@ -4,9 +4,10 @@
 -- end now: of who has no correction and is no composite, each is one look-up of where it begins.
 with budget as materialized (
     select o.objective_id, o.generation, o.defined_at, o.name, s.name as service, d.target, d.period, g.method,
-           g.slice is not null and d.calendar_every is not null as is_fixed, d.calendar_every is not null as is_calendar,
-           m.coverage_min, d.evidence,
-           b.allowed, b.remaining, b.period_from_at, b.period_to_at, e.slot,
+           g.slice is not null and d.calendar_every is not null as is_fixed, m.coverage_min, d.evidence,
+           b.allowed, b.remaining, b.period_from_at, e.slot,
+           case when d.calendar_every is not null then b.period_from_at end as calendar_from,
+           case when d.calendar_every is not null then b.period_to_at end as calendar_to,
            coalesce(r.good, 0) as total_good, coalesce(r.bad, 0) as total_bad, r.base,
            g.method = 'Composite' or exists (
                select
@@ -55,26 +56,13 @@ cross join lateral ledger_window(
 ) w
 cross join lateral ledger_window(o.objective_id, o.generation, $1 - $2::interval, $1) r
 left join lateral (
-    select array_agg((extract(epoch from p.after) * 1000)::bigint order by n) as after_ms,
-           array_agg(k.good order by n) as good, array_agg(k.bad order by n) as bad
-    from generate_series(1, 24) n
-    cross join lateral (
-        select case
-                   when o.is_calendar then least(b.horizon * n / 24, o.period_to_at - $1)
-                   else b.horizon * n / 24
-               end as after
+    select array_agg((extract(epoch from p.after) * 1000)::bigint order by p.n) as after_ms,
+           array_agg(p.good order by p.n) as good, array_agg(p.bad order by p.n) as bad
+    from budget_ahead(
+        o.objective_id, o.generation, $1, b.horizon, o.period, o.calendar_from, o.calendar_to,
+        o.is_apart, o.total_good, o.total_bad, o.base, o.slot
     ) p
-    cross join lateral (
-        select case when o.is_calendar then o.period_from_at else $1 + p.after - o.period end as from_at
-    ) edge
-    cross join lateral (
-        select o.total_good - coalesce(l.good, 0) as good, o.total_bad - coalesce(l.bad, 0) as bad
-        from (values (true)) once
-        left join lateral ledger_total_beside(o.objective_id, o.generation, edge.from_at + o.slot, o.base) l on true
-        where not o.is_apart and edge.from_at <= $1
-        union all
-        select w.good, w.bad from ledger_window(o.objective_id, o.generation, edge.from_at, $1) w where o.is_apart
-    ) k
+    where p.n > 0
 ) ahead on b.horizon is not null
 left join alert a on a.objective_id = o.objective_id and a.tier = b.name and a.state <> 'resolved'
 left join tier_freeze f on f.objective_id = o.objective_id and f.tier = b.name

@@ -5,7 +5,6 @@
 
 pub mod alert;
 pub mod annotation;
-pub mod budget;
 pub mod budget_alert;
 pub mod budgeting;
 pub mod composite;

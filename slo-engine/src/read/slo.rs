@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use sqlx::PgPool;
 use sqlx::postgres::types::PgInterval;
@@ -12,7 +12,6 @@ use super::estimate::estimates;
 use super::ownership::of_row;
 use super::{Backfill, BudgetAlertState, Burn, FastPageState, Slo, SloCourse, SloKind, SloState, TierState};
 use crate::alert::AlertState;
-use crate::budget::{Whole, exhausted_in};
 use crate::engine::EngineError;
 use crate::evaluate::{BudgetInput, DATA_OUTAGE, EvaluationInput, PartCounts, Rules, spending};
 use crate::objective::{ObjectiveName, Sli, SliKind, Target};
@@ -52,7 +51,6 @@ struct Row {
     slice: Option<PgInterval>,
     period_from_at: DateTime<Utc>,
     period_to_at: DateTime<Utc>,
-    is_calendar: bool,
     fast_burn_rate: Option<Decimal>,
     false_pages_a_year: Option<Decimal>,
     rate_min: Option<Decimal>,
@@ -100,7 +98,6 @@ async fn read(
                   w.expected_ms as "expected_ms!", w.covered_ms as "covered_ms!", w.lost as "lost!",
                   w.remaining as "remaining!", w.allowed as "allowed!", w.counted as "unit!", g.method, g.slice,
                   w.period_from_at as "period_from_at!", w.period_to_at as "period_to_at!",
-                  d.calendar_zone is not null as "is_calendar!",
                   p.burn_rate as "fast_burn_rate?", p.false_pages_a_year as "false_pages_a_year?",
                   p.rate_min as "rate_min?", e.statistic as "statistic?", a.state as "fast_state?",
                   (select c.name
@@ -169,7 +166,8 @@ async fn read(
         of.push(budget_alert_state(&input));
     }
     let mut estimates = estimates(pool, name, now).await?;
-    rows.into_iter()
+    let mut slos = rows
+        .into_iter()
         .map(|row| {
             let name: ObjectiveName = parse("objective.name", &row.name)?;
             let estimated = estimates.remove(&name);
@@ -179,10 +177,42 @@ async fn read(
             let mut burns = of_parts.remove(&name).unwrap_or_default();
             burns.sort_by_key(|burn| burn.window);
             burns.dedup_by_key(|burn| burn.window);
-            let slo = row.into_slo(name, &inputs, burns, budget_alerts, now)?;
+            let slo = row.into_slo(name, &inputs, burns, budget_alerts)?;
             Ok(Slo { estimated, ..slo })
         })
-        .collect()
+        .collect::<Result<Vec<_>, EngineError>>()?;
+    look_ahead(pool, &mut slos, now).await?;
+    Ok(slos)
+}
+
+/// Adds when budgets are exhausted, of those that burn faster than what remains of them: no other is, within a period.
+async fn look_ahead(pool: &PgPool, slos: &mut [Slo], now: DateTime<Utc>) -> Result<(), EngineError> {
+    let pace = |slo: &Slo| {
+        let of_tier = slo.tiers.first().map(|tier| (tier.long, tier.burn_rate_long));
+        let (window, burn_rate) = of_tier.or(slo.burn.first().map(|burn| (burn.window, burn.burn_rate)))?;
+        (burn_rate > slo.budget_remaining && slo.budget_remaining > Decimal::ZERO).then(|| interval(window))
+    };
+    let (names, paces): (Vec<_>, Vec<_>) = slos
+        .iter()
+        .filter_map(|slo| Some((slo.name.to_string(), pace(slo)?)))
+        .unzip();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let found = sqlx::query!(
+        r#"select a.name as "name!", budget_exhausts_at(a.name, $3, a.pace) as at
+           from unnest($1::text[], $2::interval[]) a (name, pace)"#,
+        &names,
+        &paces,
+        now
+    )
+    .fetch_all(&mut *look_up(pool).await?)
+    .await?;
+    let found: HashMap<_, _> = found.into_iter().map(|row| (row.name, row.at)).collect();
+    for slo in slos {
+        slo.exhausts_at = found.get(slo.name.as_str()).copied().flatten();
+    }
+    Ok(())
 }
 
 impl Row {
@@ -192,7 +222,6 @@ impl Row {
         inputs: &[EvaluationInput],
         as_part: Vec<Burn>,
         budget_alerts: Vec<BudgetAlertState>,
-        now: DateTime<Utc>,
     ) -> Result<Slo, EngineError> {
         let target: Target = convert("objective_definition.target", self.target)?;
         let sli: Sli = parse("objective_generation.sli", &self.sli)?;
@@ -217,20 +246,6 @@ impl Row {
         let fastest = of_tier
             .or(as_part.first().map(|burn| burn.burn_rate))
             .unwrap_or_default();
-        let until = if self.is_calendar {
-            self.period_to_at
-        } else {
-            now + TimeDelta::from_std(period).unwrap_or_default()
-        };
-        let whole = if self.is_calendar && self.slice.is_none() {
-            Whole::SoFar((now - self.period_from_at).to_std().unwrap_or_default())
-        } else {
-            Whole::Period(period)
-        };
-        let exhausts_at = exhausted_in(remaining, fastest, whole)
-            .and_then(|left| TimeDelta::from_std(left).ok())
-            .and_then(|left| now.checked_add_signed(left))
-            .filter(|at| *at < until);
         let slice = self
             .slice
             .map(|slice| span("objective_generation.slice", &slice))
@@ -287,7 +302,7 @@ impl Row {
             },
             fast_page,
             budget_alerts,
-            exhausts_at,
+            exhausts_at: None,
             tiers: inputs.iter().map(|input| tier(target, input)).collect(),
             counts,
             name,

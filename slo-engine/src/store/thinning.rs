@@ -184,6 +184,10 @@ pub(crate) async fn forget(
     sqlx::query!(
         "with old as (
              delete from ledger_thinned where (day + 1)::timestamp at time zone 'UTC' <= $1::timestamptz - $2::interval returning day
+         ),
+         bases as (
+             -- The oldest that is left says what a window leaves out that begins before it.
+             delete from ledger_day d where d.day <= (select max(day) from old)
          )
          delete from ledger_chunk c using objective_generation g
          where c.objective_id = g.objective_id and c.generation = g.generation

@@ -2,14 +2,17 @@
 
 use std::ops::RangeInclusive;
 
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use slo_engine::alert::{AlertState, Transition};
 use slo_engine::budget_alert::{BudgetAlert, BudgetRule};
+use slo_engine::budgeting::{Calendar, CalendarStep};
 use slo_engine::correction::{CorrectionKind, NewCorrection};
 use slo_engine::objective::{Objective, Severity, Target};
 use slo_engine::{Settings, read};
 use sqlx::Row as _;
 
-use crate::support::{World, at, availability, decimal, definitions, seconds};
+use crate::support::{World, at, availability, decimal, definitions, seconds, tier};
 
 const PERIOD: u64 = 3600;
 
@@ -295,5 +298,84 @@ async fn a_service_without_requests_spends_nothing() {
         web.world.counted(at(second), 0, 0).await;
         assert_eq!(judge(&web.world, second).await, []);
     }
+    web.world.database.drop().await;
+}
+
+/// When nothing is left, at the pace of so many minutes; and that the objective says so, whose first tier looks at five.
+async fn exhausts_at(web: &Traffic, now: i64, minutes: i32) -> Option<i64> {
+    let pool = &web.world.database.pool;
+    let found: Option<DateTime<Utc>> =
+        sqlx::query_scalar("select budget_exhausts_at('web-availability', $1, make_interval(mins => $2))")
+            .bind(at(now))
+            .bind(minutes)
+            .fetch_one(pool)
+            .await
+            .unwrap();
+    if minutes == 5 {
+        let name = "web-availability".parse().unwrap();
+        let slo = read::slo(pool, &name, at(now)).await.unwrap().unwrap();
+        assert_eq!(slo.exhausts_at, found);
+    }
+    found.map(|found| (found - at(0)).num_seconds())
+}
+
+fn watched(calendar: Option<Calendar>) -> Objective {
+    let mut objective = objective(PERIOD, Severity::Page, "exhausted within 20m");
+    objective.tiers = vec![tier("page", Severity::Page, 300, 60, "10")];
+    objective.calendar = calendar;
+    objective
+}
+
+#[tokio::test]
+async fn a_young_budget_ends_when_what_is_counted_by_then_allows_no_more() {
+    let of_days = Calendar {
+        starts: "2026-01-01T00:00:00".parse().unwrap(),
+        zone: Tz::UTC,
+        every: CalendarStep::Days(1),
+    };
+    for calendar in [None, Some(of_days)] {
+        let is_calendar = calendar.is_some();
+        let mut web = Traffic::of(watched(calendar)).await;
+        web.run(10..=900, 0).await;
+        web.run(910..=1200, 2).await;
+        // 60 of 120 are spent; each second spends 0.2, and allows 0.1.
+        assert_eq!(exhausts_at(&web, 1200, 5).await, Some(1800));
+        // As many as are allowed. A day allows ever more; of an hour, the calm minutes before the errors leave first.
+        web.run(1210..=1500, 1).await;
+        let expected = (!is_calendar).then_some(4200);
+        assert_eq!(exhausts_at(&web, 1500, 5).await, expected);
+        // 450 of 180.
+        web.run(1510..=1800, 12).await;
+        assert_eq!(
+            exhausts_at(&web, 1800, 5).await,
+            None,
+            "what is gone ends no more"
+        );
+        web.world.database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_leaves_a_rolling_period_by_then_is_spent_no_more() {
+    let mut web = Traffic::of(watched(None)).await;
+    web.run(10..=60, 30).await;
+    web.run(70..=3300, 0).await;
+    assert_eq!(exhausts_at(&web, 3300, 5).await, None);
+    web.run(3310..=3600, 2).await;
+    // Of 360 that an hour allows, 240 are spent, at 0.2 a second; the first 180 of them leave within a minute.
+    assert_eq!(exhausts_at(&web, 3600, 5).await, Some(3600 + 1500));
+    web.world.database.drop().await;
+}
+
+#[tokio::test]
+async fn what_was_spent_of_late_ends_a_budget_at_a_burn_rate_of_one() {
+    let mut web = Traffic::of(watched(None)).await;
+    web.run(10..=3000, 0).await;
+    web.run(3010..=3300, 6).await;
+    web.run(3310..=3600, 1).await;
+    // 210 of 360 are spent, and none of it leaves for the next 3000 s.
+    assert_eq!(exhausts_at(&web, 3600, 5).await, Some(3600 + 1500));
+    // At the pace of the last hour, 210 more within the next. The first slot is watched since two seconds before the hour.
+    assert_eq!(exhausts_at(&web, 3600, 60).await, Some(3600 + 2570));
     web.world.database.drop().await;
 }

@@ -21,6 +21,38 @@ async fn partitions_are_there_before_they_are_needed() {
 }
 
 #[tokio::test]
+async fn what_is_kept_no_longer_is_in_no_window_however_long() {
+    let keep = Keep {
+        ledger: seconds(3 * DAY),
+        ..Settings::default().keep
+    };
+    let world = World::new(Settings {
+        keep,
+        ..Settings::default()
+    })
+    .await;
+    let day = i64::try_from(DAY).unwrap();
+    for days in 0..=5 {
+        let seen = u64::try_from(days + 1).unwrap();
+        world.counted(at(days * day + 10), 100 * seen, 10 * seen).await;
+        world.engine.maintain(at(days * day + 20)).await.unwrap();
+    }
+    let now = at(5 * day + 20);
+    let found = world
+        .engine
+        .burn(&"web-availability".parse().unwrap(), seconds(9 * DAY), now)
+        .await
+        .unwrap();
+    // The days that were over for three days when the last housekeeping came are gone.
+    assert_eq!((found.good, found.bad), (400, 40));
+    assert_eq!(found.from, at(day + day / 2));
+    let days = sqlx::query_scalar::<_, i64>("select count(distinct day) from ledger_day")
+        .fetch_one(&world.database.pool);
+    assert_eq!(days.await.unwrap(), 4);
+    world.database.drop().await;
+}
+
+#[tokio::test]
 async fn days_before_the_first_count_are_not_thinned() {
     let world = World::new(Settings::default()).await;
     let pool = &world.database.pool;
