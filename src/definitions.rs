@@ -1,10 +1,9 @@
 //! The definition files of all crates, read together: services and objectives, runbooks and targets.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use remediation::{Playbook, runbook};
-use slo_engine::definitions::{self, Definitions, Diagnostics, Stamp};
+use slo_engine::definitions::{self, Definitions, Diagnostics, LedgerLimits, Stamp};
 
 /// One consistent set: every reference between its parts holds.
 #[derive(Debug)]
@@ -17,10 +16,10 @@ pub struct Set {
 }
 
 /// Reads files and directories. All or nothing: any error refuses the whole set, and all errors come at once.
-/// Warnings are about a ledger of these slots.
-pub fn read(paths: &[PathBuf], slot: Duration) -> Result<Set, Diagnostics> {
+/// Warnings are about such a ledger.
+pub fn read(paths: &[PathBuf], ledger: LedgerLimits) -> Result<Set, Diagnostics> {
     let stamp = Stamp::of(paths);
-    let (mut definitions, mut warnings) = definitions::read_partly(paths, slot);
+    let (mut definitions, mut warnings) = definitions::read_partly(paths, ledger);
     if warnings.has_errors() {
         return Err(with_mistakes_for_acting(&definitions, warnings));
     }

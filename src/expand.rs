@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use slo_engine::definitions::{Definitions, SLOT, expand, expand_json};
+use slo_engine::definitions::{Definitions, LedgerLimits, expand, expand_json};
 
 use crate::definitions;
 
@@ -29,7 +29,7 @@ enum Format {
 /// Documents go to standard output, mistakes and warnings to standard error; exit code 1 when something
 /// is wrong, and then nothing is printed.
 pub fn run(args: &ExpandArgs) -> Result<ExitCode> {
-    let set = match definitions::read(&args.paths, SLOT) {
+    let set = match definitions::read(&args.paths, LedgerLimits::default()) {
         Ok(set) => set,
         Err(found) => {
             writeln!(stderr(), "{}", found.to_string().trim_end())?;

@@ -29,7 +29,7 @@ use reload::Reload;
 use remediation::runbook::Action;
 use remediation::{Limits, Outbox, Worker};
 use slo_engine::measurement::Hello;
-use slo_engine::{Engine, MIGRATOR, Settings};
+use slo_engine::{Engine, Keep, MIGRATOR, Settings};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -44,7 +44,7 @@ use crate::schedule;
 use crate::state::State;
 
 pub use agent::SharedAgent;
-pub use options::{Options, RunArgs};
+pub use options::{Options, RunArgs, keep_ledger};
 
 /// Runs until SIGINT or SIGTERM. The kernel goes on counting afterwards; the next start books it.
 pub async fn run(args: RunArgs) -> Result<ExitCode> {
@@ -111,7 +111,7 @@ struct Parts {
 /// Starts everything. Cancelling while it starts makes it give up, with everything taken apart again.
 pub async fn start_with(options: Options, cancel: CancellationToken) -> Result<Running> {
     // Everything that can be refused without touching anything comes first.
-    let set = crate::definitions::read(&options.config, options.slot)
+    let set = crate::definitions::read(&options.config, options.ledger())
         .map_err(|found| anyhow::anyhow!("{found}"))?;
     for warning in &set.warnings {
         tracing::warn!("{warning}");
@@ -153,17 +153,23 @@ async fn assemble(
     cancel: &CancellationToken,
 ) -> Result<Parts> {
     let address = listener.local_addr()?;
+    let ledger = options.ledger();
     let pool = database.connect(cancel).await?;
     MIGRATOR
         .run(&pool)
         .await
         .context("bring the database up to date")?;
+    let settings = Settings::default();
     let engine = Engine::new(
         pool.clone(),
         Settings {
             slot: options.slot,
             patience: options.slot * SLOTS_PATIENCE,
-            ..Settings::default()
+            keep: Keep {
+                ledger: options.keep_ledger,
+                ..settings.keep
+            },
+            ..settings
         },
     );
     engine
@@ -293,7 +299,7 @@ async fn assemble(
     ));
     let reload = Reload {
         paths: options.config,
-        slot: options.slot,
+        ledger,
         taken: set.stamp,
         services,
         engine: engine.clone(),

@@ -3,17 +3,22 @@
 use std::io::{Write as _, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
-use slo_engine::definitions::SLOT;
+use slo_engine::definitions::LedgerLimits;
 
 use crate::definitions;
+use crate::run::keep_ledger;
 
 #[derive(Debug, clap::Args)]
 pub struct ValidateArgs {
     /// Definition files, or directories of them
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// How long `run` is told to keep the ledger
+    #[arg(long, env = "SLOWBURN_KEEP_LEDGER", value_name = "DURATION", default_value = "400d", value_parser = keep_ledger)]
+    keep_ledger: Duration,
     /// How to print what is found
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     format: Format,
@@ -28,7 +33,11 @@ enum Format {
 /// Exit code 1 when something is wrong; warnings alone are 0.
 pub fn run(args: &ValidateArgs) -> Result<ExitCode> {
     let mut out = stdout().lock();
-    let (found, code) = match definitions::read(&args.paths, SLOT) {
+    let ledger = LedgerLimits {
+        keep: args.keep_ledger,
+        ..LedgerLimits::default()
+    };
+    let (found, code) = match definitions::read(&args.paths, ledger) {
         Ok(set) => {
             if args.format == Format::Text {
                 writeln!(

@@ -122,3 +122,26 @@ fn mistakes_of_services_and_of_runbooks_come_together() {
     let found = text(&output.stdout).replace(directory.path().to_str().unwrap(), "");
     insta::assert_snapshot!(found);
 }
+
+#[test]
+fn a_period_longer_than_the_ledger_is_kept_is_a_warning() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), "web.yaml", SHORT.as_bytes());
+    let validate = |keep: &str| slowburn(&["validate", keep, &file]);
+    let kept = validate("--keep-ledger=28d");
+    assert!(kept.status.success());
+    assert!(!text(&kept.stdout).contains("ledger"), "{}", text(&kept.stdout));
+    let short = validate("--keep-ledger=27d");
+    assert!(short.status.success(), "{}", text(&short.stderr));
+    let said = text(&short.stdout);
+    let warning = "the period is `28d`, but the ledger is kept for `27d`: the budget is of that";
+    assert_eq!(said.matches(warning).count(), 2, "one an objective: {said}");
+    assert!(said.contains(&format!("{file}:8:21: warning:")), "{said}");
+    let none = validate("--keep-ledger=2d");
+    assert_eq!(none.status.code(), Some(2));
+    assert!(
+        text(&none.stderr).contains("at least `3d`"),
+        "{}",
+        text(&none.stderr)
+    );
+}

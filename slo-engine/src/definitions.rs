@@ -46,7 +46,7 @@ use crate::service::WatchedService;
 use alerting::Alerting;
 use document::{Envelope, OPENSLO, Place, SLOWBURN};
 
-pub use crate::engine::SLOT;
+use crate::engine::{KEEP_LEDGER, SLOT};
 pub use collect::ROUTES_MAX;
 pub use corrections::{CORRECTIONS_MAX, DefinedCorrection};
 pub use default_tiers::default_tiers;
@@ -57,6 +57,23 @@ pub use files::{FILES_MAX, Stamp};
 pub use node::{Fields, Node, Position, Report, Value};
 pub use tiers::TIERS_MAX;
 pub use yaml::{ALIAS_NODES_MAX, FILE_BYTES_MAX, LOOK_AHEAD_MAX, NESTING_MAX, NODES_MAX};
+
+/// Of the ledger that files are meant for: what is finer or longer deserves a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerLimits {
+    pub slot: Duration,
+    /// How long it is kept.
+    pub keep: Duration,
+}
+
+impl Default for LedgerLimits {
+    fn default() -> Self {
+        Self {
+            slot: SLOT,
+            keep: KEEP_LEDGER,
+        }
+    }
+}
 
 /// What the files define.
 #[derive(Debug, Clone, Default)]
@@ -98,14 +115,14 @@ pub struct Document {
 /// # Errors
 /// With every mistake of every file, when there is one.
 pub fn read(paths: &[PathBuf]) -> Result<Definitions, Diagnostics> {
-    whole(read_partly(paths, SLOT))
+    whole(read_partly(paths, LedgerLimits::default()))
 }
 
-/// Reads as [`read`] does, for a ledger of these slots, and returns what could be read beside what could not.
+/// Reads as [`read`] does, for such a ledger, and returns what could be read beside what could not.
 /// Readers of other kinds can then add their mistakes to the same list; nothing else should use a part.
 #[must_use]
-pub fn read_partly(paths: &[PathBuf], slot: Duration) -> (Definitions, Diagnostics) {
-    let mut report = Report::of(slot);
+pub fn read_partly(paths: &[PathBuf], ledger: LedgerLimits) -> (Definitions, Diagnostics) {
+    let mut report = Report::of(ledger);
     let mut parsed = Vec::new();
     for file in files::find(paths, &mut report) {
         if let Some(bytes) = files::read(&file, &mut report) {

@@ -31,6 +31,9 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 /// Length of a slot of the ledger, unless it is told another.
 pub const SLOT: Duration = Duration::from_secs(10);
 
+/// How long the ledger is kept, unless it is told another: longer than any period.
+pub const KEEP_LEDGER: Duration = Duration::from_secs(400 * 86_400);
+
 /// What the engine may be told to do differently.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -74,7 +77,7 @@ impl Default for Settings {
                 slots: Duration::from_secs(2 * 3_600),
                 // A window of a day begins within a minute of what was asked, one of three within five.
                 minutes: DAY * 2,
-                ledger: DAY * 400,
+                ledger: KEEP_LEDGER,
                 measurements: DAY * 14,
             },
         }

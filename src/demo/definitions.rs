@@ -104,7 +104,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let cgroup = |place: Place| format!("slowburn-demo-1/{}", place.cgroup());
         let path = write(directory.path(), cgroup, "http://127.0.0.1:9/v2/enqueue").unwrap();
-        let (read, found) = slo_engine::definitions::read_partly(&[path], super::super::stack::SLOT);
+        let ledger = slo_engine::definitions::LedgerLimits {
+            slot: super::super::stack::SLOT,
+            ..Default::default()
+        };
+        let (read, found) = slo_engine::definitions::read_partly(&[path], ledger);
         assert!(found.is_empty(), "{found}");
         assert_eq!((read.services.len(), read.objectives.len()), (3, 6));
         assert!(

@@ -16,6 +16,7 @@ use probes::overhead::OverheadConfig;
 use remediation::read::{Run, RunDetail, RunFilter};
 use remediation::{Limits as _, LiveLimit};
 use slo_engine::alert::AlertId;
+use slo_engine::definitions::LedgerLimits;
 use slo_engine::objective::ObjectiveName;
 use slo_engine::read::{Alert, Slo};
 use tokio_util::sync::CancellationToken;
@@ -72,6 +73,7 @@ impl Stack {
             cgroup: Some(world.cgroup().to_owned()),
             instance: loaded.instance.clone(),
             slot: SLOT,
+            keep_ledger: LedgerLimits::default().keep,
             intake_buffer: INTAKE_BUFFER,
             limit_interfaces: Some(vec![Interface::within(
                 world.interface(),

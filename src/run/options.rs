@@ -9,6 +9,7 @@ use cron::Schedule;
 use probes::agent::MapSizes;
 use probes::limit::{Interface, Prefix};
 use probes::overhead::{OverheadConfig, Watching};
+use slo_engine::definitions::LedgerLimits;
 
 use crate::maps::MapArgs;
 use crate::{schedule, state};
@@ -51,6 +52,9 @@ pub struct RunArgs {
     /// Length of a slot of the ledger, which is also how often objectives are judged (divides a minute)
     #[arg(long, env = "SLOWBURN_SLOT", value_name = "DURATION", default_value = "10s", value_parser = duration)]
     slot: Duration,
+    /// How long the ledger and events are kept: at least `3d`, and as long as the longest period of an objective
+    #[arg(long, env = "SLOWBURN_KEEP_LEDGER", value_name = "DURATION", default_value = "400d", value_parser = keep_ledger)]
+    keep_ledger: Duration,
     /// How long measurements are kept in memory while the database does not answer: a batch a second, the oldest goes
     /// when there are more, which costs resolution in time and no count
     #[arg(long, env = "SLOWBURN_INTAKE_BUFFER", value_name = "DURATION", default_value = "10m", value_parser = duration)]
@@ -98,6 +102,7 @@ pub struct Options {
     pub cgroup: Option<PathBuf>,
     pub instance: String,
     pub slot: Duration,
+    pub keep_ledger: Duration,
     pub intake_buffer: Duration,
     /// `None`: those with a default route, if a runbook limits traffic.
     pub limit_interfaces: Option<Vec<Interface>>,
@@ -105,6 +110,16 @@ pub struct Options {
     pub report_schedule: Schedule,
     pub maps: MapSizes,
     pub overhead: OverheadConfig,
+}
+
+impl Options {
+    /// What definitions are warned by.
+    pub fn ledger(&self) -> LedgerLimits {
+        LedgerLimits {
+            slot: self.slot,
+            keep: self.keep_ledger,
+        }
+    }
 }
 
 impl TryFrom<RunArgs> for Options {
@@ -128,6 +143,7 @@ impl TryFrom<RunArgs> for Options {
             cgroup: args.cgroup,
             instance: args.instance,
             slot: args.slot,
+            keep_ledger: args.keep_ledger,
             intake_buffer: args.intake_buffer,
             limit_interfaces: (!named.is_empty()).then_some(named),
             allow: args.allow,
@@ -177,6 +193,15 @@ fn share(text: &str) -> Result<f64, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     slo_engine::duration::parse(text).map_err(|error| error.to_string())
+}
+
+/// Days are thinned for two before they are kept.
+pub fn keep_ledger(text: &str) -> Result<Duration, String> {
+    let least = Duration::from_secs(3 * 86_400);
+    match duration(text)? {
+        keep if keep < least => Err("the ledger is kept for at least `3d`".to_owned()),
+        keep => Ok(keep),
+    }
 }
 
 /// `NAME`, or `NETNS_PATH:NAME` for one inside a network namespace.

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use chrono::Utc;
 use remediation::Playbook;
 use slo_engine::Engine;
-use slo_engine::definitions::Stamp;
+use slo_engine::definitions::{LedgerLimits, Stamp};
 use slo_engine::service::WatchedService;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
@@ -30,7 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Reload {
     pub paths: Vec<PathBuf>,
-    pub slot: Duration,
+    pub ledger: LedgerLimits,
     /// Of the files as they were read at the start.
     pub taken: Stamp,
     /// What the kernel counts.
@@ -99,9 +99,13 @@ impl Reload {
     }
 
     async fn read(&self) -> Result<Set> {
-        let (paths, slot) = (self.paths.clone(), self.slot);
-        let set = tokio::task::spawn_blocking(move || definitions::read(&paths, slot)).await?;
-        set.map_err(|found| anyhow::anyhow!("{found}"))
+        let (paths, ledger) = (self.paths.clone(), self.ledger);
+        let set = tokio::task::spawn_blocking(move || definitions::read(&paths, ledger)).await?;
+        let set = set.map_err(|found| anyhow::anyhow!("{found}"))?;
+        for warning in &set.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(set)
     }
 
     /// The books take the set up only if the kernel does.

@@ -244,7 +244,7 @@ fn check_span(
         report.error(at, message, None);
         return false;
     }
-    let step = budgeting.slice().unwrap_or(report.slot);
+    let step = budgeting.slice().unwrap_or(report.ledger.slot);
     if window < 2 * step {
         let message = format!(
             "budget alert `{name}` looks back `{}`, less than two of the steps of `{}` that are counted",

@@ -248,6 +248,7 @@ pub(super) fn objective(
         &tiers,
         report,
     );
+    warn_of_long_period(draft.period.length, draft.place.at, report);
     known_service.then_some(Objective {
         name: draft.name,
         service: draft.service,
@@ -299,6 +300,18 @@ pub(super) fn warn_of_short_windows(tiers: &[Tier], slice: Duration, at: Positio
             duration::format(slice)
         );
         let hint = "state tiers with longer windows, or shorten `timeSliceWindow`".to_owned();
+        report.warning(at, message, Some(hint));
+    }
+}
+
+/// What is forgotten is in no budget.
+pub(super) fn warn_of_long_period(period: Duration, at: Position, report: &mut Report) {
+    let keep = report.ledger.keep;
+    if period > keep {
+        let (period, keep) = (duration::format(period), duration::format(keep));
+        let message =
+            format!("the period is `{period}`, but the ledger is kept for `{keep}`: the budget is of that");
+        let hint = format!("give `run` at least `--keep-ledger {period}`, or state a shorter period");
         report.warning(at, message, Some(hint));
     }
 }

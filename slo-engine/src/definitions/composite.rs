@@ -191,6 +191,7 @@ pub(super) fn objective(
         at,
         report,
     );
+    collect::warn_of_long_period(period.length, at, report);
     if let Some(FastPageDraft::On(_)) = draft.fast_page {
         let message = "the fast page tests requests one by one, but a composite counts what its parts burn";
         let hint = "remove it, or write `slowburn/fast-page: off`".to_owned();

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use rust_decimal::Decimal;
 
+use super::LedgerLimits;
 use super::diagnostic::{Diagnostic, DiagnosticSeverity, Diagnostics};
 use crate::duration;
-use crate::engine::SLOT;
 
 /// A place in a file; lines and columns from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,8 +53,7 @@ pub struct Report {
     file: PathBuf,
     found: Vec<Diagnostic>,
     in_file: usize,
-    /// Of the ledger that the files are meant for.
-    pub(super) slot: Duration,
+    pub(super) ledger: LedgerLimits,
 }
 
 /// Mistakes of one file that are kept. A file with more is rarely read to the end.
@@ -67,14 +66,14 @@ impl Report {
             file: file.to_owned(),
             found: Vec::new(),
             in_file: 0,
-            slot: SLOT,
+            ledger: LedgerLimits::default(),
         }
     }
 
     /// Of files that are yet to be named.
-    pub(super) fn of(slot: Duration) -> Self {
+    pub(super) fn of(ledger: LedgerLimits) -> Self {
         Self {
-            slot,
+            ledger,
             ..Self::new(Path::new(""))
         }
     }

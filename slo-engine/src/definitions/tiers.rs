@@ -346,14 +346,18 @@ fn build_one(draft: &TierDraft, target: Target, period: Duration, report: &mut R
         );
         return None;
     }
-    if short < 2 * report.slot {
+    if short < 2 * report.ledger.slot {
         let message = format!(
             "tier `{name}`: the short window `{}` holds less than two slots of the ledger, which are `{}`{}",
             spell(short),
-            spell(report.slot),
-            if report.slot == SLOT { " by default" } else { "" }
+            spell(report.ledger.slot),
+            if report.ledger.slot == SLOT {
+                " by default"
+            } else {
+                ""
+            }
         );
-        let least = spell(2 * report.slot);
+        let least = spell(2 * report.ledger.slot);
         let hint = format!("write at least `{least}`, unless `run` is given a shorter `--slot`");
         report.warning(at, message, Some(hint));
     }
