@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
-use slo_engine::objective::{Objective, ObjectiveName, Target, Tier};
+use slo_engine::objective::{Objective, ObjectiveName, Severity, Target, Tier};
 use slo_engine::{Settings, read};
 
 use crate::support::{
-    DAY, MINUTE, World, at, availability, batch, decimal, noon, reading, seconds, status, workbook_tiers,
+    DAY, MINUTE, World, at, availability, batch, decimal, noon, reading, seconds, status, tier,
+    workbook_tiers,
 };
 
 /// Errors in percent, and when each tier detects them, in seconds: facts 3b. `None`: never.
@@ -138,12 +139,15 @@ async fn a_step_of_errors_is_detected_when_the_table_says() {
 }
 
 /// Errors in percent, and when each tier's short window is clear again, in minutes: facts 3c.
-const RESET: [(&str, [f64; 4]); 5] = [
-    ("100", [4.93, 29.82, 119.64, 359.64]),
-    ("50", [4.86, 29.64, 119.28, 359.28]),
-    ("15", [4.52, 28.8, 117.6, 357.6]),
-    ("10", [4.28, 28.2, 116.4, 356.4]),
-    ("2", [1.4, 21.0, 102.0, 342.0]),
+/// `None`: it never burnt.
+const RESET: [(&str, [Option<f64>; 4]); 7] = [
+    ("100", [Some(4.93), Some(29.82), Some(119.64), Some(359.64)]),
+    ("50", [Some(4.86), Some(29.64), Some(119.28), Some(359.28)]),
+    ("15", [Some(4.52), Some(28.8), Some(117.6), Some(357.6)]),
+    ("10", [Some(4.28), Some(28.2), Some(116.4), Some(356.4)]),
+    ("5", [Some(3.56), Some(26.4), Some(112.8), Some(352.8)]),
+    ("2", [Some(1.4), Some(21.0), Some(102.0), Some(342.0)]),
+    ("1", [None, Some(12.0), Some(84.0), Some(324.0)]),
 ];
 
 #[tokio::test]
@@ -155,6 +159,10 @@ async fn an_outage_is_over_when_the_table_says() {
     let mut checks = Vec::new();
     for (percent, minutes) in RESET {
         for (tier, minutes) in tiers.iter().zip(minutes) {
+            let Some(minutes) = minutes else {
+                checks.push((percent, tier, until, false));
+                continue;
+            };
             // The table is rounded to a hundredth of a minute.
             let reset = minutes * 60.0;
             checks.push((percent, tier, until + around(reset - 1.0).0, true));
@@ -184,6 +192,49 @@ async fn an_outage_is_over_when_the_table_says() {
     replay.world.database.drop().await;
 }
 
+/// One window at a burn rate: the percentage of errors for so many seconds, and when after their first it burns and when
+/// after their last it does no more, in seconds: facts 3a.
+const WINDOWS: [(u64, &str, &str, i64, f64, f64); 4] = [
+    // Fig 5-6: 15 % for ten minutes.
+    (300, "14.4", "15", 600, 28.8, 271.2),
+    (3600, "14.4", "15", 600, 345.6, 3254.4),
+    // 5 % of 30 days in an hour: an outage that ends when it is detected keeps it burning for 57.84 minutes.
+    (3600, "36", "100", 130, 129.6, 3470.4),
+    // The same share in 36 hours.
+    (36 * 3600, "1", "100", 130, 129.6, 129_470.4),
+];
+
+#[tokio::test]
+async fn a_window_burns_and_is_calm_again_when_the_book_says() {
+    for (window, burn_rate, percent, lasts, burns_after, calm_after) in WINDOWS {
+        let until = CLEAN + lasts;
+        let replay = Replay::new(&[percent], until).await;
+        let tier = tier("window", Severity::Page, window, window, burn_rate);
+        let (calm, burning) = around(burns_after);
+        let (still, over) = around(calm_after);
+        let checks = [
+            (CLEAN + calm, false),
+            (CLEAN + burning, true),
+            (until + still, true),
+            (until + over, false),
+        ];
+        let mut instants = BTreeSet::from([CLEAN, until]);
+        for (now, _) in checks {
+            instants.extend([now, now - length(tier.long)]);
+        }
+        replay.read_at(&instants).await;
+        for (now, expected) in checks {
+            assert_eq!(
+                replay.burns(percent, &tier, now).await,
+                expected,
+                "{window} s, at {}",
+                now - CLEAN
+            );
+        }
+        replay.world.database.drop().await;
+    }
+}
+
 /// What is left of the budget, and the burn rate, after so many good and bad events of a period.
 struct Published {
     says: &'static str,
@@ -210,9 +261,15 @@ const fn published(
 }
 
 #[rustfmt::skip]
-const PUBLISHED: [Published; 9] = [
+const PUBLISHED: [Published; 15] = [
     published("43.2 minutes of 43,200 are the budget at 99.9 %", "0.999", (30 * DAY - 2592, 2592), "0", "1"),
-    published("25.92 seconds at 99.999 %", "0.99999", (3000 * DAY - 2592, 2592), "0", "1"),
+    published("25.92 seconds at 99.999 %, or 1 % for 43.2 minutes", "0.99999", (3000 * DAY - 2592, 2592), "0", "1"),
+    published("0.6 s of outage spend 0.0231 %", "0.999", (300 * DAY - 6, 6), "0.999768519", "0.000231481"),
+    published("an hour of outage spends 138.9 %", "0.999", (30 * DAY - 3600, 3600), "-0.388888889", "1.388888889"),
+    published("five minutes of outage spend 11.57 %", "0.999", (30 * DAY - 300, 300), "0.884259259", "0.115740741"),
+    published("and three times that 34.7 %", "0.999", (30 * DAY - 900, 900), "0.652777778", "0.347222222"),
+    published("ten minutes of which 0.6 s fail burn at 1", "0.999", (5994, 6), "0", "1"),
+    published("an hour at a burn rate of 36 spends 5 %", "0.999", (300 * DAY - 1296, 1296), "0.95", "0.05"),
     // One of 7.2 that are allowed in 30 days of 10 requests an hour: 13.9 %.
     published("10 requests an hour, one failed", "0.999", (7199, 1), "0.861111111", "0.138888889"),
     published("Kibana: 0.9 at 0.9", "0.9", (900, 100), "0", "1"),

@@ -355,6 +355,19 @@ async fn a_young_budget_ends_when_what_is_counted_by_then_allows_no_more() {
     }
 }
 
+/// Table 5-4 of the Workbook, its month being an hour.
+#[tokio::test]
+async fn a_step_of_errors_exhausts_a_period_in_the_part_of_it_that_its_burn_rate_says() {
+    for burn_rate in [1, 2, 10, 35] {
+        let mut web = Traffic::of(watched(None)).await;
+        web.run(10..=3600, 0).await;
+        web.run(3610..=3660, u64::try_from(burn_rate).unwrap()).await;
+        let expected = (burn_rate > 1).then_some(3600 + 3600 / burn_rate);
+        assert_eq!(exhausts_at(&web, 3660, 1).await, expected, "at {burn_rate}");
+        web.world.database.drop().await;
+    }
+}
+
 #[tokio::test]
 async fn what_leaves_a_rolling_period_by_then_is_spent_no_more() {
     let mut web = Traffic::of(watched(None)).await;
