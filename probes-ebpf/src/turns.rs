@@ -321,7 +321,7 @@ pub fn closes(edge: &mut impl Edge, connection: &mut Connection, role: u8) {
 }
 
 /// What an end at this time is worth, and when it was; `None` when it counts as nothing. `has_answered`: whether the
-/// endpoint has ever answered a turn, under the settings of this one.
+/// endpoint has ever answered a turn.
 #[inline(always)]
 pub fn judge(
     connection: &mut Connection,

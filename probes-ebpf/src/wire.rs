@@ -110,6 +110,9 @@ pub const ROUTE_ROUND_TRIP: u16 = 0xfffd;
 /// Under which [`Latency`] holds how long requests waited until the server read.
 pub const ROUTE_QUEUE: u16 = 0xfffc;
 
+/// Endpoints that are known to answer turns: so many, and those that hang least recently make room.
+pub const ANSWERED_MAX: u32 = 4096;
+
 /// Key of plain counters.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

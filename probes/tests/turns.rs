@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use probes::agent::{Agent, AgentConfig, MapSizes};
 use slo_engine::{
     measurement::{Batch, Clock, Gauge, Signal},
     service::WatchedService,
@@ -287,6 +288,52 @@ fn a_server_that_hangs_is_overdue_and_one_that_only_listens_is_not() {
         assert_eq!(value(&batch, "sink", signal), 0, "{signal}");
     }
     assert_eq!(gauge(&batch, "sink", Gauge::Overdue).unwrap_or(0.0), 0.0);
+}
+
+#[test]
+fn a_server_that_hangs_is_overdue_though_its_settings_or_the_counters_have_changed() {
+    let place = Place::new("turn-edit");
+    let mut agent = place.agent();
+    let service = |ms| WatchedService {
+        timeout: Duration::from_millis(600),
+        ..timed("edited", 8308, &[ms])
+    };
+    agent.watch(&[service(100)]).unwrap();
+    let server = place.peer(8308, &[]);
+    server.beside(|| assert_eq!(Talk::connect(8308).ask("say hello"), "hello"));
+    let hang = || {
+        server.beside(|| {
+            let mut talk = Talk::connect(8308);
+            talk.send("nothing\n");
+            talk
+        })
+    };
+    let hangs = |agent: &mut Agent, ms, times| {
+        eventually("the turn is overdue, and has timed out", || {
+            let batch = read(agent);
+            let counted = [over(ms), Signal::TimedOut].map(|signal| value(&batch, "edited", signal));
+            (counted == times).then_some(())
+        });
+    };
+    agent.watch(&[service(200)]).unwrap();
+    let hanging = hang();
+    hangs(&mut agent, 200, [1, 1]);
+    drop(hanging);
+    drop(agent);
+
+    let sizes = MapSizes {
+        counts: 4096,
+        ..MapSizes::default()
+    };
+    let mut agent = Agent::start(AgentConfig {
+        sizes,
+        ..place.config()
+    })
+    .unwrap();
+    agent.watch(&[service(300)]).unwrap();
+    let hanging = hang();
+    hangs(&mut agent, 300, [1, 2]);
+    drop(hanging);
 }
 
 #[test]

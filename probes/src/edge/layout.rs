@@ -16,9 +16,9 @@ use std::{
 use probes_ebpf::{
     http2_wire::{EARLY_SLOTS, Early, Http2, RING_BYTES, StreamKey},
     wire::{
-        CONNECTION_VERSION, Connection, Count, CountKey, Endpoint, Handshake, Latency, LatencyKey, Lost,
-        Naming, Pending, PendingKey, Pipeline, RouteText, SETTINGS_MAX, Settings, SourceKey, VERSION,
-        control, loss,
+        ANSWERED_MAX, CONNECTION_VERSION, Connection, Count, CountKey, Endpoint, Handshake, Latency,
+        LatencyKey, Lost, Naming, Pending, PendingKey, Pipeline, RouteText, SETTINGS_MAX, Settings,
+        SourceKey, VERSION, control, loss,
     },
 };
 
@@ -129,10 +129,11 @@ pub(crate) fn source_maps() -> [MapLayout; 1] {
 }
 
 /// Maps pinned by the version of the connections' record.
-pub(crate) fn connection_maps() -> [MapLayout; 4] {
+pub(crate) fn connection_maps() -> [MapLayout; 5] {
     [
         of_sockets(map::<u32, Connection>("CONN", SK_STORAGE, 0)),
         of_sockets(map::<u32, Pipeline>("PIPELINE", SK_STORAGE, 0)),
+        map::<Endpoint, u32>("ANSWERED", LRU_HASH, ANSWERED_MAX),
         map::<u32, u32>(HTTP2_IN, PROGRAM_ARRAY, 1),
         map::<u32, u32>(HTTP2_OUT, PROGRAM_ARRAY, 1),
     ]

@@ -9,7 +9,7 @@ use probes_ebpf::wire::{
 };
 
 pub use crate::exchange::{compare_swap, swap};
-use crate::maps::{BLANK, CONTROL, COUNTS, LATENCIES, LOSSES, LOST, SOURCES};
+use crate::maps::{ANSWERED, BLANK, CONTROL, COUNTS, LATENCIES, LOSSES, LOST, SOURCES};
 
 /// Programs nest on one CPU (egress runs preemptible), so even per-CPU values are added to
 /// atomically.
@@ -79,6 +79,10 @@ fn appear(key: &CountKey, by: u64) {
         value: 0,
     };
     let _ = COUNTS.insert(key, &fresh, u64::from(BPF_NOEXIST));
+    if key.what == what::ANSWERED {
+        // Without room the counter itself says it, for as long as its settings hold.
+        let _ = ANSWERED.insert(&key.endpoint, &1, 0);
+    }
     match COUNTS.get_ptr_mut(key) {
         // SAFETY: a live map value.
         Some(entry) => add(unsafe { &raw mut (*entry).value }, by),

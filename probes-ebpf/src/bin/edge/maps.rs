@@ -13,8 +13,8 @@ use aya_ebpf::{
 use probes_ebpf::{
     http2_wire::{Http2, Opening, RING_BYTES, StreamKey},
     wire::{
-        Connection, Count, CountKey, Endpoint, Handshake, Latency, LatencyKey, Lost, Naming, Pending,
-        PendingKey, RouteText, SETTINGS_MAX, Settings, SourceKey, control, kernel, loss,
+        ANSWERED_MAX, Connection, Count, CountKey, Endpoint, Handshake, Latency, LatencyKey, Lost, Naming,
+        Pending, PendingKey, RouteText, SETTINGS_MAX, Settings, SourceKey, control, kernel, loss,
     },
 };
 
@@ -23,6 +23,11 @@ pub static CONN: SkStorage<Connection> = SkStorage::new();
 /// Beside `CONN`, of connections that speak HTTP/2.
 #[btf_map]
 pub static HTTP2: SkStorage<Http2> = SkStorage::new();
+
+/// Endpoints that have answered a turn. Pinned with the connections: it stays so under other settings, and where the
+/// counters are others.
+#[map]
+pub static ANSWERED: LruHashMap<Endpoint, u32> = LruHashMap::with_max_entries(ANSWERED_MAX, 0);
 
 #[map]
 pub static COUNTS: PerCpuHashMap<CountKey, Count> = PerCpuHashMap::with_max_entries(16384, 0);

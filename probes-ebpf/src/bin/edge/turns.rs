@@ -14,7 +14,7 @@ use crate::{
     connection::{self, endpoint, find_or_create},
     conversation::Kernel,
     count::ask_of,
-    maps::{COUNTS, ENDPOINTS},
+    maps::{ANSWERED, COUNTS, ENDPOINTS},
     reading::{bytes, opening},
     request,
     segment::Segment,
@@ -71,7 +71,7 @@ pub fn is_doubtful(connection: &Connection) -> bool {
     turns::is_doubtful(connection, has_answered)
 }
 
-/// Whether the endpoint has ever answered a turn, under the settings of this one.
+/// Whether the endpoint has ever answered a turn.
 #[inline(always)]
 fn has_answered(connection: &Connection) -> bool {
     let key = CountKey {
@@ -80,7 +80,7 @@ fn has_answered(connection: &Connection) -> bool {
         route: ROUTE_OTHER,
         what: what::ANSWERED,
     };
-    COUNTS.get_ptr(&key).is_some()
+    ANSWERED.get_ptr(&key.endpoint).is_some() || COUNTS.get_ptr(&key).is_some()
 }
 
 impl Payload for Kernel<'_> {
