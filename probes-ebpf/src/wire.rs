@@ -109,6 +109,8 @@ pub const ROUTE_CONNECT: u16 = 0xfffe;
 pub const ROUTE_ROUND_TRIP: u16 = 0xfffd;
 /// Under which [`Latency`] holds how long requests waited until the server read.
 pub const ROUTE_QUEUE: u16 = 0xfffc;
+/// Of endpoints that are gone: requests that were counted before these had settings, and so without thresholds.
+pub const ROUTE_UNTIMED: u16 = 0xfffb;
 
 /// Endpoints that are known to answer turns: so many, and those that hang least recently make room.
 pub const ANSWERED_MAX: u32 = 4096;

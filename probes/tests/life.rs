@@ -21,7 +21,10 @@ use nix::{
     unistd::{getpid, gettid},
 };
 use probes::agent::{Agent, AgentError};
-use slo_engine::measurement::{Batch, Gauge, LossReason, Signal};
+use slo_engine::{
+    measurement::{Batch, Clock, Gauge, LossReason, Signal},
+    service::WatchedService,
+};
 use support::{Client, Place, eventually, pause, programs_of, read, value, watched};
 
 #[test]
@@ -180,6 +183,59 @@ fn a_new_listener_is_found_and_named() {
     assert_eq!(found.executable.as_deref(), executable.to_str());
     assert!(found.because.contains("executable"), "{}", found.because);
     assert_eq!(value(&batch, found.service.as_str(), Signal::Status(200)), 1);
+}
+
+#[test]
+fn a_request_before_its_endpoint_had_settings_is_lost_to_its_thresholds() {
+    let place = Place::new("untimed");
+    let mut agent = place.agent();
+    let threshold = Duration::from_secs(5);
+    let clock = Clock::Turnaround;
+    let executable = std::env::current_exe().unwrap();
+    // Who is found by its port has settings before it listens.
+    let timed = WatchedService {
+        matches: vec![format!("executable:{}", executable.display()).parse().unwrap()],
+        thresholds: vec![(clock, threshold)],
+        ..watched("timed", 8112)
+    };
+    agent.watch(&[timed]).unwrap();
+    read(&mut agent);
+    let server = place.server(&["127.0.0.1:8112"]);
+    let ask = |times: usize| {
+        server.beside(move || {
+            let mut client = Client::connect("127.0.0.1:8112");
+            (0..times).for_each(|_| assert_eq!(client.get("/"), 200));
+            assert_eq!(client.get("/status/299"), 299);
+        });
+    };
+    // Nobody has looked who listens since it does.
+    ask(2);
+    let counted = |batch: &Batch| {
+        [
+            Signal::Status(200),
+            Signal::Status(299),
+            Signal::Within { clock, threshold },
+        ]
+        .map(|signal| value(batch, "timed", signal))
+    };
+    let untimed = |batch: &Batch| {
+        let losses = batch
+            .losses
+            .iter()
+            .filter(|loss| loss.reason == LossReason::Untimed);
+        let losses = losses.map(|loss| (loss.service.as_ref().unwrap().to_string(), loss.value));
+        losses.collect::<Vec<_>>()
+    };
+    let batch = eventually("it is named", || {
+        let batch = read(&mut agent);
+        (counted(&batch)[..2] == [2, 1]).then_some(batch)
+    });
+    assert_eq!(counted(&batch), [2, 1, 0]);
+    assert_eq!(untimed(&batch), [("timed".to_owned(), 3)]);
+    ask(1);
+    let batch = read(&mut agent);
+    assert_eq!(counted(&batch), [3, 2, 2]);
+    assert_eq!(untimed(&batch), [("timed".to_owned(), 3)]);
 }
 
 #[test]

@@ -406,6 +406,8 @@ words!(
         Unnamed => "unnamed",
         /// A probe could not attach, so its signals are missing.
         ProbeAbsent => "probe_absent",
+        /// Counted by status alone, before the thresholds of its service were known.
+        Untimed => "untimed",
         /// Not looked at closely enough, to stay within the overhead budget.
         Reduced => "reduced",
     }

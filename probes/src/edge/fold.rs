@@ -20,7 +20,7 @@ use aya::{
     maps::{Array, HashMap, MapData, MapError, PerCpuHashMap},
     sys::SyscallError,
 };
-use probes_ebpf::wire::{Count, CountKey, Endpoint, Latency, LatencyKey, ROUTE_OTHER};
+use probes_ebpf::wire::{Count, CountKey, Endpoint, Latency, LatencyKey, ROUTE_UNTIMED};
 
 use super::{
     settings::Definitions,
@@ -266,9 +266,9 @@ fn without_endpoint<K: Key>(from: &K, counters: &Counters, definitions: &Definit
         let Raw(naming) = counters.endpoints.get(&Raw(from.endpoint()), 0).ok()?;
         definitions.get(naming.first)?;
         to.set(endpoint, naming.first);
-        // Counted before it had a name, and so before it had routes.
+        // Counted before it had a name, and so before it had routes and thresholds.
         if *to.route() < FIXED_ROUTES {
-            *to.route() = ROUTE_OTHER;
+            *to.route() = ROUTE_UNTIMED;
         }
     }
     Some(to)

@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use probes_ebpf::wire::{
     self, BUCKET_FIRST, BUCKETS, CountKey, Endpoint, LatencyKey, ROUTE_CONNECT, ROUTE_QUEUE,
-    ROUTE_ROUND_TRIP, STATUSES, role, what,
+    ROUTE_ROUND_TRIP, ROUTE_UNTIMED, STATUSES, role, what,
 };
 use slo_engine::measurement::{
     Clock, Gauge, GaugeReading, HistogramReading, Loss, LossReason, Reading, ResetReason, Role, Route,
@@ -111,10 +111,13 @@ impl Totals {
     }
 
     fn add_count(&mut self, generation: &Generation<'_>, key: &CountKey, sum: Sum) {
-        let Some((service, settings)) = self.name(generation, &key.endpoint, key.settings, sum.first_ns)
-        else {
+        let named = self.name(generation, &key.endpoint, (key.settings, key.route), sum.first_ns);
+        let Some((service, settings, is_untimed)) = named else {
             return;
         };
+        if is_untimed && what::is_of_requests(key.what) && key.what != what::UNKNOWN {
+            self.lose(Some(service.clone()), LossReason::Untimed, sum);
+        }
         let role = role_of(&key.endpoint);
         if key.what == what::CLOSED {
             *self.closed.entry((service, role)).or_default() += sum.value;
@@ -155,12 +158,11 @@ impl Totals {
         for (settings, lost) in tally.lost() {
             let definition = generation.definitions.get(settings);
             let service = definition.map(|definition| definition.service.clone());
-            let sum = self
-                .losses
-                .entry((service, LossReason::GapInSequence))
-                .or_default();
-            sum.first_ns = earlier(sum.first_ns, lost.first_ns);
-            sum.value += lost.value;
+            let sum = Sum {
+                first_ns: lost.first_ns,
+                value: lost.value,
+            };
+            self.lose(service, LossReason::GapInSequence, sum);
         }
         for (key, count) in tally.counts() {
             let sum = Sum {
@@ -181,7 +183,8 @@ impl Totals {
         first_ns: u64,
         shares: &[Raw<wire::Latency>],
     ) {
-        let Some((service, settings)) = self.name(generation, &key.endpoint, key.settings, first_ns) else {
+        let named = self.name(generation, &key.endpoint, (key.settings, key.route), first_ns);
+        let Some((service, settings, is_untimed)) = named else {
             return;
         };
         let role = role_of(&key.endpoint);
@@ -231,6 +234,9 @@ impl Totals {
                 sum.value += share.statuses[place].value;
             }
             if sum.value > 0 {
+                if is_untimed {
+                    self.lose(Some(service.clone()), LossReason::Untimed, sum);
+                }
                 let series = Series {
                     service: service.clone(),
                     role,
@@ -268,38 +274,44 @@ impl Totals {
             for (index, reason) in REASONS {
                 let value = lost.by_reason[index as usize];
                 if value > 0 {
-                    let of_service = (Some(definition.service.clone()), reason);
-                    let sum = self.losses.entry(of_service).or_default();
-                    sum.first_ns = earlier(sum.first_ns, lost.first_ns);
-                    sum.value += value;
+                    let first_ns = lost.first_ns;
+                    self.lose(Some(definition.service.clone()), reason, Sum { first_ns, value });
                 }
             }
         }
         Ok(())
     }
 
-    /// The service, and the id by which its routes are looked up.
+    /// The service, the id by which its routes are looked up, and whether it has thresholds, but had none known when this
+    /// was counted.
     fn name(
         &mut self,
         generation: &Generation<'_>,
         endpoint: &Endpoint,
-        settings: u32,
+        (settings, route): (u32, u16),
         first_ns: u64,
-    ) -> Option<(ServiceName, u32)> {
+    ) -> Option<(ServiceName, u32, bool)> {
         if let Some(definition) = generation.definitions.get(settings) {
-            return Some((definition.service.clone(), settings));
+            let is_untimed = route == ROUTE_UNTIMED && !definition.thresholds.is_empty();
+            return Some((definition.service.clone(), settings, is_untimed));
         }
         if endpoint.netns == 0 && endpoint.cgroup == 0 && endpoint.port == 0 {
-            return HOST.parse().ok().map(|name| (name, 0));
+            return HOST.parse().ok().map(|name| (name, 0, false));
         }
         let naming = generation.counters.endpoints.get(&Raw(*endpoint), 0).ok();
         let first = naming.and_then(|Raw(naming)| generation.definitions.get(naming.first));
         if let Some(definition) = first {
-            return Some((definition.service.clone(), 0));
+            return Some((definition.service.clone(), 0, !definition.thresholds.is_empty()));
         }
         let since = self.unnamed.entry(*endpoint).or_insert(first_ns);
         *since = earlier(*since, first_ns);
         None
+    }
+
+    fn lose(&mut self, service: Option<ServiceName>, reason: LossReason, sum: Sum) {
+        let total = self.losses.entry((service, reason)).or_default();
+        total.first_ns = earlier(total.first_ns, sum.first_ns);
+        total.value += sum.value;
     }
 
     fn add(&mut self, series: Series, sum: Sum) {

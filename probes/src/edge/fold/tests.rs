@@ -3,7 +3,7 @@
 use std::fs;
 
 use aya::maps::PerCpuValues;
-use probes_ebpf::wire::{ROUTE_NONE, role};
+use probes_ebpf::wire::{ROUTE_NONE, ROUTE_OTHER, role};
 
 use super::*;
 use crate::{
@@ -122,6 +122,12 @@ fn what_is_gone_becomes_one_key_and_what_has_no_name_stays() {
     assert_eq!(gone.len(), 1, "counted with and without a name, it is one series");
     assert_eq!(gone[0].1.0.value, 30 * cpus);
     assert_eq!(gone[0].1.0.first_ns, 9);
+    let request = CountKey {
+        route: ROUTE_OTHER,
+        ..key(2, 0)
+    };
+    let to = without_endpoint(&request, &counters, definitions).unwrap();
+    assert_eq!((to.settings, to.route), (id, ROUTE_UNTIMED));
 }
 
 #[test]
