@@ -1,7 +1,7 @@
 //! `slowburn doctor`: what this machine allows, probe by probe, and what it costs in memory.
 //!
 //! The JSON form is stable: `{schema: 1, fit, checks: [{name, gives, ok, required, detail, remedy}],
-//! memory: {bytes, maps: [{object, map, bytes}]}}`. Keys may be added; `schema` rises when one changes its
+//! memory: {bytes, latencies, maps: [{object, map, bytes}], sockets: [{map, bytes}]}}`. Keys may be added; `schema` rises when one changes its
 //! meaning. `remedy` is null where nothing is missing.
 
 use std::io::{Write, stdout};
@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use probes::agent::MapSizes;
 use probes::capability::{self, Check, MapMemory};
+use serde_json::json;
 
 use crate::maps::MapArgs;
 
@@ -36,17 +37,23 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let fit = checks.iter().all(|check| check.ok || !check.required);
     let mut out = stdout().lock();
     match args.format {
-        Format::Json => json(&mut out, &checks, &memory, fit)?,
+        Format::Json => json(&mut out, &checks, &memory, &sizes, fit)?,
         Format::Text => text(&mut out, &checks, &memory)?,
     }
     Ok(if fit { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn json(out: &mut impl Write, checks: &[Check], memory: &[MapMemory], fit: bool) -> Result<()> {
+fn json(
+    out: &mut impl Write,
+    checks: &[Check],
+    memory: &[MapMemory],
+    sizes: &MapSizes,
+    fit: bool,
+) -> Result<()> {
     let rows: Vec<_> = checks
         .iter()
         .map(|check| {
-            serde_json::json!({
+            json!({
                 "name": check.name, "gives": check.gives, "ok": check.ok, "required": check.required,
                 "detail": check.detail, "remedy": check.remedy,
             })
@@ -54,12 +61,15 @@ fn json(out: &mut impl Write, checks: &[Check], memory: &[MapMemory], fit: bool)
         .collect();
     let maps: Vec<_> = memory
         .iter()
-        .map(|map| serde_json::json!({ "object": map.object, "map": map.map, "bytes": map.bytes }))
+        .map(|map| json!({ "object": map.object, "map": map.map, "bytes": map.bytes }))
         .collect();
     let bytes: u64 = memory.iter().map(|map| map.bytes).sum();
-    let found = serde_json::json!({
-        "schema": 1, "fit": fit, "checks": rows, "memory": { "bytes": bytes, "maps": maps },
+    // Of each that lives, and so in no sum.
+    let sockets = MapSizes::bytes_of_socket().map(|(map, bytes)| json!({ "map": map, "bytes": bytes }));
+    let memory = json!({
+        "bytes": bytes, "latencies": sizes.latencies_here(), "maps": maps, "sockets": sockets,
     });
+    let found = json!({ "schema": 1, "fit": fit, "checks": rows, "memory": memory });
     serde_json::to_writer_pretty(&mut *out, &found)?;
     writeln!(out)?;
     Ok(())

@@ -11,7 +11,8 @@ pub struct MapArgs {
     #[arg(long, env = "SLOWBURN_MAP_COUNTS", value_name = "ENTRIES", default_value_t = MapSizes::default().counts,
           value_parser = clap::value_parser!(u32).range(range(MapSizes::COUNTS)))]
     map_counts: u32,
-    /// Memory of all latencies together: 3.6 KB a CPU for each route of a listening socket
+    /// Memory of all latencies together: 3.8 KB a CPU for each route of a listening socket and a few beside its routes;
+    /// `slowburn doctor` says how many fit
     #[arg(long, env = "SLOWBURN_MAP_LATENCY_MIB", value_name = "MIB", default_value_t = MapSizes::default().latency_mib,
           value_parser = clap::value_parser!(u32).range(range(MapSizes::LATENCY_MIB)))]
     map_latency_mib: u32,

@@ -37,6 +37,13 @@ fn plain(text: &str) -> String {
     out
 }
 
+/// That the kernel may have: memory is set aside for each.
+fn cpus() -> u64 {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap();
+    let last = text.trim().rsplit(['-', ',']).next().unwrap();
+    last.parse::<u64>().unwrap() + 1
+}
+
 #[test]
 fn a_machine_that_has_everything_is_told_so_in_words() {
     let output = doctor(&[], &[]);
@@ -55,8 +62,12 @@ fn the_json_form_keeps_its_shape_and_adds_up() {
     let latencies = maps.iter().find(|map| map["map"] == "LATENCIES").unwrap();
     let bytes = latencies["bytes"].as_u64().unwrap();
     assert!((7 << 20..=(8 << 20) + (64 << 10)).contains(&bytes), "{bytes}");
+    // Each has a value of 3.8 KB a CPU.
+    let room = found["memory"]["latencies"].as_u64().unwrap();
+    assert!((3800..4200).contains(&(bytes / room / cpus())), "{room}");
 
     found["memory"]["bytes"] = "(bytes)".into();
+    found["memory"]["latencies"] = "(room)".into();
     found["memory"]["maps"] = vec![latencies["map"].clone()].into();
     // The words are in the other snapshot.
     let checks = found["checks"].as_array_mut().unwrap();

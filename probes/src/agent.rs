@@ -180,7 +180,8 @@ impl Agent {
         }
         let source = generation::source_id(anchor_ns.wrapping_add(attached_ns))?;
         let sources: Sources = open!(directories.counters, "SOURCES", PerCpuLruHashMap)?;
-        tracing::info!(source = %source, cgroup = %path.display(), "attached");
+        let latencies = sizes.latencies(cpus);
+        tracing::info!(source = %source, cgroup = %path.display(), latencies, "attached");
         let mut counters = Counters::open(&directories.counters)?;
         let room = Room::open(&directories.counters, &mut counters, &sizes)?;
         Ok(Self {

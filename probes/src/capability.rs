@@ -79,7 +79,7 @@ pub struct MapMemory {
 }
 
 /// Every map that is made with these sizes, the largest first. Beside them each socket takes its
-/// record of 128 bytes for as long as it lives.
+/// records for as long as it lives: see [`MapSizes::bytes_of_socket`].
 pub fn memory_of(sizes: &MapSizes) -> Vec<MapMemory> {
     let edge = sizes.bytes().into_iter().map(|(map, bytes)| ("edge", map, bytes));
     let limit = limit::map_bytes().map(|(map, bytes)| ("limit", map, bytes));
@@ -362,9 +362,13 @@ fn memory(sizes: &MapSizes) -> Check {
         let found = maps.iter().filter(|map| map.object == object);
         found.map(|map| map.bytes).sum()
     };
+    let [(_, every), (_, http2), (_, pipeline)] = MapSizes::bytes_of_socket();
     let detail = format!(
-        "at most {} for counting, and {} once a runbook limits traffic",
+        "at most {} for counting, with room for {} latencies, and {} once a runbook limits traffic; \
+         beside that {every} bytes a connection, {http2} more of HTTP/2, and {pipeline} more where answers are \
+         followed to their last byte or requests come in pieces",
         mebibytes(total("edge")),
+        sizes.latencies_here(),
         mebibytes(total("limit"))
     );
     extra("kernel memory", "what all maps take together", Ok(detail), "")

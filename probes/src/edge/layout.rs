@@ -100,6 +100,24 @@ impl MapSizes {
     pub const SOURCES: RangeInclusive<u32> = 256..=1_048_576;
     pub const ENDPOINTS: RangeInclusive<u32> = 256..=262_144;
 
+    /// How many latencies fit on this machine: one a route of each endpoint, and up to four beside its routes.
+    #[must_use]
+    pub fn latencies_here(&self) -> u32 {
+        self.latencies(aya::util::nr_cpus().unwrap_or(1))
+    }
+
+    /// What a socket takes beside all maps, for as long as it lives: every one that is counted, those that speak HTTP/2,
+    /// and those whose requests are pipelined or cut, or whose answers are followed to their last byte.
+    #[must_use]
+    pub fn bytes_of_socket() -> [(&'static str, u32); 3] {
+        let of = |size: usize| number(size);
+        [
+            ("CONN", of(size_of::<Connection>())),
+            ("HTTP2", of(size_of::<Http2>())),
+            ("PIPELINE", of(size_of::<Pipeline>())),
+        ]
+    }
+
     /// How many route latencies fit.
     pub(crate) fn latencies(&self, cpus: usize) -> u32 {
         let entry = (size_of::<Latency>() + size_of::<LatencyKey>()) * cpus.max(1);
