@@ -13,11 +13,13 @@
     reason = "a checked conversion costs the kernel a branch, and a struct of arguments a place in its small stack"
 )]
 
+mod alone;
 mod answers;
 mod queue;
 mod requests;
 mod slice;
 
+pub use alone::{Standing, body_goes_on, is_of_a_size, position, standing, whole};
 pub use answers::{ANSWER_PARTS, SWITCHING_PROTOCOLS, answer_part, answered, is_interim, place_answers};
 pub use queue::{
     begin, begin_or_wait, complete, in_flight_now, is_busy, is_empty, is_in_flight, newest, push, take, touch,
@@ -77,6 +79,8 @@ pub trait Bytes {
     fn load(&mut self, scratch: &mut Scratch, offset: u32) -> u32;
     /// So many bytes of the payload.
     fn bytes<const N: usize>(&mut self, offset: u32) -> Option<[u8; N]>;
+    /// Where the header ends that begins at [`START`], with [`BODY`](crate::http1::BODY) if there may be one; else 0.
+    fn end_of_head(&mut self, scratch: &mut Scratch, to: u32) -> u32;
     /// Goes on reading the header in `head`; says where it ends.
     fn read_head(&mut self, scratch: &mut Scratch, from: u32, to: u32) -> u32;
     /// Takes what stands between two chunks; says how many bytes.

@@ -9,7 +9,7 @@ mod chunks;
 mod head;
 
 pub use chunks::{Chunks, phase};
-pub use head::{Head, Lines, end_of_head, found, line_feed, read_field, read_head};
+pub use head::{BODY, Head, Lines, end_of_head, found, line_feed, read_field, read_head};
 
 /// Bytes that are looked at in one go.
 pub const WINDOW: usize = 2048;

@@ -16,8 +16,8 @@ pub mod turns;
 
 use crate::{
     conversation::{
-        Bytes, Edge, Exchange, Pipelines, Scratch, Visit, answer_part, is_in_flight, place_answers,
-        place_requests, request_part, take,
+        Bytes, Edge, Exchange, Pipelines, Scratch, Standing, Visit, answer_part, body_goes_on, is_in_flight,
+        is_of_a_size, place_answers, place_requests, position, request_part, standing, take, whole,
     },
     http1::Window,
     wire::{Connection, Ending, Pipeline, QUEUE, answering, asking, flight, loss, protocol, what},
@@ -106,6 +106,11 @@ impl<B: Bytes> Bytes for Noted<'_, B> {
     #[inline(always)]
     fn bytes<const N: usize>(&mut self, offset: u32) -> Option<[u8; N]> {
         self.bytes.bytes(offset)
+    }
+
+    #[inline(always)]
+    fn end_of_head(&mut self, scratch: &mut Scratch, to: u32) -> u32 {
+        self.bytes.end_of_head(scratch, to)
     }
 
     #[inline(always)]
@@ -282,10 +287,19 @@ pub fn arrive(case: &mut Case, bytes: &mut impl Bytes, scratch: &mut Scratch, pa
         return false;
     }
     let done = if case.asks != 0 {
-        let ahead = seq.wrapping_sub(connection.asked as u32) as i32;
-        start = connection.asked.wrapping_add(i64::from(ahead) as u64);
-        if start + u64::from(payload) <= connection.asked {
-            return false;
+        start = position(connection, *seq);
+        match standing(connection, start, payload) {
+            Standing::Again => return false,
+            Standing::Body => {
+                body_goes_on(&mut edge, &mut Kept(pipeline), connection, start, payload);
+                return false;
+            }
+            Standing::Alone
+                if is_of_a_size(payload) && whole(&mut edge, connection, scratch, start, payload) =>
+            {
+                return false;
+            }
+            _ => {}
         }
         place_requests(&mut edge, &mut Kept(pipeline), connection, start, payload)
     } else {

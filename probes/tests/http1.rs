@@ -127,6 +127,48 @@ fn a_body_ends_where_its_header_says_and_a_request_may_follow() {
 }
 
 #[test]
+fn a_body_may_follow_any_method_in_a_segment_of_its_own() {
+    let place = Place::new("anybody");
+    let mut agent = place.agent();
+    let methods = ["GET", "DELETE", "OPTIONS", "TRACE"];
+    let routes = methods.map(|method| format!("{method} /length"));
+    let routes: Vec<&str> = routes.iter().map(String::as_str).chain(["GET /none"]).collect();
+    agent.watch(&[routed("anybody", 8507, &routes)]).unwrap();
+    let server = answers(&place, 8507);
+    for method in methods {
+        for body in ["{}", "a body of some length", "GET /none HTTP/1.1\r\n\r\n"] {
+            for line in [
+                &format!("content-LENGTH: {}", body.len()),
+                "Transfer-Encoding: chunked",
+            ] {
+                let body = match line.starts_with('T') {
+                    true => format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len()),
+                    false => body.to_owned(),
+                };
+                let head = format!("{method} /length HTTP/1.1\r\nHost: a\r\nAccept: c\r\n{line}\r\n\r\n");
+                let next = "GET /none HTTP/1.1\r\n\r\n";
+                assert_eq!(exchange(&server, 8507, &[&head, &body, next]), 2);
+            }
+        }
+    }
+    let batch = read(&mut agent);
+    for method in methods {
+        let answered = route_value(
+            &batch,
+            "anybody",
+            &format!("{method} /length"),
+            Signal::Status(200),
+        );
+        assert_eq!(answered, 6, "{method} {batch:#?}");
+    }
+    assert_eq!(
+        route_value(&batch, "anybody", "GET /none", Signal::Status(204)),
+        24
+    );
+    assert_eq!(unexplained(&batch, "anybody"), [0; 4]);
+}
+
+#[test]
 fn an_empty_line_may_stand_before_the_first_request() {
     let place = Place::new("empty");
     let mut agent = place.agent();

@@ -24,7 +24,7 @@ mod program {
         replay::{self, Case},
     };
 
-    use crate::reading::{self, edge_read_chunks, edge_read_head};
+    use crate::reading::{self, edge_end_of_head, edge_read_chunks, edge_read_head};
 
     /// The test writes it before each packet, and reads it after.
     #[map]
@@ -60,6 +60,11 @@ mod program {
         #[inline(always)]
         fn bytes<const N: usize>(&mut self, offset: u32) -> Option<[u8; N]> {
             reading::bytes(self.skb, ETHERNET + offset)
+        }
+
+        #[inline(always)]
+        fn end_of_head(&mut self, _: &mut Scratch, to: u32) -> u32 {
+            edge_end_of_head(0, to)
         }
 
         #[inline(always)]

@@ -1,7 +1,7 @@
 //! A segment whose bytes are here, as the host has them.
 
 use super::{BETWEEN, Bytes, START, Scratch};
-use crate::http1::{CARRY, Head, Lines, WINDOW, Window, line_feed, read_field, read_head};
+use crate::http1::{CARRY, Head, Lines, WINDOW, Window, end_of_head, line_feed, read_field, read_head};
 
 #[derive(Debug)]
 pub struct Slice<'a>(pub &'a [u8]);
@@ -27,6 +27,10 @@ impl Bytes for Slice<'_> {
 
     fn bytes<const N: usize>(&mut self, offset: u32) -> Option<[u8; N]> {
         self.from(offset).first_chunk().copied()
+    }
+
+    fn end_of_head(&mut self, scratch: &mut Scratch, to: u32) -> u32 {
+        end_of_head(&scratch.window, to)
     }
 
     fn read_head(&mut self, scratch: &mut Scratch, from: u32, to: u32) -> u32 {

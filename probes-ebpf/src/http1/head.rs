@@ -53,12 +53,16 @@ fn first_of(places: u64) -> u32 {
     (lowest.wrapping_mul(0x0001_0203_0405_0607) >> 56) as u32
 }
 
+/// Set in [`end_of_head`] where a line may say that there is a body, or how it ends.
+pub const BODY: u32 = 1 << 31;
+
 /// Where the first header ends that begins at [`CARRY`], of `to` bytes; 0 when it does not. Eight
-/// bytes a step and nothing for each line: what a request costs that has no body.
+/// bytes a step and next to nothing for each line: what a request costs that has no body.
 #[inline(always)]
 #[must_use]
 pub fn end_of_head(window: &Window, to: u32) -> u32 {
     let mut before = 0;
+    let mut body = 0;
     let mut index = CARRY / 8;
     let mut base = FIRST;
     while index < WORDS {
@@ -81,14 +85,29 @@ pub fn end_of_head(window: &Window, to: u32) -> u32 {
             let empty = feeds & (one_back | two_back & returns);
             if empty != 0 {
                 let end = base + first_of(empty) + 1;
-                return if end <= to { end } else { 0 };
+                return if end <= to { end | body } else { 0 };
             }
+        }
+        if feeds & feeds.wrapping_sub(1) != 0 || names_body(window, base + first_of(feeds) + 1) {
+            // Where lines are so short, they are read another way.
+            body = BODY;
         }
         before = feeds;
         index += 1;
         base += 8;
     }
     0
+}
+
+/// Whether the line has a name that [`read_field`] reads.
+#[inline(always)]
+fn names_body(window: &Window, line: u32) -> bool {
+    let first = window.byte(line) | 0x20;
+    if first != b'c' && first != b't' {
+        return false;
+    }
+    let name = window.word(line) | SMALL;
+    name == TRANSFER || name == CONTENT && (window.word(line + 8) | SMALL) >> 16 == LENGTH >> 16
 }
 
 /// Lines that are read of one window: more would be shorter than any header is.
@@ -333,6 +352,15 @@ mod tests {
     }
 
     #[test]
+    fn the_quick_look_knows_most_requests_without_a_body() {
+        let header =
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTE: trailers\r\nContent-Type: a\r\n\r\n";
+        let window = window_of(header.as_bytes(), CARRY);
+        let to = START + header.len() as u32;
+        assert_eq!(end_of_head(&window, to), to);
+    }
+
+    #[test]
     fn a_header_ends_at_its_first_empty_line() {
         for text in [
             "GET / HTTP/1.1\r\n\r\n",
@@ -343,7 +371,8 @@ mod tests {
             for text_ in [text, &more] {
                 let window = window_of(text_.as_bytes(), CARRY);
                 let end = START + text.len() as u32;
-                assert_eq!(end_of_head(&window, START + text_.len() as u32), end, "{text_:?}");
+                let found = end_of_head(&window, START + text_.len() as u32);
+                assert_eq!(found & !BODY, end, "{text_:?}");
                 assert_eq!(read(text_).end, end, "{text_:?}");
             }
             let cut = &text[..text.len() - 1];
@@ -378,8 +407,17 @@ mod tests {
             let by_line = read(&text).end;
             // The quick look knows no line before the first.
             if by_line == 0 || by_line > START + 2 || text.as_bytes()[0] == b'a' {
-                prop_assert_eq!(end_of_head(&window, to), by_line);
+                prop_assert_eq!(end_of_head(&window, to) & !BODY, by_line);
             }
+        }
+
+        #[test]
+        fn the_quick_look_sees_that_there_is_a_body(text in header()) {
+            let window = window_of(text.as_bytes(), CARRY);
+            let to = START + text.len() as u32;
+            let found = end_of_head(&window, to);
+            prop_assert_eq!(found & !BODY, to);
+            prop_assert!(found & BODY != 0 || read(&text).found == 0);
         }
 
         #[test]
@@ -400,7 +438,7 @@ mod tests {
             let to = START + bytes.len() as u32;
             let mut head = Head::default();
             read_window(&window, from, to, &mut head);
-            prop_assert!(head.end <= to && end_of_head(&window, to) <= to);
+            prop_assert!(head.end <= to && end_of_head(&window, to) & !BODY <= to);
         }
     }
 }

@@ -4,19 +4,19 @@
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_tcp_sock};
 use probes_ebpf::{
-    conversation::{begin, complete, is_busy, of_method, touch},
-    http1::{Method, WINDOW, method},
-    wire::{Connection, asking, asks, birth, protocol, request, role},
+    conversation::{Standing, body_goes_on, is_busy, is_of_a_size, position, standing, touch, whole},
+    http1::Method,
+    wire::{Connection, asking, asks, birth, protocol, role},
 };
 
 use crate::{
     answering::is_repeated,
     connection::{find_or_create, identify},
+    conversation::Kernel,
     count::ask_of,
-    http::route,
     http2, pieces,
     pipeline::{self, Socket},
-    scratch::{START, claim, edge_end_of_head, load, release},
+    scratch::{claim, release},
     segment::{Segment, rest},
 };
 
@@ -43,7 +43,7 @@ pub fn first_request(
     if connection.birth == opposite {
         return None;
     }
-    let start = position(connection, segment);
+    let start = position(connection, segment.seq);
     // An answer that came early leaves the rest of a body behind it, which may begin like one too.
     if connection.role == role && connection.asking & asking::END_KNOWN != 0 && start < connection.request_end
     {
@@ -57,13 +57,6 @@ pub fn first_request(
     connection.asked = u64::from(segment.seq);
     connection.asking &= asking::PIPELINE;
     Some(found)
-}
-
-/// Where the segment stands in the count of `asked`.
-#[inline(always)]
-fn position(connection: &Connection, segment: &Segment) -> u64 {
-    let ahead = segment.seq.wrapping_sub(connection.asked as u32) as i32;
-    connection.asked.wrapping_add(i64::from(ahead) as u64)
 }
 
 /// A segment in the direction of requests, on a connection where they are HTTP/1. One of [`rest`].
@@ -86,68 +79,45 @@ pub fn ask(segment: &Segment, connection: &mut Connection) -> u32 {
         // What follows answers keeps its place there.
         let _ = pipeline::find_or_create(segment.sk, connection);
     }
-    let start = position(connection, segment);
-    let end = start + u64::from(segment.payload);
-    if end <= connection.asked {
-        // Sent again; or it fills a gap, and the request is not here before it is. What a listener with a
-        // full queue turned away was here: its client has waited since.
-        let was_turned_away = segment.seq == connection.request_seq;
-        if !is_idle && !was_turned_away && !was_seen(segment) {
-            touch(&mut Socket(segment.sk), connection, now());
-        }
-        return rest::NOTHING;
-    }
-    let is_known = connection.asking & asking::END_KNOWN != 0;
-    if is_known && end <= connection.request_end {
-        connection.asked = end;
-        if !is_idle {
-            touch(&mut Socket(segment.sk), connection, now());
-            if end == connection.request_end {
-                complete(&mut Socket(segment.sk), connection);
+    let start = position(connection, segment.seq);
+    match standing(connection, start, segment.payload) {
+        Standing::Again => {
+            // Or it fills a gap, and the request is not here before it is. What a listener with a full queue
+            // turned away was here: its client has waited since.
+            let was_turned_away = segment.seq == connection.request_seq;
+            if !is_idle && !was_turned_away && !was_seen(segment) {
+                touch(&mut Socket(segment.sk), connection, now());
             }
+            rest::NOTHING
         }
-        return rest::NOTHING;
+        Standing::Body => {
+            let mut edge = Kernel { segment, slot: 0 };
+            body_goes_on(
+                &mut edge,
+                &mut Socket(segment.sk),
+                connection,
+                start,
+                segment.payload,
+            );
+            rest::NOTHING
+        }
+        Standing::Alone if is_of_a_size(segment.payload) && is_whole(segment, connection, start) => {
+            rest::NOTHING
+        }
+        _ => pieces::visit(segment, connection, start),
     }
-    // Behind others that wait it may not begin, even while none is in flight.
-    let goes_on = asking::OPEN | asking::CHUNKED | asking::PIPELINE;
-    let is_alone = is_idle && start >= connection.asked && connection.asking & goes_on == 0;
-    if is_alone && (!is_known || start >= connection.request_end) && whole(segment, connection, start) {
-        return rest::NOTHING;
-    }
-    pieces::visit(segment, connection, start)
 }
 
 /// Takes a request without a body that is all of the segment; says whether it is one.
 #[inline(always)]
-fn whole(segment: &Segment, connection: &mut Connection, start: u64) -> bool {
-    if segment.payload < 16 || segment.payload > WINDOW as u32 {
-        return false;
-    }
+fn is_whole(segment: &Segment, connection: &mut Connection, start: u64) -> bool {
     let Some((slot, scratch)) = claim() else {
         return false;
     };
-    let length = load(segment, 0, scratch);
-    let to = START + length;
-    let method = method(u64::from_be(scratch.window.0[START as usize / 8]));
-    let is_whole = length == segment.payload
-        && (method == Method::Bare || method == Method::Head)
-        && edge_end_of_head(slot, to) == to;
-    if is_whole {
-        connection.route = route(&mut scratch.window, START, connection.settings);
-    }
+    let mut edge = Kernel { segment, slot };
+    let is_whole = whole(&mut edge, connection, scratch, start, segment.payload);
     release(scratch);
-    if !is_whole {
-        return false;
-    }
-    connection.asked = start + u64::from(segment.payload);
-    connection.request_end = connection.asked;
-    connection.asking = (connection.asking & asking::PIPELINE) | asking::END_KNOWN;
-    connection.request = request::COMPLETE | of_method(method);
-    let now = now();
-    let role = connection.role;
-    begin(connection, role, now, now);
-    charge(segment, connection, now);
-    true
+    is_whole
 }
 
 /// Counts the request for the address it came from.

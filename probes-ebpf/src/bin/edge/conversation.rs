@@ -10,7 +10,7 @@ use crate::{
     connection::endpoint,
     count::{compare_swap, count, lose_of, swap},
     http, last_byte, pipeline,
-    reading::{bytes, edge_read_chunks, edge_read_head},
+    reading::{bytes, edge_end_of_head, edge_read_chunks, edge_read_head},
     request,
     scratch::load,
     segment::Segment,
@@ -31,6 +31,11 @@ impl Bytes for Kernel<'_> {
     #[inline(always)]
     fn bytes<const N: usize>(&mut self, offset: u32) -> Option<[u8; N]> {
         bytes(self.segment.skb, self.segment.offset + offset)
+    }
+
+    #[inline(always)]
+    fn end_of_head(&mut self, _: &mut Scratch, to: u32) -> u32 {
+        edge_end_of_head(self.slot, to)
     }
 
     #[inline(always)]

@@ -14,7 +14,7 @@ use aya_ebpf::{
     },
 };
 use probes_ebpf::{
-    http1::{Method, method},
+    http1::{BODY, Method, method},
     http2::{
         is_settings,
         telling::{of_direction, tell_hole},
@@ -32,7 +32,8 @@ use crate::{
     http2_entry,
     http2_slots::bounded,
     maps::{HANDSHAKE, HTTP2_RECORDS, OPENING, of_kernel},
-    scratch::{START, claim, edge_end_of_head, load, release},
+    reading::edge_end_of_head,
+    scratch::{START, claim, load, release},
     segment::Segment,
     turns,
 };
@@ -78,7 +79,7 @@ fn behind_head(segment: &Segment) -> u32 {
         return segment.payload;
     };
     let length = load(segment, 0, scratch);
-    let end = edge_end_of_head(slot, START + length);
+    let end = edge_end_of_head(slot, START + length) & !BODY;
     release(scratch);
     if end <= START || end > START + length {
         return segment.payload;

@@ -67,7 +67,7 @@ pub fn opening(skb: *mut __sk_buff, offset: u32, length: u32) -> Option<[u8; OPE
     Some(unsafe { mem::transmute::<[u32; OPENING / 4], [u8; OPENING]>(bytes) })
 }
 
-/// Where the header ends that begins at [`START`]; 0 when it does not.
+/// [`end_of_head`](http1::end_of_head) of what begins at [`START`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn edge_end_of_head(slot: u32, to: u32) -> u32 {

@@ -6,7 +6,7 @@ use aya_ebpf::bindings::__sk_buff;
 pub use probes_ebpf::conversation::{START, Scratch};
 use probes_ebpf::{conversation::Visit, wire::loss};
 
-pub use crate::reading::{edge_end_of_head, edge_read_head};
+pub use crate::reading::edge_read_head;
 use crate::{
     count::{compare_swap, lose},
     reading::{self, SLOTS, at},
