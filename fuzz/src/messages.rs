@@ -56,6 +56,8 @@ const METHOD: usize = 8;
 const STATUS_LINE: usize = 12;
 /// Fewer than the parts a segment is taken apart in.
 const PARTS: usize = 100;
+/// Bytes that one part takes of what stands between chunks, or fewer.
+const STEPS: usize = 64;
 /// Less than what is carried over of a line.
 const LINE: usize = 60;
 
@@ -81,17 +83,32 @@ pub fn requests(text: &[u8]) -> Requests<'_> {
         if parts > PARTS || list.len() > QUEUE || is_tiny || is_unreadable || !is_plain(rest, &says) {
             break;
         }
-        let behind = rest.len().saturating_sub(says.end as usize) as u64;
+        let body = &rest[says.end as usize..];
         let is_chunked = says.end != 0 && says.found & found::CHUNKED != 0;
-        let is_whole = says.end != 0 && !is_chunked && says.content_length <= behind;
+        // How long the body is, if all of it is here.
+        let length = match is_chunked.then(|| chunks::read(body)) {
+            None => Some(says.content_length).filter(|length| *length <= body.len() as u64),
+            Some(End::At(length)) => Some(length as u64),
+            Some(End::Later | End::Never) => None,
+        };
+        if is_chunked {
+            let here = &body[..length.map_or(body.len(), |length| usize::try_from(length).expect("here"))];
+            parts += here.iter().filter(|byte| **byte == b'\n').count() + here.len() / STEPS;
+            if parts > PARTS {
+                break;
+            }
+        }
+        let length = length.filter(|_| says.end != 0);
+        let is_whole = length.is_some();
         list.push(Request {
             known_at: at + shown.max(METHOD),
             route,
             request: of_method | if is_whole { request::COMPLETE } else { 0 },
         });
         if !is_whole {
-            // What follows a body in chunks in the same flight is not told from it.
-            let end = if is_chunked {
+            // How one goes on that is in no chunks depends on where its segments end.
+            let is_broken = is_chunked && chunks::read(body) == End::Never;
+            let end = if is_broken {
                 at + says.end as usize
             } else {
                 text.len()
@@ -101,7 +118,7 @@ pub fn requests(text: &[u8]) -> Requests<'_> {
                 list,
             };
         }
-        at += says.end as usize + usize::try_from(says.content_length).expect("fits");
+        at += says.end as usize + usize::try_from(length.unwrap_or(0)).expect("fits");
     }
     Requests {
         text: &text[..at],

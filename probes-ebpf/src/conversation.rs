@@ -15,16 +15,21 @@
 
 mod alone;
 mod answers;
+mod chunked;
 mod queue;
 mod requests;
 mod slice;
 
 pub use alone::{Standing, body_goes_on, is_of_a_size, position, standing, whole};
-pub use answers::{ANSWER_PARTS, SWITCHING_PROTOCOLS, answer_part, answered, is_interim, place_answers};
-pub use queue::{
-    begin, begin_or_wait, complete, in_flight_now, is_busy, is_empty, is_in_flight, newest, push, take, touch,
+pub use answers::{
+    ANSWER_PARTS, SWITCHING_PROTOCOLS, answer_part, answered, is_interim, lose_place, place_answers,
 };
-pub use requests::{REQUEST_PARTS, of_method, place_requests, request_part};
+pub use chunked::unfollow;
+pub use queue::{
+    UNTOLD, begin, begin_or_wait, complete, has_unplaced, in_flight_now, is_busy, is_empty, is_in_flight,
+    newest, push, take, touch,
+};
+pub use requests::{REQUEST_PARTS, leave_requests, of_method, place_requests, request_part};
 pub use slice::Slice;
 
 use core::mem;
@@ -140,7 +145,7 @@ pub fn carry(scratch: &mut Scratch, piece: &Piece) -> u32 {
         index += 1;
     }
     scratch.head = piece.head;
-    START - (piece.length as u32 & (START - 1))
+    START - (piece.length & (START - 1))
 }
 
 /// Keeps the line that the bytes up to `to` leave unfinished, or its first bytes.
@@ -159,6 +164,6 @@ pub fn keep(scratch: &Scratch, to: u32, piece: &mut Piece) {
         piece.line[index] = scratch.window.word(base + index as u32 * 8).to_be();
         index += 1;
     }
-    piece.length = u64::from(length);
+    piece.length = length;
     piece.head = scratch.head;
 }

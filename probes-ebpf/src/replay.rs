@@ -4,12 +4,7 @@
 //! In: a [`Case`], a segment at a time. Out: the case after it, which both builds must leave alike to the byte.
 //! Never part of what measures.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    reason = "as the kernel's build does"
-)]
+#![expect(clippy::cast_possible_truncation, reason = "as the kernel's build does")]
 
 pub mod http2;
 pub mod turns;
@@ -17,10 +12,11 @@ pub mod turns;
 use crate::{
     conversation::{
         Bytes, Edge, Exchange, Pipelines, Scratch, Standing, Visit, answer_part, body_goes_on, is_in_flight,
-        is_of_a_size, place_answers, place_requests, position, request_part, standing, take, whole,
+        is_of_a_size, leave_requests, lose_place, place_answers, place_requests, position, request_part,
+        standing, take, whole,
     },
     http1::Window,
-    wire::{Connection, Ending, Pipeline, QUEUE, answering, asking, flight, loss, protocol, what},
+    wire::{Connection, Ending, Pipeline, QUEUE, asking, flight, loss, protocol, what},
 };
 
 /// Where a conversation stands. All zeros is one before its first segment.
@@ -301,7 +297,10 @@ pub fn arrive(case: &mut Case, bytes: &mut impl Bytes, scratch: &mut Scratch, pa
             }
             _ => {}
         }
-        place_requests(&mut edge, &mut Kept(pipeline), connection, start, payload)
+        let Some(done) = place_requests(&mut edge, &mut Kept(pipeline), connection, start, payload) else {
+            return false;
+        };
+        done
     } else {
         connection.asking |= asking::PIPELINE;
         let Some(done) = place_answers(&mut edge, connection, pipeline, *seq, payload) else {
@@ -347,16 +346,17 @@ pub fn leave(case: &mut Case, bytes: &mut impl Bytes, scratch: &Scratch, is_foll
     } = case;
     let mut edge = Noted { bytes, journal };
     case.done = u64::from(scratch.visit.done);
-    if !is_followed {
-        let reason = if case.asks != 0 {
-            loss::PIPELINED
-        } else {
-            loss::UNFRAMED
-        };
-        edge.lose(connection.settings, reason);
+    if case.asks != 0 {
+        if !is_followed {
+            leave_requests(&mut edge, &mut Kept(pipeline), connection, scratch);
+        }
+        return;
     }
-    if case.asks == 0 && (!is_followed || scratch.visit.is_lost != 0) {
-        pipeline.answering = answering::LOST;
+    if !is_followed {
+        edge.lose(connection.settings, loss::UNFRAMED);
+    }
+    if !is_followed || scratch.visit.is_lost != 0 {
+        lose_place(&mut edge, pipeline);
         edge.abandon(connection, pipeline);
     }
 }

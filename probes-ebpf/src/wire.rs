@@ -328,6 +328,9 @@ pub mod spare {
     /// Bytes acknowledged that are counted.
     pub const BYTES_SENT: usize = 1;
     pub const BYTES_KNOWN: u64 = 1 << 63;
+    /// Of those that speak HTTP/1: how far segments came that cannot be read before one is here that stands in
+    /// front of them, in the count of `asked`; nothing unless that is beyond it.
+    pub const AHEAD: usize = super::turn::WORD;
 
     /// Requests that are not counted yet for the address that asks, below when others last were.
     pub mod sources {

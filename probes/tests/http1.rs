@@ -238,6 +238,39 @@ fn the_end_of_a_body_in_chunks_may_be_cut_in_two() {
 }
 
 #[test]
+fn a_body_in_chunks_ends_behind_its_trailer_and_a_request_may_follow() {
+    let place = Place::new("trailer");
+    let mut agent = place.agent();
+    agent
+        .watch(&[routed("trailer", 8508, &["GET /none", "POST /length"])])
+        .unwrap();
+    let server = answers(&place, 8508);
+    let head = "POST /length HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let data = "5\r\nhello\r\nB;a=b\r\n0\r\n\r\nGET / \r\n";
+    let next = "GET /none HTTP/1.1\r\n\r\n";
+    let many = "5\r\nhello\r\n".repeat(50);
+    for body in [data, "", &many] {
+        for end in ["0\r\nTrailer: x\r\n\r\n", "0\r\n\r\n"] {
+            let whole = format!("{head}{body}{end}{next}");
+            for cut in [head.len(), head.len() + body.len() + 2, whole.len()] {
+                let (first, rest) = whole.split_at(cut);
+                let pieces = [first, rest];
+                let pieces = pieces.iter().filter(|piece| !piece.is_empty());
+                assert_eq!(exchange(&server, 8508, &pieces.copied().collect::<Vec<_>>()), 2);
+            }
+        }
+    }
+    let batch = read(&mut agent);
+    let of = |route, status| route_value(&batch, "trailer", route, Signal::Status(status));
+    assert_eq!(
+        (of("POST /length", 200), of("GET /none", 204)),
+        (18, 18),
+        "{batch:#?}"
+    );
+    assert_eq!(unexplained(&batch, "trailer"), [0; 4]);
+}
+
+#[test]
 fn what_passes_after_an_upgrade_is_no_request() {
     let place = Place::new("upgrade");
     let mut agent = place.agent();

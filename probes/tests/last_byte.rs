@@ -7,9 +7,13 @@ mod support;
 use std::time::Duration;
 
 use probes::agent::Agent;
-use slo_engine::measurement::{Batch, Clock, Gauge, Signal};
+use slo_engine::measurement::{Batch, Clock, Gauge, LossReason, Signal};
 use slo_engine::service::{LongPoll, WatchedService};
-use support::{Inside, Place, Server, eventually, gauge, pause, read, route_value, value, watched};
+use support::by_hand::{ACK, FAR, PSH, Peer};
+use support::stage::Stage;
+use support::{
+    Inside, Place, Server, client_value, eventually, gauge, lost, pause, read, route_value, value, watched,
+};
 
 #[test]
 fn serve_when_asked() {
@@ -26,6 +30,8 @@ def part(kind, n):
         return [b"HTTP/1.0 200 OK\r\n\r\nhel", b"lo"][n]
     status = b"500 No" if kind == "error" else b"200 OK"
     return [b"HTTP/1.1 " + status + b"\r\nContent-Length: 5\r\n\r\nhel", b"lo"][n]
+def crumbs():
+    return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 300 + b"0\r\n\r\n"
 def converse(connection):
     reader = connection.makefile("rb")
     while line := reader.readline():
@@ -33,6 +39,9 @@ def converse(connection):
         while reader.readline() != b"\r\n":
             pass
         _, kind, ms = path.split("/")
+        if kind == "crumbs":
+            connection.sendall(crumbs())
+            continue
         if kind == "wait":
             time.sleep(int(ms) / 1000)
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
@@ -175,6 +184,91 @@ fn an_answer_that_hangs_halfway_is_over_while_it_hangs() {
         (value(&batch, "halfway", Signal::Status(200)) == 1).then_some(batch)
     });
     assert_eq!(timed(&batch, "halfway", clock), 0);
+}
+
+/// An answer is lost, once; and is not `over` when it would have been.
+fn is_lost_alone(agent: &mut Agent, over: impl Fn(&Batch) -> u64) {
+    let of = |batch: &Batch| lost(batch, LossReason::Unparsable);
+    eventually("it is lost", || (of(&read(agent)) > 0).then_some(()));
+    pause(2 * SOON);
+    let batch = read(agent);
+    assert_eq!((of(&batch), over(&batch)), (1, 0));
+}
+
+const SOON: Duration = Duration::from_millis(300);
+
+/// Reads an answer to its end, and keeps the connection.
+const HOLDER: &str = r#"
+import socket, sys
+connection = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+connection.sendall(b"GET /crumbs/0 HTTP/1.1\r\nHost: t\r\n\r\n")
+got = b""
+while not got.endswith(b"0\r\n\r\n"):
+    got += connection.recv(100000)
+sys.stdin.readline()
+"#;
+
+#[test]
+fn an_answer_whose_end_cannot_be_found_is_lost_and_not_late() {
+    let port = 8174;
+    let (clock, threshold) = (Clock::LastByte, SOON);
+    let service = WatchedService {
+        thresholds: vec![(clock, threshold)],
+        ..watched("crumbs", port)
+    };
+    let (place, mut agent, namespace, _server) = stage("crumbs", &service, port);
+    // All chunks are in one segment; the connection stays open behind them.
+    let arguments = ["-c", HOLDER, &port.to_string()];
+    let client = place.spawn(&namespace, "python3", &arguments);
+    let over = Signal::Over { clock, threshold };
+    is_lost_alone(&mut agent, |batch| value(batch, "crumbs", over));
+    drop(client);
+}
+
+/// Asks the peer, reads all of the answer, and keeps the connection.
+const CALLER: &str = r#"
+told()
+calls = socket.create_connection((sys.argv[1], 8176))
+calls.sendall(b"GET / HTTP/1.1\r\n\r\n")
+left = LENGTH
+while left:
+    left -= len(calls.recv(left))
+print("answered", flush=True)
+told()
+"#;
+
+#[test]
+fn an_answer_of_which_a_segment_comes_late_is_lost_to_its_caller_and_not_late() {
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n";
+    let port = 8175;
+    let (clock, threshold) = (Clock::LastByte, SOON);
+    let mut service = WatchedService {
+        thresholds: vec![(clock, threshold)],
+        ..watched("caller", port)
+    };
+    // All that listens here is one service, so its cgroup is known when it calls.
+    service.matches.extend(watched("caller", 8159).matches);
+    let program = CALLER.replace("LENGTH", &(HEAD.len() + 3000).to_string());
+    let program = program.replace("sys.argv[1]", &format!("'{FAR}'"));
+    let mut stage = Stage::new("calledlate", &service, port, &program);
+    stage.once("its listeners are known", |batch| {
+        gauge(batch, "caller", Gauge::AcceptBacklog).is_some_and(|backlog| backlog > 128.0)
+    });
+    let mut peer = stage.namespace.beside(|| Peer::listen(8176));
+    stage.program.go_on();
+    peer.accept();
+    peer.answer();
+    peer.send(0, PSH | ACK, &[HEAD, &[b'b'; 1000]].concat());
+    let at = u32::try_from(HEAD.len()).unwrap() + 1000;
+    peer.send(at + 1000, PSH | ACK, &[b'b'; 1000]);
+    peer.send(at, PSH | ACK, &[b'b'; 1000]);
+    stage.program.said("answered");
+    let over = Signal::Over { clock, threshold };
+    is_lost_alone(&mut stage.agent, |batch| client_value(batch, "caller", over));
+    let batch = read(&mut stage.agent);
+    assert_eq!(client_value(&batch, "caller", Signal::Status(200)), 1);
+    stage.program.go_on();
+    stage.program.end();
 }
 
 #[test]

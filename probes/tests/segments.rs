@@ -5,86 +5,17 @@
 
 mod support;
 
-use std::{fs, net::TcpStream, process::Command, time::Duration};
+use std::{net::TcpStream, process::Command, time::Duration};
 
-use probes::agent::Agent;
 use slo_engine::measurement::{Batch, Clock, Gauge, LossReason, ServiceName, Signal};
-use slo_engine::service::WatchedService;
-use support::by_hand::{ACK, FAR, FIN, NEAR, PSH, Peer, RST, wire};
-use support::{Client, Inside, Place, Server, client_value, eventually, pause, read, value, watched};
+use support::by_hand::{ACK, FAR, FIN, NEAR, PSH, Peer, RST};
+use support::stage::{GET, Stage};
+use support::{Client, Place, Server, client_value, eventually, pause, read, value, watched};
 
 #[test]
 fn serve_when_asked() {
     support::serve_when_asked();
 }
-
-const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: near\r\n\r\n";
-
-/// A server that goes on when it is told to, a line a step; and the wire to its clients.
-struct Stage {
-    program: Inside,
-    agent: Agent,
-    // Its network namespace is the server's.
-    namespace: Server,
-    _place: Place,
-}
-
-impl Stage {
-    fn new(test: &str, service: &WatchedService, port: u16, program: &str) -> Self {
-        let place = Place::new(test);
-        let mut agent = place.agent();
-        agent.watch(std::slice::from_ref(service)).unwrap();
-        let namespace = place.server(&["127.0.0.1:8159"]);
-        namespace.beside(wire);
-        let program = format!("{PRELUDE}\nlistener = listen('{NEAR}', {port})\n{program}");
-        let mut program = place.spawn(&namespace, "python3", &["-c", &program]);
-        program.said("listening");
-        Self {
-            program,
-            agent,
-            namespace,
-            _place: place,
-        }
-    }
-
-    /// A connection of which the server has read a request, and has not answered it.
-    fn asked(&mut self, port: u16) -> Peer {
-        let peer = self.namespace.beside(move || Peer::open(50_000, port));
-        peer.send(0, PSH | ACK, GET);
-        self.program.said("asked");
-        peer
-    }
-
-    fn once(&mut self, what: &str, holds: impl Fn(&Batch) -> bool) -> Batch {
-        eventually(what, || {
-            let batch = read(&mut self.agent);
-            holds(&batch).then_some(batch)
-        })
-    }
-
-    fn proc(&self, file: &str) -> String {
-        fs::read_to_string(format!("/proc/{}/{file}", self.namespace.child.id())).unwrap()
-    }
-
-    fn netstat(&self, name: &str) -> u64 {
-        let text = self.proc("net/netstat");
-        let mut rows = text.lines().filter(|line| line.starts_with("TcpExt:"));
-        let (names, values) = (rows.next().unwrap(), rows.next().unwrap());
-        let column = names.split(' ').position(|found| found == name).unwrap();
-        values.split(' ').nth(column).unwrap().parse().unwrap()
-    }
-}
-
-const PRELUDE: &str = r#"
-import os, signal, socket, sys
-def listen(address, port):
-    listener = socket.create_server((address, port), backlog=4)
-    print("listening", flush=True)
-    return listener
-def told():
-    sys.stdin.readline()
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-"#;
 
 const FULL: &str = r#"
 told()
@@ -221,6 +152,36 @@ fn a_reset_is_counted_wherever_tcp_takes_it() {
         stage.program.go_on();
         stage.program.end();
     }
+}
+
+/// Says when it has read each of two.
+const READS_ON: &str = r#"
+asked, _ = listener.accept()
+asked.recv(1000)
+print("asked", flush=True)
+asked.recv(1000)
+print("more", flush=True)
+told()
+"#;
+
+#[test]
+fn a_connection_is_reset_once() {
+    let port = 8171;
+    // Of a socket whose birth nobody saw, a reset is believed as it passes; TCP ignores these.
+    let open = |namespace: &Server| namespace.beside(move || Peer::open(50_171, port));
+    let service = watched("again", port);
+    let (mut stage, peer) = Stage::with_late_agent("resetagain", &service, port, READS_ON, open);
+    peer.send(0, PSH | ACK, GET);
+    stage.program.said("asked");
+    for place in [END + 100, END + 200] {
+        peer.send(place, RST, b"");
+    }
+    peer.send(END, PSH | ACK, b"x");
+    stage.program.said("more");
+    let batch = read(&mut stage.agent);
+    assert_eq!(value(&batch, "again", Signal::ResetsReceived), 1);
+    stage.program.go_on();
+    stage.program.end();
 }
 
 /// Reads so many bytes, answers, and waits; twice.

@@ -25,7 +25,7 @@ pub enum Standing {
     Again,
     /// All of it is of a body whose end is known.
     Body,
-    /// Nothing goes on in front of it, and nothing waits.
+    /// Nothing goes on in front of it or is missing, and nothing waits.
     Alone,
     Other,
 }
@@ -44,7 +44,7 @@ pub fn standing(connection: &Connection, start: u64, payload: u32) -> Standing {
     // Behind others that wait it may not begin, even while none is in flight.
     let goes_on = asking::OPEN | asking::CHUNKED | asking::PIPELINE;
     let is_free = connection.asking & goes_on == 0 && !is_busy(connection);
-    if is_free && start >= connection.asked && (!is_known || start >= connection.request_end) {
+    if is_free && start == connection.asked && (!is_known || start >= connection.request_end) {
         return Standing::Alone;
     }
     Standing::Other

@@ -1,10 +1,10 @@
 //! Answers, followed from end to end: where requests wait behind one another, one answer may begin
 //! anywhere in a segment.
 
-use super::{Edge, START, Scratch, carry, is_in_flight, keep, take};
+use super::{Edge, START, Scratch, UNTOLD, carry, has_unplaced, is_in_flight, keep, take};
 use crate::{
     http1::{Head, STATUS_LINE, found, phase, status},
-    wire::{Connection, Ending, Pipeline, answering, asks, flag, loss, protocol, request, role},
+    wire::{Connection, Ending, Pipeline, answering, asks, flag, flight, loss, protocol, request, role},
 };
 
 /// Parts that are followed in one segment: headers, bodies, and chunks.
@@ -28,7 +28,9 @@ pub fn place_answers(
     if pipeline.answering != answering::LOST {
         if ahead > 0 {
             // Answers passed unseen, or will come later than these.
-            pipeline.answering = answering::LOST;
+            if lose_place(edge, pipeline) {
+                edge.lose(pipeline.ending.settings, loss::UNFRAMED);
+            }
             edge.abandon(connection, pipeline);
         } else {
             done = ahead.wrapping_neg() as u32;
@@ -46,6 +48,17 @@ pub fn place_answers(
     }
     pipeline.next = seq.wrapping_add(payload);
     Some(done)
+}
+
+/// Where the next answer begins is not known any more. Whether an answer was on its way whose last byte
+/// will not be seen.
+#[inline(always)]
+pub fn lose_place<E: Edge>(_: &mut E, pipeline: &mut Pipeline) -> bool {
+    pipeline.answering = answering::LOST;
+    if pipeline.asked.unplaced != UNTOLD {
+        pipeline.answered.unplaced = pipeline.asked.unplaced;
+    }
+    E::swap(&mut pipeline.ending.flight, 0) & flight::IN_FLIGHT != 0
 }
 
 #[inline(always)]
@@ -210,6 +223,9 @@ fn begins<E: Edge>(edge: &mut E, connection: &mut Connection, pipeline: &mut Pip
     connection.response_seq = seq;
     pipeline.request = connection.request;
     if !is_in_flight(connection) {
+        if has_unplaced(pipeline) {
+            pipeline.answered.unplaced = pipeline.answered.unplaced.wrapping_add(1);
+        }
         if connection.role == role::SERVER {
             edge.unasked(connection);
         }

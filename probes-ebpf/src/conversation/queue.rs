@@ -6,13 +6,21 @@
 use super::{Edge, Exchange, Pipelines};
 use crate::wire::{Connection, Pipeline, QUEUE, Queued, asking, flight, loss, request};
 
+/// Of requests that found no room: nobody knows how many.
+pub const UNTOLD: u32 = u32::MAX;
+
 /// Starts the clocks. The caller has filled the rest of the record.
 #[inline(always)]
 pub fn begin(connection: &mut Connection, role: u8, started_ns: u64, last_byte_ns: u64) {
+    connection.request_settings = connection.settings;
+    start(connection, role, started_ns, last_byte_ns);
+}
+
+#[inline(always)]
+fn start(connection: &mut Connection, role: u8, started_ns: u64, last_byte_ns: u64) {
     connection.role = role;
     connection.started_ns = started_ns;
     connection.last_byte_ns = last_byte_ns;
-    connection.request_settings = connection.settings;
     let ordinal = (connection.flight >> flight::ORDINAL_SHIFT) + 1;
     connection.flight = (ordinal << flight::ORDINAL_SHIFT) | flight::IN_FLIGHT;
 }
@@ -44,6 +52,18 @@ pub fn is_empty(pipeline: &Pipeline) -> bool {
     unsafe { (&raw const pipeline.pushed).read_volatile() == (&raw const pipeline.taken).read_volatile() }
 }
 
+/// Whether answers are to come to requests that found no room. Then none behind those finds any, else it would be
+/// given an answer of theirs.
+#[inline(always)]
+#[must_use]
+pub fn has_unplaced(pipeline: &Pipeline) -> bool {
+    // SAFETY: a live record; an aligned word is never torn.
+    unsafe {
+        (&raw const pipeline.asked.unplaced).read_volatile()
+            != (&raw const pipeline.answered.unplaced).read_volatile()
+    }
+}
+
 #[inline(always)]
 fn place(pipeline: &mut Pipeline, number: u64) -> &mut Queued {
     &mut pipeline.queue[number as usize & (QUEUE - 1)]
@@ -61,8 +81,11 @@ pub fn newest(pipeline: &mut Pipeline) -> Option<&mut Queued> {
 
 #[inline(always)]
 pub fn push<E: Edge>(edge: &mut E, connection: &mut Connection, pipeline: &mut Pipeline, request: &Queued) {
-    if pipeline.pushed.wrapping_sub(pipeline.taken) >= QUEUE as u64 {
+    if pipeline.pushed.wrapping_sub(pipeline.taken) >= QUEUE as u64 || has_unplaced(pipeline) {
         edge.lose(connection.settings, loss::PIPELINED);
+        if pipeline.asked.unplaced != UNTOLD {
+            pipeline.asked.unplaced = pipeline.asked.unplaced.wrapping_add(1);
+        }
         return;
     }
     let next = pipeline.pushed;
@@ -94,11 +117,11 @@ pub fn take<E: Exchange>(connection: &mut Connection, pipeline: &mut Pipeline) {
         }
         let request = *place(pipeline, number);
         E::swap(&mut pipeline.taken, number + 1);
-        connection.settings = request.settings;
+        connection.request_settings = request.settings;
         connection.route = request.route;
         connection.request = request.request;
         let role = connection.role;
-        begin(connection, role, request.started_ns, request.last_byte_ns);
+        start(connection, role, request.started_ns, request.last_byte_ns);
         return;
     }
 }
@@ -116,7 +139,7 @@ pub fn begin_or_wait(
     if has_queue || is_busy(connection) {
         match pipelines.find_or_create(connection) {
             // In this order: what the other side takes out is in flight before it no longer waits.
-            Some(pipeline) if !is_empty(pipeline) || is_busy(connection) => {
+            Some(pipeline) if !is_empty(pipeline) || is_busy(connection) || has_unplaced(pipeline) => {
                 push(edge, connection, pipeline, fresh);
                 return;
             }
@@ -138,10 +161,14 @@ pub fn begin_or_wait(
 pub fn touch(pipelines: &mut impl Pipelines, connection: &mut Connection, now: u64) {
     if connection.asking & asking::PIPELINE != 0
         && let Some(pipeline) = pipelines.find()
-        && let Some(waiting) = newest(pipeline)
     {
-        waiting.last_byte_ns = now;
-        return;
+        if has_unplaced(pipeline) {
+            return;
+        }
+        if let Some(waiting) = newest(pipeline) {
+            waiting.last_byte_ns = now;
+            return;
+        }
     }
     connection.last_byte_ns = now;
 }
@@ -151,10 +178,14 @@ pub fn touch(pipelines: &mut impl Pipelines, connection: &mut Connection, now: u
 pub fn complete(pipelines: &mut impl Pipelines, connection: &mut Connection) {
     if connection.asking & asking::PIPELINE != 0
         && let Some(pipeline) = pipelines.find()
-        && let Some(waiting) = newest(pipeline)
     {
-        waiting.request |= request::COMPLETE;
-        return;
+        if has_unplaced(pipeline) {
+            return;
+        }
+        if let Some(waiting) = newest(pipeline) {
+            waiting.request |= request::COMPLETE;
+            return;
+        }
     }
     connection.request |= request::COMPLETE;
 }

@@ -1,12 +1,12 @@
 //! Requests that come in pieces, with a body, or several to a segment.
 
 use super::{
-    Edge, Pipelines, START, Scratch, begin_or_wait, carry, complete, is_busy, is_in_flight, keep, newest,
-    touch,
+    Edge, Pipelines, START, Scratch, UNTOLD, begin_or_wait, carry, chunked, complete, has_unplaced, is_busy,
+    is_in_flight, keep, newest, touch,
 };
 use crate::{
     http1::{Head, Method, WINDOW, found, method},
-    wire::{Connection, QUEUE, Queued, asking, loss, protocol, request},
+    wire::{Connection, QUEUE, Queued, asking, loss, protocol, request, spare::AHEAD},
 };
 
 /// Bytes that show which method a request has.
@@ -19,7 +19,7 @@ const _: () = assert!(WINDOW > ROUTE_LINE as usize);
 pub const REQUEST_PARTS: u32 = 2 * QUEUE as u32;
 
 /// Takes note of a segment of `payload` bytes that stands at `start` in the count of `asked`, and of which some
-/// is new. How much of it is not.
+/// is new. How much of it is not; `None` where it cannot be read yet.
 #[inline(always)]
 pub fn place_requests(
     edge: &mut impl Edge,
@@ -27,16 +27,99 @@ pub fn place_requests(
     connection: &mut Connection,
     start: u64,
     payload: u32,
-) -> u32 {
+) -> Option<u32> {
     let done = connection.asked.saturating_sub(start) as u32;
-    if connection.asking & asking::OPEN != 0 && start > connection.asked {
-        // A piece is missing, and what comes later cannot be understood without it.
-        edge.lose(connection.settings, loss::UNPARSABLE);
+    let end = start + u64::from(payload);
+    if start > connection.asked && !is_inside(connection, start) {
+        // A piece is missing.
+        if connection.asking & asking::CHUNKED != 0 {
+            chunked::jumps(connection, start);
+        } else if connection.asking & asking::OPEN != 0 {
+            // What comes later cannot be understood without it.
+            edge.lose(connection.settings, loss::UNPARSABLE);
+            connection.asking &= asking::PIPELINE;
+            complete(pipelines, connection);
+        } else if begins_here(edge) {
+            // It may have been requests, and their answers are not waited for.
+            edge.lose(connection.settings, loss::UNPARSABLE);
+        } else if connection.asking & asking::END_KNOWN != 0 || !is_busy(connection) {
+            let ahead = &mut connection.spare[AHEAD];
+            *ahead = if *ahead > end { *ahead } else { end };
+            return None;
+        }
+    }
+    connection.asked = end;
+    Some(done)
+}
+
+/// Whether a body is known to go on there.
+#[inline(always)]
+fn is_inside(connection: &Connection, start: u64) -> bool {
+    connection.asking & asking::END_KNOWN != 0 && start < connection.request_end
+}
+
+#[inline(always)]
+fn begins_here(edge: &mut impl Edge) -> bool {
+    let word = edge.bytes::<{ METHOD as usize }>(0);
+    word.is_some_and(|word| !matches!(method(u64::from_be_bytes(word)), Method::None | Method::Http2))
+}
+
+/// All that can be read of a segment has been; what came too early before it is not to come again.
+#[inline(always)]
+fn catch_up(edge: &mut impl Edge, pipelines: &mut impl Pipelines, connection: &mut Connection) {
+    let ahead = connection.spare[AHEAD];
+    if ahead <= connection.asked {
+        return;
+    }
+    let is_known = connection.asking & asking::END_KNOWN != 0;
+    if is_known && connection.request_end <= connection.asked {
+        // That is of a request which is still to begin.
+        return;
+    }
+    connection.asked = ahead;
+    if is_known {
+        if ahead >= connection.request_end {
+            complete(pipelines, connection);
+        }
+        if ahead <= connection.request_end {
+            return;
+        }
+    } else if connection.asking & asking::CHUNKED != 0 {
+        chunked::unfollow(connection);
+        complete(pipelines, connection);
+    } else if connection.asking & asking::OPEN != 0 {
         connection.asking &= asking::PIPELINE;
         complete(pipelines, connection);
+    } else {
+        return;
     }
-    connection.asked = start + u64::from(payload);
-    done
+    // What stood there has not been read.
+    edge.lose(connection.settings, loss::UNPARSABLE);
+}
+
+/// No more parts are taken of the segment in `scratch`.
+#[inline(always)]
+pub fn leave_requests(
+    edge: &mut impl Edge,
+    pipelines: &mut impl Pipelines,
+    connection: &mut Connection,
+    scratch: &Scratch,
+) {
+    if connection.asking & asking::CHUNKED != 0 {
+        chunked::unfollow(connection);
+        chunked::look_for_end(
+            edge,
+            pipelines,
+            connection,
+            scratch.visit.payload,
+            scratch.visit.done,
+        );
+        return;
+    }
+    edge.lose(connection.settings, loss::PIPELINED);
+    if let Some(pipeline) = pipelines.find_or_create(connection) {
+        pipeline.asked.unplaced = UNTOLD;
+    }
 }
 
 /// Takes the next part of the segment in `scratch`; says whether there may be another.
@@ -48,12 +131,15 @@ pub fn request_part(
     scratch: &mut Scratch,
 ) -> bool {
     let mut done = scratch.visit.done;
-    if done >= scratch.visit.payload {
-        return false;
+    if done < scratch.visit.payload {
+        let goes_on = step(edge, pipelines, connection, &mut done, scratch);
+        scratch.visit.done = done;
+        if goes_on {
+            return true;
+        }
     }
-    let goes_on = step(edge, pipelines, connection, &mut done, scratch);
-    scratch.visit.done = done;
-    goes_on
+    catch_up(edge, pipelines, connection);
+    false
 }
 
 #[inline(always)]
@@ -65,9 +151,8 @@ fn step(
     scratch: &mut Scratch,
 ) -> bool {
     let payload = scratch.visit.payload;
-    if connection.asking & asking::CHUNKED != 0 && !is_next(edge, connection, payload, *offset) {
-        chunked(edge, pipelines, connection, payload, *offset);
-        return false;
+    if connection.asking & asking::CHUNKED != 0 {
+        return chunked::goes_on(edge, pipelines, connection, offset, scratch);
     }
     let place = scratch.visit.start + u64::from(*offset);
     if connection.asking & asking::END_KNOWN != 0 && place < connection.request_end {
@@ -295,80 +380,14 @@ fn find_route_again(
     from: u32,
 ) {
     let found = edge.route(scratch, from, connection.settings);
-    if let Some(pipeline) = pipelines.find()
-        && let Some(waiting) = newest(pipeline)
-    {
-        waiting.route = found;
-        return;
+    if let Some(pipeline) = pipelines.find() {
+        if has_unplaced(pipeline) {
+            return;
+        }
+        if let Some(waiting) = newest(pipeline) {
+            waiting.route = found;
+            return;
+        }
     }
     connection.route = found;
-}
-
-/// Whether the body in chunks is over after all: it was answered, and a request stands here.
-#[inline(always)]
-fn is_next(edge: &mut impl Edge, connection: &mut Connection, payload: u32, offset: u32) -> bool {
-    if is_busy(connection) || payload.wrapping_sub(offset) <= METHOD {
-        return false;
-    }
-    let word = edge.bytes::<{ METHOD as usize }>(offset);
-    let is_next = word.is_some_and(|word| method(u64::from_be_bytes(word)) != Method::None);
-    if is_next {
-        connection.asking &= asking::PIPELINE;
-    }
-    is_next
-}
-
-/// What ends a body in chunks that has no trailer.
-const LAST_CHUNK: &[u8; LAST_LENGTH as usize] = b"0\r\n\r\n";
-const LAST_LENGTH: u32 = 5;
-
-/// A body in chunks goes on. That it ends shows at the end of a segment alone. Until it does, `request_end` is
-/// how much of [`LAST_CHUNK`] stands at the end of what has come: it may be cut in two.
-#[inline(always)]
-fn chunked(
-    edge: &mut impl Edge,
-    pipelines: &mut impl Pipelines,
-    connection: &mut Connection,
-    payload: u32,
-    offset: u32,
-) {
-    touch(pipelines, connection, edge.now());
-    let rest = payload.wrapping_sub(offset);
-    let mut matched = 0;
-    if rest >= LAST_LENGTH {
-        let tail = edge.bytes::<{ LAST_LENGTH as usize }>(payload - LAST_LENGTH);
-        for byte in tail.unwrap_or_default() {
-            matched = goes_on(matched, byte);
-        }
-    } else {
-        matched = connection.request_end;
-        let mut at = 0;
-        while at < LAST_LENGTH - 1 {
-            if at < rest
-                && let Some([byte]) = edge.bytes::<1>(offset + at)
-            {
-                matched = goes_on(matched, byte);
-            }
-            at += 1;
-        }
-    }
-    connection.request_end = matched;
-    if matched == u64::from(LAST_LENGTH) {
-        connection.asking = (connection.asking & asking::PIPELINE) | asking::END_KNOWN;
-        connection.request_end = connection.asked;
-        complete(pipelines, connection);
-    }
-}
-
-/// How much of [`LAST_CHUNK`] stands at the end with this byte, if so much did before it.
-#[inline(always)]
-fn goes_on(matched: u64, byte: u8) -> u64 {
-    let mut expected = [0; 8];
-    expected[..LAST_LENGTH as usize].copy_from_slice(LAST_CHUNK);
-    let expected = u64::from_le_bytes(expected) >> (8 * (matched & 7));
-    if byte == expected as u8 {
-        matched + 1
-    } else {
-        u64::from(byte == LAST_CHUNK[0])
-    }
 }

@@ -74,7 +74,10 @@ pub struct Piece {
     /// Its first bytes, at the end.
     pub line: [u64; CARRY / 8],
     /// How many they are.
-    pub length: u64,
+    pub length: u32,
+    /// With requests: those that found no room in the queue, or as many as nobody knows. With answers: so many of
+    /// theirs have passed. Each is written by its side alone.
+    pub unplaced: u32,
 }
 
 /// A request that waits for the one before it to be answered.

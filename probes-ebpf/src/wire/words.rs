@@ -58,12 +58,13 @@ pub mod loss {
     pub const SOURCES_FULL: u32 = 2;
     pub const STORAGE_FULL: u32 = 3;
     pub const PENDING_FULL: u32 = 4;
-    /// A request for which the queue behind the one in flight had no room. Its response is `UNKNOWN`.
+    /// A request for which the queue behind the one in flight had no room, or that came behind such a one. Its
+    /// response is `UNKNOWN`.
     pub const PIPELINED: u32 = 5;
-    /// Bytes where a request or an answer should begin that are neither.
+    /// Bytes where a request or an answer should begin that are neither, or that are missing there.
     pub const UNPARSABLE: u32 = 6;
     /// Answers so many or so small in one segment that the place of the next was lost: those in flight
-    /// are `UNKNOWN`.
+    /// are `UNKNOWN`. Or one of which a piece was missing, so that its last byte was not seen.
     pub const UNFRAMED: u32 = 7;
     /// A segment that was not read, because it interrupted one that interrupted others.
     pub const INTERRUPTED: u32 = 8;

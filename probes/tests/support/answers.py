@@ -18,6 +18,25 @@ ANSWERS = {
 }
 
 
+def behind_chunks(stream, waiting):
+    """What is here behind a body in chunks that begins so, and its trailer."""
+    at = 0
+
+    def line():
+        nonlocal waiting, at
+        while b"\r\n" not in waiting[at:]:
+            waiting += stream.recv(65536)
+        found, _ = waiting[at:].split(b"\r\n", 1)
+        at += len(found) + 2
+        return found
+
+    while size := int(line().split(b";")[0], 16):
+        at += size + 2
+    while line():
+        pass
+    return waiting[at:]
+
+
 def converse(stream):
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     waiting = b""
@@ -34,9 +53,7 @@ def converse(stream):
                         waiting += stream.recv(65536)
                     waiting = waiting[length:]
             if b"\r\ntransfer-encoding: chunked" in head.lower():
-                while b"0\r\n\r\n" not in waiting:
-                    waiting += stream.recv(65536)
-                waiting = waiting.split(b"0\r\n\r\n", 1)[1]
+                waiting = behind_chunks(stream, waiting)
             if path == b"/slowly":
                 for byte in ANSWERS[b"/length"]:
                     stream.send(bytes([byte]))

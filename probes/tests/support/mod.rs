@@ -7,6 +7,7 @@
 pub mod by_hand;
 mod client;
 pub mod process;
+pub mod stage;
 pub mod worker;
 
 use std::{

@@ -6,7 +6,7 @@ use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_tcp_sock};
 use probes_ebpf::{
     conversation::{Standing, body_goes_on, is_busy, is_of_a_size, position, standing, touch, whole},
     http1::Method,
-    wire::{Connection, asking, asks, birth, protocol, role},
+    wire::{Connection, asking, asks, birth, protocol, role, spare::AHEAD},
 };
 
 use crate::{
@@ -43,7 +43,7 @@ pub fn first_request(
     if connection.birth == opposite {
         return None;
     }
-    let start = position(connection, segment.seq);
+    let start = position(connection, segment.data());
     // An answer that came early leaves the rest of a body behind it, which may begin like one too.
     if connection.role == role && connection.asking & asking::END_KNOWN != 0 && start < connection.request_end
     {
@@ -54,8 +54,9 @@ pub fn first_request(
     }
     connection.protocol = protocol::HTTP1;
     connection.role = role;
-    connection.asked = u64::from(segment.seq);
+    connection.asked = u64::from(segment.data());
     connection.asking &= asking::PIPELINE;
+    connection.spare[AHEAD] = 0;
     Some(found)
 }
 
@@ -79,12 +80,12 @@ pub fn ask(segment: &Segment, connection: &mut Connection) -> u32 {
         // What follows answers keeps its place there.
         let _ = pipeline::find_or_create(segment.sk, connection);
     }
-    let start = position(connection, segment.seq);
+    let start = position(connection, segment.data());
     match standing(connection, start, segment.payload) {
         Standing::Again => {
             // Or it fills a gap, and the request is not here before it is. What a listener with a full queue
             // turned away was here: its client has waited since.
-            let was_turned_away = segment.seq == connection.request_seq;
+            let was_turned_away = segment.data() == connection.request_seq;
             if !is_idle && !was_turned_away && !was_seen(segment) {
                 touch(&mut Socket(segment.sk), connection, now());
             }

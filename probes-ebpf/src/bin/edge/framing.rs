@@ -4,8 +4,8 @@ use core::ffi::c_void;
 
 use aya_ebpf::bindings::__sk_buff;
 use probes_ebpf::{
-    conversation::{ANSWER_PARTS, all_parts, answer_part, place_answers},
-    wire::{Connection, answering, loss, what},
+    conversation::{ANSWER_PARTS, all_parts, answer_part, lose_place, place_answers},
+    wire::{Connection, loss, what},
 };
 
 use crate::{
@@ -34,7 +34,8 @@ pub fn visit(segment: &Segment, connection: &mut Connection) -> u32 {
     };
     weather(segment, connection);
     let Some((slot, scratch)) = claim() else {
-        pipeline.answering = answering::LOST;
+        // Counted as lost there.
+        lose_place(&mut edge, pipeline);
         return rest::NOTHING;
     };
     scratch.visit = visit_of(segment, 0, done);
@@ -54,7 +55,7 @@ pub fn follow(segment: &Segment, slot: u32) {
     if (!is_followed || is_lost)
         && let Some(pipeline) = pipeline::find(segment.sk)
     {
-        pipeline.answering = answering::LOST;
+        lose_place(&mut Kernel { segment, slot }, pipeline);
         abandon(segment.skb, what::UNKNOWN);
     }
 }

@@ -4,15 +4,13 @@ use core::ffi::c_void;
 
 use aya_ebpf::bindings::__sk_buff;
 use probes_ebpf::{
-    conversation::{REQUEST_PARTS, all_parts, place_requests, request_part},
-    wire::{Connection, loss},
+    conversation::{REQUEST_PARTS, all_parts, leave_requests, place_requests, request_part},
+    wire::Connection,
 };
 
 use crate::{
     connection::find,
     conversation::Kernel,
-    count::lose_of,
-    framing::settings,
     pipeline::Socket,
     reading::at,
     scratch::{claim, release, segment_of, visit_of},
@@ -24,13 +22,10 @@ use crate::{
 #[inline(always)]
 pub fn visit(segment: &Segment, connection: &mut Connection, start: u64) -> u32 {
     let mut edge = Kernel { segment, slot: 0 };
-    let done = place_requests(
-        &mut edge,
-        &mut Socket(segment.sk),
-        connection,
-        start,
-        segment.payload,
-    );
+    let pipelines = &mut Socket(segment.sk);
+    let Some(done) = place_requests(&mut edge, pipelines, connection, start, segment.payload) else {
+        return rest::NOTHING;
+    };
     let Some((slot, scratch)) = claim() else {
         return rest::NOTHING;
     };
@@ -42,9 +37,7 @@ pub fn visit(segment: &Segment, connection: &mut Connection, start: u64) -> u32 
 #[inline(always)]
 pub fn take(skb: *mut __sk_buff, slot: u32) {
     if !all_parts(REQUEST_PARTS, || edge_request_part(skb, slot) != 0) {
-        // SAFETY: the program's own context.
-        let sk: *mut c_void = unsafe { (*skb).__bindgen_anon_2.sk }.cast();
-        lose_of(if sk.is_null() { 0 } else { settings(sk) }, loss::PIPELINED);
+        edge_leave_requests(skb, slot);
     }
     if let Some(scratch) = at(slot) {
         release(scratch);
@@ -69,4 +62,24 @@ pub extern "C" fn edge_request_part(skb: *mut __sk_buff, slot: u32) -> u32 {
     // SAFETY: a live map value.
     let connection = unsafe { &mut *connection };
     u32::from(request_part(&mut edge, &mut Socket(sk), connection, scratch))
+}
+
+/// The segment in a slot has more parts than are taken.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn edge_leave_requests(skb: *mut __sk_buff, slot: u32) -> u32 {
+    // SAFETY: the program's own context.
+    let sk: *mut c_void = unsafe { (*skb).__bindgen_anon_2.sk }.cast();
+    if sk.is_null() {
+        return 0;
+    }
+    let (Some(scratch), Some(connection)) = (at(slot), find(sk)) else {
+        return 0;
+    };
+    let segment = &segment_of(&scratch.visit, skb, sk);
+    let mut edge = Kernel { segment, slot };
+    // SAFETY: a live map value.
+    let connection = unsafe { &mut *connection };
+    leave_requests(&mut edge, &mut Socket(sk), connection, scratch);
+    1
 }

@@ -40,13 +40,15 @@ pub fn end(connection: &mut Connection, outcome: u16) -> u64 {
     // A client that stops halfway through its request leaves no time to hold against the server.
     let is_timed = answered || arrived(connection);
     let mut held = compare_swap(&raw mut connection.flight, before, before & ORDINAL);
-    if held != before {
-        // What was booked of it meanwhile changes nothing, and happens once at most; that it has ended does.
+    let mut bookings = 0;
+    while held != before && bookings < BOOKINGS {
+        // What was booked of it meanwhile changes nothing; that it has ended does.
         if held & flight::IN_FLIGHT == 0 || (held ^ before) & ORDINAL != 0 {
             return 0;
         }
         before = held;
         held = compare_swap(&raw mut connection.flight, before, before & ORDINAL);
+        bookings += 1;
     }
     if held != before || before & flight::TIMED_OUT != 0 || outcome == NOTHING {
         return 0;
@@ -108,6 +110,9 @@ pub fn end(connection: &mut Connection, outcome: u16) -> u64 {
     }
     if is_answer(outcome) { before } else { 0 }
 }
+
+/// What may be booked of a request just as it ends: that it was read, that it is over or has timed out.
+const BOOKINGS: u32 = 2;
 
 const ORDINAL: u64 = !0 << flight::ORDINAL_SHIFT;
 

@@ -12,10 +12,13 @@ use aya_ebpf::{
     macros::sock_ops,
     programs::SockOpsContext,
 };
-use probes_ebpf::wire::{
-    Connection, PendingKey, QUEUE, ROUTE_OTHER, asking, asks, birth, flag, protocol, role,
-    spare::{BYTES_KNOWN, BYTES_RECEIVED},
-    what,
+use probes_ebpf::{
+    conversation::unfollow,
+    wire::{
+        Connection, PendingKey, QUEUE, ROUTE_OTHER, asking, asks, birth, flag, protocol, role,
+        spare::{BYTES_KNOWN, BYTES_RECEIVED},
+        what,
+    },
 };
 
 use crate::{
@@ -143,8 +146,7 @@ fn accepted(context: &SockOpsContext, connection: &mut Connection) {
     let pending = unsafe { *pending };
     let _ = PENDING.remove(&key);
     // Of an earlier connection that was never born, or of a bare segment: nobody asked that here.
-    // With data in the SYN, the sequence number is the SYN's own.
-    if next.wrapping_sub(pending.request_seq) > 1 {
+    if next != pending.request_seq {
         return;
     }
     // Where packets do not tell their namespace, the listener's own name was not to be found.
@@ -160,8 +162,14 @@ fn accepted(context: &SockOpsContext, connection: &mut Connection) {
     connection.asking = pending.asking;
     let start = u64::from(pending.request_seq);
     connection.asked = start + u64::from(pending.payload);
-    if pending.asking & asking::CHUNKED == 0 {
-        connection.request_end = start + pending.length;
+    connection.request_end = start + pending.length;
+    if pending.asking & asking::CHUNKED != 0 {
+        if connection.request_end == connection.asked {
+            connection.request_end = 0;
+        } else {
+            // Some of the body has passed.
+            unfollow(connection);
+        }
     }
     begin(connection, role::SERVER, pending.started_ns, pending.last_byte_ns);
     if connection.asks & asks::LAST_BYTE != 0 {

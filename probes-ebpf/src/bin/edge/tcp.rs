@@ -105,8 +105,11 @@ pub fn over(connection: &mut Connection, ops: *mut bpf_sock_ops, old: u32) {
 /// The peer has reset the connection.
 #[inline(always)]
 pub fn peer_reset(connection: &mut Connection) {
-    count_tcp(connection, what::RESETS_RECEIVED, 1);
-    connection.flags |= flag::PEER_RESET;
+    // It may say so again for each segment that was on its way, before TCP has taken the first.
+    if connection.flags & flag::PEER_RESET == 0 {
+        count_tcp(connection, what::RESETS_RECEIVED, 1);
+        connection.flags |= flag::PEER_RESET;
+    }
 }
 
 /// Whether the socket will say as it ends what ended it. Then only a reset that TCP is sure to take is
