@@ -76,7 +76,7 @@ function evidence(name, target, long, short, threshold, now) {
   return { test: "windows", long: l, short: s, burn_rate_long: burnOf(l, target), burn_rate_short: burnOf(s, target), threshold, bad_needed: Math.round(threshold * (1 - target) * (l.good + l.bad)), chance: 0.00004, silent: [], budget: null };
 }
 function alerts(now) {
-  const base = { objective: "checkout-availability", service: "checkout", severity: "page", trace_id: TRACE, owner: "Payments", runbook_url: "https://wiki.example.com/slo/checkout" };
+  const base = { objective: "checkout-availability", service: "checkout", severity: "page", trace_id: TRACE, unit: 1, owner: "Payments", runbook_url: "https://wiki.example.com/slo/checkout" };
   return [
     { ...base, id: 42, tier: "page-1h", state: "firing", opened_at: iso(began + 20), fired_at: iso(began + 31), resolved_at: null, evidence: evidence("checkout-availability", 0.999, HOUR, 5 * MIN, 14.4, now) },
     { ...base, id: 43, tier: "page-6h", state: "pending", opened_at: iso(began + 90), fired_at: null, resolved_at: null, evidence: evidence("checkout-availability", 0.999, 6 * HOUR, 30 * MIN, 6, now) },
@@ -227,7 +227,7 @@ export function answer(path, query, scene) {
       name: "budget-remaining-20", severity: "ticket", state: "ok", frozen_since: null,
       spending: { rule: "remaining 20%", says: "64 % of the error budget is left, fires below 20 %", remaining: 0.64, spent: 0.36, bad: 36, limit: 80, exhausts_at: null },
     }];
-    return { ...summary(found, now), description: found[6], fast_page, budget_alerts, evidence_gate: { page: 0.01, ticket: 0.05 }, tiers: (found[0] === "fresh" ? CLOSE : TIERS).map(([name, severity, long_seconds, short_seconds, burn_rate_threshold]) => {
+    return { ...summary(found, now), description: found[6], owner: "Payments", runbook_url: "https://wiki.example.com/slo/checkout", parts: [], fast_page, budget_alerts, evidence_gate: { page: 0.01, ticket: 0.05 }, tiers: (found[0] === "fresh" ? CLOSE : TIERS).map(([name, severity, long_seconds, short_seconds, burn_rate_threshold]) => {
       const e = evidence(found[0], found[4], long_seconds, short_seconds, burn_rate_threshold, now);
       return { name, severity, long_seconds, short_seconds, burn_rate_threshold, burn_rate_long: e.burn_rate_long, burn_rate_short: e.burn_rate_short, frozen_since: null, state: state(name) };
     }) };
@@ -246,7 +246,7 @@ export function answer(path, query, scene) {
     if (empty || query.get("objective") !== made.objective) return { items: [], left_out: [] };
     return {
       items: [
-        { ...made, id: 2, kind: "maintenance", comment: "the switch in rack 4 is replaced", starts_at: night.from, ends_at: night.to, recurrence: { rule: "FREQ=WEEKLY;BYDAY=SU", zone: "Europe/Berlin" }, spans: [night] },
+        { ...made, id: 2, kind: "maintenance", comment: "the switch in rack 4 is replaced", starts_at: night.from, ends_at: night.to, recurrence: { rule: "FREQ=WEEKLY;BYDAY=SU", zone: "Europe/Berlin", rdate: [], exdate: [] }, spans: [night] },
         { ...made, id: 1, kind: "other", comment: "", starts_at: iso(now - 50 * MIN), ends_at: iso(now - 40 * MIN), recurrence: null, undone_at: iso(now - 30 * MIN), undone_by: "bob", spans: [] },
       ],
       left_out: [{ ...night, counted_from: night.from, counted_to: night.to, good: 41_200, bad: 812 }],

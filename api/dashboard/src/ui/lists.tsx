@@ -76,7 +76,7 @@ export function EventRow({ event, compact, about }: { event: EventView; compact?
 export function Owned({ of: { owner, runbook_url: url } }: { of: { owner?: string | null; runbook_url?: string | null } }) {
   if (!owner && !url) return null;
   return (
-    <p className="note">
+    <p className="note owned">
       {owner && <>Owner: {owner}</>}
       {owner && url && " · "}
       {url && <a href={url} target="_blank" rel="noopener noreferrer">Runbook for people</a>}
