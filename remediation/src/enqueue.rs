@@ -387,7 +387,7 @@ fn says(transition: &Transition, transitions: &[Transition], runbook: &Runbook) 
                 group::lacks_data(&group)
             } else {
                 format!(
-                    "`{objective}` of `{service}` lacks data ({watched}): nothing else of it fires or resolves"
+                    "`{objective}` of `{service}` lacks data ({watched}): nothing else of it resolves, and only a fast page fires"
                 )
             };
             match group::silent_host(transition) {

@@ -74,7 +74,7 @@ async fn missing_data_is_told_and_never_acted_on(pool: PgPool) {
         panic!("{told:?}")
     };
     assert!(
-        lacks.contains("lacks data (20 % of the time was watched): nothing else of it fires or resolves"),
+        lacks.contains("lacks data (20 % of the time was watched): nothing else of it resolves, and only a fast page fires"),
         "{lacks}"
     );
     assert!(
@@ -266,12 +266,12 @@ async fn a_silent_host_is_one_ticket_whatever_it_watches(pool: PgPool) {
                 says(
                     "trigger",
                     "`web-1` is silent: 3 objectives of 2 services lack data, `api-availability`, `web-availability` and \
-                     `web-latency`: nothing else of them fires or resolves"
+                     `web-latency`: nothing else of them resolves, and only fast pages fire"
                 ),
                 says(
                     "trigger",
                     "`db-1` is silent: `cart-availability` of `cart` lacks data (20 % of the time was watched): nothing \
-                     else of it fires or resolves"
+                     else of it resolves, and only a fast page fires"
                 ),
                 says(
                     "resolve",

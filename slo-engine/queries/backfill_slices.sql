@@ -1,6 +1,6 @@
 -- Adds what the slots after $3 up to $4 counted to the slices of generation $2 of objective $1; $5, $6 and $7 as
 -- `backfill_delta` has them. Of a day that is kept too coarsely to say who was watching in which slice, another
--- generation's slices say it.
+-- generation's slices say it. Where nobody kept it, a slice that counted anything was watched, as a slot is.
 with book as (
     select g.objective_id, g.generation, g.slice
     from objective_generation g
@@ -24,13 +24,18 @@ counted as (
     join slice s on s.objective_id = c.objective_id and s.generation = c.generation and s.at > $3 and s.at <= $4
 )
 insert into slice (objective_id, generation, at, good, bad, covered_ms)
-select $1, $2, e.at, sum(c.good), sum(c.bad), sum(c.covered_ms)
+select $1, $2, e.at, sum(c.good), sum(c.bad),
+       case
+           when $5 is null and $7 and sum(c.good + c.bad) > 0
+               then greatest(sum(c.covered_ms), (extract(epoch from b.slice) * 1000)::bigint)
+           else sum(c.covered_ms)
+       end
 from counted c
 cross join book b
 cross join lateral (
     select date_bin(b.slice, c.at - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00') + b.slice as at
 ) e
-group by e.at
+group by e.at, b.slice
 having sum(c.good + c.bad + c.covered_ms) > 0
 on conflict on constraint slice_pkey do update
 set good = slice.good + excluded.good, bad = slice.bad + excluded.bad,

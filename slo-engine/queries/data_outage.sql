@@ -7,7 +7,19 @@ select o.name as "objective!", s.name as "service!",
        w.good as "good!", w.bad as "bad!", w.from_at as "from_at!", w.to_at as "to_at!",
        w.expected_ms as "expected_ms!", w.covered_ms as "covered_ms!", w.lost as "lost!",
        a.alert_id as "alert_id?", a.state as "state?", a.opened_at as "opened_at?",
-       a.clear_since_at as "clear_since_at?", silent.sources as "silent_sources!", silent.hosts as "silent_hosts!"
+       a.clear_since_at as "clear_since_at?", silent.sources as "silent_sources!", silent.hosts as "silent_hosts!",
+       -- Given up since, or in the time that was looked at then.
+       exists (
+           select
+           from engine_state e
+           cross join watch w
+           join source f using (source_id)
+           where w.service_id = g.service_id and w.role = g.role
+             and (
+                 (f.state = 'expected' and w.covered_to_at < $1::timestamptz - e.patience)
+                 or (f.state = 'retired' and f.state_at > a.opened_at - coalesce(m.look_back, $2::interval))
+             )
+       ) as "is_awaited!"
 from objective o
 left join objective_missing_data m on m.objective_id = o.objective_id and m.from_at = o.defined_at
 left join alert a on a.objective_id = o.objective_id and a.tier = $3 and a.state <> 'resolved'

@@ -20,7 +20,7 @@ use crate::window::WindowCounts;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
     pub evidence: EvidenceGate,
-    /// Below this coverage nothing fires and nothing resolves.
+    /// Below this coverage nothing resolves, and only fast pages fire.
     pub coverage_min: Decimal,
     /// An alert resolves after its condition has been gone for this share of the short window, so
     /// that it does not flap at the edge.

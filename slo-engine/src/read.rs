@@ -327,6 +327,8 @@ pub struct Alert {
     pub resolved_at: Option<DateTime<Utc>>,
     /// Of the latest transition.
     pub evidence: Evidence,
+    /// Of the transition to firing, also when it is over. `None`: it never fired, or did before this was kept.
+    pub fired_on: Option<Evidence>,
     /// What silences it, or did when it resolved.
     pub silenced_by: Option<SilenceId>,
     /// The page of a dependency that inhibits it, or did when it resolved.

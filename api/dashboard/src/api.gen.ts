@@ -421,6 +421,7 @@ export interface components {
             evidence: components["schemas"]["EvidenceView"];
             /** Format: date-time */
             fired_at?: string | null;
+            fired_on?: components["schemas"]["EvidenceView"] | null;
             /** Format: int64 */
             id: number;
             /**
@@ -760,6 +761,7 @@ export interface components {
                 evidence: components["schemas"]["EvidenceView"];
                 /** Format: date-time */
                 fired_at?: string | null;
+                fired_on?: components["schemas"]["EvidenceView"] | null;
                 /** Format: int64 */
                 id: number;
                 /**

@@ -23,6 +23,8 @@ pub struct AlertView {
     pub fired_at: Option<DateTime<Utc>>,
     pub resolved_at: Option<DateTime<Utc>>,
     pub evidence: EvidenceView,
+    /// What it fired on; null until it does, and of alerts that fired before this was kept.
+    pub fired_on: Option<EvidenceView>,
     /// The silence that holds now, or did when the alert resolved.
     pub silenced_by: Option<i64>,
     /// The page of a service it depends on that inhibits it, or did when it resolved.
@@ -127,6 +129,7 @@ impl From<read::Alert> for AlertView {
             fired_at: alert.fired_at,
             resolved_at: alert.resolved_at,
             evidence: alert.evidence.into(),
+            fired_on: alert.fired_on.map(Into::into),
             silenced_by: alert.silenced_by.map(|id| id.0),
             inhibited_by: alert.inhibited_by.map(|id| id.0),
             acknowledged: alert.acknowledged.map(|said| AcknowledgementView {

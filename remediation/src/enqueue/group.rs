@@ -69,7 +69,7 @@ pub(super) fn lacks_data(group: &[&Transition]) -> String {
         format!("{} and {last}", named.join(", "))
     };
     format!(
-        "{} objectives of {} lack data, {names}: nothing else of them fires or resolves",
+        "{} objectives of {} lack data, {names}: nothing else of them resolves, and only fast pages fire",
         objectives.len(),
         match services.len() {
             1 => "one service".to_owned(),

@@ -1,7 +1,8 @@
 //! Decides what the alert of an objective's missing data should be.
 //!
-//! While too little is watched nothing else of the objective fires or resolves, and somebody has to know. What nobody
-//! is expected to watch, because it is retired or never was measured, is not missed.
+//! While too little is watched nothing else of the objective resolves, and only its fast page fires: somebody has to
+//! know. What nobody is expected to watch, or never was measured, is not missed; but what was missed while its source
+//! was given up is, until somebody watches again.
 
 use std::fmt;
 use std::time::Duration;
@@ -50,7 +51,7 @@ impl Default for OutageRule {
 /// What a definition says of missing data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MissingData {
-    /// Below this coverage nothing of the objective fires or resolves.
+    /// Below this coverage nothing of the objective resolves, and only its fast page fires.
     pub coverage_min: Decimal,
     /// `None`: nobody is told of it.
     pub outage: Option<OutageRule>,
@@ -81,6 +82,8 @@ pub struct DataOutageInput {
     pub window: WindowCounts,
     /// Who should watch it and is silent, the longest silent first; only those it counts from, if there are such.
     pub silent: Vec<Silent>,
+    /// Who watched it is silent, or was given up since the alert opened: nobody says that all is well.
+    pub is_awaited: bool,
     pub open: Option<OpenAlert>,
     /// Since when the open alert is open.
     pub opened_at: Option<DateTime<Utc>>,
@@ -111,10 +114,10 @@ pub fn evaluate_data_outage(input: &DataOutageInput) -> Evaluation {
 
 fn decide(input: &DataOutageInput) -> Decision {
     let rule = &input.rules.outage;
-    let is_missing = input
-        .window
-        .coverage()
-        .is_some_and(|coverage| coverage < input.rules.coverage_min);
+    let is_missing = match input.window.coverage() {
+        Some(coverage) => coverage < input.rules.coverage_min,
+        None => input.open.is_some() && input.is_awaited,
+    };
     if is_missing && !input.withdrawn {
         let fires = input.open.is_some_and(|open| open.state == AlertState::Firing);
         let since = input.opened_at.unwrap_or(input.now);

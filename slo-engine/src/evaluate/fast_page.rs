@@ -1,4 +1,7 @@
 //! Decides what the alert of an objective's fast page should be.
+//!
+//! What was seen is evidence however little was watched, since time unseen adds none: it fires on that. That errors are
+//! over, only those know who watch: it resolves once coverage is known and enough.
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -86,7 +89,7 @@ fn over(input: &FastPageInput) -> Option<Burning> {
         .recent
         .coverage()
         .is_some_and(|coverage| coverage >= input.coverage_min);
-    let recovered = input.excursion.is_none() || (is_watched && input.recent.bad == 0);
+    let recovered = is_watched && (input.excursion.is_none() || input.recent.bad == 0);
     if input.page.is_some() && !recovered {
         return None;
     }

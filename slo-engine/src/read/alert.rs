@@ -22,6 +22,7 @@ struct Row {
     fired_at: Option<DateTime<Utc>>,
     resolved_at: Option<DateTime<Utc>>,
     evidence: serde_json::Value,
+    fired_evidence: Option<serde_json::Value>,
     silenced_by: Option<i64>,
     inhibited_by: Option<i64>,
     acknowledged_at: Option<DateTime<Utc>>,
@@ -48,6 +49,7 @@ impl TryFrom<Row> for Alert {
             fired_at: row.fired_at,
             resolved_at: row.resolved_at,
             evidence: evidence_from_json(row.evidence)?,
+            fired_on: row.fired_evidence.map(evidence_from_json).transpose()?,
             silenced_by: row.silenced_by.map(SilenceId),
             inhibited_by: row.inhibited_by.map(AlertId),
             acknowledged: row
@@ -73,8 +75,9 @@ pub async fn alerts(pool: &PgPool, state: Option<AlertState>, limit: u32) -> Res
     let rows = sqlx::query_as!(
         Row,
         r#"select a.alert_id, o.name as objective, s.name as service, a.tier, a.severity, a.state, a.opened_at,
-                a.fired_at, a.resolved_at, a.evidence, a.silenced_by, a.inhibited_by, a.acknowledged_at, a.acknowledged_by,
-                a.acknowledged_note, a.traceparent, d.owner, d.runbook_url, slice_unit(g.method) as "unit!"
+                a.fired_at, a.resolved_at, a.evidence, a.fired_evidence, a.silenced_by, a.inhibited_by, a.acknowledged_at,
+                a.acknowledged_by, a.acknowledged_note, a.traceparent, d.owner, d.runbook_url,
+                slice_unit(g.method) as "unit!"
          from alert a
          join objective o using (objective_id)
          join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
@@ -99,8 +102,9 @@ pub async fn alert(pool: &PgPool, id: AlertId) -> Result<Option<Alert>, EngineEr
     let row = sqlx::query_as!(
         Row,
         r#"select a.alert_id, o.name as objective, s.name as service, a.tier, a.severity, a.state, a.opened_at,
-                a.fired_at, a.resolved_at, a.evidence, a.silenced_by, a.inhibited_by, a.acknowledged_at, a.acknowledged_by,
-                a.acknowledged_note, a.traceparent, d.owner, d.runbook_url, slice_unit(g.method) as "unit!"
+                a.fired_at, a.resolved_at, a.evidence, a.fired_evidence, a.silenced_by, a.inhibited_by, a.acknowledged_at,
+                a.acknowledged_by, a.acknowledged_note, a.traceparent, d.owner, d.runbook_url,
+                slice_unit(g.method) as "unit!"
          from alert a
          join objective o using (objective_id)
          join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at

@@ -232,7 +232,8 @@ async fn move_to(
                  fired_at = case when $2 = 'firing' then $3 else fired_at end,
                  resolved_at = case when $2 = 'resolved' then $3 end,
                  clear_since_at = null,
-                 evidence = $4
+                 evidence = $4,
+                 fired_evidence = case when $2 = 'firing' then $4 else fired_evidence end
              where alert_id = $1",
             open.id.0,
             to.as_str(),
@@ -245,8 +246,9 @@ async fn move_to(
     } else {
         let id = sqlx::query_scalar!(
             "insert into alert
-                 (objective_id, generation, tier, severity, state, opened_at, fired_at, evidence, traceparent)
-             values ($1, $2, $3, $4, $5, $6, case when $5 = 'firing' then $6::timestamptz end, $7, $8)
+                 (objective_id, generation, tier, severity, state, opened_at, fired_at, evidence, fired_evidence, traceparent)
+             values ($1, $2, $3, $4, $5, $6, case when $5 = 'firing' then $6::timestamptz end, $7,
+                     case when $5 = 'firing' then $7::jsonb end, $8)
              returning alert_id",
             stands.objective_id,
             stands.generation,
@@ -331,7 +333,7 @@ fn of_outage(transition: &Transition, watched: &Watched) -> (EventKind, String) 
         AlertState::Pending => (EventKind::AlertPending, "lacks data"),
         AlertState::Firing => (
             EventKind::AlertFiring,
-            "lacks data, and nothing else of it fires or resolves",
+            "lacks data, nothing else of it resolves, and only a fast page fires",
         ),
         AlertState::Resolved => (EventKind::AlertResolved, "lacks data no longer"),
     };

@@ -5,7 +5,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
-use super::{calendar, micros};
+use super::{calendar, excursion, micros};
 use crate::correction::{
     self, CORRECTIONS_MAX, CorrectionError, CorrectionId, NewCorrection, Recurrence, RecurrenceDate,
 };
@@ -105,6 +105,7 @@ async fn insert(
         .execute(&mut *connection)
         .await?;
     }
+    excursion::leave_out(connection, id).await?;
     let recurs = new.recurrence.as_ref().map_or_else(String::new, |recurrence| {
         format!(", recurring by {}", recurrence.rule())
     });

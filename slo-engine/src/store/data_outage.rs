@@ -47,6 +47,7 @@ pub(crate) async fn inputs(
                 silent: (row.silent_sources.into_iter().zip(row.silent_hosts))
                     .map(|(source, host)| Silent { source, host })
                     .collect(),
+                is_awaited: row.is_awaited,
                 open,
                 opened_at: row.opened_at,
                 withdrawn: row.withdrawn,

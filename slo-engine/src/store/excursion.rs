@@ -60,6 +60,21 @@ pub(crate) async fn forget(connection: &mut PgConnection, objective_id: i64) -> 
     Ok(())
 }
 
+/// Forgets what was counted in time that a correction leaves out. All of it: how much of it was before and after is
+/// not kept, and an outage that goes on is told anew within seconds.
+pub(crate) async fn leave_out(connection: &mut PgConnection, correction_id: i64) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "delete from excursion e
+         using correction c
+         join correction_span s using (correction_id)
+         where c.correction_id = $1 and e.objective_id = c.objective_id and s.from_at < e.at and s.to_at > e.since_at",
+        correction_id
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// One input for each objective that may have to page, or whose page is open.
 pub(crate) async fn inputs(
     pool: &PgPool,

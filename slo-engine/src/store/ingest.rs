@@ -19,9 +19,11 @@ use crate::engine::{Engine, EngineError, IngestError, Ingested, Settings};
 use crate::event::{self, Event, EventKind};
 use crate::measurement::{Batch, Role};
 use crate::read::SourceState;
+use unseen::Unseen;
 
 mod beside;
 mod counters;
+mod unseen;
 
 /// When a batch was read, in the two clocks that matter.
 #[derive(Debug, Clone, Copy)]
@@ -149,6 +151,7 @@ struct Ingest {
     holding: HashSet<(i64, i32)>,
     watches: HashMap<(i64, Role), Watch>,
     deltas: Deltas,
+    unseen: Unseen,
     /// What may be left out from now on, once this is committed.
     told: Told,
     outcome: Ingested,
@@ -205,6 +208,7 @@ impl Ingest {
             holding,
             watches,
             deltas: Deltas::new(),
+            unseen: Unseen::default(),
             told: Told::default(),
             outcome: Ingested::default(),
         };
@@ -247,7 +251,8 @@ impl Ingest {
     }
 
     /// The batch covers everything that its source watches, back to the batch before: a kernel that
-    /// counted through an absence is booked as covered at the return.
+    /// counted through an absence is booked as covered at the return. Of time in which requests were lost it covers the
+    /// share that was counted.
     async fn cover(&mut self, connection: &mut PgConnection) -> Result<(), EngineError> {
         let to = self.moment.booked_at;
         let ahead = |since: DateTime<Utc>| (to.timestamp_millis() - since.timestamp_millis()).max(0);
@@ -260,7 +265,7 @@ impl Ingest {
                     .deltas
                     .entry((generation.objective_id, generation.generation))
                     .or_default();
-                delta.covered_ms += covered_ms;
+                delta.covered_ms += self.unseen.seen_of(covered_ms, watch.service_id, generation);
                 delta.expected_ms += expected_ms;
             }
         }

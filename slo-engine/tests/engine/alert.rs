@@ -87,6 +87,12 @@ async fn an_alert_is_pending_then_fires_then_resolves_and_each_once() {
         (alerts[0].opened_at, alerts[0].fired_at, alerts[0].resolved_at),
         (at(65), Some(at(68)), Some(at(81)))
     );
+    // What it fired on stays, beside what it ended on.
+    assert_eq!(alerts[0].evidence.counts().bad, 20);
+    let fired_on = alerts[0].fired_on.as_ref().unwrap().burning().unwrap();
+    assert_eq!((fired_on.long.bad, fired_on.long.good), (16, 520));
+    assert!(fired_on.chance.unwrap() <= 0.01);
+    assert!(matches!(fired_on.bad_needed, Some(15 | 16)), "{fired_on:?}");
     world.database.drop().await;
 }
 
@@ -242,6 +248,12 @@ async fn an_alert_ends_with_the_objective_that_it_is_about() {
         [AlertState::Resolved]
     );
     assert_eq!(world.step(at(63)).await, []);
+    let alert = slo_engine::read::alert(&world.database.pool, resolved[0].alert_id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(alert.evidence.counts().bad, 0);
+    assert_eq!(alert.fired_on.unwrap().counts().bad, 30);
     world.database.drop().await;
 }
 

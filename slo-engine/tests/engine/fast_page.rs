@@ -1,11 +1,15 @@
 //! The fast page: within seconds, once, and not for what is late.
 
+use chrono::{DateTime, Utc};
 use slo_engine::alert::{AlertState, Evidence, Transition};
+use slo_engine::correction::{CorrectionKind, NewCorrection};
 use slo_engine::objective::{Objective, TierName};
 use slo_engine::sequential::{FastPage, Sequential};
 use slo_engine::{Engine, Settings};
 
-use crate::support::{DAY, World, at, availability, definitions, seconds, step};
+use crate::support::{
+    DAY, World, at, availability, batch, definitions, reading, seconds, source, status, step,
+};
 
 /// Without tiers, so that whatever happens is the fast page's doing.
 fn objective() -> Objective {
@@ -157,6 +161,105 @@ async fn an_outage_without_traffic_after_it_is_over_when_errors_have_stopped_for
     // The last errors lie in the slot that ends at 70.
     assert_eq!(resolved, [370]);
     world.database.drop().await;
+}
+
+/// Half of what should be watched is not: what was seen of the other half is evidence, and its end is none.
+#[tokio::test]
+async fn too_little_watched_a_page_fires_and_does_not_resolve() {
+    let world = World::with(Settings::default(), vec![objective()]).await;
+    world.hello("host2", at(0)).await;
+    let on_the_second = async |second: i64| {
+        let counted = reading(status("web", 200), at(0), second.unsigned_abs());
+        world
+            .ingest(&batch(&source("host2"), at(second), vec![counted]))
+            .await;
+    };
+    on_the_second(10).await;
+    let mut life = Vec::new();
+    for second in 1_i64..=400 {
+        let bad = 20 * (second.clamp(60, 90) - 60).unsigned_abs();
+        let good = 20 * second.unsigned_abs() - bad;
+        world.counted(at(second), good, bad).await;
+        if second == 380 {
+            on_the_second(second).await;
+        }
+        life.extend(
+            judge(&world.engine, second)
+                .await
+                .into_iter()
+                .map(|one| (second, one.to)),
+        );
+        if second == 370 {
+            assert_eq!(statistic(&world).await, None, "errors are over for long");
+        }
+    }
+    assert_eq!(life, [(64, AlertState::Firing), (380, AlertState::Resolved)]);
+    world.database.drop().await;
+}
+
+/// Six of the seven errors that it takes came from a restart that was planned, as is said after it.
+#[tokio::test]
+async fn what_a_correction_leaves_out_is_no_evidence() {
+    for (from, until, pages) in [(61, 65, false), (50, 60, true), (67, 80, true)] {
+        let world = calm().await;
+        let mut bad = 0;
+        for second in 61_i64..=66 {
+            bad += 1;
+            world.counted(at(second), 1200, bad).await;
+            assert_eq!(judge(&world.engine, second).await, []);
+        }
+        leave_out(&world, from, until, at(66)).await;
+        world.counted(at(67), 1200, bad + 1).await;
+        assert_eq!(
+            judge(&world.engine, 67).await.len(),
+            usize::from(pages),
+            "{from} to {until}"
+        );
+        world.database.drop().await;
+    }
+}
+
+/// Errors that count are over, and somebody watches: that what is counted now is left out changes nothing of either.
+#[tokio::test]
+async fn an_open_page_is_over_while_a_correction_runs() {
+    // Those before it lie in the slot that ends at 70.
+    for (from, over) in [(60, 65), (70, 361)] {
+        let world = calm().await;
+        let mut life = Vec::new();
+        for second in 61_i64..=400 {
+            world
+                .counted(at(second), 1200, 20 * (second - 60).unsigned_abs())
+                .await;
+            if second == 65 {
+                leave_out(&world, from, 7200, at(65)).await;
+            }
+            life.extend(
+                judge(&world.engine, second)
+                    .await
+                    .into_iter()
+                    .map(|one| (second, one.to)),
+            );
+        }
+        assert_eq!(
+            life,
+            [(64, AlertState::Firing), (over, AlertState::Resolved)],
+            "left out from {from}"
+        );
+        world.database.drop().await;
+    }
+}
+
+async fn leave_out(world: &World, from: i64, until: i64, now: DateTime<Utc>) {
+    let new = NewCorrection {
+        objective: "web-availability".parse().unwrap(),
+        kind: CorrectionKind::Maintenance,
+        starts_at: at(from),
+        ends_at: at(until),
+        recurrence: None,
+        author: "jo".to_owned(),
+        comment: "a planned restart".to_owned(),
+    };
+    world.engine.correct(&new, now).await.unwrap();
 }
 
 #[tokio::test]

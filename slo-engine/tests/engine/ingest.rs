@@ -1,10 +1,13 @@
 //! Exactly once (DESIGN rule 9), and what belongs to which slot.
 
 use chrono::TimeDelta;
+use rust_decimal::Decimal;
 use slo_engine::measurement::{Loss, LossReason, Signal};
 use slo_engine::{Engine, IngestError, Ingested, Settings};
 
-use crate::support::{World, at, at_ms, batch, books, noon, reading, seconds, series, source, status};
+use crate::support::{
+    World, at, at_ms, availability, batch, books, noon, reading, seconds, series, source, status,
+};
 
 const fn outcome(applied: u64, ignored: u64, refused: u64) -> Ingested {
     Ingested {
@@ -323,5 +326,59 @@ async fn losses_travel_with_the_counts() {
     let name = "web-availability".parse().unwrap();
     let counts = world.engine.burn(&name, seconds(60), at(1)).await.unwrap();
     assert_eq!(counts.lost, 7);
+    world.database.drop().await;
+}
+
+/// Of a second in which nine of ten requests were lost a tenth was watched, and of the host's losses each service lost
+/// as large a share. What was counted of no route is lost to those that count one.
+#[tokio::test]
+async fn lost_requests_are_time_that_nobody_watched() {
+    let mut routed = availability("web-routed", "web");
+    routed.sli.route = Some("GET *".parse().unwrap());
+    let objectives = vec![
+        availability("shop-availability", "shop"),
+        availability("web-availability", "web"),
+        routed,
+    ];
+    let world = World::with(Settings::default(), objectives).await;
+    let coverage = async |now| {
+        let mut coverage = Vec::new();
+        for name in ["shop-availability", "web-availability", "web-routed"] {
+            let counts = world.engine.burn(&name.parse().unwrap(), seconds(10), now).await;
+            coverage.push((counts.unwrap().coverage().unwrap() * Decimal::from(100)).round_dp(1));
+        }
+        coverage
+    };
+    let loss = |service: Option<&str>, reason, value| Loss {
+        service: service.map(|name| name.parse().unwrap()),
+        reason,
+        value,
+        start_time: noon(),
+    };
+    for (n, of_web, of_host, unrouted, expected) in [
+        (1, 0, 0, 0, [100, 100, 100]),
+        (2, 900, 0, 0, [100, 10, 10]),
+        (3, 0, 200, 0, [50, 50, 50]),
+        (4, 0, 0, 75, [100, 100, 25]),
+        // All that there was of it.
+        (5, 0, 0, 100, [100, 100, 0]),
+    ] {
+        let now = at(10 * n);
+        let total = 100 * n.unsigned_abs();
+        let readings = ["shop", "web"].map(|service| reading(status(service, 200), noon(), total));
+        let mut lossy = batch(&world.source, now, readings.to_vec());
+        lossy.losses = vec![
+            loss(Some("web"), LossReason::MapFull, of_web),
+            loss(Some("web"), LossReason::Reduced, unrouted),
+            loss(None, LossReason::GapInSequence, of_host),
+            loss(None, LossReason::ProbeAbsent, 3),
+        ];
+        // Each loss begins anew, so that what it counts is of this batch.
+        for each in &mut lossy.losses {
+            each.start_time = at(10 * n - 5);
+        }
+        world.ingest(&lossy).await;
+        assert_eq!(coverage(now).await, expected.map(Decimal::from), "batch {n}");
+    }
     world.database.drop().await;
 }

@@ -193,6 +193,26 @@ async fn a_watched_minute_without_requests_is_good_and_an_unwatched_one_is_in_ne
 }
 
 #[tokio::test]
+async fn a_minute_of_which_too_little_was_watched_is_in_neither_whatever_it_counted() {
+    for (watched, good, bad) in [(53, 2, 0), (54, 2, 1)] {
+        let world = World::with(
+            Settings::default(),
+            vec![counted("web", timeslices(MINUTE, "0.9"), "0.9", DAY)],
+        )
+        .await;
+        let totals = async |second, good, bad| read_totals(&world, at(second), &[("web", good, bad)]).await;
+        totals(60, 10, 0).await;
+        totals(60 + watched, 10, 5).await;
+        // The kernel counted on, so that the third minute was watched whole.
+        totals(180, 12, 5).await;
+        world.engine.judge_slices(at(210)).await.unwrap();
+        let (.., found_good, found_bad) = budget(&world, "web", at(180)).await;
+        assert_eq!((found_good, found_bad), (good, bad), "{watched} s");
+        world.database.drop().await;
+    }
+}
+
+#[tokio::test]
 async fn an_open_slice_waits_and_a_late_batch_moves_the_ledger_by_a_slice() {
     let world = World::with(
         Settings::default(),

@@ -64,6 +64,17 @@ export function AlertTable({ alerts, short }: { alerts: Alert[]; short?: boolean
   );
 }
 
+function Stands({ evidence, unit }: Pick<Alert, "evidence" | "unit">) {
+  return (
+    <>
+      <Evidence evidence={evidence} unit={unit} />
+      {evidence.chance != null && (
+        <p className="note">Were it {evidence.budget ? "at its limit" : "burning at the threshold"} exactly, so many bad events would be seen with a chance of {format.percent(evidence.chance)}.</p>
+      )}
+    </>
+  );
+}
+
 function Cared({ alert: { silenced_by, inhibited_by, acknowledged } }: { alert: Alert }) {
   const said = [silenced_by != null && "silenced", inhibited_by != null && "inhibited", acknowledged && `${acknowledged.by} takes care`].filter(Boolean);
   return said.length > 0 ? <span className="sub">{said.join(", ")}</span> : null;
@@ -94,11 +105,14 @@ export function AlertPage({ id }: { id: number }) {
         <Tile label="Fired" value={<Clock at={alert.fired_at} />}>{alert.fired_at ? <>after <Took from={alert.opened_at} to={alert.fired_at} /></> : "not yet"}</Tile>
         <Tile label="Resolved" value={<Clock at={alert.resolved_at} />}>{alert.resolved_at ? <>after <Took from={alert.opened_at} to={alert.resolved_at} /></> : "not yet"}</Tile>
       </dl>
-      <Section id="evidence" title="What it stands on" note="the counts of the last decision"><Evidence alert={alert} />
-        {alert.evidence.chance != null && (
-          <p className="note">Were it {alert.evidence.budget ? "at its limit" : "burning at the threshold"} exactly, so many bad events would be seen with a chance of {format.percent(alert.evidence.chance)}.</p>
-        )}
-      </Section>
+      {alert.fired_on && (
+        <Section id="fired" title="What it fired on" note="the counts of that decision"><Stands evidence={alert.fired_on} unit={alert.unit} /></Section>
+      )}
+      {!(alert.fired_on && alert.state === "firing") && (
+        <Section id="evidence" title={alert.state === "resolved" ? "What it ended on" : "What it stands on"} note="the counts of the last decision">
+          <Stands evidence={alert.evidence} unit={alert.unit} />
+        </Section>
+      )}
       <Care alert={alert} done={found.reload} />
       <Section id="runs" title="Done about it">
         <Trouble of={runs} what="runs" />

@@ -47,7 +47,7 @@ export function Incident({ alerts, slo, work, runsKnown, onChange }: Props) {
         <div>
           <h3>Seen</h3>
           <Chips alerts={alerts} />
-          <Evidence alert={worst} />
+          <Evidence evidence={worst.evidence} unit={worst.unit} />
           <Owned of={worst} />
           {slo?.exhausts_at && Date.parse(slo.exhausts_at) > Date.now() && (
             <p className="note">At this rate the budget is gone <Ago at={slo.exhausts_at} />.</p>

@@ -90,9 +90,8 @@ export function Trace({ id }: { id: string | null | undefined }) {
 }
 
 /** `1 204 bad of 8 400 in 5 min, 14.4×` for each of the tier's two windows. */
-export function Evidence({ alert }: { alert: Alert }) {
-  const { evidence } = alert;
-  if (evidence.budget) return <BudgetEvidence alert={alert} budget={evidence.budget} />;
+export function Evidence({ evidence, unit }: Pick<Alert, "evidence" | "unit">) {
+  if (evidence.budget) return <BudgetEvidence evidence={evidence} unit={unit} budget={evidence.budget} />;
   return (
     <ul className="evidence">
       {spans(evidence).map(([name, counts, rate]) => {
@@ -100,14 +99,14 @@ export function Evidence({ alert }: { alert: Alert }) {
         return (
           <li key={name}>
             <span className="num strong">{format.burn(rate)}</span> over {format.duration(span)}:{" "}
-            {badOf(counts, alert.unit)}
+            {badOf(counts, unit)}
             {counts.coverage !== null && counts.coverage !== undefined && counts.coverage < 0.995 && `, ${format.percent(counts.coverage)} measured`}
           </li>
         );
       })}
       {evidence.test === "coverage" ? (
         <li className="note">
-          fires when less than {format.percent(evidence.threshold)} of the time was measured; nothing else of it fires or resolves meanwhile
+          fires when less than {format.percent(evidence.threshold)} of the time was measured; nothing else of it resolves meanwhile, and only a fast page fires
           {evidence.silent.length > 0 && <>. Silent: {evidence.silent.join(", ")}</>}
         </li>
       ) : evidence.test === "sequential" ? (
@@ -118,7 +117,7 @@ export function Evidence({ alert }: { alert: Alert }) {
       ) : (
         <li className="note">
           fires when both burn above {format.burn(evidence.threshold)}
-          {evidence.bad_needed != null && <> and the long one {alert.unit === 1 ? "counts at least" : "is at least"} {amount(evidence.bad_needed, evidence.long, alert.unit)} bad</>}
+          {evidence.bad_needed != null && <> and the long one {unit === 1 ? "counts at least" : "is at least"} {amount(evidence.bad_needed, evidence.long, unit)} bad</>}
         </li>
       )}
       {evidence.long.lost > 0 && <li className="note">{format.count(evidence.long.lost)} events of the long window are known to be lost</li>}
@@ -136,7 +135,7 @@ function amount(bad: number, { good, bad: all }: { good: number; bad: number }, 
   return unit === 1 ? format.count(bad) : format.percent(bad / (good + all));
 }
 
-function BudgetEvidence({ alert: { evidence, unit }, budget }: { alert: Alert; budget: Spending }) {
+function BudgetEvidence({ evidence, unit, budget }: Pick<Alert, "evidence" | "unit"> & { budget: Spending }) {
   const span = (Date.parse(evidence.long.to) - Date.parse(evidence.long.from)) / 1000;
   return (
     <ul className="evidence">

@@ -7,8 +7,9 @@ use sqlx::PgConnection;
 use super::counters::Booked;
 use super::{Ingest, holding};
 use crate::engine::EngineError;
-use crate::measurement::{GaugeReading, Loss};
+use crate::measurement::{GaugeReading, Loss, LossReason};
 use crate::store::booking::{Head, book};
+use crate::store::memory::Generation;
 use crate::store::{count, micros};
 
 impl Ingest {
@@ -86,18 +87,22 @@ impl Ingest {
                 .execute(&mut *connection)
                 .await?;
                 if loss.reason.is_of_requests() {
-                    self.lose(service_id, lost);
+                    self.unseen.lose(service_id, loss.reason, lost);
+                    self.lose(service_id, loss.reason, lost);
                 }
             }
         }
         Ok(())
     }
 
-    fn lose(&mut self, service_id: Option<i64>, lost: i64) {
+    fn lose(&mut self, service_id: Option<i64>, reason: LossReason, lost: i64) {
         let at = self.moment.booked_at;
+        // What has no route is lost to those alone that count one.
+        let concerns =
+            |generation: &&Generation| reason != LossReason::Reduced || generation.sli.route.is_some();
         for ((service, _), generations) in &self.known.generations {
             if service_id.is_none_or(|wanted| wanted == *service) {
-                for generation in holding(generations, at) {
+                for generation in holding(generations, at).filter(concerns) {
                     self.deltas
                         .entry((generation.objective_id, generation.generation))
                         .or_default()

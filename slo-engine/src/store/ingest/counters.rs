@@ -69,6 +69,8 @@ impl Ingest {
                     if value > 0 {
                         *counted.entry(id).or_default() += value;
                         self.count_for(id, value);
+                        let service_id = self.known.service(&reading.series.service)?;
+                        self.unseen.count(service_id, reading.series.signal, value);
                     }
                 }
             }
