@@ -14,9 +14,16 @@ as $$
     cross join lateral (select least(horizon * n / 24, calendar_to - as_of) as after) p
     cross join lateral (select coalesce(calendar_from, as_of + p.after - period) as from_at) edge
     cross join lateral (
-        select total_good - coalesce(l.good, 0) as good, total_bad - coalesce(l.bad, 0) as bad
+        select total_good - coalesce(l.good, o.good, 0) as good, total_bad - coalesce(l.bad, o.bad, 0) as bad
         from (values (true)) once
         left join lateral ledger_total_beside(of_objective, of_generation, edge.from_at + slot, base) l on true
+        -- What was counted before the oldest day that is kept.
+        left join lateral (
+            select d.* from ledger_day d
+            where l.at is null and d.objective_id = of_objective and d.generation = of_generation
+            order by d.day
+            limit 1
+        ) o on true
         where not is_apart and edge.from_at <= as_of
         union all
         select w.good, w.bad from ledger_window(of_objective, of_generation, edge.from_at, as_of) w where is_apart
@@ -24,16 +31,17 @@ as $$
 $$;
 
 -- When nothing is left of an objective's budget, if it goes on as in the last `pace`: by default the long window of its
--- first tier. What leaves a rolling period by then is counted; between two moments it is taken to leave evenly. Null where nothing
+-- first tier. What leaves a rolling period by then is counted; between two moments it is taken to leave evenly. A composite's
+-- windows weigh the same however long they are, so of one nothing leaves, and its pace is one of the period. Null where nothing
 -- is left now, and where nothing is exhausted within a period, or before that of the calendar ends: to spend what
--- remains within a period takes a burn rate above it.
+-- remains within a period of even traffic takes a burn rate above it.
 create function budget_exhausts_at(objective text, as_of timestamptz default now(), pace interval default null)
     returns timestamptz
     language sql stable parallel safe
 as $$
     with budget as materialized (
         select o.objective_id, d.generation, d.target, d.period, e.slot, b.allowed, b.remaining,
-               g.slice is not null and d.calendar_every is not null as is_fixed,
+               g.slice is not null and d.calendar_every is not null as is_fixed, g.method = 'Composite' as is_composite,
                case when d.calendar_every is not null then b.period_from_at end as calendar_from,
                case when d.calendar_every is not null then b.period_to_at end as calendar_to,
                g.method = 'Composite' or exists (
@@ -66,9 +74,10 @@ as $$
     moment as (
         select a.n, extract(epoch from a.after) as after_seconds,
                case
+                   when o.is_composite then o.remaining - burn_of(w.good, w.bad, o.target) * a.n / 24
                    when o.is_fixed then o.allowed
                    else (1 - o.target) * (a.good + a.bad + (w.good + w.bad) * k.paces)
-               end - a.bad - w.bad * k.paces as left_over
+               end - case when o.is_composite then 0 else a.bad + w.bad * k.paces end as left_over
         from budget o
         cross join lateral ledger_window(o.objective_id, o.generation, as_of - o.pace, as_of) w
         cross join lateral budget_ahead(

@@ -82,13 +82,13 @@ composed as materialized (
 select o.name as "objective!", s.name as "service!", o.target as "target!", slice_unit(o.method) as "unit!",
        o.tier as "tier!", o.severity as "severity!", o.long_window as "long_window!",
        o.short_window as "short_window!", o.burn_rate as "burn_rate!", o.budget_share, false as "withdrawn!",
-       coalesce(p.good, o.good - coalesce(l.good, 0) - coalesce(lx.good, 0)) as "long_good!",
-       coalesce(p.bad, o.bad - coalesce(l.bad, 0) - coalesce(lx.bad, 0)) as "long_bad!",
+       coalesce(p.good, o.good - coalesce(l.good, old.good, 0) - coalesce(lx.good, 0)) as "long_good!",
+       coalesce(p.bad, o.bad - coalesce(l.bad, old.bad, 0) - coalesce(lx.bad, 0)) as "long_bad!",
        coalesce(l.at, o.counted_from_at) as "long_from_at!",
-       o.expected_ms - coalesce(l.expected_ms, 0) + coalesce(long_silence.silent_ms, 0) - coalesce(lx.expected_ms, 0)
+       o.expected_ms - coalesce(l.expected_ms, old.expected_ms, 0) + coalesce(long_silence.silent_ms, 0) - coalesce(lx.expected_ms, 0)
            as "long_expected_ms!",
-       o.covered_ms - coalesce(l.covered_ms, 0) - coalesce(lx.covered_ms, 0) as "long_covered_ms!",
-       o.lost - coalesce(l.lost, 0) - coalesce(lx.lost, 0) as "long_lost!",
+       o.covered_ms - coalesce(l.covered_ms, old.covered_ms, 0) - coalesce(lx.covered_ms, 0) as "long_covered_ms!",
+       o.lost - coalesce(l.lost, old.lost, 0) - coalesce(lx.lost, 0) as "long_lost!",
        coalesce(p.short_good, o.good - o.short_good - coalesce(lx.short_good, 0)) as "short_good!",
        coalesce(p.short_bad, o.bad - o.short_bad - coalesce(lx.short_bad, 0)) as "short_bad!",
        coalesce(o.short_at, o.counted_from_at) as "short_from_at!",
@@ -103,6 +103,14 @@ select o.name as "objective!", s.name as "service!", o.target as "target!", slic
 from tier o
 join service s on s.service_id = o.service_id
 left join lateral ledger_total_beside(o.objective_id, o.generation, $1 - o.long_window + o.slot, o.base) l on true
+-- What was counted before the oldest day that is kept, as `ledger_edge` has it.
+left join lateral (
+    select d.*
+    from ledger_day d
+    where l.at is null and d.objective_id = o.objective_id and d.generation = o.generation
+    order by d.day
+    limit 1
+) old on true
 left join lateral (
     select * from ledger_silence(o.service_id, o.role, $1 - o.long_window, $1) where o.is_silent limit 1
 ) long_silence on true

@@ -11,6 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::duration;
+use crate::objective::{Sli, SliKind};
 
 pub use crate::name::{NameError, ServiceName, SourceId};
 pub use crate::route::{METHODS, ROUTE_MAX, Route, RouteError};
@@ -406,7 +407,7 @@ words!(
         Unnamed => "unnamed",
         /// A probe could not attach, so its signals are missing.
         ProbeAbsent => "probe_absent",
-        /// Counted by status alone, before the thresholds of its service were known.
+        /// Counted by status alone: the thresholds of its service were not known yet, or its latency found no room.
         Untimed => "untimed",
         /// Not looked at closely enough, to stay within the overhead budget.
         Reduced => "reduced",
@@ -418,6 +419,15 @@ impl LossReason {
     #[must_use]
     pub fn is_of_requests(self) -> bool {
         !matches!(self, Self::Unnamed | Self::SignalsFull)
+    }
+
+    /// Whether what is lost by it is missing from an objective. By some the requests are counted, and lack a part.
+    pub(crate) fn concerns(self, sli: &Sli) -> bool {
+        match self {
+            Self::Reduced => sli.route.is_some(),
+            Self::Untimed => matches!(sli.kind, SliKind::Latency { .. }),
+            _ => self.is_of_requests(),
+        }
     }
 }
 

@@ -24,6 +24,9 @@ use crate::definitions::{self, Set};
 /// A set that could not be taken up is tried again after so long, if nothing else changes.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
+/// How long the host may be looked through for what is watched, while intake waits.
+const LOOK_AT_MOST: Duration = Duration::from_secs(10);
+
 /// How often the files are looked at: their times and lengths, not what they say.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -117,9 +120,10 @@ impl Reload {
             .context("apply the definitions")?;
         let services = set.definitions.services;
         let taken_up = async {
-            self.agent
-                .watch(services.clone())
+            // Nothing is booked meanwhile.
+            tokio::time::timeout(LOOK_AT_MOST, self.agent.watch(services.clone()))
                 .await
+                .context("looking for the services took too long")?
                 .context("watch the services")?;
             transaction.commit().await.context("commit the definitions")
         };

@@ -6,7 +6,7 @@ use slo_engine::measurement::{ConnectError, LossReason, ResetReason, Signal};
 /// What was lost, by index of the kernel's counters.
 pub(crate) const REASONS: [(u32, LossReason); 14] = [
     (loss::COUNTS_FULL, LossReason::MapFull),
-    (loss::LATENCIES_FULL, LossReason::MapFull),
+    (loss::LATENCIES_FULL, LossReason::Untimed),
     (loss::SIGNALS_FULL, LossReason::SignalsFull),
     (loss::SOURCES_FULL, LossReason::SignalsFull),
     (loss::PENDING_FULL, LossReason::MapFull),

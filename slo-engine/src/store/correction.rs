@@ -5,7 +5,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
-use super::{calendar, excursion, micros};
+use super::{calendar, excursion, ledger, micros};
 use crate::correction::{
     self, CORRECTIONS_MAX, CorrectionError, CorrectionId, NewCorrection, Recurrence, RecurrenceDate,
 };
@@ -105,6 +105,14 @@ async fn insert(
         .execute(&mut *connection)
         .await?;
     }
+    // What an intake reads of the statistic, it writes.
+    let service_id = sqlx::query_scalar!(
+        "select g.service_id from objective o join objective_generation g using (objective_id, generation) where o.name = $1",
+        new.objective.as_str()
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    ledger::lock_services(connection, service_id).await?;
     excursion::leave_out(connection, id).await?;
     let recurs = new.recurrence.as_ref().map_or_else(String::new, |recurrence| {
         format!(", recurring by {}", recurrence.rule())

@@ -61,14 +61,23 @@ pub(crate) async fn forget(connection: &mut PgConnection, objective_id: i64) -> 
 }
 
 /// Forgets what was counted in time that a correction leaves out. All of it: how much of it was before and after is
-/// not kept, and an outage that goes on is told anew within seconds.
+/// not kept, and an outage that goes on is told anew within seconds. What pages already, and goes on behind the correction,
+/// stays: it would page again. The caller holds the lock of the objective's service.
 pub(crate) async fn leave_out(connection: &mut PgConnection, correction_id: i64) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "delete from excursion e
          using correction c
          join correction_span s using (correction_id)
-         where c.correction_id = $1 and e.objective_id = c.objective_id and s.from_at < e.at and s.to_at > e.since_at",
-        correction_id
+         where c.correction_id = $1 and e.objective_id = c.objective_id and s.from_at < e.at and s.to_at > e.since_at
+           and (
+               s.to_at >= e.at
+               or not exists (
+                   select from alert a
+                   where a.objective_id = e.objective_id and a.tier = $2 and a.state <> 'resolved'
+               )
+           )",
+        correction_id,
+        FAST_PAGE
     )
     .execute(connection)
     .await?;

@@ -82,7 +82,7 @@ pub(crate) async fn ingest(
         &mut transaction,
         engine.settings(),
         slice::all(&ingest.known.generations),
-        moment.slot_end,
+        moment.booked_at,
         received_at,
         &mut ingest.deltas,
     )

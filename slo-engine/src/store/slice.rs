@@ -23,11 +23,13 @@ pub(crate) async fn book<'a>(
     connection: &mut PgConnection,
     settings: &Settings,
     generations: impl Iterator<Item = &'a Generation>,
-    slot: DateTime<Utc>,
+    booked_at: DateTime<Utc>,
     received_at: DateTime<Utc>,
     deltas: &mut Deltas,
 ) -> Result<(), EngineError> {
     let mut slices = Slices::new();
+    let patience = i64::try_from(settings.patience.as_millis()).unwrap_or(i64::MAX);
+    let slot = slot_end(booked_at, settings.slot)?;
     for generation in generations {
         let key = (generation.objective_id, generation.generation);
         let (Some(slice), Some(delta)) = (generation.slice, deltas.get_mut(&key)) else {
@@ -38,8 +40,28 @@ pub(crate) async fn book<'a>(
         (delta.good, delta.bad) = (0, 0);
         if received_at - end > kept(settings.keep.measurements) {
             delta.lost += counted.good + counted.bad;
-        } else if counted.good + counted.bad + counted.covered_ms != 0 {
-            slices.insert((key.0, key.1, end), counted);
+            continue;
+        }
+        let length = TimeDelta::from_std(slice).unwrap_or(TimeDelta::MAX);
+        let mut here = counted;
+        // A return from a short absence covers what it missed of the slices before, too.
+        let mut before = counted.covered_ms - (booked_at - (end - length)).num_milliseconds();
+        if before > 0 && counted.covered_ms <= patience {
+            here.covered_ms -= before;
+            let mut earlier = end;
+            while before > 0 {
+                earlier -= length;
+                let covered_ms = before.min(length.num_milliseconds());
+                let covered = Delta {
+                    covered_ms,
+                    ..Delta::default()
+                };
+                slices.insert((key.0, key.1, earlier), covered);
+                before -= covered_ms;
+            }
+        }
+        if here.good + here.bad + here.covered_ms != 0 {
+            slices.insert((key.0, key.1, end), here);
         }
     }
     if slices.is_empty() {

@@ -187,7 +187,8 @@ pub(crate) async fn forget(
          ),
          bases as (
              -- The oldest that is left says what a window leaves out that begins before it.
-             delete from ledger_day d where d.day <= (select max(day) from old)
+             delete from ledger_day d using objective_generation g
+             where d.objective_id = g.objective_id and d.generation = g.generation and d.day <= (select max(day) from old)
          )
          delete from ledger_chunk c using objective_generation g
          where c.objective_id = g.objective_id and c.generation = g.generation

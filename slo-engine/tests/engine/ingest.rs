@@ -2,7 +2,8 @@
 
 use chrono::TimeDelta;
 use rust_decimal::Decimal;
-use slo_engine::measurement::{Loss, LossReason, Signal};
+use slo_engine::measurement::{Clock, Loss, LossReason, Signal};
+use slo_engine::objective::SliKind;
 use slo_engine::{Engine, IngestError, Ingested, Settings};
 
 use crate::support::{
@@ -330,20 +331,26 @@ async fn losses_travel_with_the_counts() {
 }
 
 /// Of a second in which nine of ten requests were lost a tenth was watched, and of the host's losses each service lost
-/// as large a share. What was counted of no route is lost to those that count one.
+/// as large a share. What was counted of no route is lost to those that count one, and what was of no time to latencies.
 #[tokio::test]
 async fn lost_requests_are_time_that_nobody_watched() {
     let mut routed = availability("web-routed", "web");
     routed.sli.route = Some("GET *".parse().unwrap());
+    let mut timed = availability("web-timed", "web");
+    timed.sli.kind = SliKind::Latency {
+        clock: Clock::Turnaround,
+        threshold: seconds(1),
+    };
     let objectives = vec![
         availability("shop-availability", "shop"),
         availability("web-availability", "web"),
         routed,
+        timed,
     ];
     let world = World::with(Settings::default(), objectives).await;
     let coverage = async |now| {
         let mut coverage = Vec::new();
-        for name in ["shop-availability", "web-availability", "web-routed"] {
+        for name in ["shop-availability", "web-availability", "web-routed", "web-timed"] {
             let counts = world.engine.burn(&name.parse().unwrap(), seconds(10), now).await;
             coverage.push((counts.unwrap().coverage().unwrap() * Decimal::from(100)).round_dp(1));
         }
@@ -355,13 +362,14 @@ async fn lost_requests_are_time_that_nobody_watched() {
         value,
         start_time: noon(),
     };
-    for (n, of_web, of_host, unrouted, expected) in [
-        (1, 0, 0, 0, [100, 100, 100]),
-        (2, 900, 0, 0, [100, 10, 10]),
-        (3, 0, 200, 0, [50, 50, 50]),
-        (4, 0, 0, 75, [100, 100, 25]),
+    for (n, of_web, of_host, unrouted, untimed, expected) in [
+        (1, 0, 0, 0, 0, [100, 100, 100, 100]),
+        (2, 900, 0, 0, 0, [100, 10, 10, 10]),
+        (3, 0, 200, 0, 0, [50, 50, 50, 50]),
+        (4, 0, 0, 75, 0, [100, 100, 25, 100]),
         // All that there was of it.
-        (5, 0, 0, 100, [100, 100, 0]),
+        (5, 0, 0, 100, 0, [100, 100, 0, 100]),
+        (6, 0, 0, 0, 75, [100, 100, 100, 25]),
     ] {
         let now = at(10 * n);
         let total = 100 * n.unsigned_abs();
@@ -370,6 +378,7 @@ async fn lost_requests_are_time_that_nobody_watched() {
         lossy.losses = vec![
             loss(Some("web"), LossReason::MapFull, of_web),
             loss(Some("web"), LossReason::Reduced, unrouted),
+            loss(Some("web"), LossReason::Untimed, untimed),
             loss(None, LossReason::GapInSequence, of_host),
             loss(None, LossReason::ProbeAbsent, 3),
         ];

@@ -1,6 +1,7 @@
 //! Housekeeping: thinning takes no count with it.
 
 use chrono::Days;
+use slo_engine::correction::{CorrectionKind, NewCorrection};
 use slo_engine::service::Discovered;
 use slo_engine::{Keep, Settings};
 use sqlx::{Postgres, Transaction};
@@ -46,6 +47,18 @@ async fn what_is_kept_no_longer_is_in_no_window_however_long() {
     // The days that were over for three days when the last housekeeping came are gone.
     assert_eq!((found.good, found.bad), (400, 40));
     assert_eq!(found.from, at(day + day / 2));
+    // Also where a correction goes over the beginning of what is kept: 400 and 40 less nothing.
+    let correction = NewCorrection {
+        objective: "web-availability".parse().unwrap(),
+        kind: CorrectionKind::Maintenance,
+        starts_at: at(day + day / 2 - 1800),
+        ends_at: at(day + day / 2 + 1800),
+        recurrence: None,
+        author: "ann".to_owned(),
+        comment: String::new(),
+    };
+    world.engine.correct(&correction, now).await.unwrap();
+    assert_eq!(world.window(9 * DAY, now).await, (400, 40));
     let days = sqlx::query_scalar::<_, i64>("select count(distinct day) from ledger_day")
         .fetch_one(&world.database.pool);
     assert_eq!(days.await.unwrap(), 4);

@@ -212,6 +212,29 @@ async fn a_minute_of_which_too_little_was_watched_is_in_neither_whatever_it_coun
     }
 }
 
+/// As a restart is: the kernel counts on, and what it counted comes behind the minute's end.
+#[tokio::test]
+async fn a_short_absence_over_the_end_of_a_minute_leaves_it_watched() {
+    let world = World::with(
+        Settings::default(),
+        vec![counted("web", timeslices(MINUTE, "0.9"), "0.9", DAY)],
+    )
+    .await;
+    for (second, good, bad) in [
+        (60, 10, 0),
+        (100, 10, 5),
+        (125, 10, 5),
+        (150, 12, 5),
+        (180, 12, 5),
+    ] {
+        read_totals(&world, at(second), &[("web", good, bad)]).await;
+    }
+    world.engine.judge_slices(at(210)).await.unwrap();
+    let (.., good, bad) = budget(&world, "web", at(180)).await;
+    assert_eq!((good, bad), (2, 1));
+    world.database.drop().await;
+}
+
 #[tokio::test]
 async fn an_open_slice_waits_and_a_late_batch_moves_the_ledger_by_a_slice() {
     let world = World::with(

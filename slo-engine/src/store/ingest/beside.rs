@@ -97,9 +97,7 @@ impl Ingest {
 
     fn lose(&mut self, service_id: Option<i64>, reason: LossReason, lost: i64) {
         let at = self.moment.booked_at;
-        // What has no route is lost to those alone that count one.
-        let concerns =
-            |generation: &&Generation| reason != LossReason::Reduced || generation.sli.route.is_some();
+        let concerns = |generation: &&Generation| reason.concerns(&generation.sli);
         for ((service, _), generations) in &self.known.generations {
             if service_id.is_none_or(|wanted| wanted == *service) {
                 for generation in holding(generations, at).filter(concerns) {

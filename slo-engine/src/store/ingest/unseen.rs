@@ -15,8 +15,8 @@ pub(super) struct Unseen {
     counted: HashMap<i64, i64>,
     /// Requests by service; `None`: nobody knows whose they were, so as many of each.
     lost: HashMap<Option<i64>, i64>,
-    /// Requests by service that were counted, but of no route.
-    unrouted: HashMap<i64, i64>,
+    /// Requests by service that were counted, but of no route, or by no threshold.
+    incomplete: HashMap<(i64, LossReason), i64>,
 }
 
 impl Unseen {
@@ -28,9 +28,11 @@ impl Unseen {
 
     pub fn lose(&mut self, service_id: Option<i64>, reason: LossReason, lost: i64) {
         match (reason, service_id) {
-            (LossReason::Reduced, Some(service_id)) => *self.unrouted.entry(service_id).or_default() += lost,
-            // Counts probes, and no requests.
-            (LossReason::Reduced | LossReason::ProbeAbsent, _) => {}
+            (LossReason::Reduced | LossReason::Untimed, Some(service_id)) => {
+                *self.incomplete.entry((service_id, reason)).or_default() += lost;
+            }
+            // They are counted of no service, or count probes and no requests.
+            (LossReason::Reduced | LossReason::Untimed | LossReason::ProbeAbsent, _) => {}
             _ => *self.lost.entry(service_id).or_default() += lost,
         }
     }
@@ -45,15 +47,21 @@ impl Unseen {
         if let Some(lost) = self.lost.get(&None) {
             seen = share(seen, self.counted.values().sum(), *lost);
         }
-        match self.unrouted.get(&service_id) {
-            // They are among what was counted.
-            Some(lost) if generation.sli.route.is_some() => share(seen, (counted - lost).max(0), *lost),
-            _ => seen,
+        for reason in [LossReason::Reduced, LossReason::Untimed] {
+            match self.incomplete.get(&(service_id, reason)) {
+                // They are among what was counted.
+                Some(lost) if reason.concerns(&generation.sli) => {
+                    seen = share(seen, (counted - lost).max(0), *lost);
+                }
+                _ => {}
+            }
         }
+        seen
     }
 }
 
-/// Whether it counts requests by how they ended: each is counted by one such signal.
+/// Whether it counts requests by how they ended: each is counted by one such signal. Of who ended no one knows how,
+/// nothing was seen, and some of them are told as lost.
 fn is_of_ends(signal: Signal) -> bool {
     matches!(
         signal,
@@ -63,12 +71,15 @@ fn is_of_ends(signal: Signal) -> bool {
             | Signal::ClosedUnanswered
             | Signal::TimedOut
             | Signal::ClientGaveUp
-            | Signal::Unknown
             | Signal::Answered
     )
 }
 
+/// To the nearest millisecond: what is less than that of a batch leaves its time as even as it was.
 fn share(ms: i64, counted: i64, lost: i64) -> i64 {
-    let (counted, lost) = (i128::from(counted), i128::from(lost));
-    i64::try_from(i128::from(ms) * counted / (counted + lost).max(1)).unwrap_or(ms)
+    let (counted, all) = (
+        i128::from(counted),
+        (i128::from(counted) + i128::from(lost)).max(1),
+    );
+    i64::try_from((i128::from(ms) * counted + all / 2) / all).unwrap_or(ms)
 }
