@@ -8,7 +8,7 @@
 use std::{
     fs, io, iter,
     os::{fd::OwnedFd, unix::net::UnixStream},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
@@ -30,7 +30,7 @@ use crate::{
     agent::AgentError,
     edge::{
         generation::boot_ns,
-        layout::{BOOK, Directories, HTTP2, RECORDS},
+        layout::{BOOK, COUNTERS, Directories, HTTP2, RECORDS},
         table::{Losses, open},
     },
 };
@@ -64,7 +64,8 @@ struct State {
     book: Book,
     checkpoint: Checkpoint,
     meanings: Meanings,
-    losses: Losses,
+    /// Of every layout of counters: programs of another build may run on a while.
+    losses: Vec<Losses>,
     /// What is kept is not what is known.
     is_dirty: bool,
 }
@@ -73,7 +74,15 @@ impl Reader {
     /// Takes up where the last agent was.
     pub fn start(directories: &Directories) -> Result<Self, AgentError> {
         let counters = &directories.counters;
-        let earlier = earlier(directories)?;
+        let earlier = beginning(directories, HTTP2)?
+            .iter()
+            .filter(|path| **path != directories.http2)
+            .map(|path| frozen(path))
+            .collect::<Result<_, _>>()?;
+        let losses = beginning(directories, COUNTERS)?
+            .iter()
+            .map(|path| open!(path, "LOSSES", PerCpuArray))
+            .collect::<Result<_, _>>()?;
         let ring = MapData::from_pin(directories.http2.join(RECORDS))
             .map_err(AgentError::map("open", RECORDS))
             .and_then(|map| Ring::open(map, RING_BYTES as usize).map_err(AgentError::map("open", RECORDS)))?;
@@ -92,7 +101,7 @@ impl Reader {
                 open!(counters, "SETTINGS", Array)?,
                 open!(counters, "ROUTES", LpmTrie)?,
             ),
-            losses: open!(counters, "LOSSES", PerCpuArray)?,
+            losses,
             is_dirty: false,
         }));
         let shared = Arc::clone(&state);
@@ -154,18 +163,17 @@ impl Drop for Reader {
     }
 }
 
-/// What agents of other layouts counted.
-fn earlier(directories: &Directories) -> Result<Vec<Tally>, AgentError> {
+/// Directories of whatever layout whose names begin so.
+fn beginning(directories: &Directories, with: &str) -> Result<Vec<PathBuf>, AgentError> {
     let listed = |source| AgentError::Cgroup {
         path: directories.instance.clone(),
         source,
     };
     let mut found = Vec::new();
     for entry in fs::read_dir(&directories.instance).map_err(listed)? {
-        let path = entry.map_err(listed)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with(HTTP2) && path != directories.http2 {
-            found.push(frozen(&path)?);
+        let entry = entry.map_err(listed)?;
+        if entry.file_name().to_string_lossy().starts_with(with) {
+            found.push(entry.path());
         }
     }
     Ok(found)
@@ -181,7 +189,7 @@ pub(crate) fn frozen(directory: &Path) -> Result<Tally, AgentError> {
     let mut names = names
         .flatten()
         .map(|entry| entry.file_name().to_string_lossy().into_owned());
-    if names.any(|name| name.starts_with("HTTP2_BOOK_") && name != BOOK) {
+    if names.any(|name| is_book(&name) && name != BOOK) {
         let cause = io::Error::other("another build wrote it, in its own way");
         return Err(AgentError::map("read", BOOK)(cause));
     }
@@ -209,6 +217,11 @@ pub(crate) fn frozen(directory: &Path) -> Result<Tally, AgentError> {
         ring.give_back(position);
     }
     Ok(book.tally)
+}
+
+/// Whether it is what user space kept of HTTP/2, in whatever version.
+pub(crate) fn is_book(name: &str) -> bool {
+    name.starts_with("HTTP2_BOOK_")
 }
 
 /// The kernel wakes once a quarter of the ring is full. Edge-triggered: a ring that is not empty counts
@@ -249,9 +262,11 @@ impl State {
             // They stay where they are, and once there is no room the kernel counts what finds none.
             tracing::error!(%error, "records of HTTP/2 cannot be read now");
         }
-        if let Ok(full) = self.losses.get(&loss::HTTP2_RING_DOUBT, 0) {
-            self.is_dirty |= self.book.doubt(full.iter().sum(), monotonic_ns());
-        }
+        // An earlier layout may be too short to count it.
+        let full = self.losses.iter();
+        let full = full.filter_map(|losses| losses.get(&loss::HTTP2_RING_DOUBT, 0).ok());
+        let full = full.map(|full| full.iter().sum::<u64>()).sum();
+        self.is_dirty |= self.book.doubt(full, monotonic_ns());
         self.is_dirty |= self.position != before;
         self.keep();
     }

@@ -9,7 +9,7 @@ use slo_engine::measurement::SourceId;
 
 use super::{
     fold::Folder,
-    layout::{BOOK, COUNTERS, Directories, HTTP2, STARTS, STARTS_MAX},
+    layout::{BOOK, COUNTERS, Directories, HTTP2, RECORDS, STARTS, STARTS_MAX},
     settings::Definitions,
     table::{Control, Counters, Starts, open, open_or_create},
 };
@@ -66,6 +66,13 @@ pub(crate) fn earlier(
 }
 
 fn counters(path: &Path) -> Result<(Counters, Definitions), AgentError> {
+    let names = fs::read_dir(path).map_err(AgentError::map("open", RECORDS))?;
+    let mut names = names.flatten().map(|entry| entry.file_name());
+    if names.any(|name| name == RECORDS || http2::is_book(&name.to_string_lossy())) {
+        // They hold part of the total, and are read no more where they stand.
+        let cause = io::Error::other("they hold HTTP/2 as well, as builds before 26 November kept it");
+        return Err(AgentError::map("read", RECORDS)(cause));
+    }
     let mut counters = Counters::open(path)?;
     Folder::open(path, &mut counters)?;
     let definitions = Definitions::read(&counters.settings, &counters.routes)?;

@@ -176,9 +176,12 @@ impl Registry {
 
     fn inherit(&mut self, endpoints: &Endpoints) -> Result<(), AgentError> {
         for entry in endpoints.iter() {
-            let (Raw(endpoint), Raw(naming)) = entry.map_err(AgentError::map("read", "ENDPOINTS"))?;
-            if self.definitions.get(naming.current).is_some() {
-                self.name(endpoint, naming.current)?;
+            let (endpoint, naming) = entry.map_err(AgentError::map("read", "ENDPOINTS"))?;
+            // As it stands: what is counted of it without settings is its first's.
+            if self.definitions.get(naming.0.current).is_some() {
+                self.endpoints
+                    .insert(endpoint, naming, 0)
+                    .map_err(AgentError::map("write", "ENDPOINTS"))?;
             }
         }
         Ok(())

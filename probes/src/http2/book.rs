@@ -116,7 +116,7 @@ impl Book {
 
     /// Notes how many records found no room, as the kernel counted by now. Whether that is news.
     pub fn doubt(&mut self, ring_full: u64, now_ns: u64) -> bool {
-        // Fewer than before is another kernel map, which may have begun with some.
+        // Fewer than before is counters that are gone, where there may have been more.
         let is_news = ring_full != self.ring_full;
         if is_news {
             self.doubted_ns = now_ns;

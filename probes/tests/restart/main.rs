@@ -8,7 +8,10 @@ mod support;
 mod agent_process;
 mod load;
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use probes::agent::{Agent, AgentConfig, MapSizes};
 use slo_engine::{
@@ -120,6 +123,15 @@ fn another_layout_of_counters_under_load_loses_nothing() {
     assert_eq!(within, answered);
 }
 
+/// Directories of pins whose names begin so.
+fn named(place: &Place, word: &str) -> Vec<PathBuf> {
+    let pins = Path::new("/sys/fs/bpf/slowburn").join(&place.name);
+    let paths = fs::read_dir(pins).unwrap().map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(word))
+        .collect()
+}
+
 #[test]
 fn counters_that_cannot_be_read_end_their_source() {
     let place = Place::new("unread");
@@ -132,14 +144,7 @@ fn counters_that_cannot_be_read_end_their_source() {
     let before = agent.source();
     drop(agent);
     // As if the next build's record of latencies had another size.
-    let pins = Path::new("/sys/fs/bpf/slowburn").join(&place.name);
-    let named = |word: &str| {
-        let names = fs::read_dir(&pins).unwrap().map(|entry| entry.unwrap().path());
-        names
-            .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(word))
-            .collect::<Vec<_>>()
-    };
-    let counters = named("edge_counters_").pop().unwrap();
+    let counters = named(&place, "edge_counters_").pop().unwrap();
     fs::remove_file(counters.join("LATENCIES")).unwrap();
     fs::hard_link(counters.join("COUNTS"), counters.join("LATENCIES")).unwrap();
 
@@ -149,7 +154,7 @@ fn counters_that_cannot_be_read_end_their_source() {
         before,
         "what it counted is no beginning of what is counted now"
     );
-    assert_eq!(named("unread_edge_counters_").len(), 1);
+    assert_eq!(named(&place, "unread_edge_counters_").len(), 1);
     ask();
     let batch = read(&mut agent);
     assert_eq!(value(&batch, "moved", Signal::Status(200)), 1);
@@ -160,6 +165,30 @@ fn counters_that_cannot_be_read_end_their_source() {
     assert_eq!(agent.source(), after);
     ask();
     assert_eq!(value(&read(&mut agent), "moved", Signal::Status(200)), 2);
+}
+
+#[test]
+fn counters_that_hold_http2_of_an_earlier_build_end_their_source() {
+    let place = Place::new("heldh2");
+    let mut counts = 4096;
+    for (pin, held) in [
+        ("HTTP2_RECORDS", "HTTP2_RECORDS"),
+        ("HTTP2_BOOK_5", "HTTP2_BOOK_4"),
+    ] {
+        let agent = agent_with(&place, counts);
+        let before = agent.source();
+        drop(agent);
+        // As they stood before 26 November.
+        let http2 = named(&place, "edge_http2_").pop().unwrap();
+        let counters = named(&place, "edge_counters_").pop().unwrap();
+        fs::hard_link(http2.join(pin), counters.join(held)).unwrap();
+        counts *= 2;
+        let agent = agent_with(&place, counts);
+        assert_ne!(agent.source(), before, "{held}: its totals are in no count");
+        drop(agent);
+        assert_eq!(named(&place, "edge_counters_").len(), 1);
+    }
+    assert_eq!(named(&place, "unread_edge_counters_").len(), 2);
 }
 
 #[test]
