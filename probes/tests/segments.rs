@@ -278,9 +278,10 @@ print("answered", len(calls.recv(1000)), flush=True)
 told()
 "#;
 
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
 #[test]
 fn a_server_that_closes_has_answered_first() {
-    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     let length = u32::try_from(ANSWER.len()).unwrap();
     let port = 8167;
     let mut service = watched("caller", port);
@@ -307,6 +308,51 @@ fn a_server_that_closes_has_answered_first() {
     assert_eq!(client_value(&batch, "caller", Signal::Status(200)), 1);
     assert_eq!(client_value(&batch, "caller", Signal::ClosedUnanswered), 0);
     stage.program.go_on();
+    stage.program.end();
+}
+
+/// Says one thing after another on one connection, each when it is told to.
+const ASKS_ON: &str = r#"
+told()
+calls = socket.create_connection((FAR, 8190))
+get = b"GET / HTTP/1.1\r\n\r\n"
+for words in get, b"POST / HTTP/1.1\r\nContent-Length: 18\r\n\r\nab", 8 * b"cd", get:
+    calls.sendall(words)
+    told()
+"#;
+
+#[test]
+fn a_connection_older_than_the_name_of_who_calls_loses_nothing_by_it() {
+    let port = 8189;
+    let mut service = watched("caller", port);
+    service.matches.extend(watched("caller", 8159).matches);
+    let program = ASKS_ON.replace("FAR", &format!("'{FAR}'"));
+    let mut stage = Stage::new("oldcall", &service, port, &program);
+    let mut peer = stage.namespace.beside(|| Peer::listen(8190));
+    // Nobody has looked yet who listens, and so who calls.
+    stage.program.go_on();
+    peer.accept();
+    let mut at = 0;
+    for (number, is_whole) in [(0, true), (1, false), (2, true), (3, true)] {
+        peer.answer();
+        let answer = if is_whole { ANSWER } else { b"" };
+        peer.send(at, PSH | ACK, answer);
+        at += u32::try_from(answer.len()).unwrap();
+        if number == 1 {
+            stage.once("its listeners are known", |batch| {
+                let backlog = support::gauge(batch, "caller", Gauge::AcceptBacklog);
+                backlog.is_some_and(|backlog| backlog > 128.0)
+            });
+        }
+        stage.program.go_on();
+    }
+    let batch = stage.once("the last request is counted", |batch| {
+        client_value(batch, "caller", Signal::Status(200)) + client_value(batch, "caller", Signal::Answered)
+            > 0
+    });
+    assert_eq!(client_value(&batch, "caller", Signal::Status(200)), 1);
+    assert_eq!(client_value(&batch, "caller", Signal::Answered), 0);
+    assert_eq!(support::lost(&batch, LossReason::Unparsable), 0);
     stage.program.end();
 }
 

@@ -83,7 +83,7 @@ pub fn answer_part(
     }
     let goes_on = step(edge, connection, pipeline, &mut done, scratch);
     scratch.visit.done = done;
-    goes_on
+    goes_on && done < scratch.visit.payload
 }
 
 #[inline(always)]

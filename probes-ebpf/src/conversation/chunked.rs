@@ -10,9 +10,9 @@ use crate::{
     wire::{Connection, asking},
 };
 
-/// Not a [`phase`]: `remaining` is how much of [`LAST_CHUNK`] stands at the end of what has come, which may be cut
-/// in two.
-const UNFOLLOWED: u32 = 7;
+/// Not a [`phase`], which are kept as one more than they are: `remaining` is how much of [`LAST_CHUNK`] stands at the
+/// end of what has come, which may be cut in two. All that earlier builds of this version of the record know.
+const UNFOLLOWED: u64 = 0;
 const PHASE_SHIFT: u32 = 56;
 const COUNT_SHIFT: u32 = 59;
 /// Sizes are below 2^56, their digits and phases below these.
@@ -25,11 +25,16 @@ const LAST_LENGTH: u32 = 5;
 const METHOD: u32 = 8;
 
 #[inline(always)]
+fn is_followed(connection: &Connection) -> bool {
+    connection.request_end >> PHASE_SHIFT & 7 != UNFOLLOWED
+}
+
+#[inline(always)]
 fn kept(connection: &Connection) -> Chunks {
     let word = connection.request_end;
     Chunks {
         remaining: word & REMAINING,
-        phase: (word >> PHASE_SHIFT) as u32 & 7,
+        phase: ((word >> PHASE_SHIFT) as u32 & 7).wrapping_sub(1),
         count: (word >> COUNT_SHIFT) as u32,
     }
 }
@@ -37,14 +42,19 @@ fn kept(connection: &Connection) -> Chunks {
 #[inline(always)]
 fn keep(connection: &mut Connection, chunks: &Chunks) {
     connection.request_end = (chunks.remaining & REMAINING)
-        | u64::from(chunks.phase) << PHASE_SHIFT
+        | u64::from(chunks.phase + 1) << PHASE_SHIFT
         | u64::from(chunks.count) << COUNT_SHIFT;
+}
+
+#[inline(always)]
+pub fn begins(connection: &mut Connection) {
+    keep(connection, &Chunks::default());
 }
 
 /// From here on its end is looked for where segments end.
 #[inline(always)]
 pub fn unfollow(connection: &mut Connection) {
-    connection.request_end = u64::from(UNFOLLOWED) << PHASE_SHIFT;
+    connection.request_end = UNFOLLOWED << PHASE_SHIFT;
 }
 
 /// What stands before `start` has not come yet.
@@ -71,7 +81,7 @@ pub fn goes_on(
 ) -> bool {
     let payload = scratch.visit.payload;
     let mut chunks = kept(connection);
-    if chunks.phase == UNFOLLOWED {
+    if !is_followed(connection) {
         if is_next(edge, connection, payload, *offset) {
             return true;
         }
@@ -160,7 +170,7 @@ pub fn look_for_end(
         let end = connection.asked;
         ends(pipelines, connection, end);
     } else {
-        connection.request_end = matched | u64::from(UNFOLLOWED) << PHASE_SHIFT;
+        connection.request_end = matched | UNFOLLOWED << PHASE_SHIFT;
     }
 }
 

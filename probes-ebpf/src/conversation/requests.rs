@@ -87,9 +87,14 @@ fn catch_up(edge: &mut impl Edge, pipelines: &mut impl Pipelines, connection: &m
     } else if connection.asking & asking::CHUNKED != 0 {
         chunked::unfollow(connection);
         complete(pipelines, connection);
+        return;
     } else if connection.asking & asking::OPEN != 0 {
         connection.asking &= asking::PIPELINE;
         complete(pipelines, connection);
+        if pipelines.find().is_none_or(|pipeline| pipeline.began_ns == 0) {
+            // It has begun, and is counted as what it is.
+            return;
+        }
     } else {
         return;
     }
@@ -134,7 +139,7 @@ pub fn request_part(
     if done < scratch.visit.payload {
         let goes_on = step(edge, pipelines, connection, &mut done, scratch);
         scratch.visit.done = done;
-        if goes_on {
+        if goes_on && done < scratch.visit.payload {
             return true;
         }
     }
@@ -298,7 +303,7 @@ fn no_request(edge: &mut impl Edge, pipelines: &mut impl Pipelines, connection: 
         } else {
             edge.lose(connection.settings, loss::UNPARSABLE);
         }
-    } else if connection.flight == 0 {
+    } else if connection.flight == 0 && connection.asking & asking::END_KNOWN == 0 {
         // Its very first bytes began like a method.
         connection.protocol = protocol::OTHER;
     }
@@ -343,7 +348,7 @@ fn read_on(
     }
     if head.found & found::CHUNKED != 0 {
         connection.asking |= asking::CHUNKED;
-        connection.request_end = 0;
+        chunked::begins(connection);
         return true;
     }
     connection.asking |= asking::END_KNOWN;

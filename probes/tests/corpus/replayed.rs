@@ -13,7 +13,7 @@ use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
 };
-use probes_ebpf::{conversation::Scratch, replay::Case};
+use probes_ebpf::{conversation::Scratch, replay::Case, wire::asking};
 
 use super::{
     all,
@@ -124,4 +124,23 @@ fn each_packet_leaves_the_state_that_it_leaves_on_the_host() {
         });
     });
     assert!(packets > 100, "{packets}");
+}
+
+#[test]
+fn a_body_in_chunks_of_an_earlier_build_ends_where_it_would_have() {
+    let mut host = Conversation::new(0);
+    let mut seq = u32::try_from(host.case.connection.asked).unwrap();
+    let mut ask = |host: &mut Conversation, bytes: &[u8]| {
+        let asks = true;
+        host.segment(&Segment { asks, seq, bytes });
+        seq = seq.wrapping_add(u32::try_from(bytes.len()).unwrap());
+        host.case.connection.asking & asking::CHUNKED != 0
+    };
+    assert!(ask(
+        &mut host,
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+    ));
+    // It kept how much of the last chunk stands at the end of what has come, and no more.
+    host.case.connection.request_end = 3;
+    assert!(!ask(&mut host, b"\r\n"));
 }

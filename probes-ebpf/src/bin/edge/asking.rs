@@ -74,6 +74,7 @@ pub fn ask(segment: &Segment, connection: &mut Connection) -> u32 {
         identify(connection, segment.skb.cast(), segment.sk, port, role);
     }
     if role == role::CLIENT && connection.settings == 0 {
+        pass_over(connection, segment);
         return rest::NOTHING;
     }
     if connection.asks & asks::LAST_BYTE != 0 && connection.asking & asking::PIPELINE == 0 {
@@ -106,6 +107,17 @@ pub fn ask(segment: &Segment, connection: &mut Connection) -> u32 {
             rest::NOTHING
         }
         _ => pieces::visit(segment, connection, start),
+    }
+}
+
+/// What nobody asks about is no request, and nothing is missing once somebody does.
+#[inline(always)]
+fn pass_over(connection: &mut Connection, segment: &Segment) {
+    let end = position(connection, segment.data()) + u64::from(segment.payload);
+    if end > connection.asked {
+        connection.asked = end;
+        connection.request_end = end;
+        connection.asking = (connection.asking & asking::PIPELINE) | asking::END_KNOWN;
     }
 }
 
