@@ -11,7 +11,6 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::duration;
-use crate::objective::{Sli, SliKind};
 
 pub use crate::name::{NameError, ServiceName, SourceId};
 pub use crate::route::{METHODS, ROUTE_MAX, Route, RouteError};
@@ -419,15 +418,6 @@ impl LossReason {
     #[must_use]
     pub fn is_of_requests(self) -> bool {
         !matches!(self, Self::Unnamed | Self::SignalsFull)
-    }
-
-    /// Whether what is lost by it is missing from an objective. By some the requests are counted, and lack a part.
-    pub(crate) fn concerns(self, sli: &Sli) -> bool {
-        match self {
-            Self::Reduced => sli.route.is_some(),
-            Self::Untimed => matches!(sli.kind, SliKind::Latency { .. }),
-            _ => self.is_of_requests(),
-        }
     }
 }
 

@@ -97,7 +97,7 @@ impl Ingest {
 
     fn lose(&mut self, service_id: Option<i64>, reason: LossReason, lost: i64) {
         let at = self.moment.booked_at;
-        let concerns = |generation: &&Generation| reason.concerns(&generation.sli);
+        let concerns = |generation: &&Generation| super::unseen::concerns(reason, &generation.sli);
         for ((service, _), generations) in &self.known.generations {
             if service_id.is_none_or(|wanted| wanted == *service) {
                 for generation in holding(generations, at).filter(concerns) {

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use crate::measurement::{LossReason, Signal};
+use crate::objective::{Sli, SliKind};
 use crate::store::memory::Generation;
 
 #[derive(Debug, Default)]
@@ -50,13 +51,22 @@ impl Unseen {
         for reason in [LossReason::Reduced, LossReason::Untimed] {
             match self.incomplete.get(&(service_id, reason)) {
                 // They are among what was counted.
-                Some(lost) if reason.concerns(&generation.sli) => {
+                Some(lost) if concerns(reason, &generation.sli) => {
                     seen = share(seen, (counted - lost).max(0), *lost);
                 }
                 _ => {}
             }
         }
         seen
+    }
+}
+
+/// Whether what is lost is missing from an objective. By some reasons the requests are counted, and lack a part.
+pub(super) fn concerns(reason: LossReason, sli: &Sli) -> bool {
+    match reason {
+        LossReason::Reduced => sli.route.is_some(),
+        LossReason::Untimed => matches!(sli.kind, SliKind::Latency { .. }),
+        _ => reason.is_of_requests(),
     }
 }
 
