@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use probes::agent::{Agent, AgentConfig, MapSizes};
 use slo_engine::{
-    measurement::{Batch, Clock, LossReason, Signal},
+    measurement::{Batch, Clock, LossReason, Role, Signal},
     service::WatchedService,
 };
 
@@ -45,7 +45,10 @@ pub fn settled(agent: &mut Agent, service: &str, requests: u64) -> Batch {
         let batch = read(agent);
         let of_service = || {
             let readings = batch.readings.iter();
-            readings.filter(|reading| reading.series.service.as_str() == service)
+            // What its cgroup asks itself is not what it was asked.
+            readings.filter(|reading| {
+                reading.series.service.as_str() == service && reading.series.role == Role::Server
+            })
         };
         let ended: u64 = of_service()
             .filter(|reading| matches!(reading.series.signal, Signal::Status(_) | Signal::Unknown))
