@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use nix::sys::signal::Signal::SIGUSR2;
 use probes::agent::Agent;
 use slo_engine::{
     measurement::{Gauge, LossReason, Signal},
@@ -10,7 +11,7 @@ use slo_engine::{
 
 use crate::{
     load::settled,
-    program::{Files, Server, beside_this},
+    program::{Files, Server, Talk, beside_this},
     support::{Place, eventually, gauge, lost, read, value, watched},
 };
 
@@ -102,18 +103,25 @@ pub fn set_aside(place: &Place, from: &str, to: &str) {
     }
 }
 
-#[test]
-fn another_layout_of_connections_leaves_no_request_behind() {
-    let place = Place::new("h2-forgot");
+/// Of another layout's connections nothing is known, not even who asks: what is seen of one first is an answer, or,
+/// where it `answers_before` the agent is there, a request.
+fn of_another_layout(answers_before: bool) {
+    let place = Place::new(if answers_before {
+        "h2-forgot"
+    } else {
+        "h2-forgot-now"
+    });
     let mut agent = place.agent();
     let service = watched("node", NODE);
     agent.watch(&[service]).unwrap();
     let server = node(&place);
+    // The second time, the status is but a number in a table; so are the headers that a request may begin with.
     let orders = [
-        "GET /status/200",
+        "GET /status/418",
         "--",
-        "GET /sleep/4000",
+        "GET /gate/418",
         "--",
+        "GET /status/404",
         "GET /status/404",
     ];
     let command = client(&orders);
@@ -126,23 +134,42 @@ fn another_layout_of_connections_leaves_no_request_behind() {
         (waiting(&mut agent, "node")[0] == Some(1.0)).then_some(())
     });
     drop(agent);
+    let answer = |client: &mut Talk| {
+        server.signal(SIGUSR2);
+        client.until("--");
+    };
+    if answers_before {
+        answer(&mut client);
+    }
     set_aside(&place, "", "_old");
     let mut agent = place.agent();
-    client.until("--");
+    if !answers_before {
+        answer(&mut client);
+    }
     client.say("go on");
     client.until("GET /status/404: 404");
     let counted = |agent: &mut Agent| {
-        let batch = settled(agent, "node", 3);
-        [Signal::Status(200), Signal::Unknown, Signal::Status(404)]
+        let batch = settled(agent, "node", 4);
+        [Signal::Status(418), Signal::Unknown, Signal::Status(404)]
             .map(|signal| value(&batch, "node", signal))
     };
-    assert_eq!(counted(&mut agent), [1, 2, 0]);
+    assert_eq!(counted(&mut agent), [1, 3, 0]);
     assert_eq!(waiting(&mut agent, "node"), [Some(0.0), Some(0.0)]);
     // And back.
     drop(agent);
     set_aside(&place, "", "_new");
     set_aside(&place, "_old_new", "");
     let mut agent = place.agent();
-    assert_eq!(counted(&mut agent), [1, 2, 0]);
+    assert_eq!(counted(&mut agent), [1, 3, 0]);
     assert_eq!(waiting(&mut agent, "node"), [Some(0.0), Some(0.0)]);
+}
+
+#[test]
+fn another_layout_of_connections_leaves_no_request_behind() {
+    of_another_layout(true);
+}
+
+#[test]
+fn an_answer_that_another_layout_sees_first_is_no_request() {
+    of_another_layout(false);
 }

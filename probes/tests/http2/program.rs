@@ -10,7 +10,11 @@ use std::{
     thread,
 };
 
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::{
+    sched::{CloneFlags, setns, unshare},
+    sys::signal::{Signal, kill, killpg},
+    unistd::Pid,
+};
 
 use crate::support::{Place, eventually};
 
@@ -57,6 +61,11 @@ impl Server {
         .unwrap()
     }
 
+    pub fn signal(&self, signal: Signal) {
+        let process = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        kill(process, signal).unwrap();
+    }
+
     /// A client in the server's namespace, outside of its cgroup.
     pub fn client(&self, command: &[&str]) -> Command {
         let namespace = fs::File::open(format!("/proc/{}/ns/net", self.child.id())).unwrap();
@@ -90,8 +99,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // With whatever workers it forked: they share its group.
-        let group = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+        let group = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        let _ = killpg(group, Signal::SIGKILL);
         let _ = self.child.wait();
     }
 }

@@ -13,6 +13,7 @@ use probes_ebpf::wire::{CONNECTION_VERSION, Connection, Endpoint, ROUTE_NONE, bi
 use crate::{
     count::{count, lose},
     maps::{CONN, CONTROL, ENDPOINTS, SETTINGS, skb_netns},
+    segment::Segment,
 };
 
 /// What a map keeps of a socket.
@@ -112,6 +113,31 @@ pub fn settings_of(mut key: Endpoint) -> u32 {
         return unsafe { (*naming).current };
     }
     0
+}
+
+/// Whether somebody listens on this port: in this cgroup and namespace, or anywhere.
+#[inline(always)]
+pub fn listens(mut key: Endpoint) -> bool {
+    if ENDPOINTS.get_ptr(&key).is_some() {
+        return true;
+    }
+    key.netns = 0;
+    key.cgroup = 0;
+    ENDPOINTS.get_ptr(&key).is_some()
+}
+
+/// Whether the segment is of a server, as far as it is known who listens.
+#[inline(always)]
+pub fn serves(segment: &Segment) -> bool {
+    let netns = if skb_netns() {
+        // SAFETY: the program's own context.
+        unsafe { bpf_get_netns_cookie(segment.skb.cast()) }
+    } else {
+        0
+    };
+    // SAFETY: the verifier demands a socket.
+    let cgroup = unsafe { bpf_sk_cgroup_id(segment.sk) };
+    listens(endpoint_at(netns, cgroup, segment.local_port, role::SERVER))
 }
 
 #[inline(always)]

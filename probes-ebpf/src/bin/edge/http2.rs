@@ -14,7 +14,7 @@ use aya_ebpf::{
 use probes_ebpf::{
     http2::walk::{self, STEPS, Span, arrive, joins, leave},
     http2_wire::{Http2, event, mode},
-    wire::{Connection, flight, loss, protocol, role},
+    wire::{Connection, birth, flight, loss, protocol, role},
 };
 
 use crate::{
@@ -92,8 +92,13 @@ fn find_or_begin(segment: &Segment, connection: &mut Connection) -> Option<*mut 
     if let Some(http2) = find(segment.sk, false) {
         return Some(http2);
     }
-    let role = connection.role;
-    if segment.ingress != (role == role::SERVER) {
+    let role = if segment.ingress {
+        role::SERVER
+    } else {
+        role::CLIENT
+    };
+    let is_unseen = connection.birth == birth::UNSEEN;
+    if connection.role != role && !is_unseen {
         return None;
     }
     let is_early = connection.protocol == protocol::UNDECIDED;
@@ -102,6 +107,13 @@ fn find_or_begin(segment: &Segment, connection: &mut Connection) -> Option<*mut 
         bytes(segment.skb, segment.offset),
     );
     let is_late = joins(connection.protocol, first, head)?;
+    // An answer may begin as a request does. Which it is, who listens tells, and else who has settings.
+    let is_open = is_late && is_unseen;
+    let serves = is_open && connection::serves(segment);
+    if serves && role == role::CLIENT {
+        return None;
+    }
+    connection.role = role;
     let port = if role == role::SERVER {
         segment.local_port
     } else {
@@ -109,7 +121,7 @@ fn find_or_begin(segment: &Segment, connection: &mut Connection) -> Option<*mut 
     };
     identify(connection, segment.skb.cast(), segment.sk, port, role);
     // Clients of services that nobody named are left alone.
-    if role == role::CLIENT && connection.settings == 0 {
+    if connection.settings == 0 && (role == role::CLIENT || is_open && !serves) {
         return None;
     }
     let http2 = find(segment.sk, true)?;

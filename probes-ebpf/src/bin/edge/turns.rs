@@ -14,7 +14,7 @@ use crate::{
     connection::{self, endpoint, find_or_create},
     conversation::Kernel,
     count::ask_of,
-    maps::{ANSWERED, COUNTS, ENDPOINTS},
+    maps::{ANSWERED, COUNTS},
     reading::{bytes, opening},
     request,
     segment::Segment,
@@ -162,13 +162,7 @@ impl Edge for Kernel<'_> {
 
     #[inline(always)]
     fn listens(&mut self, connection: &Connection) -> bool {
-        let mut key = endpoint(connection, role::SERVER);
-        if ENDPOINTS.get_ptr(&key).is_some() {
-            return true;
-        }
-        key.netns = 0;
-        key.cgroup = 0;
-        ENDPOINTS.get_ptr(&key).is_some()
+        connection::listens(endpoint(connection, role::SERVER))
     }
 
     #[inline(always)]

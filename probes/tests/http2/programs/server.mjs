@@ -1,5 +1,5 @@
 // An HTTP/2 server on clear text that does what the path says:
-// /status/418, /sleep/500 (ms), /hang, /reset (RST_STREAM), /midway (resets after its headers),
+// /status/418, /sleep/500 (ms), /gate/418 (once SIGUSR2 comes), /hang, /reset (RST_STREAM), /midway (resets after its headers),
 // /large (4 MiB), /close (ends the connection unanswered), anything else 200. Bodies are read first.
 import http2 from "node:http2";
 
@@ -17,6 +17,9 @@ server.on("stream", (stream, headers) => {
     if (what === "status") {
       stream.respond({ ":status": Number(detail), "x-detail": `of ${path}` });
       return stream.end("ok");
+    }
+    if (what === "gate") {
+      return process.once("SIGUSR2", () => { stream.respond({ ":status": Number(detail) }); stream.end("late"); });
     }
     if (what === "sleep") {
       return setTimeout(() => { stream.respond({ ":status": 200 }); stream.end("late"); }, Number(detail));
