@@ -5,7 +5,7 @@
 with budget as materialized (
     select o.objective_id, o.generation, o.defined_at, o.name, s.name as service, d.target, d.period, g.method,
            g.slice is not null and d.calendar_every is not null as is_fixed, m.coverage_min, d.evidence,
-           b.allowed, b.remaining, b.period_from_at, e.slot,
+           b.allowed, b.remaining, b.good, b.bad, b.period_from_at, e.slot,
            case when d.calendar_every is not null then b.period_from_at end as calendar_from,
            case when d.calendar_every is not null then b.period_to_at end as calendar_to,
            coalesce(r.good, 0) as total_good, coalesce(r.bad, 0) as total_bad, r.base,
@@ -34,7 +34,10 @@ with budget as materialized (
 select o.name as "objective!", o.service as "service!", o.target as "target!", slice_unit(o.method) as "unit!",
        o.period as "period!", o.is_fixed as "is_fixed!", o.allowed as "allowed!", o.remaining as "remaining!",
        b.name as "alert!", b.severity as "severity!", b.rule as "rule!",
-       w.good as "good!", w.bad as "bad!", w.from_at as "from_at!", w.to_at as "to_at!",
+       -- Of the period so far what its budget counts, which of some composites is no window.
+       case when b.look_back is null then o.good else w.good end as "good!",
+       case when b.look_back is null then o.bad else w.bad end as "bad!",
+       w.from_at as "from_at!", w.to_at as "to_at!",
        w.expected_ms as "expected_ms!", w.covered_ms as "covered_ms!", w.lost as "lost!",
        r.good as "recent_good!", r.bad as "recent_bad!", r.from_at as "recent_from_at!", r.to_at as "recent_to_at!",
        r.expected_ms as "recent_expected_ms!", r.covered_ms as "recent_covered_ms!", r.lost as "recent_lost!",

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use rust_decimal::Decimal;
 
 use super::budget_alerts::{self, BudgetAlertDraft};
-use super::budgeting::{Method, Period};
+use super::budgeting::Period;
 use super::collect;
 use super::document::Place;
 use super::fast_page::FastPageDraft;
@@ -68,28 +68,13 @@ pub(super) fn weight(node: &Node, report: &mut Report) -> Option<Weight> {
     }
 }
 
-/// What of OpenSLO's composites is not kept, said at its place.
-pub(super) fn check_method(
-    method: Method,
-    period: Period,
-    at: Position,
-    count: usize,
-    report: &mut Report,
-) -> bool {
-    let hint = match method {
-        Method::RatioTimeslices if period.calendar.is_some() => {
-            "write a rolling `timeWindow`, or `budgetingMethod: Occurrences`"
-        }
-        _ if count > PARTS_MAX => {
-            let message = format!("a composite of {count} objectives, expected at most {PARTS_MAX}");
-            report.error(at, message, Some("write several SLOs".to_owned()));
-            return false;
-        }
-        _ => return true,
-    };
-    let message = "composites of `RatioTimeslices` that follow a calendar are not yet supported";
-    report.error(at, message, Some(hint.to_owned()));
-    false
+/// Whether there are as many parts as a composite may have.
+pub(super) fn check_count(count: usize, at: Position, report: &mut Report) -> bool {
+    if count > PARTS_MAX {
+        let message = format!("a composite of {count} objectives, expected at most {PARTS_MAX}");
+        report.error(at, message, Some("write several SLOs".to_owned()));
+    }
+    count <= PARTS_MAX
 }
 
 /// A slice of the whole is bad when one of its parts is: so there is one kind of slice, one target, and no weight.

@@ -193,9 +193,9 @@ pub(super) fn slo(
         .map(|stated| method.and_then(|(method, _)| stated.slices.budgeting(method, report)))
         .collect();
     let is_whole = is_composite && stated.len() > 1;
-    let is_kept = match (method, period) {
-        (Some((method, at)), Some(period)) if is_whole => {
-            composite::check_method(method, period, at, stated.len(), report)
+    let is_kept = match method {
+        Some((method, at)) if is_whole => {
+            composite::check_count(stated.len(), at, report)
                 && (method != Method::Timeslices || composite::check_slices(&stated, &budgetings, report))
         }
         _ => true,

@@ -200,8 +200,9 @@ async fn look_ahead(pool: &PgPool, slos: &mut [Slo], now: DateTime<Utc>) -> Resu
         return Ok(());
     }
     let found = sqlx::query!(
-        r#"select a.name as "name!", budget_exhausts_at(a.name, $3, a.pace) as at
-           from unnest($1::text[], $2::interval[]) a (name, pace)"#,
+        r#"select a.name as "name!", x.at as "at?"
+           from unnest($1::text[], $2::interval[]) a (name, pace)
+           left join lateral budget_exhaustion(a.name, $3, a.pace) x on true"#,
         &names,
         &paces,
         now

@@ -12,6 +12,7 @@ mod budget;
 mod budget_alert;
 mod calendar;
 mod composite;
+mod composite_calendar;
 mod composite_slices;
 mod correction;
 mod data_outage;

@@ -113,6 +113,33 @@ async fn an_evaluation_is_a_handful_of_index_look_ups_for_each_objective() {
     world.database.drop().await;
 }
 
+/// A function that is called and not planned with the query that asks is started anew for each objective.
+#[tokio::test]
+async fn when_many_budgets_are_exhausted_is_one_plan() {
+    let world = World::new(Settings::default()).await;
+    fill(&world).await;
+    let plan: Value = sqlx::query_scalar(
+        "explain (format json)
+         select x.at from objective o left join lateral budget_exhaustion(o.name, $1, interval '1 hour') x on true",
+    )
+    .bind(at(360 * 60))
+    .fetch_one(&world.database.pool)
+    .await
+    .unwrap();
+    let plan = &plan[0]["Plan"];
+    let all = nodes(plan);
+    let called: Vec<_> = all
+        .iter()
+        .filter_map(|node| node["Function Name"].as_str())
+        .collect();
+    assert!(
+        all.len() > 100 && !called.iter().any(|name| name.starts_with("budget")),
+        "{} nodes, {called:?}",
+        all.len()
+    );
+    world.database.drop().await;
+}
+
 #[tokio::test]
 async fn one_window_is_looked_up_for_one_objective() {
     let world = World::new(Settings::default()).await;
