@@ -4,7 +4,10 @@ with judged as (
     select s.objective_id, s.generation, s.at, w.worth_good, w.worth_bad, s.booked_good, s.booked_bad
     from slice s
     join objective_generation g using (objective_id, generation)
-    cross join lateral judge_slice(g.method, g.slice, g.slice_target, s.good, s.bad, s.covered_ms) w
+    cross join lateral (select slice_coverage_min(s.objective_id, s.generation, s.at) as coverage_min offset 0) m
+    cross join lateral judge_slice(
+        g.method, g.slice, g.slice_target, s.good, s.bad, s.covered_ms, m.coverage_min
+    ) w
     where s.is_stale and s.at <= $1 and g.service_id = any($2)
 )
 update slice s

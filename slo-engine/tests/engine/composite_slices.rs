@@ -4,7 +4,7 @@ use slo_engine::Settings;
 use slo_engine::alert::Evidence;
 use slo_engine::budgeting::Budgeting;
 use slo_engine::correction::{CorrectionKind, NewCorrection};
-use slo_engine::evaluate::Decision;
+use slo_engine::evaluate::{Decision, MissingData, OutageRule};
 use slo_engine::objective::Objective;
 use slo_engine::read;
 
@@ -93,6 +93,28 @@ async fn a_slice_of_the_whole_is_bad_when_one_of_its_parts_is() {
         "{burning:?}"
     );
     world.database.drop().await;
+}
+
+/// Its parts say nothing of missing data: they go by what the whole says.
+#[tokio::test]
+async fn a_minute_that_was_watched_by_half_counts_where_the_whole_says_so() {
+    for (least, bad) in [(None, 0), (Some("0.5"), 1)] {
+        let mut objectives = minutes();
+        objectives[2].missing_data = least.map(|least| MissingData {
+            coverage_min: decimal(least),
+            outage: Some(OutageRule::default()),
+        });
+        let world = World::with(Settings::default(), objectives).await;
+        counted(&world, "host1", 60, [100, 0, 100, 0]).await;
+        counted(&world, "host1", 90, [100, 20, 120, 0]).await;
+        counted(&world, "host1", 180, [200, 20, 220, 0]).await;
+        world.engine.judge_slices(at(210)).await.unwrap();
+        for name in [ANSWERS, WHOLE] {
+            let (_, good, found) = burn(&world, name, 180, 180).await;
+            assert_eq!((good, found), (2, bad), "{name} {least:?}");
+        }
+        world.database.drop().await;
+    }
 }
 
 #[tokio::test]

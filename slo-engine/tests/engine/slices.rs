@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use slo_engine::budgeting::{Budgeting, Calendar, CalendarStep};
+use slo_engine::evaluate::{MissingData, OutageRule};
 use slo_engine::measurement::{Hello, SourceId};
 use slo_engine::objective::{Objective, Target};
 use slo_engine::{Settings, read};
@@ -208,6 +209,44 @@ async fn a_minute_of_which_too_little_was_watched_is_in_neither_whatever_it_coun
         world.engine.judge_slices(at(210)).await.unwrap();
         let (.., found_good, found_bad) = budget(&world, "web", at(180)).await;
         assert_eq!((found_good, found_bad), (good, bad), "{watched} s");
+        world.database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn how_much_of_a_minute_has_to_be_watched_is_what_its_definition_says_of_missing_data() {
+    let stated = |least: &str| Objective {
+        missing_data: Some(MissingData {
+            coverage_min: decimal(least),
+            outage: Some(OutageRule::default()),
+        }),
+        ..counted("web", timeslices(MINUTE, "0.9"), "0.9", DAY)
+    };
+    for (least, watched, counts) in [
+        ("0.5", 29, (2, 0)),
+        ("0.5", 30, (2, 1)),
+        ("1", 59, (2, 0)),
+        ("1", 60, (2, 1)),
+    ] {
+        let world = World::with(Settings::default(), vec![stated(least)]).await;
+        let totals = async |second, good, bad| read_totals(&world, at(second), &[("web", good, bad)]).await;
+        totals(60, 10, 0).await;
+        totals(60 + watched, 10, 5).await;
+        totals(180, 12, 5).await;
+        world.engine.judge_slices(at(210)).await.unwrap();
+        let (.., good, bad) = budget(&world, "web", at(180)).await;
+        assert_eq!((good, bad), counts, "{watched} s of which {least}");
+        // What is judged again goes by what was said at the time, what was before all of it by the first.
+        let changed = definitions(vec![stated("0.7")]);
+        world.engine.apply(&changed, at(300)).await.unwrap();
+        for (second, expected) in [(-60, least), (299, least), (300, "0.7")] {
+            let found: Decimal = sqlx::query_scalar("select slice_coverage_min(1, 1, $1)")
+                .bind(at(second))
+                .fetch_one(&world.database.pool)
+                .await
+                .unwrap();
+            assert_eq!(found, decimal(expected), "{second}");
+        }
         world.database.drop().await;
     }
 }
