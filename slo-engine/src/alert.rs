@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use crate::budget_alert::BudgetRule;
+use crate::composite::Weight;
 use crate::duration;
 use crate::engine::EngineError;
 use crate::measurement::{ServiceName, words};
@@ -106,6 +107,24 @@ pub struct Burning {
     /// Bad events in the long window that would be evidence enough. `None` as above.
     pub bad_needed: Option<u64>,
     /// What one event is in the counts: 1, or the billionths of a slice, or the parts of a composite's whole.
+    pub unit: u64,
+    /// Of a composite that counts shares of a whole: what each of its parts counted, which is what was weighed.
+    pub parts: Vec<PartOfEvidence>,
+}
+
+/// What one part of a composite adds to the evidence of the whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PartOfEvidence {
+    pub objective: ObjectiveName,
+    pub weight: Weight,
+    /// How fast the part itself burns over the long window; the whole burns so much of it as it weighs.
+    pub burn_rate: Decimal,
+    pub good: u64,
+    pub bad: u64,
+    /// Bad events of this part that would be evidence enough beside what the others counted; 0: theirs are already. `None`: not
+    /// even all of its events would be, or nothing was to be decided.
+    pub bad_needed: Option<u64>,
+    /// What one event is in its counts: 1, or the billionths of a slice.
     pub unit: u64,
 }
 

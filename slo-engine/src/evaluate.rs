@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
-use crate::alert::{AlertId, AlertState, Burning, Evidence};
+use crate::alert::{AlertId, AlertState, Burning, Evidence, PartOfEvidence};
 use crate::composite::Weight;
 use crate::evidence;
 use crate::measurement::ServiceName;
@@ -94,6 +94,15 @@ pub struct PartCounts {
 }
 
 impl PartCounts {
+    /// Its counts as those of the whole's window.
+    pub(crate) fn over(&self, window: &WindowCounts) -> WindowCounts {
+        WindowCounts {
+            good: self.good,
+            bad: self.bad,
+            ..window.clone()
+        }
+    }
+
     fn evidence(&self) -> evidence::Part {
         evidence::Part {
             total: (self.good + self.bad).div_ceil(self.unit),
@@ -222,6 +231,10 @@ fn weigh(input: &EvaluationInput) -> Burning {
     let alpha = alpha(input).filter(|_| burns(input) && !fires_already(input));
     // A composite of good and bad slices counts slices of its own.
     let is_composite = !input.parts.is_empty() && input.unit > 1;
+    let threshold = input.tier.burn_rate.value().to_f64().unwrap_or(f64::MAX);
+    let counted: Vec<_> = (input.parts.iter().filter(|_| is_composite))
+        .map(PartCounts::evidence)
+        .collect();
     Burning {
         long: input.long.clone(),
         short: input.short.clone(),
@@ -230,8 +243,7 @@ fn weigh(input: &EvaluationInput) -> Burning {
         threshold: input.tier.burn_rate,
         chance: alpha.map(|_| {
             if is_composite {
-                let parts: Vec<_> = input.parts.iter().map(PartCounts::evidence).collect();
-                evidence::chance_of_parts(&parts, input.tier.burn_rate.value().to_f64().unwrap_or(f64::MAX))
+                evidence::chance_of_parts(&counted, threshold)
             } else {
                 evidence::chance(total, bad, ratio)
             }
@@ -241,7 +253,31 @@ fn weigh(input: &EvaluationInput) -> Burning {
             .and_then(|alpha| evidence::bad_needed(total, ratio, alpha))
             .map(|needed| needed * input.unit),
         unit: input.unit,
+        parts: of_parts(input, &counted, alpha.map(|alpha| (threshold, alpha))),
     }
+}
+
+/// What each part counted, and what it would take of it where that decides.
+fn of_parts(
+    input: &EvaluationInput,
+    counted: &[evidence::Part],
+    decides: Option<(f64, f64)>,
+) -> Vec<PartOfEvidence> {
+    let needed = match decides {
+        Some((threshold, alpha)) => evidence::bad_needed_of_parts(counted, threshold, alpha),
+        None => vec![None; counted.len()],
+    };
+    let each = input.parts.iter().zip(needed);
+    each.map(|(part, needed)| PartOfEvidence {
+        objective: part.objective.clone(),
+        weight: part.weight,
+        burn_rate: part.over(&input.long).burn_rate(part.target),
+        good: part.good,
+        bad: part.bad,
+        bad_needed: needed.map(|needed| needed.saturating_mul(part.unit)),
+        unit: part.unit,
+    })
+    .collect()
 }
 
 fn alpha(input: &EvaluationInput) -> Option<f64> {

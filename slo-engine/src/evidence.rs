@@ -79,6 +79,30 @@ pub fn chance_of_parts(parts: &[Part], burn: f64) -> f64 {
     enough.exp()
 }
 
+/// Of each part the fewest bad events that are evidence beside what the others counted: with so many, the composite is known at
+/// that chance to burn faster than `burn`. 0 where the others are evidence without it, `None` where not even all of its
+/// events would be. Of one part this is [`bad_needed`].
+#[must_use]
+pub fn bad_needed_of_parts(parts: &[Part], burn: f64, alpha: f64) -> Vec<Option<u64>> {
+    let alpha = alpha / u32::try_from(parts.len()).map_or(f64::MAX, f64::from);
+    let shown: Vec<f64> = parts
+        .iter()
+        .map(|part| part.burn_of_all * least_ratio(part.total, part.bad, alpha))
+        .collect();
+    let others = |of: usize| -> f64 {
+        let each = shown.iter().enumerate();
+        each.filter(|(place, _)| *place != of).map(|(_, burn)| burn).sum()
+    };
+    parts
+        .iter()
+        .enumerate()
+        .map(|(place, part)| match burn - others(place) {
+            rest if rest < 0.0 => Some(0),
+            rest => bad_needed(part.total, rest / part.burn_of_all, alpha),
+        })
+        .collect()
+}
+
 /// The least ratio at which so many bad events still have this chance (Clopper and Pearson's lower bound).
 fn least_ratio(total: u64, bad: u64, alpha: f64) -> f64 {
     if bad == 0 || bad > total {
@@ -237,6 +261,23 @@ mod tests {
         assert!(
             (chance_of_parts(&[part(0, 0, 1000.0), part(5, 0, 1000.0)], 14.4) - 1.0).abs() < f64::EPSILON
         );
+    }
+
+    /// One bad event less is no evidence, whatever the other part counted.
+    #[test]
+    fn what_each_part_needs_is_what_decides() {
+        let alone = bad_needed_of_parts(&[part(1000, 7, 1000.0)], 14.4, 0.01);
+        assert_eq!(alone, [bad_needed(1000, 0.0144, 0.01)]);
+        for (total, bad, beside) in [(1000, 3, 0), (1000, 9, 40), (400, 2, 3), (60, 1, 25)] {
+            let parts = [part(total, bad, 200.0), part(300, beside, 10.0)];
+            let needed = bad_needed_of_parts(&parts, 2.0, 0.01)[0].unwrap();
+            let chance = |bad| chance_of_parts(&[part(total, bad, 200.0), parts[1]], 2.0);
+            assert!(chance(needed) <= 0.01 + 1e-9, "{needed}");
+            assert!(needed == 0 || chance(needed - 1) > 0.01, "{needed}");
+        }
+        // Its own three requests could show nothing, and what it counted is enough without them.
+        let others = |bad| bad_needed_of_parts(&[part(3, 0, 10.0), part(1000, bad, 200.0)], 20.0, 0.01)[0];
+        assert_eq!((others(0), others(300)), (None, Some(0)));
     }
 
     #[test]

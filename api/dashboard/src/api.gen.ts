@@ -694,7 +694,8 @@ export interface components {
         EvidenceView: {
             /**
              * Format: int64
-             * @description Bad events in the long window that would be evidence enough; of a sequential test, the fewest.
+             * @description Bad events in the long window that would be evidence enough; of a sequential test, the fewest. Null of a composite
+             *     that counts shares of a whole: its parts' counts are weighed.
              */
             bad_needed?: number | null;
             budget?: components["schemas"]["SpendingView"] | null;
@@ -712,6 +713,8 @@ export interface components {
              */
             chance?: number | null;
             long: components["schemas"]["WindowCountsView"];
+            /** @description What each part of such a composite counted over the long window, and what would be evidence. */
+            parts: components["schemas"]["PartOfEvidenceView"][];
             short: components["schemas"]["WindowCountsView"];
             /** @description Of `coverage`: the hosts that should watch and are silent, the longest silent first. */
             silent: string[];
@@ -1123,6 +1126,32 @@ export interface components {
             /** @description What could not be read, in words: the rest is still true. */
             notes: string[];
             sources: components["schemas"]["SourceView"][];
+        };
+        /** @description One part of a composite, in what its alert stands on. */
+        PartOfEvidenceView: {
+            /** Format: int64 */
+            bad: number;
+            /**
+             * Format: int64
+             * @description Bad events of this part that would be evidence enough beside what the others counted; 0 where theirs are without it.
+             *     Null where not even all that it counted would be, and where nothing was to be decided.
+             */
+            bad_needed?: number | null;
+            /**
+             * Format: double
+             * @description How fast the part itself burns; the whole burns so much of it as it weighs. Null where nothing was counted.
+             */
+            burn_rate?: number | null;
+            /** Format: int64 */
+            good: number;
+            objective: string;
+            /**
+             * Format: int64
+             * @description Its counts are in parts of which so many make an event.
+             */
+            unit: number;
+            /** Format: double */
+            weight: number;
         };
         /** @description An SLO that a composite is made of. */
         PartView: {

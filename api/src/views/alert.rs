@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use slo_engine::alert::{Burning, Evidence, Spending};
+use slo_engine::alert::{Burning, Evidence, PartOfEvidence, Spending};
 use slo_engine::read;
 use slo_engine::window::WindowCounts;
 use utoipa::ToSchema;
@@ -63,12 +63,45 @@ pub struct EvidenceView {
     /// `windows`: the chance of at least this many bad events if it burned at the threshold exactly.
     /// `sequential`: the most that the chance of such counts can be while the objective is met.
     pub chance: Option<f64>,
-    /// Bad events in the long window that would be evidence enough; of a sequential test, the fewest.
+    /// Bad events in the long window that would be evidence enough; of a sequential test, the fewest. Null of a composite
+    /// that counts shares of a whole: its parts' counts are weighed.
     pub bad_needed: Option<u64>,
+    /// What each part of such a composite counted over the long window, and what would be evidence.
+    pub parts: Vec<PartOfEvidenceView>,
     /// Of `coverage`: the hosts that should watch and are silent, the longest silent first.
     pub silent: Vec<String>,
     /// Of `budget` alone.
     pub budget: Option<SpendingView>,
+}
+
+/// One part of a composite, in what its alert stands on.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct PartOfEvidenceView {
+    pub objective: String,
+    pub weight: f64,
+    /// How fast the part itself burns; the whole burns so much of it as it weighs. Null where nothing was counted.
+    pub burn_rate: Option<f64>,
+    pub good: u64,
+    pub bad: u64,
+    /// Bad events of this part that would be evidence enough beside what the others counted; 0 where theirs are without it.
+    /// Null where not even all that it counted would be, and where nothing was to be decided.
+    pub bad_needed: Option<u64>,
+    /// Its counts are in parts of which so many make an event.
+    pub unit: u64,
+}
+
+impl From<PartOfEvidence> for PartOfEvidenceView {
+    fn from(part: PartOfEvidence) -> Self {
+        Self {
+            objective: part.objective.to_string(),
+            weight: number(part.weight.value()),
+            burn_rate: (part.good + part.bad > 0).then(|| number(part.burn_rate)),
+            good: part.good,
+            bad: part.bad,
+            bad_needed: part.bad_needed,
+            unit: part.unit,
+        }
+    }
 }
 
 /// What is left of a budget, and what an alert on it makes of that.
@@ -159,6 +192,7 @@ impl From<Evidence> for EvidenceView {
                 threshold: number(watched.least),
                 chance: None,
                 bad_needed: None,
+                parts: Vec::new(),
                 silent: watched.silent.into_iter().map(|silent| silent.host).collect(),
                 budget: None,
             },
@@ -171,6 +205,7 @@ impl From<Evidence> for EvidenceView {
                 threshold: number(spending.limit),
                 chance: spending.chance.map(chance),
                 bad_needed: spending.bad_needed,
+                parts: Vec::new(),
                 silent: Vec::new(),
                 budget: Some(spending.into()),
             },
@@ -190,6 +225,7 @@ impl EvidenceView {
             threshold: number(burning.threshold.value()),
             chance: burning.chance.map(chance),
             bad_needed: burning.bad_needed,
+            parts: burning.parts.into_iter().map(Into::into).collect(),
             silent: Vec::new(),
             budget: None,
         }

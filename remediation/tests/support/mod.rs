@@ -217,6 +217,7 @@ pub fn transition(alert: i64, to: AlertState, at: DateTime<Utc>) -> Transition {
             chance: None,
             bad_needed: None,
             unit: 1,
+            parts: Vec::new(),
         }),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
     }

@@ -80,6 +80,7 @@ fn burning(input: &FastPageInput) -> Option<Burning> {
         chance: Some((-excursion.statistic).exp()),
         bad_needed: Some(test.bad_needed()),
         unit: 1,
+        parts: Vec::new(),
     })
 }
 

@@ -72,6 +72,13 @@ fn what_becomes_of_an_alert() {
         ("neither burns", calm, Decision::Quiet),
         ("only the long burns", over_in_short.clone(), Decision::Quiet),
         ("burns on too few", few.clone(), Decision::Pend),
+        // The short window says that it goes on, and is no evidence of its own.
+        ("few in the short", input((9_000, 1_000), (1, 1)), Decision::Fire),
+        (
+            "few in the long, all of them bad in the short",
+            input((9, 1), (0, 1)),
+            Decision::Pend,
+        ),
         (
             "few, but fires already",
             EvaluationInput {

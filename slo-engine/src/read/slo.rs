@@ -338,11 +338,7 @@ fn burn(target: Target, inputs: &[EvaluationInput]) -> Vec<Burn> {
 
 /// A part has no tiers: it is looked at as its composite's look at it.
 fn burn_of_part(part: &PartCounts, whole: &EvaluationInput) -> Burn {
-    let counts = WindowCounts {
-        good: part.good,
-        bad: part.bad,
-        ..whole.long.clone()
-    };
+    let counts = part.over(&whole.long);
     Burn {
         window: whole.tier.long,
         burn_rate: counts.burn_rate(part.target),

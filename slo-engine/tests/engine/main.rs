@@ -13,6 +13,7 @@ mod budget_alert;
 mod calendar;
 mod composite;
 mod composite_calendar;
+mod composite_evidence;
 mod composite_slices;
 mod correction;
 mod data_outage;

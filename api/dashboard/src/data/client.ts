@@ -11,6 +11,7 @@ export type SloState = Schemas["SloState"];
 export type Tier = Schemas["TierView"];
 export type Alert = Schemas["AlertView"];
 export type Spending = Schemas["SpendingView"];
+export type PartOfEvidence = Schemas["PartOfEvidenceView"];
 export type Silence = Schemas["SilenceView"];
 export type WindowCounts = Schemas["WindowCountsView"];
 export type Service = Schemas["ServiceSummary"];

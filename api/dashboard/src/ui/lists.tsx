@@ -6,6 +6,7 @@ import * as format from "../format";
 import { Link, to } from "../router";
 import { eventWord, isOver, stepName, stepWord } from "../words";
 import { Act, Ago, Clock, Copy, Countdown, Said } from "./bits";
+import { partWords } from "./evidence";
 import { Glyph, State } from "./state";
 
 export function LimitRow({ limit, onChange }: { limit: Limit; onChange?: () => void }) {
@@ -118,8 +119,12 @@ export function Evidence({ evidence, unit }: Pick<Alert, "evidence" | "unit">) {
         <li className="note">
           fires when both burn above {format.burn(evidence.threshold)}
           {evidence.bad_needed != null && <> and the long one {unit === 1 ? "counts at least" : "is at least"} {amount(evidence.bad_needed, evidence.long, unit)} bad</>}
+          {evidence.parts.length > 0 && <>, and the counts of its parts over the long one are evidence together:</>}
         </li>
       )}
+      {evidence.parts.map((part) => (
+        <li key={part.objective} className="note"><Link href={to.slo(part.objective)}>{part.objective}</Link>: {partWords(part, evidence.chance != null)}</li>
+      ))}
       {evidence.long.lost > 0 && <li className="note">{format.count(evidence.long.lost)} events of the long window are known to be lost</li>}
     </ul>
   );

@@ -5,9 +5,8 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::alert::{Burning, Evidence, Silent, Spending, Watched};
+use crate::alert::{Burning, Evidence, PartOfEvidence, Silent, Spending, Watched};
 use crate::engine::EngineError;
-use crate::objective::RatioError;
 use crate::window::WindowCounts;
 
 #[derive(Serialize, Deserialize)]
@@ -47,6 +46,19 @@ struct StoredBurning {
     chance: Option<f64>,
     bad_needed: Option<u64>,
     #[serde(default = "one")]
+    unit: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<StoredPart>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredPart {
+    objective: String,
+    weight: Decimal,
+    burn_rate: Decimal,
+    good: u64,
+    bad: u64,
+    bad_needed: Option<u64>,
     unit: u64,
 }
 
@@ -111,23 +123,59 @@ impl From<&Burning> for StoredBurning {
             chance: burning.chance,
             bad_needed: burning.bad_needed,
             unit: burning.unit,
+            parts: burning.parts.iter().map(Into::into).collect(),
         }
     }
 }
 
-impl TryFrom<StoredBurning> for Burning {
-    type Error = RatioError;
+impl From<&PartOfEvidence> for StoredPart {
+    fn from(part: &PartOfEvidence) -> Self {
+        Self {
+            objective: part.objective.to_string(),
+            weight: part.weight.value(),
+            burn_rate: part.burn_rate,
+            good: part.good,
+            bad: part.bad,
+            bad_needed: part.bad_needed,
+            unit: part.unit,
+        }
+    }
+}
 
-    fn try_from(stored: StoredBurning) -> Result<Self, RatioError> {
+/// Something in it is none of what it should be; the whole text is told.
+struct Unfit;
+
+impl TryFrom<StoredPart> for PartOfEvidence {
+    type Error = Unfit;
+
+    fn try_from(stored: StoredPart) -> Result<Self, Unfit> {
+        Ok(Self {
+            objective: stored.objective.parse().map_err(|_| Unfit)?,
+            weight: stored.weight.try_into().map_err(|_| Unfit)?,
+            burn_rate: stored.burn_rate,
+            good: stored.good,
+            bad: stored.bad,
+            bad_needed: stored.bad_needed,
+            unit: stored.unit,
+        })
+    }
+}
+
+impl TryFrom<StoredBurning> for Burning {
+    type Error = Unfit;
+
+    fn try_from(stored: StoredBurning) -> Result<Self, Unfit> {
+        let parts = stored.parts.into_iter().map(TryInto::try_into);
         Ok(Self {
             long: stored.long.into(),
             short: stored.short.into(),
             burn_rate_long: stored.burn_rate_long,
             burn_rate_short: stored.burn_rate_short,
-            threshold: stored.threshold.try_into()?,
+            threshold: stored.threshold.try_into().map_err(|_| Unfit)?,
             chance: stored.chance,
             bad_needed: stored.bad_needed,
             unit: stored.unit,
+            parts: parts.collect::<Result<_, _>>()?,
         })
     }
 }
@@ -232,11 +280,26 @@ mod tests {
             chance: Some(0.01),
             bad_needed: Some(5),
             unit: 1,
+            parts: Vec::new(),
+        };
+        let of_parts = Burning {
+            unit: 1_000_000_000_000,
+            parts: vec![PartOfEvidence {
+                objective: "web-latency".parse().unwrap(),
+                weight: Decimal::new(25, 1).try_into().unwrap(),
+                burn_rate: Decimal::TEN,
+                good: 10,
+                bad: 20,
+                bad_needed: Some(7),
+                unit: 1,
+            }],
+            ..burning.clone()
         };
         let least = Decimal::new(9, 1);
         for evidence in [
             Evidence::Windows(burning.clone()),
             Evidence::Sequential(burning.clone()),
+            Evidence::Windows(of_parts),
             Evidence::Budget(Spending {
                 rule: "drop 10% within 1d".parse().unwrap(),
                 remaining: least,
