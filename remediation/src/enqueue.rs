@@ -12,10 +12,9 @@ use serde_json::json;
 use slo_engine::alert::{AlertState, Evidence, Transition};
 use slo_engine::event::EventKind;
 use slo_engine::objective::Severity;
-use slo_engine::ownership::Ownership;
-use slo_engine::read;
 use sqlx::PgConnection;
 
+use self::group::Whose;
 use crate::acknowledge;
 use crate::error::Error;
 use crate::lifecycle;
@@ -72,13 +71,15 @@ async fn fire(
     playbook: &Playbook,
     now: DateTime<Utc>,
 ) -> Result<Option<RunId>, Error> {
-    let says = says(transition, transitions, runbook);
+    let about = group::told_of(transition, transitions, runbook);
+    let says = says(transition, &about);
     let (service, objective) = (transition.service.as_str(), transition.objective.as_str());
     store::run::lock_runbook(connection, &runbook.name).await?;
     let dedup_key = format!("{}/{}", runbook.name, group::key(transition));
     let is_outage = matches!(transition.evidence, Evidence::Coverage(_));
     if let Some(open) = store::run::open(connection, &dedup_key, is_outage).await? {
-        join(connection, &open, transition, &says, runbook, playbook, now).await?;
+        let told = Told { says, about };
+        join(connection, &open, transition, &told, runbook, playbook, now).await?;
         return Ok(None);
     }
     let incident_at = store::run::incident(connection, &runbook.name, objective, now).await?;
@@ -145,7 +146,7 @@ async fn fire(
         connection,
         &inserted,
         transition,
-        &says,
+        &Told { says, about },
         runbook,
         playbook,
         refusal.as_ref(),
@@ -181,7 +182,7 @@ async fn join(
     connection: &mut PgConnection,
     open: &Open,
     transition: &Transition,
-    says: &str,
+    told: &Told<'_>,
     runbook: &Runbook,
     playbook: &Playbook,
     now: DateTime<Utc>,
@@ -201,7 +202,7 @@ async fn join(
         // An incident of its own: to repeat one that is open would not wake anybody.
         dedup_key = format!("{dedup_key}/{severity}");
     }
-    let ownership = read::ownership(connection, &transition.objective).await?;
+    let whose = group::whose(connection, &told.about).await?;
     let remark = acts(runbook).then(|| format!("no new action: run {} is still open", open.id));
     for (seq, action) in (1..).zip(&runbook.steps) {
         let Action::Page(page) = action else { continue };
@@ -211,8 +212,8 @@ async fn join(
         let notice = notice(
             open.id,
             transition,
-            says,
-            &ownership,
+            &told.says,
+            &whose,
             runbook,
             page,
             remark.clone(),
@@ -251,7 +252,7 @@ async fn write_steps(
     connection: &mut PgConnection,
     run: &Inserted,
     transition: &Transition,
-    says: &str,
+    told: &Told<'_>,
     runbook: &Runbook,
     playbook: &Playbook,
     refusal: Option<&Refusal>,
@@ -259,7 +260,7 @@ async fn write_steps(
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     let refusal = refusal.map(|refusal| format!("no action: {refusal}"));
-    let ownership = read::ownership(connection, &transition.objective).await?;
+    let whose = group::whose(connection, &told.about).await?;
     for (seq, action) in (1..).zip(&runbook.steps) {
         let mut step = NewStep {
             run: run.id,
@@ -283,8 +284,8 @@ async fn write_steps(
         let notice = notice(
             run.id,
             transition,
-            says,
-            &ownership,
+            &told.says,
+            &whose,
             runbook,
             page,
             refusal.clone(),
@@ -376,15 +377,19 @@ async fn resolve(
     Ok(())
 }
 
+/// What whoever is paged is told of a firing, and of which alerts.
+struct Told<'a> {
+    says: String,
+    about: Vec<&'a Transition>,
+}
+
 /// One sentence on why it fires; of missing data, for all of its group that fire together.
-fn says(transition: &Transition, transitions: &[Transition], runbook: &Runbook) -> String {
+fn says(transition: &Transition, about: &[&Transition]) -> String {
     let (objective, service) = (&transition.objective, &transition.service);
     match &transition.evidence {
         Evidence::Coverage(watched) => {
-            let told = |one: &&Transition| runbook.on.matches(one);
-            let group: Vec<_> = group::firing_with(transition, transitions).filter(told).collect();
-            let lacks = if group.len() > 1 {
-                group::lacks_data(&group)
+            let lacks = if about.len() > 1 {
+                group::lacks_data(about)
             } else {
                 format!(
                     "`{objective}` of `{service}` lacks data ({watched}): nothing else of it resolves, and only a fast page fires"
@@ -408,7 +413,7 @@ fn notice(
     run: RunId,
     transition: &Transition,
     says: &str,
-    ownership: &Ownership,
+    whose: &Whose,
     runbook: &Runbook,
     page: &Page,
     remark: Option<String>,
@@ -434,8 +439,8 @@ fn notice(
         good: evidence.counts().good,
         bad: evidence.counts().bad,
         silent: group::silent_host(transition).map(str::to_owned),
-        owner: ownership.owner.as_ref().map(ToString::to_string),
-        runbook_url: ownership.runbook_url.as_ref().map(ToString::to_string),
+        owner: whose.owner.clone(),
+        runbook_url: whose.runbook_url.clone(),
         remark,
     }
 }

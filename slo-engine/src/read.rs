@@ -36,7 +36,7 @@ mod tcp;
 pub use alert::{alert, alerts};
 pub use correction::{annotations, correction, corrections, left_out};
 pub use event::events;
-pub use ownership::ownership;
+pub use ownership::ownerships;
 pub use service::{service, services, sources};
 pub(crate) use silence::active_silences;
 pub use silence::{silence, silences};

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
-use slo_engine::alert::AlertState;
+use slo_engine::alert::{AlertState, Evidence, Silent, Watched};
+use slo_engine::window::WindowCounts;
 use slo_engine::{Engine, Settings, definitions};
 use sqlx::PgPool;
 
-use super::support::{Receiver, Seen, at, happen, start, transition};
+use super::support::{Receiver, Seen, at, happen, happen_together, start, transition};
 use super::{ROUTING_KEY, outbox, paging, sent, webhook};
 use remediation::outbox::NoticeAction;
 
@@ -73,6 +75,80 @@ async fn slack_shows_the_owner_and_links_the_runbook(pool: PgPool) {
         )),
         "{texts:?}"
     );
+}
+
+/// Each service states its own owner, one of them none, and two a page for people.
+async fn define_three(pool: &PgPool) {
+    let service = |name: &str, port: u16, stated: &str| {
+        format!(
+            "---\n{{apiVersion: slowburn/v1, kind: Service, metadata: {{name: {name}}}, \
+             spec: {{match: {{port: {port}}}, {stated} objectives: {{availability: 99%}}}}}}\n"
+        )
+    };
+    let text = [
+        service(
+            "web",
+            80,
+            "owner: Web, runbookUrl: 'https://wiki.example.com/web',",
+        ),
+        service(
+            "api",
+            81,
+            "owner: API, runbookUrl: 'https://wiki.example.com/api',",
+        ),
+        service("shop", 82, ""),
+    ];
+    let definitions = definitions::read_text(Path::new("three.yaml"), text.concat().as_bytes()).unwrap();
+    Engine::new(pool.clone(), Settings::default())
+        .apply(&definitions, start())
+        .await
+        .unwrap();
+}
+
+/// One ticket for all that a silent host watches is everybody's whose objective it is; a page for people of one is none for another.
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn what_is_told_of_several_objectives_names_all_their_owners(pool: PgPool) {
+    define_three(&pool).await;
+    let receiver = Receiver::start().await;
+    let (playbook, _directory) = webhook(&receiver);
+    let silent = |alert: i64, service: &str| {
+        let mut one = transition(alert, AlertState::Firing, start());
+        one.service = service.parse().unwrap();
+        one.objective = format!("{service}-availability").parse().unwrap();
+        one.evidence = Evidence::Coverage(Watched {
+            window: WindowCounts::empty(start()),
+            least: Decimal::ONE,
+            silent: vec![Silent {
+                source: "machine/boot/1".to_owned(),
+                host: "web-1".to_owned(),
+            }],
+        });
+        one
+    };
+    for (services, owner, url) in [
+        (vec!["web", "api", "shop"], json!("API and Web"), json!(null)),
+        (vec!["shop"], json!(null), json!(null)),
+        (vec!["web"], json!("Web"), json!("https://wiki.example.com/web")),
+    ] {
+        sqlx::query("truncate run, outbox cascade")
+            .execute(&pool)
+            .await
+            .unwrap();
+        let together: Vec<_> = (1..)
+            .zip(&services)
+            .map(|(alert, name)| silent(alert, name))
+            .collect();
+        happen_together(&pool, &together, &playbook).await;
+        let told: Value = sqlx::query_scalar("select notice from outbox")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert_eq!(
+            (&told["owner"], &told["runbook_url"]),
+            (&owner, &url),
+            "{services:?}"
+        );
+    }
 }
 
 /// What resolves an alert says the same.

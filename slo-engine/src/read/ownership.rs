@@ -1,4 +1,4 @@
-//! Whose objective it is.
+//! Whose objectives they are.
 
 use sqlx::PgConnection;
 
@@ -7,28 +7,29 @@ use crate::objective::ObjectiveName;
 use crate::ownership::Ownership;
 use crate::store::parse;
 
-/// As its latest definition says; nobody's when there is none of this name. On the caller's connection, for what is told
-/// in the transaction that records an alert.
+/// As their latest definitions say, by name; nothing of a name that there is none of. On the caller's connection, for what
+/// is told in the transaction that records an alert.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn ownership(
+pub async fn ownerships(
     connection: &mut PgConnection,
-    name: &ObjectiveName,
-) -> Result<Ownership, EngineError> {
-    let row = sqlx::query!(
+    names: &[&ObjectiveName],
+) -> Result<Vec<Ownership>, EngineError> {
+    let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+    let rows = sqlx::query!(
         "select d.owner, d.runbook_url
          from objective o
          join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
-         where o.name = $1",
-        name.as_str()
+         where o.name = any($1)
+         order by o.name",
+        &names as &[&str]
     )
-    .fetch_optional(connection)
+    .fetch_all(connection)
     .await?;
-    row.map_or_else(
-        || Ok(Ownership::default()),
-        |row| of_row(row.owner.as_deref(), row.runbook_url.as_deref()),
-    )
+    rows.into_iter()
+        .map(|row| of_row(row.owner.as_deref(), row.runbook_url.as_deref()))
+        .collect()
 }
 
 pub(super) fn of_row(owner: Option<&str>, runbook_url: Option<&str>) -> Result<Ownership, EngineError> {

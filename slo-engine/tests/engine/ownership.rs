@@ -33,8 +33,10 @@ async fn an_objective_and_its_alerts_say_whose_they_are_as_of_the_latest_definit
             assert_eq!(alone.ownership, slo.ownership);
         }
         let mut connection = pool.acquire().await.unwrap();
-        let told = read::ownership(&mut connection, &objective.name).await.unwrap();
-        assert_eq!(told, slo.ownership);
+        let told = read::ownerships(&mut connection, &[&objective.name])
+            .await
+            .unwrap();
+        assert_eq!(told, std::slice::from_ref(&slo.ownership));
         slo.ownership
     };
     assert_eq!(shown(10).await, objective.ownership);
@@ -75,8 +77,8 @@ async fn an_objective_and_its_alerts_say_whose_they_are_as_of_the_latest_definit
 async fn what_is_not_defined_is_nobodys() {
     let world = World::new(without_evidence()).await;
     let mut connection = world.database.pool.acquire().await.unwrap();
-    let found = read::ownership(&mut connection, &"other".parse().unwrap()).await;
-    assert_eq!(found.unwrap(), Ownership::default());
+    let found = read::ownerships(&mut connection, &[&"other".parse().unwrap()]).await;
+    assert_eq!(found.unwrap(), []);
     drop(connection);
     world.database.drop().await;
 }
