@@ -13,6 +13,7 @@ mod live;
 pub mod openapi;
 mod probes;
 mod readiness;
+mod request_log;
 mod router;
 mod routes;
 mod span;

@@ -11,11 +11,11 @@ use tower::ServiceBuilder;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
-use tower_http::trace::TraceLayer;
 
 use crate::error::ApiError;
 use crate::guard::{Guard, guard};
 use crate::live::Live;
+use crate::request_log;
 use crate::routes::{
     alert, annotation, correction, dashboard, event, health, limit, metrics, openapi, overview, run, runbook,
     service, silence, slo, stream,
@@ -32,7 +32,7 @@ pub fn router(state: AppState) -> Router {
     let guard_state = Guard::new(state.listen, &state.names);
     let live = Live::start(state.engine.clone(), state.stopping.clone());
     let headers = ServiceBuilder::new()
-        .layer(TraceLayer::new_for_http())
+        .layer(request_log::layer())
         .layer(always(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
         .layer(always(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(always(header::X_FRAME_OPTIONS, "DENY"))

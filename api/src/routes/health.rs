@@ -1,10 +1,11 @@
 //! Liveness asks whether the process answers, readiness whether it can do its work.
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::StatusCode;
 
+use crate::request_log::IsAnswer;
 use crate::state::AppState;
 use crate::views::ReadinessView;
 
@@ -22,5 +23,5 @@ pub async fn readyz(State(state): State<AppState>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (status, Json(view)).into_response()
+    (status, Extension(IsAnswer), Json(view)).into_response()
 }
