@@ -172,8 +172,10 @@ async fn assemble(
             ..settings
         },
     );
+    // The books take the set up only if the kernel does, as at a reload.
+    let mut books = pool.begin().await?;
     engine
-        .apply(&set.definitions, Utc::now())
+        .apply_within(&mut books, &set.definitions, Utc::now())
         .await
         .context("apply the definitions")?;
 
@@ -190,20 +192,22 @@ async fn assemble(
             .context("attach the probes (one slowburn measures a cgroup: stop the other, or name another with `--cgroup`)"),
         error => anyhow::Error::new(error).context("attach the probes"),
     })?;
-    engine
-        .hello(&Hello {
-            source: agent.source(),
-            host: host_name(),
-            at: contact,
-        })
-        .await
-        .context("greet the engine")?;
+    let source = agent.source();
     let agent = SharedAgent::new(agent);
     let services = set.definitions.services;
     agent
         .watch(services.clone())
         .await
         .context("watch the services")?;
+    books.commit().await.context("commit the definitions")?;
+    engine
+        .hello(&Hello {
+            source,
+            host: host_name(),
+            at: contact,
+        })
+        .await
+        .context("greet the engine")?;
 
     // Without a runbook that wants it, no packet of the host passes a program of ours.
     let wanted = set

@@ -105,6 +105,27 @@ fn a_set_that_the_kernel_does_not_take_up_is_not_in_the_books() {
     });
 }
 
+#[test]
+fn a_set_that_the_kernel_does_not_take_up_at_the_start_is_not_in_the_books() {
+    let network = Network::create();
+    let mut slowburn = Slowburn::start(&network, SERVICE);
+    let file = slowburn.state().with_file_name("definitions.yaml");
+    slowburn.stop();
+    let pins = Path::new("/sys/fs/bpf/slowburn").join(&network.name);
+    freeze(&find(&pins, "SETTINGS").unwrap());
+    let more = "{availability: 99%}, {latency: {below: 250ms, target: 99%}}";
+    fs::write(&file, SERVICE.replace("{availability: 99%}", more)).unwrap();
+    let said = slowburn.refused();
+    assert!(said.contains("SETTINGS"), "{said}");
+    // What it counted by goes on as if nothing had been asked.
+    fs::write(&file, SERVICE).unwrap();
+    slowburn.launch();
+    assert_eq!(
+        slowburn.sql("select string_agg(name, ' ') from objective"),
+        "shop-availability"
+    );
+}
+
 fn find(directory: &Path, name: &str) -> Option<PathBuf> {
     let entries = fs::read_dir(directory)
         .unwrap()

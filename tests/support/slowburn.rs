@@ -131,6 +131,21 @@ impl Slowburn {
         });
     }
 
+    /// Starts it where it must end by itself with an error: what it says of that.
+    pub fn refused(&self) -> String {
+        assert!(self.child.is_none(), "it runs already");
+        let output = self
+            .command()
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env_remove("DATABASE_URL")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        text
+    }
+
     /// In a mount namespace of its own where it is to find another machine's id.
     fn command(&self) -> Command {
         let program = env!("CARGO_BIN_EXE_slowburn");
