@@ -71,23 +71,14 @@ pub async fn write(engine: &Engine, services: usize, span: Span) -> anyhow::Resu
         } else {
             1
         };
-        sqlx::query(AssertSqlSafe(format!(
-            "insert into ledger
-             select t.objective_id, 1, $1::timestamptz + {SLOT_SECONDS} * k * interval '1 second',
-                    bench_asked(t, $2 + k) - bench_asked(t, $2) - ((($2 + k) / t.apart) - $2 / t.apart),
-                    ($2 + k) / t.apart - $2 / t.apart, k * {SLOT_SECONDS}000, k * {SLOT_SECONDS}000, 0
-             from bench_traffic t, generate_series($3::bigint, $4::bigint, $3::bigint) k
-             order by k, t.objective_id"
-        )))
-        .bind(span.start + TimeDelta::days(day))
-        .bind(day * DAY)
-        .bind(step)
-        .bind((last - day * DAY).min(DAY))
-        .execute(pool)
-        .await?;
+        if day < DAYS {
+            write_chunks(pool, span.start, day, step).await?;
+        } else {
+            write_rows(pool, span.start + TimeDelta::days(day), day * DAY, last).await?;
+        }
         sqlx::query(AssertSqlSafe(format!(
             "insert into ledger_day
-             select t.objective_id, 1, $1, bench_asked(t, $2) - $2 / t.apart, $2 / t.apart,
+             select t.objective_id, 1, $1, bench_good(t, $2), $2 / t.apart,
                     $2 * {SLOT_SECONDS}000, $2 * {SLOT_SECONDS}000, 0
              from bench_traffic t"
         )))
@@ -95,9 +86,6 @@ pub async fn write(engine: &Engine, services: usize, span: Span) -> anyhow::Resu
         .bind(day * DAY)
         .execute(pool)
         .await?;
-        if day < DAYS {
-            pack(pool, span.start + TimeDelta::days(day), step).await?;
-        }
     }
     // What is over of the last day is packed as it ever is.
     engine.maintain(span.end).await?;
@@ -111,26 +99,73 @@ pub async fn write(engine: &Engine, services: usize, span: Span) -> anyhow::Resu
     Ok(())
 }
 
-/// A day that is over, as thinning leaves it. Its rows never were open all at once, as here.
-async fn pack(pool: &PgPool, day: DateTime<Utc>, step: i64) -> anyhow::Result<()> {
-    let step = format!("{} seconds", step * SLOT_SECONDS);
-    if step != "10 seconds" {
-        sqlx::query("insert into ledger_thinned values ($1, $2::text::interval, $3)")
-            .bind(day.date_naive())
-            .bind(&step)
-            .bind(day)
+/// Slots of the day that is not over, as they come.
+async fn write_rows(pool: &PgPool, starts: DateTime<Utc>, before: i64, last: i64) -> anyhow::Result<()> {
+    sqlx::query(AssertSqlSafe(format!(
+        "insert into ledger
+         select t.objective_id, 1, $1 + k * interval '{SLOT_SECONDS} seconds',
+                bench_good(t, $2 + k) - bench_good(t, $2), ($2 + k) / t.apart - $2 / t.apart,
+                k * {SLOT_SECONDS}000, k * {SLOT_SECONDS}000, 0
+         from bench_traffic t, generate_series(1, $3 - $2) k
+         order by k, t.objective_id"
+    )))
+    .bind(starts)
+    .bind(before)
+    .bind(last)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// A day that is over, as `pack_ledger` and thinning leave it: they would take hours for ten thousand objectives. Chunks
+/// of slots lie as they were packed, those of a thinned day by objective.
+async fn write_chunks(pool: &PgPool, start: DateTime<Utc>, day: i64, step: i64) -> anyhow::Result<()> {
+    let starts = start + TimeDelta::days(day);
+    let seconds = step * SLOT_SECONDS;
+    let order = if step == 1 {
+        "first, t.objective_id"
+    } else {
+        "t.objective_id, first"
+    };
+    sqlx::query(AssertSqlSafe(format!(
+        "insert into ledger_chunk (
+             objective_id, generation, at, good, bad, expected_ms, covered_ms, lost, watchers,
+             after_ms, good_after, bad_after
+         )
+         select c.objective_id, 1, $1 + c.first * interval '{SLOT_SECONDS} seconds',
+                bench_good(c.t, $2 + c.first) - bench_good(c.t, $2), ($2 + c.first) / (c.t).apart - $2 / (c.t).apart,
+                c.first * {SLOT_SECONDS}000, c.first * {SLOT_SECONDS}000, 0, 1,
+                r.after_ms, r.good_after, r.bad_after
+         from (
+             select t, t.objective_id, s.slots, n * s.slots + {step} as first
+             from bench_traffic t,
+                  (select extract(epoch from ledger_span('{seconds} seconds'))::bigint / {SLOT_SECONDS} as slots) s,
+                  generate_series(0, {DAY} / s.slots - 1) n
+             order by {order}
+         ) c
+         cross join lateral (
+             select array_agg(((k - c.first) * {SLOT_SECONDS}000)::integer order by k) as after_ms,
+                    array_agg(bench_good(c.t, $2 + k) - bench_good(c.t, $2 + c.first) order by k) as good_after,
+                    array_agg(($2 + k) / (c.t).apart - ($2 + c.first) / (c.t).apart order by k) as bad_after
+             from generate_series(c.first, c.first + c.slots - {step}, {step}::bigint) k
+         ) r"
+    )))
+    .bind(starts)
+    .bind(day * DAY)
+    .execute(pool)
+    .await?;
+    if step != 1 {
+        sqlx::query("insert into ledger_thinned values ($1, $2::bigint * interval '1 second', $3)")
+            .bind(starts.date_naive())
+            .bind(seconds)
+            .bind(starts)
             .execute(pool)
             .await?;
     }
-    for statement in [
-        "select pack_ledger(array_agg(objective_id), array_agg(generation), $1, $1 + interval '1 day', null, \
-                            ledger_span($2::text::interval))
-         from (select *, objective_id / 100 as bite from objective_generation) g group by bite",
-        "update engine_state set packed_to = $1 + interval '1 day' where $2::text is not null",
-    ] {
-        sqlx::query(statement).bind(day).bind(&step).execute(pool).await?;
-    }
-    sqlx::query("truncate ledger").execute(pool).await?;
+    sqlx::query("update engine_state set packed_to = $1")
+        .bind(starts + TimeDelta::days(1))
+        .execute(pool)
+        .await?;
     Ok(())
 }
 
@@ -144,6 +179,12 @@ async fn know_traffic(pool: &PgPool, services: usize) -> anyhow::Result<()> {
          return t.quiet * (slots + slots / {DAY} * {half} + greatest(slots % {DAY} - {half}, 0))",
         half = DAY / 2
     )))
+    .execute(pool)
+    .await?;
+    sqlx::query(
+        "create function bench_good(t bench_traffic, slots bigint) returns bigint language sql immutable
+         return bench_asked(t, slots) - slots / t.apart",
+    )
     .execute(pool)
     .await?;
     for kind in Kind::ALL {
