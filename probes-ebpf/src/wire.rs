@@ -112,6 +112,13 @@ pub const ROUTE_QUEUE: u16 = 0xfffc;
 /// Of endpoints that are gone: requests that were counted before these had settings, and so without thresholds.
 pub const ROUTE_UNTIMED: u16 = 0xfffb;
 
+/// Whether [`Latency`] holds requests under such a route, and not what else takes time.
+#[must_use]
+#[inline(always)]
+pub const fn is_of_requests(route: u16) -> bool {
+    route <= ROUTE_UNTIMED
+}
+
 /// Endpoints that are known to answer turns: so many, and those that hang least recently make room.
 pub const ANSWERED_MAX: u32 = 4096;
 

@@ -111,6 +111,40 @@ fn a_request_whose_header_comes_behind_its_body_is_that_request() {
 }
 
 #[test]
+fn a_header_of_which_the_middle_comes_last_is_one_request() {
+    const HEAD: &[u8] = b"POST /up HTTP/1.1\r\nContent-Length: 1000\r\n\r\n";
+    let port = 8205;
+    let mut asked = Asked::new("middle", &routed("middle", port, &["POST /up", "GET /"]), port);
+    let (head, body) = (length(HEAD), &[b'b'; 1000][..]);
+    // Cut behind the request line, and before its method can be told; what comes early is of the header or the body.
+    for first in [20, 4] {
+        let (start, rest) = HEAD.split_at(first);
+        let (middle, end) = rest.split_at(5);
+        let at = length(start);
+        asked.ask(&[(0, start), (at + 5, end), (at, middle), (head, body)], 1);
+        asked.ask(&[(0, GET)], 1);
+        asked.ask(&[(0, start), (head, body), (at, rest)], 1);
+        asked.ask(&[(0, GET)], 1);
+    }
+    let batch = read(&mut asked.stage.agent);
+    let of = |route| route_value(&batch, "middle", route, Signal::Status(200));
+    assert_eq!((of("POST /up"), of("GET /")), (4, 4));
+    assert_eq!(value(&batch, "middle", Signal::Unknown), 0);
+    assert_eq!(lost(&batch, LossReason::Unparsable), 0);
+    // A request behind the body is in what comes early, and is not looked for there.
+    let early = [body, GET].concat();
+    let (start, rest) = HEAD.split_at(20);
+    asked.ask(&[(0, start), (head, &early), (20, rest)], 2);
+    asked.ask(&[(0, GET)], 1);
+    let batch = read(&mut asked.stage.agent);
+    let of = |route| route_value(&batch, "middle", route, Signal::Status(200));
+    assert_eq!((of("POST /up"), of("GET /")), (5, 5));
+    assert_eq!(value(&batch, "middle", Signal::Unknown), 1);
+    assert_eq!(lost(&batch, LossReason::Unparsable), 1);
+    asked.stage.program.end();
+}
+
+#[test]
 fn what_cannot_be_read_for_its_order_is_counted_as_lost() {
     let port = 8201;
     let mut asked = Asked::new("unread", &routed("unread", port, &["POST /up", "GET /"]), port);

@@ -314,21 +314,35 @@ fn a_server_that_closes_has_answered_first() {
 /// Says one thing after another on one connection, each when it is told to.
 const ASKS_ON: &str = r#"
 told()
-calls = socket.create_connection((FAR, 8190))
+calls = socket.create_connection((FAR, PEER))
 get = b"GET / HTTP/1.1\r\n\r\n"
-for words in get, b"POST / HTTP/1.1\r\nContent-Length: 18\r\n\r\nab", 8 * b"cd", get:
+post = b"POST / HTTP/1.1\r\nContent-Length: 18\r\n\r\n"
+body = 9 * b"cd"
+for words in get, post + body[:SENT], body[SENT:], get:
     calls.sendall(words)
     told()
 "#;
 
 #[test]
 fn a_connection_older_than_the_name_of_who_calls_loses_nothing_by_it() {
-    let port = 8189;
+    call_before_the_name("oldcall", 8189, 8190, 2);
+}
+
+#[test]
+fn the_end_of_an_upload_that_is_too_short_to_be_read_hides_no_request() {
+    call_before_the_name("oldercall", 8191, 8192, 16);
+}
+
+/// Who calls gets its name when so much of an upload's body has been sent; what follows that is counted.
+fn call_before_the_name(test: &str, port: u16, peer: u16, sent: usize) {
     let mut service = watched("caller", port);
     service.matches.extend(watched("caller", 8159).matches);
-    let program = ASKS_ON.replace("FAR", &format!("'{FAR}'"));
-    let mut stage = Stage::new("oldcall", &service, port, &program);
-    let mut peer = stage.namespace.beside(|| Peer::listen(8190));
+    let program = ASKS_ON
+        .replace("FAR", &format!("'{FAR}'"))
+        .replace("PEER", &peer.to_string())
+        .replace("SENT", &sent.to_string());
+    let mut stage = Stage::new(test, &service, port, &program);
+    let mut peer = stage.namespace.beside(move || Peer::listen(peer));
     // Nobody has looked yet who listens, and so who calls.
     stage.program.go_on();
     peer.accept();

@@ -32,17 +32,15 @@ pub fn place_requests(
     let end = start + u64::from(payload);
     if start > connection.asked && !is_inside(connection, start) {
         // A piece is missing.
+        let is_open = connection.asking & asking::OPEN != 0;
         if connection.asking & asking::CHUNKED != 0 {
             chunked::jumps(connection, start);
-        } else if connection.asking & asking::OPEN != 0 {
-            // What comes later cannot be understood without it.
-            edge.lose(connection.settings, loss::UNPARSABLE);
-            connection.asking &= asking::PIPELINE;
-            complete(pipelines, connection);
         } else if begins_here(edge) {
             // It may have been requests, and their answers are not waited for.
-            edge.lose(connection.settings, loss::UNPARSABLE);
-        } else if connection.asking & asking::END_KNOWN != 0 || !is_busy(connection) {
+            if !is_open || !leave_header(pipelines, connection) {
+                edge.lose(connection.settings, loss::UNPARSABLE);
+            }
+        } else if is_open || connection.asking & asking::END_KNOWN != 0 || !is_busy(connection) {
             let ahead = &mut connection.spare[AHEAD];
             *ahead = if *ahead > end { *ahead } else { end };
             return None;
@@ -61,7 +59,21 @@ fn is_inside(connection: &Connection, start: u64) -> bool {
 #[inline(always)]
 fn begins_here(edge: &mut impl Edge) -> bool {
     let word = edge.bytes::<{ METHOD as usize }>(0);
-    word.is_some_and(|word| !matches!(method(u64::from_be_bytes(word)), Method::None | Method::Http2))
+    word.is_some_and(|word| is_method(u64::from_be_bytes(word)))
+}
+
+/// Whether a request begins so.
+#[inline(always)]
+fn is_method(word: u64) -> bool {
+    !matches!(method(word), Method::None | Method::Http2)
+}
+
+/// The header that goes on is not read to its end. Whether its request has begun, and is counted as what it is.
+#[inline(always)]
+fn leave_header(pipelines: &mut impl Pipelines, connection: &mut Connection) -> bool {
+    connection.asking &= asking::PIPELINE;
+    complete(pipelines, connection);
+    pipelines.find().is_none_or(|pipeline| pipeline.began_ns == 0)
 }
 
 /// All that can be read of a segment has been; what came too early before it is not to come again.
@@ -88,14 +100,7 @@ fn catch_up(edge: &mut impl Edge, pipelines: &mut impl Pipelines, connection: &m
         chunked::unfollow(connection);
         complete(pipelines, connection);
         return;
-    } else if connection.asking & asking::OPEN != 0 {
-        connection.asking &= asking::PIPELINE;
-        complete(pipelines, connection);
-        if pipelines.find().is_none_or(|pipeline| pipeline.began_ns == 0) {
-            // It has begun, and is counted as what it is.
-            return;
-        }
-    } else {
+    } else if connection.asking & asking::OPEN == 0 || leave_header(pipelines, connection) {
         return;
     }
     // What stood there has not been read.
@@ -228,9 +233,9 @@ fn header_goes_on(
     let Some(pipeline) = pipelines.find() else {
         return false;
     };
-    let from = carry(scratch, &pipeline.asked);
+    let mut from = carry(scratch, &pipeline.asked);
     let to = START + length;
-    let began = pipeline.began_ns;
+    let mut began = pipeline.began_ns;
     let now = edge.now();
     if began != 0 {
         // Not even the method was complete.
@@ -240,7 +245,13 @@ fn header_goes_on(
             return false;
         }
         pipeline.began_ns = 0;
-        let word = scratch.window.word(from);
+        let mut word = scratch.window.word(from);
+        let alone = scratch.window.word(START);
+        if length >= METHOD && !is_method(word) && is_method(alone) {
+            // What came before was the end of a body that nobody knew of.
+            (from, began, word) = (START, now, alone);
+            scratch.head = Head::default();
+        }
         if !starts(edge, pipelines, connection, scratch, from, word, began, now) {
             return false;
         }
@@ -264,8 +275,7 @@ fn starts(
     started_ns: u64,
     now: u64,
 ) -> bool {
-    let method = method(word);
-    if method == Method::None || method == Method::Http2 {
+    if !is_method(word) {
         no_request(edge, pipelines, connection, now);
         return false;
     }
@@ -275,7 +285,7 @@ fn starts(
         last_byte_ns: now,
         settings: connection.settings,
         route: edge.route(scratch, from, connection.settings),
-        request: of_method(method),
+        request: of_method(method(word)),
         pad: 0,
     };
     begin_or_wait(edge, pipelines, connection, &fresh);

@@ -78,7 +78,7 @@ pub mod loss {
     pub const HTTP2_JOINED_LATE: u32 = 12;
     /// All of [`HTTP2_RING_FULL`], of whichever service: no loss of its own, it says that ends may be missing.
     pub const HTTP2_RING_DOUBT: u32 = 13;
-    /// A counter of TCP's, without one for which no request is missing.
+    /// A counter of TCP's, or a time that is none of a request's: without one no request is missing.
     pub const SIGNALS_FULL: u32 = 14;
     pub const WORDS: u32 = 32;
 }

@@ -11,14 +11,15 @@ mod load;
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use probes::agent::{Agent, AgentConfig, MapSizes};
 use slo_engine::{
-    measurement::{Batch, Clock, LossReason, Signal},
+    measurement::{Batch, Clock, Gauge, LossReason, Signal},
     service::WatchedService,
 };
-use support::{Client, Place, Server, eventually, lost, read, value, watched};
+use support::{Client, Place, Server, eventually, gauge, lost, read, value, watched};
 
 use agent_process::{AgentProcess, links};
 use load::Load;
@@ -96,7 +97,7 @@ fn agent_with(place: &Place, counts: u32) -> Agent {
     })
     .unwrap();
     let mut service = watched("moved", 8161);
-    service.thresholds = vec![(Clock::Turnaround, std::time::Duration::from_secs(20))];
+    service.thresholds = vec![(Clock::Turnaround, Duration::from_secs(20))];
     agent.watch(&[service]).unwrap();
     agent
 }
@@ -118,7 +119,7 @@ fn another_layout_of_counters_under_load_loses_nothing() {
     let answered = load.stop();
     exact(&mut agent, "moved", answered);
     let batch = read(&mut agent);
-    let (clock, threshold) = (Clock::Turnaround, std::time::Duration::from_secs(20));
+    let (clock, threshold) = (Clock::Turnaround, Duration::from_secs(20));
     let within = value(&batch, "moved", Signal::Within { clock, threshold });
     assert_eq!(within, answered);
 }
@@ -303,4 +304,52 @@ fn latencies_that_find_no_room_are_counted_as_lost() {
     println!("{answered} latencies produced = {delivered} delivered + {dropped} dropped");
     assert!(dropped > 0, "there was room for all");
     assert_eq!(delivered + dropped, answered);
+}
+
+#[test]
+fn what_has_no_room_but_latencies_of_requests_makes_no_request_untimed() {
+    let place = Place::new("crowded");
+    let mut service = watched("crowded", 8165);
+    service.routes = (0..200)
+        .map(|number| format!("GET /{number}").parse().unwrap())
+        .collect();
+    let (mut agent, server) = cramped(&place, service.clone(), "127.0.0.1:8165");
+    server.beside(|| {
+        let mut client = Client::connect("127.0.0.1:8165");
+        for number in 0..200 {
+            assert_eq!(client.get(&format!("/{number}")), 200);
+        }
+    });
+    let mut timed = watched("late", 8166);
+    timed.thresholds = vec![(Clock::Turnaround, Duration::from_millis(1))];
+    agent.watch(&[service, timed]).unwrap();
+    let late = place.server(&["127.0.0.1:8166"]);
+    let mut client = late.beside(|| {
+        let mut client = Client::connect("127.0.0.1:8166");
+        for _ in 0..10 {
+            assert_eq!(client.get("/"), 200);
+        }
+        client
+    });
+    // One is found overdue while it hangs, and again as it ends.
+    late.hang();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    eventually("it is overdue", || {
+        (gauge(&read(&mut agent), "late", Gauge::Overdue)? > 0.0).then_some(())
+    });
+    late.go_on();
+    assert_eq!(client.answer(), Some(200));
+    let batch = read(&mut agent);
+    assert_eq!(value(&batch, "late", Signal::Status(200)), 11);
+    let of = |reason| {
+        let losses = batch.losses.iter();
+        let losses = losses.filter(|loss| loss.service.as_ref().is_some_and(|name| name.as_str() == "late"));
+        losses
+            .filter(|loss| loss.reason == reason)
+            .map(|loss| loss.value)
+            .sum::<u64>()
+    };
+    assert_eq!(of(LossReason::Untimed), 11);
+    // The round trip of its one connection, and where the kernel tells of reads how long each request waited.
+    assert!(of(LossReason::SignalsFull) > 0);
 }

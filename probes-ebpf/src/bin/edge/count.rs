@@ -4,8 +4,8 @@ use core::{arch::asm, mem, ptr};
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_boot_ns};
 use probes_ebpf::wire::{
-    Connection, Count, CountKey, Endpoint, Latency, LatencyKey, SourceKey, birth, bucket, control, loss,
-    mode, spare, spare::sources, what,
+    Connection, Count, CountKey, Endpoint, Latency, LatencyKey, SourceKey, birth, bucket, control,
+    is_of_requests, loss, mode, spare, spare::sources, what,
 };
 
 pub use crate::exchange::{compare_swap, swap};
@@ -103,12 +103,15 @@ pub fn count_here(cell: *mut Count) {
     }
 }
 
-/// The latencies beside a count: the key but for `what`, which is the clock.
+/// The latencies beside a count: the key but for `what`, which is the clock. That they have no room is a loss
+/// when something `ends` with this, so that each request is lost once.
 #[inline(always)]
-pub fn latency(key: &CountKey) -> Option<*mut Latency> {
+pub fn latency(key: &CountKey, ends: bool) -> Option<*mut Latency> {
     // SAFETY: the same layout, as is asserted below.
     let key = unsafe { &*ptr::from_ref(key).cast::<LatencyKey>() };
-    LATENCIES.get_ptr_mut(key).or_else(|| fresh_latency(key))
+    LATENCIES
+        .get_ptr_mut(key)
+        .or_else(|| fresh_latency(key, ends))
 }
 
 const _: () = assert!(
@@ -119,7 +122,7 @@ const _: () = assert!(
 );
 
 #[inline(always)]
-fn fresh_latency(key: &LatencyKey) -> Option<*mut Latency> {
+fn fresh_latency(key: &LatencyKey, ends: bool) -> Option<*mut Latency> {
     let blank = BLANK.get_ptr_mut(0)?;
     // SAFETY: this CPU's only element; a nested run stores another first time, which is as good.
     let copied = unsafe {
@@ -128,8 +131,13 @@ fn fresh_latency(key: &LatencyKey) -> Option<*mut Latency> {
     };
     let _ = copied;
     let entry = LATENCIES.get_ptr_mut(key);
-    if entry.is_none() {
-        lose_of(key.settings, loss::LATENCIES_FULL);
+    if entry.is_none() && ends {
+        let reason = if is_of_requests(key.route) {
+            loss::LATENCIES_FULL
+        } else {
+            loss::SIGNALS_FULL
+        };
+        lose_of(key.settings, reason);
     }
     entry
 }
@@ -143,7 +151,7 @@ pub fn observe(endpoint: &Endpoint, settings: u32, route: u16, ns: u64) {
         route,
         what: 0,
     };
-    let Some(cells) = latency(&key) else {
+    let Some(cells) = latency(&key, true) else {
         return;
     };
     // SAFETY: a live map value; the index is bounded.

@@ -32,7 +32,7 @@ pub fn over(connection: &Connection, ending: &mut Ending, is_whole: bool) {
     };
     // SAFETY: a live map value; settings never change under an id.
     let settings = unsafe { &*settings };
-    let Some(cells) = latency(&key_of(connection, ending)) else {
+    let Some(cells) = latency(&key_of(connection, ending), true) else {
         return;
     };
     // SAFETY: a live map value; every index is bounded.
@@ -103,7 +103,7 @@ fn book(connection: &Connection, ending: &mut Ending) {
         // Nothing is, or it ended while we looked.
         return;
     }
-    let Some(cells) = latency(&key) else {
+    let Some(cells) = latency(&key, false) else {
         return;
     };
     // SAFETY: a live map value; every index is bounded.

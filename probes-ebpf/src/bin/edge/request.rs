@@ -65,7 +65,7 @@ pub fn end(connection: &mut Connection, outcome: u16) -> u64 {
     let cells = if outcome == SWITCHING_PROTOCOLS || may_wait {
         None
     } else {
-        latency(&key)
+        latency(&key, true)
     };
     // SAFETY: a live map value; every index is bounded.
     let Some(cells) = cells.map(|cells| unsafe { &mut *cells }) else {
@@ -173,7 +173,7 @@ pub fn book_overdue(connection: &mut Connection) -> bool {
         count_at(&key, 1);
         key.what = 0;
     }
-    let Some(cells) = latency(&key) else {
+    let Some(cells) = latency(&key, fresh & flight::TIMED_OUT != 0) else {
         return is_overdue;
     };
     // SAFETY: a live map value; every index is bounded.
