@@ -71,13 +71,13 @@ struct State {
 }
 
 impl Reader {
-    /// Takes up where the last agent was.
+    /// Takes up where the last agent was, once ours are the programs that are attached.
     pub fn start(directories: &Directories) -> Result<Self, AgentError> {
         let counters = &directories.counters;
         let earlier = beginning(directories, HTTP2)?
             .iter()
             .filter(|path| **path != directories.http2)
-            .map(|path| frozen(path))
+            .map(|path| settled(path))
             .collect::<Result<_, _>>()?;
         let losses = beginning(directories, COUNTERS)?
             .iter()
@@ -179,36 +179,83 @@ fn beginning(directories: &Directories, with: &str) -> Result<Vec<PathBuf>, Agen
     Ok(found)
 }
 
-/// What an agent of another layout counted and kept. Records that it had not read may have a layout that
-/// nobody knows any more: they are lost, once. How its requests in flight end is told to nobody.
-pub(crate) fn frozen(directory: &Path) -> Result<Tally, AgentError> {
-    if !directory.join(RECORDS).exists() {
+/// What an agent of another layout left.
+struct Frozen {
+    ring: Ring,
+    checkpoint: Checkpoint,
+    book: Book,
+    position: usize,
+}
+
+impl Frozen {
+    /// `None` where it never had any of HTTP/2.
+    fn open(directory: &Path) -> Result<Option<Self>, AgentError> {
+        if !directory.join(RECORDS).exists() {
+            return Ok(None);
+        }
+        let names = fs::read_dir(directory).map_err(AgentError::map("open", BOOK))?;
+        let mut names = names
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
+        if names.any(|name| is_book(&name) && name != BOOK) {
+            let cause = io::Error::other("another build wrote it, in its own way");
+            return Err(AgentError::map("read", BOOK)(cause));
+        }
+        let map = MapData::from_pin(directory.join(RECORDS)).map_err(AgentError::map("open", RECORDS))?;
+        let size = map
+            .info()
+            .map_err(AgentError::map("read", RECORDS))?
+            .max_entries();
+        let ring = Ring::open(map, size as usize).map_err(AgentError::map("open", RECORDS))?;
+        let checkpoint = Checkpoint::open(directory)?;
+        let (book, position) = checkpoint.read()?.unwrap_or_default();
+        let position = position.max(ring.position());
+        Ok(Some(Self {
+            ring,
+            checkpoint,
+            book,
+            position,
+        }))
+    }
+
+    /// Tells how many records come behind those that were counted. Changes nothing but where this one stands.
+    fn pass(&mut self) -> Result<u64, AgentError> {
+        let mut records = 0;
+        self.ring
+            .read(&mut self.position, |_| records += 1)
+            .map_err(AgentError::map("read", RECORDS))?;
+        Ok(records)
+    }
+}
+
+/// Whether what an agent of another layout left can be read. It is left as it is: its programs go on until ours are
+/// attached, and it comes back should they not be.
+pub(crate) fn can_be_read(directory: &Path) -> Result<(), AgentError> {
+    if let Some(mut frozen) = Frozen::open(directory)? {
+        frozen.pass()?;
+    }
+    Ok(())
+}
+
+/// Takes what an agent of another layout counted and kept, once nothing is told to it any more. Records that it had not
+/// read may have a layout that nobody knows any more: they are lost, once. How its requests in flight end is told to nobody.
+fn settled(directory: &Path) -> Result<Tally, AgentError> {
+    let Some(mut frozen) = Frozen::open(directory)? else {
         return Ok(Tally::default());
-    }
-    let names = fs::read_dir(directory).map_err(AgentError::map("open", BOOK))?;
-    let mut names = names
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned());
-    if names.any(|name| is_book(&name) && name != BOOK) {
-        let cause = io::Error::other("another build wrote it, in its own way");
-        return Err(AgentError::map("read", BOOK)(cause));
-    }
-    let map = MapData::from_pin(directory.join(RECORDS)).map_err(AgentError::map("open", RECORDS))?;
-    let size = map
-        .info()
-        .map_err(AgentError::map("read", RECORDS))?
-        .max_entries();
-    let ring = Ring::open(map, size as usize).map_err(AgentError::map("open", RECORDS))?;
-    let mut checkpoint = Checkpoint::open(directory)?;
-    let (mut book, position) = checkpoint.read()?.unwrap_or_default();
-    let mut position = position.max(ring.position());
+    };
     let boot_ns = boot_ns();
+    let unread = frozen.pass()?;
+    let Frozen {
+        ring,
+        mut checkpoint,
+        mut book,
+        position,
+    } = frozen;
     let mut is_changed = book.settle(boot_ns);
-    ring.read(&mut position, |_| {
+    for _ in 0..unread {
         book.tally.lose(0, boot_ns);
         is_changed = true;
-    })
-    .map_err(AgentError::map("read", RECORDS))?;
+    }
     let is_kept = is_changed
         && checkpoint
             .keep(&book, position)

@@ -43,8 +43,8 @@ pub(crate) fn earlier(
         let read = if name.starts_with(COUNTERS) && path != directories.counters {
             counters(&path).map(Some)
         } else if name.starts_with(HTTP2) && path != directories.http2 {
-            // Read again, and taken, once no program writes there any more.
-            http2::frozen(&path).map(|_| None)
+            // Its books are taken over once no program writes there any more.
+            http2::can_be_read(&path).map(|()| None)
         } else {
             continue;
         };

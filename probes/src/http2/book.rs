@@ -1,6 +1,6 @@
 //! Every connection that speaks HTTP/2, and what was counted of them: all that must outlive an agent.
 
-use std::collections::{BTreeMap, HashMap, hash_map::Entry};
+use std::collections::{BTreeSet, HashMap, hash_map::Entry};
 
 use probes_ebpf::{
     http2::kind,
@@ -34,7 +34,19 @@ enum Known {
     /// A gap, or a header block that cannot be read: requests are counted as unknown, as they begin.
     Lost {
         last_stream: u32,
+        /// When it last said something; 0 is before this agent.
+        #[serde(skip)]
+        last_ns: u64,
     },
+}
+
+impl Known {
+    fn last_ns(&self) -> u64 {
+        match self {
+            Self::Followed(connection) => connection.last_ns,
+            Self::Lost { last_ns, .. } => *last_ns,
+        }
+    }
 }
 
 impl Book {
@@ -63,7 +75,10 @@ impl Book {
             // It was let go, or its beginning was told to an agent that kept nothing of it.
             Entry::Vacant(unknown) if begins(record) => {
                 self.tally.lose(record.settings, boot_ns);
-                unknown.insert(Known::Lost { last_stream: 0 })
+                unknown.insert(Known::Lost {
+                    last_stream: 0,
+                    last_ns: record.at_ns,
+                })
             }
             Entry::Vacant(_) => {
                 if record.kind == event::RAW {
@@ -74,7 +89,8 @@ impl Book {
         };
         match connection {
             Known::Followed(_) => self.go_on(record, piece, meaning, boot_ns),
-            Known::Lost { last_stream } => {
+            Known::Lost { last_stream, last_ns } => {
+                *last_ns = record.at_ns;
                 if record.kind == event::RAW {
                     // Whatever requests are in it, nobody counts them.
                     self.tally.lose(record.settings, boot_ns);
@@ -102,6 +118,7 @@ impl Book {
             ended.extend(connection.end_all(what::UNKNOWN, record.at_ns));
             *known = Known::Lost {
                 last_stream: connection.last_stream(),
+                last_ns: record.at_ns,
             };
         }
         for ended in ended {
@@ -133,8 +150,16 @@ impl Book {
         boot_ns: u64,
         in_flight: &mut Vec<InFlight>,
     ) -> bool {
-        self.connections
-            .retain(|_, known| !matches!(known, Known::Followed(connection) if connection.is_none(now_ns)));
+        self.connections.retain(|_, known| match known {
+            Known::Followed(connection) => !connection.is_none(now_ns),
+            Known::Lost { last_ns, .. } => {
+                if *last_ns == 0 {
+                    *last_ns = now_ns;
+                }
+                // Its end may have gone untold. Should it go on, it is lost again.
+                now_ns.saturating_sub(*last_ns) <= LONGEST_SILENCE_NS
+            }
+        });
         let mut is_booked = self.end_doubtful(meaning, now_ns, boot_ns);
         for known in self.connections.values_mut() {
             let Known::Followed(connection) = known else {
@@ -200,17 +225,13 @@ impl Book {
         !ended.is_empty()
     }
 
-    /// Stops following half of the connections, those first that have been silent longest: what is
-    /// kept has no room for them. Their requests in flight are unknown; who goes on is counted as lost then.
+    /// Forgets half of the connections, those first that have been silent longest: what is kept has no room
+    /// for them. Their requests in flight are unknown; who goes on is counted as lost then.
     pub fn shed(&mut self, meaning: &mut dyn Meaning, boot_ns: u64) -> bool {
-        let mut followed: BTreeMap<(u64, u64), ()> = BTreeMap::new();
-        for (cookie, known) in &self.connections {
-            if let Known::Followed(connection) = known {
-                followed.insert((connection.last_ns, *cookie), ());
-            }
-        }
-        let half = followed.len().div_ceil(2);
-        for (last_ns, cookie) in followed.into_keys().take(half) {
+        let known = self.connections.iter();
+        let known: BTreeSet<(u64, u64)> = known.map(|(cookie, known)| (known.last_ns(), *cookie)).collect();
+        let half = known.len().div_ceil(2);
+        for (last_ns, cookie) in known.into_iter().take(half) {
             if let Some(Known::Followed(mut connection)) = self.connections.remove(&cookie) {
                 for ended in connection.end_all(what::UNKNOWN, last_ns) {
                     self.book(&ended, meaning, boot_ns);
@@ -317,5 +338,50 @@ mod tests {
         let mut lost: Vec<_> = book.tally.lost().map(|(id, lost)| (id, lost.value)).collect();
         lost.sort_unstable();
         assert_eq!(lost, [(3, 1), (4, 1)]);
+    }
+
+    /// A book in which a connection is lost, that has asked on `stream`.
+    fn lost(stream: u32) -> (Book, Record) {
+        let mut book = Book::default();
+        let begins = Record {
+            cookie: 9,
+            number: 5,
+            stream,
+            at_ns: 1,
+            kind: kind::HEADERS,
+            part: part::FIRST | part::LAST,
+            ..Record::default()
+        };
+        book.take(&begins, &[0x82], &mut NoMeaning, 0);
+        (book, begins)
+    }
+
+    #[test]
+    fn who_is_lost_and_silent_is_forgotten() {
+        let (mut book, begins) = lost(1);
+        let known = |book: &mut Book, now_ns| {
+            book.walk(&mut NoMeaning, now_ns, 0, &mut Vec::new());
+            book.connections.len()
+        };
+        assert_eq!(known(&mut book, LONGEST_SILENCE_NS), 1);
+        // The next agent does not know since when.
+        let kept = postcard::to_stdvec(&book).unwrap();
+        let mut next: Book = postcard::from_bytes(&kept).unwrap();
+        assert_eq!(known(&mut next, 2 * LONGEST_SILENCE_NS), 1);
+        for (mut book, now_ns) in [(book, LONGEST_SILENCE_NS + 2), (next, 3 * LONGEST_SILENCE_NS + 1)] {
+            assert_eq!(known(&mut book, now_ns), 0);
+            // It speaks after all.
+            book.take(&begins, &[0x82], &mut NoMeaning, 0);
+            assert_eq!(book.tally.lost().map(|(_, lost)| lost.value).sum::<u64>(), 2);
+            assert_eq!(book.tally.counts().map(|(_, count)| count.value).sum::<u64>(), 2);
+        }
+    }
+
+    #[test]
+    fn where_there_is_no_room_who_is_lost_makes_some() {
+        let (mut book, _) = lost(1);
+        assert!(book.shed(&mut NoMeaning, 0));
+        assert!(book.connections.is_empty());
+        assert!(!book.shed(&mut NoMeaning, 0));
     }
 }

@@ -1,8 +1,8 @@
 //! Many streams at once.
 
-use std::time::Duration;
+use std::{fs, path::Path, time::Duration};
 
-use probes::agent::{Agent, AgentConfig, MapSizes};
+use probes::agent::{Agent, AgentConfig, AgentError, MapSizes};
 use slo_engine::{
     measurement::{Batch, Clock, LossReason, Role, Signal},
     service::WatchedService,
@@ -230,6 +230,32 @@ fn another_layout_of_counters_under_load_loses_and_doubles_no_stream() {
     for loss in &batch.losses {
         assert_eq!(loss.value, 0, "{loss:?}");
     }
+}
+
+#[test]
+fn an_agent_of_another_layout_that_cannot_start_takes_nothing() {
+    let place = Place::new("h2-failed");
+    let (agent, _files, server) = shop(&place);
+    drop(agent);
+    server.run(&["h2load", "-n300", "-c1", "-m10", "http://127.0.0.1:8200/one"]);
+    set_aside(&place, "", "_old");
+    let links = Path::new("/sys/fs/bpf/slowburn")
+        .join(&place.name)
+        .join("edge_links");
+    let rename = |from, to| fs::rename(links.join(from), links.join(to)).unwrap();
+    // What is pinned where one of its programs belongs is another's.
+    rename("edge_in", "edge_spare");
+    rename("edge_out", "edge_in");
+    let error = Agent::start(place.config()).unwrap_err();
+    assert!(matches!(error, AgentError::Attach { .. }), "{error}");
+    rename("edge_in", "edge_out");
+    rename("edge_spare", "edge_in");
+    set_aside(&place, "", "_new");
+    set_aside(&place, "_old_new", "");
+    let mut agent = place.agent();
+    let batch = settled(&mut agent, "shop", 300);
+    assert_eq!(value(&batch, "shop", Signal::Status(200)), 300);
+    assert_eq!(lost(&batch, LossReason::GapInSequence), 0);
 }
 
 #[test]
