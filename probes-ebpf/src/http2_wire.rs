@@ -49,7 +49,7 @@ pub struct Early {
 pub const EARLY_BYTES: u32 = 64 << 10;
 /// Of all connections together.
 pub const EARLY_SLOTS: u32 = 64;
-/// A quarter of them is the most that one connection holds: the others have room, too.
+/// A quarter of them is the most that one connection holds, see [`place`](crate::http2::early::place).
 pub const EARLY_OF_ONE: u8 = 16;
 
 pub mod mode {

@@ -194,8 +194,8 @@ impl Bytes for Held<'_> {
             .expect("none behind the end")
     }
 
-    fn early_place(&mut self, owner: u64, seq: u32, length: u32, may_take: bool) -> u64 {
-        early::place(self.slots, owner, seq, length, may_take)
+    fn early_place(&mut self, owner: u64, seq: u32, length: u32, has: u8) -> u64 {
+        early::place(self.slots, owner, seq, length, has)
     }
 
     fn early_fill(&mut self, slot: u32, from: u32, span: &Span) -> bool {

@@ -61,8 +61,8 @@ mod program {
         }
 
         #[inline(always)]
-        fn early_place(&mut self, owner: u64, seq: u32, length: u32, may_take: bool) -> u64 {
-            edge_early_place(owner, seq, length, u32::from(may_take))
+        fn early_place(&mut self, owner: u64, seq: u32, length: u32, has: u8) -> u64 {
+            edge_early_place(owner, seq, length, u32::from(has))
         }
 
         #[inline(always)]

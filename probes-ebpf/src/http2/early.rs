@@ -31,10 +31,10 @@ pub trait Slots: Exchange {
     fn slot(&mut self, slot: u32) -> Option<&mut Early>;
 }
 
-/// Makes room for bytes: the slot, and from bit 32 on where in it. No connection has all of the slots: one
-/// whose client leaves holes on purpose is lost by itself, and others go on.
+/// Makes room for bytes of a connection that `has` so many slots: the slot, and from bit 32 on where in it. Who
+/// leaves holes on purpose is lost by itself, and others go on.
 #[inline(always)]
-pub fn place<S: Slots>(slots: &mut S, owner: u64, seq: u32, length: u32, may_take: bool) -> u64 {
+pub fn place<S: Slots>(slots: &mut S, owner: u64, seq: u32, length: u32, has: u8) -> u64 {
     for slot in 0..EARLY_SLOTS {
         let Some(early) = of(slots, slot, owner) else {
             continue;
@@ -48,10 +48,11 @@ pub fn place<S: Slots>(slots: &mut S, owner: u64, seq: u32, length: u32, may_tak
             return u64::from(slot) | u64::from(behind) << 32;
         }
     }
-    if !may_take {
-        return NO_ROOM;
-    }
+    let within = within(has);
     for slot in 0..EARLY_SLOTS {
+        if slot >= within {
+            break;
+        }
         if let Some(early) = slots.slot(slot)
             && S::compare_swap(&mut early.owner, 0, owner) == 0
         {
@@ -61,6 +62,17 @@ pub fn place<S: Slots>(slots: &mut S, owner: u64, seq: u32, length: u32, may_tak
         }
     }
     NO_ROOM
+}
+
+/// In how many slots, from the first on, a connection looks for a free one. Fewer the more it has: where those are
+/// taken it has a third of what is free, and the rest remains for who has less.
+#[inline(always)]
+fn within(has: u8) -> u32 {
+    if has < EARLY_OF_ONE {
+        EARLY_SLOTS - 3 * u32::from(has)
+    } else {
+        0
+    }
 }
 
 /// The slot that goes on at `next`. Those that end before are let go; from bit 32 on how many those were.
@@ -111,8 +123,8 @@ pub fn keep(edge: &mut impl Edge, span: &Span) -> bool {
         return false;
     }
     let http2 = edge.http2();
-    let (owner, may_take) = (http2.cookie, http2.early < EARLY_OF_ONE);
-    let place = edge.early_place(owner, span.seq, span.payload, may_take);
+    let (owner, has) = (http2.cookie, http2.early);
+    let place = edge.early_place(owner, span.seq, span.payload, has);
     if place == CAME_BEFORE || place == NO_ROOM {
         return place == CAME_BEFORE;
     }
@@ -171,5 +183,59 @@ pub fn forget_all(edge: &mut impl Edge) {
         edge.http2().early = 0;
         let owner = edge.http2().cookie;
         edge.early_forget(owner);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem;
+
+    use super::*;
+
+    struct Room(Vec<Early>);
+
+    impl Slots for Room {
+        fn slot(&mut self, slot: u32) -> Option<&mut Early> {
+            self.0.get_mut(slot as usize)
+        }
+    }
+
+    impl Exchange for Room {
+        fn swap(cell: &mut u64, new: u64) -> u64 {
+            mem::replace(cell, new)
+        }
+
+        fn compare_swap(cell: &mut u64, old: u64, new: u64) -> u64 {
+            let held = *cell;
+            if held == old {
+                *cell = new;
+            }
+            held
+        }
+    }
+
+    /// Keeps whole slots for `owner`, with holes between them, for as long as it can; how many.
+    fn take_all(room: &mut Room, owner: u64) -> u8 {
+        let mut has = 0;
+        while place(room, owner, u32::from(has) * 3 * EARLY_BYTES, EARLY_BYTES, has) != NO_ROOM {
+            has += 1;
+        }
+        has
+    }
+
+    #[test]
+    fn connections_that_take_all_they_can_leave_room_for_others() {
+        let free = Early {
+            owner: 0,
+            seq: 0,
+            length: 0,
+            bytes: [0; EARLY_BYTES as usize],
+        };
+        let mut room = Room(vec![free; EARLY_SLOTS as usize]);
+        let taken: Vec<u8> = (1..=8).map(|owner| take_all(&mut room, owner)).collect();
+        assert_eq!(taken, [16, 12, 9, 7, 5, 4, 3, 2]);
+        // Who leaves makes room for who stays.
+        forget(&mut room, 1);
+        assert_eq!(take_all(&mut room, 9), 16);
     }
 }

@@ -39,7 +39,7 @@ pub trait Bytes {
     /// So many bytes, which are there, from `offset` of `source` on: of the packet, or of a slot with 1 added.
     fn read<const N: usize>(&mut self, source: u8, offset: u32) -> [u8; N];
     /// [`early::place`].
-    fn early_place(&mut self, owner: u64, seq: u32, length: u32, may_take: bool) -> u64;
+    fn early_place(&mut self, owner: u64, seq: u32, length: u32, has: u8) -> u64;
     /// Copies a segment to `from` of a slot.
     fn early_fill(&mut self, slot: u32, from: u32, span: &Span) -> bool;
     /// [`early::next`].

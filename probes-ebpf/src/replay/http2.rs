@@ -188,8 +188,8 @@ impl<P: Packet> Bytes for Noted<'_, P> {
     }
 
     #[inline(always)]
-    fn early_place(&mut self, owner: u64, seq: u32, length: u32, may_take: bool) -> u64 {
-        self.packet.early_place(owner, seq, length, may_take)
+    fn early_place(&mut self, owner: u64, seq: u32, length: u32, has: u8) -> u64 {
+        self.packet.early_place(owner, seq, length, has)
     }
 
     #[inline(always)]

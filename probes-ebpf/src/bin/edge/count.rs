@@ -109,9 +109,7 @@ pub fn count_here(cell: *mut Count) {
 pub fn latency(key: &CountKey, ends: bool) -> Option<*mut Latency> {
     // SAFETY: the same layout, as is asserted below.
     let key = unsafe { &*ptr::from_ref(key).cast::<LatencyKey>() };
-    LATENCIES
-        .get_ptr_mut(key)
-        .or_else(|| fresh_latency(key, ends))
+    LATENCIES.get_ptr_mut(key).or_else(|| fresh_latency(key, ends))
 }
 
 const _: () = assert!(

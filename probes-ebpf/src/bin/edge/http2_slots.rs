@@ -51,8 +51,8 @@ impl Exchange for Room {
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn edge_early_place(owner: u64, seq: u32, length: u32, may_take: u32) -> u64 {
-    early::place(&mut Room, owner, seq, length, may_take != 0)
+pub extern "C" fn edge_early_place(owner: u64, seq: u32, length: u32, has: u32) -> u64 {
+    early::place(&mut Room, owner, seq, length, has as u8)
 }
 
 #[inline(never)]
