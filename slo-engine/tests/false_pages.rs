@@ -7,9 +7,8 @@
 //! What is counted is held against what the mathematics promises of these very courses. While the objective
 //! is just met the likelihood ratio is a martingale, so a statistic that has left zero for `s` reaches `limit` with a
 //! chance of at most `e^(s - limit)`; summed over all times that it left zero, that is how many pages are to be expected
-//! at most. Where few intakes hold errors at all it lies below
-//! the rate that is stated. Tests that are wrong, by one error or by what
-//! good requests weigh, must break it.
+//! at most. Where few intakes hold errors at all, it lies below the rate that is stated. Tests that are wrong, by one error
+//! or by what good requests weigh, must break it.
 
 #![allow(clippy::unwrap_used, reason = "tests panic")]
 
@@ -249,6 +248,7 @@ struct Told {
 }
 
 /// Pages are no more than the mathematics promises of this course, and that is no more than is stated.
+#[expect(clippy::print_stdout, reason = "a test says what it counted")]
 fn keeps_its_promise(course: &Course, seed: u64, told: &mut Told) {
     let Course {
         target,
@@ -294,6 +294,7 @@ fn keeps_its_promise(course: &Course, seed: u64, told: &mut Told) {
 }
 
 /// That the promise is one which tests that are wrong do not keep.
+#[expect(clippy::print_stdout, reason = "a test says what it counted")]
 fn tells_wrong_tests(told: &Told) {
     let Told {
         pages,

@@ -91,7 +91,7 @@ fn whole(good: &str, budgeting: Budgeting) -> Vec<Objective> {
 }
 
 async fn greeted(objectives: Vec<Objective>) -> World {
-    let world = World::with(Settings::default(), objectives).await;
+    let world = World::with(settings(), objectives).await;
     for host in HOSTS {
         world.hello(host, noon()).await;
     }
@@ -150,6 +150,15 @@ pub async fn other_books(pool: &PgPool) -> Vec<String> {
     .unwrap()
 }
 
+/// Slices that are counted back know when a source was absent to the slot, those that stood to the millisecond: of a
+/// short absence over their edge they take different parts. Here none is short.
+fn settings() -> Settings {
+    Settings {
+        patience: std::time::Duration::ZERO,
+        ..Settings::default()
+    }
+}
+
 /// Windows of the generations that hold now, also where they end before these were defined.
 pub async fn same_windows(one: &World, other: &World, ends: &[DateTime<Utc>]) {
     let windows = async |world: &World| -> Vec<String> {
@@ -202,11 +211,11 @@ async fn counted_back_equals_stood(before: Vec<Objective>, after: Vec<Objective>
         for _ in course.steps.iter().filter(|step| **step == position) {
             engine.judge_slices(now).await.unwrap();
             world.engine.backfill(now).await.unwrap();
-            engine = Engine::new(world.database.pool.clone(), Settings::default());
+            engine = Engine::new(world.database.pool.clone(), settings());
         }
     }
     for millis in course.dies_after_ms {
-        let dying = Engine::new(world.database.pool.clone(), Settings::default());
+        let dying = Engine::new(world.database.pool.clone(), settings());
         let _ = tokio::time::timeout(std::time::Duration::from_millis(millis), dying.backfill(now)).await;
     }
     // What was judged of the generation that ended, stays.

@@ -16,6 +16,7 @@ mod composite_calendar;
 mod composite_evidence;
 mod composite_slices;
 mod correction;
+mod correction_property;
 mod data_outage;
 mod defined_correction;
 mod definition;
