@@ -117,7 +117,7 @@ async fn write_rows(pool: &PgPool, starts: DateTime<Utc>, before: i64, last: i64
     Ok(())
 }
 
-/// A day that is over, as `pack_ledger` and thinning leave it: they would take hours for ten thousand objectives. Chunks
+/// A day that is over, as `pack_ledger` and thinning leave it: of ten thousand objectives they would take more than an hour. Chunks
 /// of slots lie as they were packed, those of a thinned day by objective.
 async fn write_chunks(pool: &PgPool, start: DateTime<Utc>, day: i64, step: i64) -> anyhow::Result<()> {
     let starts = start + TimeDelta::days(day);

@@ -90,8 +90,8 @@ fn whole(good: &str, budgeting: Budgeting) -> Vec<Objective> {
     vec![first, second, whole]
 }
 
-async fn greeted(objectives: Vec<Objective>) -> World {
-    let world = World::with(settings(), objectives).await;
+async fn greeted(settings: Settings, objectives: Vec<Objective>) -> World {
+    let world = World::with(settings, objectives).await;
     for host in HOSTS {
         world.hello(host, noon()).await;
     }
@@ -151,10 +151,15 @@ pub async fn other_books(pool: &PgPool) -> Vec<String> {
 }
 
 /// Slices that are counted back know when a source was absent to the slot, those that stood to the millisecond: of a
-/// short absence over their edge they take different parts. Here none is short.
-fn settings() -> Settings {
+/// short absence over their edge they take different parts. Where there are slices, no absence is short.
+fn settings(mut budgetings: impl Iterator<Item = Budgeting>) -> Settings {
+    let patience = if budgetings.any(|budgeting| budgeting != Budgeting::Occurrences) {
+        std::time::Duration::ZERO
+    } else {
+        Settings::default().patience
+    };
     Settings {
-        patience: std::time::Duration::ZERO,
+        patience,
         ..Settings::default()
     }
 }
@@ -186,11 +191,12 @@ pub async fn same_windows(one: &World, other: &World, ends: &[DateTime<Utc>]) {
 async fn counted_back_equals_stood(before: Vec<Objective>, after: Vec<Objective>, course: Course) {
     let dealt = deal(batches(&course.readings), &course.picks);
     let changes = course.changes.min(dealt.len() - 1);
-    let stood = greeted(after.clone()).await;
+    let settings = settings(before.iter().chain(&after).map(|one| one.budgeting));
+    let stood = greeted(settings.clone(), after.clone()).await;
     for batch in &dealt {
         stood.ingest(batch).await;
     }
-    let world = greeted(before).await;
+    let world = greeted(settings.clone(), before).await;
     let mut engine = world.engine.clone();
     let now = dealt[..=changes].iter().map(|batch| batch.at).max().unwrap();
     for (position, batch) in dealt.iter().enumerate() {
@@ -211,11 +217,11 @@ async fn counted_back_equals_stood(before: Vec<Objective>, after: Vec<Objective>
         for _ in course.steps.iter().filter(|step| **step == position) {
             engine.judge_slices(now).await.unwrap();
             world.engine.backfill(now).await.unwrap();
-            engine = Engine::new(world.database.pool.clone(), settings());
+            engine = Engine::new(world.database.pool.clone(), settings.clone());
         }
     }
     for millis in course.dies_after_ms {
-        let dying = Engine::new(world.database.pool.clone(), settings());
+        let dying = Engine::new(world.database.pool.clone(), settings.clone());
         let _ = tokio::time::timeout(std::time::Duration::from_millis(millis), dying.backfill(now)).await;
     }
     // What was judged of the generation that ended, stays.

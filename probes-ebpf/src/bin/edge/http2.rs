@@ -108,8 +108,8 @@ fn find_or_begin(segment: &Segment, connection: &mut Connection) -> Option<*mut 
     );
     let is_late = joins(connection.protocol, first, head)?;
     // An answer may begin as a request does. Which it is, who listens tells, and else who has settings.
-    let is_open = is_late && is_unseen;
-    let serves = is_open && connection::serves(segment);
+    let is_doubtful = is_late && is_unseen;
+    let serves = is_doubtful && connection::serves(segment);
     if serves && role == role::CLIENT {
         return None;
     }
@@ -121,7 +121,7 @@ fn find_or_begin(segment: &Segment, connection: &mut Connection) -> Option<*mut 
     };
     identify(connection, segment.skb.cast(), segment.sk, port, role);
     // Clients of services that nobody named are left alone.
-    if connection.settings == 0 && (role == role::CLIENT || is_open && !serves) {
+    if connection.settings == 0 && (role == role::CLIENT || is_doubtful && !serves) {
         return None;
     }
     let http2 = find(segment.sk, true)?;
