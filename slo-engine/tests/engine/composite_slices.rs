@@ -1,11 +1,12 @@
 //! Composites of Timeslices through the real SQL: a slice of the whole is bad as soon as one of its parts' is.
 
+use rust_decimal::Decimal;
 use slo_engine::Settings;
 use slo_engine::alert::Evidence;
 use slo_engine::budgeting::Budgeting;
 use slo_engine::correction::{CorrectionKind, NewCorrection};
 use slo_engine::evaluate::{Decision, MissingData, OutageRule};
-use slo_engine::objective::Objective;
+use slo_engine::objective::{Objective, SliKind};
 use slo_engine::read;
 
 use crate::composite::{ANSWERS, LATENCY, WHOLE, answers, burn, composite, counted, latency};
@@ -115,6 +116,77 @@ async fn a_minute_that_was_watched_by_half_counts_where_the_whole_says_so() {
         }
         world.database.drop().await;
     }
+}
+
+/// Part and whole are defined anew, each time as another generation of the whole: the part's stays.
+#[tokio::test]
+async fn how_much_of_a_parts_minute_has_to_be_watched_is_what_its_whole_says_at_the_time() {
+    let stated = |least: &str| MissingData {
+        coverage_min: decimal(least),
+        outage: Some(OutageRule::default()),
+    };
+    let whole = |least: Option<&str>| {
+        let mut objectives = minutes();
+        objectives[2].missing_data = least.map(stated);
+        objectives
+    };
+    // Named in another order, parts are another whole.
+    let turned = |least: Option<&str>| {
+        let mut objectives = whole(least);
+        if let SliKind::Composite(parts) = &mut objectives[2].sli.kind {
+            parts.reverse();
+        }
+        objectives
+    };
+    let mut alone = minutes();
+    alone.truncate(1);
+    alone[0].missing_data = Some(stated("0.6"));
+
+    let world = World::with(Settings::default(), whole(Some("0.5"))).await;
+    for (second, objectives) in [
+        (300, turned(Some("0.7"))),
+        (600, whole(None)),
+        (900, turned(Some("1"))),
+        (1200, alone),
+    ] {
+        let applied = world.engine.apply(&definitions(objectives), at(second)).await;
+        applied.unwrap();
+    }
+    for (second, expected) in [
+        (-60, "0.5"),
+        (299, "0.5"),
+        (300, "0.7"),
+        (599, "0.7"),
+        (600, "0.9"),
+        (899, "0.9"),
+        (900, "1"),
+        (1199, "1"),
+        (1200, "0.6"),
+    ] {
+        let found: Decimal = sqlx::query_scalar(
+            "select slice_coverage_min(objective_id, 1, $2) from objective where name = $1",
+        )
+        .bind(ANSWERS)
+        .bind(at(second))
+        .fetch_one(&world.database.pool)
+        .await
+        .unwrap();
+        assert_eq!(found, decimal(expected), "{second}");
+    }
+    // Of the minutes that end at 120, 420 and 720 a half was watched, and nothing then was answered well.
+    for (round, start) in [(0, 60), (1, 360), (2, 660)] {
+        let (good, bad) = (100 + 200 * round, 20 * round);
+        for (second, more) in [(0, [0, 0]), (30, [0, 20]), (120, [100, 20])] {
+            let (answered, refused) = (good + more[0], bad + more[1]);
+            let totals = [answered, refused, answered + refused, 0];
+            counted(&world, "host1", start + second, totals).await;
+        }
+    }
+    world.engine.judge_slices(at(900)).await.unwrap();
+    for (ends, bad) in [(120, 1), (420, 0), (720, 0)] {
+        assert_eq!(burn(&world, ANSWERS, MINUTE, ends).await.2, bad, "{ends}");
+    }
+    world.database.drop().await;
 }
 
 #[tokio::test]
