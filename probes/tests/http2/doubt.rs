@@ -1,6 +1,6 @@
 //! What becomes of requests whose end was never told: the ring was full, or the agent's layout changed.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, net::TcpStream, path::Path, time::Duration};
 
 use nix::sys::signal::Signal::SIGUSR2;
 use probes::agent::Agent;
@@ -12,11 +12,13 @@ use slo_engine::{
 use crate::{
     load::settled,
     program::{Files, Server, Talk, beside_this},
-    support::{Place, eventually, gauge, lost, read, value, watched},
+    support::{Place, client_value, eventually, gauge, lost, read, value, watched},
 };
 
 const SHOP: u16 = 8220;
 const NODE: u16 = 8221;
+/// Where whoever calls the node listens itself.
+const CALLER: u16 = 8222;
 
 fn impatient(name: &str, port: u16) -> WatchedService {
     WatchedService {
@@ -162,6 +164,67 @@ fn of_another_layout(answers_before: bool) {
     let mut agent = place.agent();
     assert_eq!(counted(&mut agent), [1, 3, 0]);
     assert_eq!(waiting(&mut agent, "node"), [Some(0.0), Some(0.0)]);
+}
+
+/// A service that is known by its cgroup may ask elsewhere: what it is answered is no request to it, whether it listens
+/// or not.
+fn of_who_asks(listens: bool) {
+    let place = Place::new(if listens { "h2-asks-too" } else { "h2-asks" });
+    let caller = place.cgroup.join("caller");
+    fs::create_dir(&caller).unwrap();
+    let procs = caller.join("cgroup.procs");
+    let (caller, procs) = (format!("cgroup:{}/caller", place.name), procs.to_str().unwrap());
+    let within = ["sh", "-c", "echo 0 > \"$0\"; exec \"$@\"", procs];
+    let mut agent = place.agent();
+    let server = node(&place);
+    let _listens = listens.then(|| {
+        let (program, port) = (beside_this("server.mjs"), CALLER.to_string());
+        let serves = server.talk(&[&within[..], &["node", &program, &port]].concat());
+        server.beside(|| {
+            eventually("it listens", || TcpStream::connect(("127.0.0.1", CALLER)).ok());
+        });
+        serves
+    });
+    let service = WatchedService {
+        matches: vec![caller.parse().unwrap()],
+        ..watched("caller", CALLER)
+    };
+    agent.watch(&[watched("node", NODE), service]).unwrap();
+    let command = client(&["GET /status/418", "--", "GET /gate/418", "--", "GET /status/404"]);
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    let mut client = server.talk(&[&within[..], &command].concat());
+    client.until("--");
+    settled(&mut agent, "node", 1);
+    client.say("go on");
+    eventually("one is in flight", || {
+        (waiting(&mut agent, "node")[0] == Some(1.0)).then_some(())
+    });
+    drop(agent);
+    set_aside(&place, "", "_old");
+    let mut agent = place.agent();
+    server.signal(SIGUSR2);
+    client.until("--");
+    client.say("go on");
+    client.until("GET /status/404: 404");
+    settled(&mut agent, "node", 3);
+    let batch = eventually("what it asked is counted", || {
+        let batch = read(&mut agent);
+        (client_value(&batch, "caller", Signal::Unknown) == 2).then_some(batch)
+    });
+    assert_eq!(client_value(&batch, "caller", Signal::Status(418)), 1);
+    for signal in [Signal::Unknown, Signal::Status(418), Signal::Status(404)] {
+        assert_eq!(value(&batch, "caller", signal), 0, "{signal}");
+    }
+}
+
+#[test]
+fn what_a_cgroup_is_answered_is_no_request_to_it() {
+    of_who_asks(false);
+}
+
+#[test]
+fn what_a_cgroup_is_answered_is_no_request_to_it_though_it_listens() {
+    of_who_asks(true);
 }
 
 #[test]

@@ -107,10 +107,8 @@ fn find_or_begin(segment: &Segment, connection: &mut Connection) -> Option<*mut 
         bytes(segment.skb, segment.offset),
     );
     let is_late = joins(connection.protocol, first, head)?;
-    // An answer may begin as a request does. Which it is, who listens tells, and else who has settings.
-    let is_doubtful = is_late && is_unseen;
-    let serves = is_doubtful && connection::serves(segment);
-    if serves && role == role::CLIENT {
+    // An answer may begin as a request does. Which it is, who listens tells; settings may be a cgroup's, which asks, too.
+    if is_late && is_unseen && connection::serves(segment) != (role == role::SERVER) {
         return None;
     }
     connection.role = role;
@@ -121,7 +119,7 @@ fn find_or_begin(segment: &Segment, connection: &mut Connection) -> Option<*mut 
     };
     identify(connection, segment.skb.cast(), segment.sk, port, role);
     // Clients of services that nobody named are left alone.
-    if connection.settings == 0 && (role == role::CLIENT || is_doubtful && !serves) {
+    if connection.settings == 0 && role == role::CLIENT {
         return None;
     }
     let http2 = find(segment.sk, true)?;
