@@ -145,6 +145,40 @@ fn a_header_of_which_the_middle_comes_last_is_one_request() {
 }
 
 #[test]
+fn requests_that_are_missing_with_the_end_of_a_header_give_nobody_their_answers() {
+    const HEAD: &[u8] = b"POST /up HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
+    let port = 8206;
+    let mut asked = Asked::new(
+        "behind",
+        &routed("behind", port, &["POST /up", "GET /", "GET /none"]),
+        port,
+    );
+    let none = b"GET /none HTTP/1.1\r\nHost: near\r\n\r\n";
+    // Too little is missing for a request.
+    let (start, end) = HEAD.split_at(HEAD.len() - 16);
+    asked.ask(&[(0, start), (length(HEAD), GET), (length(start), end)], 2);
+    let counted = |asked: &mut Asked| {
+        let batch = read(&mut asked.stage.agent);
+        let of = |route| route_value(&batch, "behind", route, Signal::Status(200));
+        (
+            [of("POST /up"), of("GET /"), of("GET /none")],
+            value(&batch, "behind", Signal::Unknown),
+            lost(&batch, LossReason::Unparsable),
+        )
+    };
+    assert_eq!(counted(&mut asked), ([1, 1, 0], 0, 0));
+    let (start, end) = HEAD.split_at(20);
+    let rest = [end, none].concat();
+    let more = length(HEAD) + length(none);
+    asked.ask(&[(0, start), (more, GET), (length(start), &rest)], 3);
+    assert_eq!(counted(&mut asked), ([2, 1, 0], 2, 2));
+    // How many were missing, nobody knows.
+    asked.ask(&[(0, GET)], 1);
+    assert_eq!(counted(&mut asked), ([2, 1, 0], 3, 3));
+    asked.stage.program.end();
+}
+
+#[test]
 fn what_cannot_be_read_for_its_order_is_counted_as_lost() {
     let port = 8201;
     let mut asked = Asked::new("unread", &routed("unread", port, &["POST /up", "GET /"]), port);

@@ -7,8 +7,8 @@ use crate::{
     wire::{Connection, asking, request},
 };
 
-/// Shorter than any request.
-const SHORTEST: u32 = 16;
+/// No request is shorter.
+pub const SHORTEST: u32 = 16;
 
 /// Where a segment stands in the count of `asked`.
 #[inline(always)]

@@ -1,8 +1,8 @@
 //! Requests that come in pieces, with a body, or several to a segment.
 
 use super::{
-    Edge, Pipelines, START, Scratch, UNTOLD, begin_or_wait, carry, chunked, complete, has_unplaced, is_busy,
-    is_in_flight, keep, newest, touch,
+    Edge, Pipelines, START, Scratch, UNTOLD, alone::SHORTEST, begin_or_wait, carry, chunked, complete,
+    has_unplaced, is_busy, is_in_flight, keep, newest, touch,
 };
 use crate::{
     http1::{Head, Method, WINDOW, found, method},
@@ -37,8 +37,12 @@ pub fn place_requests(
             chunked::jumps(connection, start);
         } else if begins_here(edge) {
             // It may have been requests, and their answers are not waited for.
-            if !is_open || !leave_header(pipelines, connection) {
+            let missing = start - connection.asked;
+            if !is_open {
                 edge.lose(connection.settings, loss::UNPARSABLE);
+            } else if !leave_header(pipelines, connection) || missing > u64::from(SHORTEST) {
+                edge.lose(connection.settings, loss::UNPARSABLE);
+                leave_answers(pipelines, connection);
             }
         } else if is_open || connection.asking & asking::END_KNOWN != 0 || !is_busy(connection) {
             let ahead = &mut connection.spare[AHEAD];
@@ -74,6 +78,17 @@ fn leave_header(pipelines: &mut impl Pipelines, connection: &mut Connection) -> 
     connection.asking &= asking::PIPELINE;
     complete(pipelines, connection);
     pipelines.find().is_none_or(|pipeline| pipeline.began_ns == 0)
+}
+
+/// Requests may be missing in front of those that come now, and nobody knows how many. Where others wait to be
+/// answered, nobody can tell whose the answers behind theirs are.
+#[inline(always)]
+fn leave_answers(pipelines: &mut impl Pipelines, connection: &mut Connection) {
+    if is_busy(connection)
+        && let Some(pipeline) = pipelines.find()
+    {
+        pipeline.asked.unplaced = UNTOLD;
+    }
 }
 
 /// All that can be read of a segment has been; what came too early before it is not to come again.
