@@ -95,7 +95,7 @@ fn print(objectives: usize, cost: &Cost) {
         ms(cost.tick_wall)
     );
     println!(
-        "  intake every second       {:9.1} ms   {:.3} of a core, engine and sequential test included",
+        "  intake every second       {:9.1} ms   {:.3} of a core over whole slots, engine and sequential test included",
         ms(cost.second),
         cost.second.as_secs_f64()
     );

@@ -12,7 +12,12 @@ select o.name as "objective!", s.name as "service!", d.target as "target!", p.bu
        hour.good + hour.bad as "hour_total!",
        extract(epoch from $1 - greatest(hour.from_at, $1 - interval '1 hour'))::numeric as "hour_seconds!",
        a.alert_id as "alert_id?", a.state as "state?", a.evidence as "evidence?", m.coverage_min as "coverage_min?"
-from objective o
+from (
+    select x.objective_id from excursion x
+    union
+    select x.objective_id from alert x where x.tier = $3 and x.state <> 'resolved'
+) due
+join objective o using (objective_id)
 join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
 left join objective_fast_page p on p.objective_id = o.objective_id and p.from_at = o.defined_at
 left join objective_missing_data m on m.objective_id = o.objective_id and m.from_at = o.defined_at

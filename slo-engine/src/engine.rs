@@ -4,6 +4,7 @@
 //! Every method takes the time it acts at, and is safe to run twice. Most are one transaction or none;
 //! each source that is given up, and each day that is thinned or dropped, is a transaction of its own.
 
+use std::ops::AddAssign;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub struct Settings {
     pub patience: Duration,
     /// A source that is silent for longer is expected no more.
     pub retire_after: Duration,
+    /// Of a batch in which no more counters moved than this, nothing waits for the end of its slot.
+    pub whole_up_to: usize,
     /// Offset between a source's clock and ours that is left alone.
     pub offset_max: Duration,
     pub rules: Rules,
@@ -70,6 +73,8 @@ impl Default for Settings {
             slot: SLOT,
             patience: Duration::from_secs(30),
             retire_after: Duration::from_secs(3_600),
+            // A few hundredths of a second of Postgres.
+            whole_up_to: 1_000,
             offset_max: Duration::from_secs(2),
             rules: Rules::default(),
             keep: Keep {
@@ -127,6 +132,14 @@ pub struct Ingested {
     pub ignored: u64,
     /// Impossible: lower than before with the same start, or a start that lies before the last one.
     pub refused: u64,
+}
+
+impl AddAssign for Ingested {
+    fn add_assign(&mut self, more: Self) {
+        self.applied += more.applied;
+        self.ignored += more.ignored;
+        self.refused += more.refused;
+    }
 }
 
 /// What [`Engine::maintain`] did.
@@ -246,6 +259,32 @@ impl Engine {
         received_at: DateTime<Utc>,
     ) -> Result<Ingested, IngestError> {
         store::ingest::ingest(self, batch, received_at).await
+    }
+
+    /// Takes a batch that has just been read, as one of many, a second apart: books at once what errors were counted of, and what is new;
+    /// what is calm when its slot is over. Whatever is in the books is right; of calm services the last seconds are not in
+    /// them yet.
+    ///
+    /// # Errors
+    /// When the batch is dated in the future, or the database fails: it can be taken again.
+    pub async fn take(&self, batch: &Batch) -> Result<Ingested, IngestError> {
+        self.take_at(batch, Utc::now()).await
+    }
+
+    /// As [`Engine::take`], of a batch that arrived at `received_at`.
+    ///
+    /// # Errors
+    /// When the batch is dated in the future, or the database fails: it can be taken again.
+    pub async fn take_at(&self, batch: &Batch, received_at: DateTime<Utc>) -> Result<Ingested, IngestError> {
+        store::ingest::patience::take(self, batch, received_at).await
+    }
+
+    /// Books all that was taken and waits, before its slot is over.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn settle(&self) -> Result<(), IngestError> {
+        store::ingest::patience::settle(self).await
     }
 
     /// Books every slice of time that is over, for budgets that count slices; to be called before each

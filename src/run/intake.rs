@@ -1,6 +1,6 @@
-//! Intake: kernel counters into the ledger, once a second.
+//! Intake: kernel counters to the engine, once a second.
 //!
-//! In: the agent. Out: batches the engine has booked. While the database does not answer, batches wait here.
+//! In: the agent. Out: batches the engine has taken. While the database does not answer, batches wait here.
 //! They are cumulative: when the queue is full the oldest goes, which costs resolution in time and no count.
 
 use std::collections::VecDeque;
@@ -102,6 +102,14 @@ impl Intake {
             outage = booked.is_err();
             report(&self.readiness, |readiness| &mut readiness.database, &booked);
             if last {
+                // Nothing is lost otherwise: it would be booked when the kernel's counters are read again.
+                let settled = answered(self.engine.settle()).await;
+                if let Err(error) = settled.and_then(|settled| settled.context("book what waits")) {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "the last seconds are not booked yet"
+                    );
+                }
                 return;
             }
         }
@@ -136,7 +144,7 @@ impl Intake {
         }
         while let Some(batch) = self.waiting.front_mut() {
             batch.sent_at = Utc::now();
-            let outcome = answered(self.engine.ingest(batch)).await?;
+            let outcome = answered(self.engine.take(batch)).await?;
             self.counters.count(&outcome);
             match outcome {
                 // Refused for good: keeping it would hold up all that follow, and the next batch has its counts.

@@ -176,7 +176,7 @@ impl Latencies {
         clock: Clock,
     ) -> Result<Self, EngineError> {
         let rows = sqlx::query!(
-            r#"select s.name as service, h.role, h.route, b.bucket,
+            r#"select s.name as service, h.role, h.route, b.bucket as "bucket!",
                       floor(extract(epoch from b.at - interval '1 microsecond' - $2::timestamptz)
                             / extract(epoch from $4::interval))::int as "step!",
                       sum(b.count)::bigint as "events!"

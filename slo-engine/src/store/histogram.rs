@@ -75,26 +75,33 @@ pub(crate) async fn add(
     slot_end: DateTime<Utc>,
     counted: &HashMap<i64, Buckets>,
 ) -> Result<(), EngineError> {
-    let (mut ids, mut indexes, mut counts) = (Vec::new(), Vec::new(), Vec::new());
-    for (id, buckets) in counted {
-        for (bucket, count) in &buckets.counts {
-            ids.push(*id);
-            indexes.push(*bucket);
-            counts.push(i64::try_from(*count).unwrap_or(i64::MAX));
-        }
-    }
-    if ids.is_empty() {
+    if counted.is_empty() {
         return Ok(());
     }
     sqlx::query!(
-        "insert into histogram_bucket (histogram_id, at, bucket, count)
-         select histogram_id, $1, bucket, count
-         from unnest($2::bigint[], $3::int[], $4::bigint[]) as t (histogram_id, bucket, count)
-         on conflict (histogram_id, at, bucket) do update set count = histogram_bucket.count + excluded.count",
+        "insert into histogram_slot (histogram_id, at, buckets, counts)
+         select histogram_id, $1, buckets::int[], counts::bigint[]
+         from unnest($2::bigint[], $3::text[], $4::text[]) as t (histogram_id, buckets, counts)
+         on conflict (histogram_id, at) do update
+         set (buckets, counts) = (
+             select array_agg(bucket order by bucket), array_agg(count order by bucket)
+             from (
+                 select bucket, sum(count)::bigint as count
+                 from unnest(histogram_slot.buckets || excluded.buckets, histogram_slot.counts || excluded.counts)
+                     as t (bucket, count)
+                 group by bucket
+             ) sum
+         )",
         slot_end,
-        &ids,
-        &indexes,
-        &counts
+        &counted.keys().copied().collect::<Vec<_>>(),
+        &counted
+            .values()
+            .map(|buckets| literal(buckets.counts.keys()))
+            .collect::<Vec<_>>(),
+        &counted
+            .values()
+            .map(|buckets| literal(buckets.counts.values()))
+            .collect::<Vec<_>>()
     )
     .execute(connection)
     .await?;
@@ -110,25 +117,11 @@ pub(crate) async fn move_heads(
     if moved.is_empty() {
         return Ok(());
     }
-    let (mut owners, mut buckets, mut counts) = (Vec::new(), Vec::new(), Vec::new());
-    for (id, head) in &moved {
-        for (bucket, count) in &head.value.counts {
-            owners.push(**id);
-            buckets.push(*bucket);
-            counts.push(i64::try_from(*count).unwrap_or(i64::MAX));
-        }
-    }
     sqlx::query!(
-        "with bucket as (
-             select histogram_id, array_agg(bucket order by bucket) as buckets, array_agg(count order by bucket) as counts
-             from unnest($5::bigint[], $6::int[], $7::bigint[]) as t (histogram_id, bucket, count)
-             group by histogram_id
-         )
-         insert into histogram_head (histogram_id, started_at, at, buckets, counts, sum_ns)
-         select t.histogram_id, t.started_at, t.at, coalesce(b.buckets, '{}'), coalesce(b.counts, '{}'), t.sum_ns
-         from unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::bigint[])
-             as t (histogram_id, started_at, at, sum_ns)
-         left join bucket b using (histogram_id)
+        "insert into histogram_head (histogram_id, started_at, at, buckets, counts, sum_ns)
+         select histogram_id, started_at, at, buckets::int[], counts::bigint[], sum_ns
+         from unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[], $6::bigint[])
+             as t (histogram_id, started_at, at, buckets, counts, sum_ns)
          on conflict (histogram_id) do update
          set started_at = excluded.started_at, at = excluded.at, buckets = excluded.buckets,
              counts = excluded.counts, sum_ns = excluded.sum_ns",
@@ -137,15 +130,26 @@ pub(crate) async fn move_heads(
         &moved.iter().map(|(_, head)| head.at).collect::<Vec<_>>(),
         &moved
             .iter()
-            .map(|(_, head)| i64::try_from(head.value.sum_ns).unwrap_or(i64::MAX))
+            .map(|(_, head)| literal(head.value.counts.keys()))
             .collect::<Vec<_>>(),
-        &owners,
-        &buckets,
-        &counts
+        &moved
+            .iter()
+            .map(|(_, head)| literal(head.value.counts.values()))
+            .collect::<Vec<_>>(),
+        &moved
+            .iter()
+            .map(|(_, head)| i64::try_from(head.value.sum_ns).unwrap_or(i64::MAX))
+            .collect::<Vec<_>>()
     )
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// An array as Postgres reads it: of arrays of unequal lengths there are none.
+fn literal<T: ToString>(values: impl Iterator<Item = T>) -> String {
+    let values: Vec<String> = values.map(|value| value.to_string()).collect();
+    format!("{{{}}}", values.join(","))
 }
 
 /// The latency in milliseconds that a share of the events stay within: the geometric middle of the

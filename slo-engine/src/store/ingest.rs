@@ -3,6 +3,7 @@
 //! In: a batch, and when it arrived. Out: measurements, histograms, gauges, losses, and the ledger of
 //! every objective they count for. A batch has one `at`, so everything it adds lands in one slot.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -17,13 +18,63 @@ use super::told::Told;
 use super::{excursion, histogram, lock, maintain, micros, slice, slot_end};
 use crate::engine::{Engine, EngineError, IngestError, Ingested, Settings};
 use crate::event::{self, Event, EventKind};
-use crate::measurement::{Batch, Role};
+use crate::measurement::{Batch, Role, ServiceName};
 use crate::read::SourceState;
 use unseen::Unseen;
 
 mod beside;
 mod counters;
+pub(crate) mod patience;
 mod unseen;
+
+/// Which part of a batch is booked, and what it tells the fast pages.
+#[derive(Debug, Clone, Copy)]
+enum Scope<'a> {
+    /// All of it: it has just been read, or comes late.
+    Whole,
+    /// What is left of it, nothing bad among it.
+    Rest,
+    /// What these services counted up to it, nothing bad among it.
+    Before(&'a BTreeSet<ServiceName>),
+    /// These services. Up to the batch of that time theirs is booked.
+    Since(&'a BTreeSet<ServiceName>, DateTime<Utc>),
+}
+
+impl Scope<'_> {
+    /// `None`: all.
+    fn services(&self) -> Option<&BTreeSet<ServiceName>> {
+        match self {
+            Self::Whole | Self::Rest => None,
+            Self::Before(services) | Self::Since(services, _) => Some(services),
+        }
+    }
+
+    fn may_page(self) -> bool {
+        matches!(self, Self::Whole | Self::Since(..))
+    }
+
+    fn of(self, batch: &Batch) -> Cow<'_, Batch> {
+        let Some(services) = self.services() else {
+            return Cow::Borrowed(batch);
+        };
+        Cow::Owned(Batch {
+            source: batch.source.clone(),
+            readings: kept(&batch.readings, |reading| {
+                services.contains(&reading.series.service)
+            }),
+            histograms: kept(&batch.histograms, |reading| services.contains(&reading.service)),
+            gauges: kept(&batch.gauges, |reading| services.contains(&reading.service)),
+            losses: kept(&batch.losses, |loss| {
+                loss.service.as_ref().is_some_and(|name| services.contains(name))
+            }),
+            ..*batch
+        })
+    }
+}
+
+fn kept<T: Clone>(values: &[T], keep: impl Fn(&&T) -> bool) -> Vec<T> {
+    values.iter().filter(keep).cloned().collect()
+}
 
 /// When a batch was read, in the two clocks that matter.
 #[derive(Debug, Clone, Copy)]
@@ -39,10 +90,20 @@ struct Moment {
     shift_ms: i64,
 }
 
+/// All of a batch.
 pub(crate) async fn ingest(
     engine: &Engine,
     batch: &Batch,
     received_at: DateTime<Utc>,
+) -> Result<Ingested, IngestError> {
+    book(engine, batch, received_at, Scope::Whole).await
+}
+
+async fn book(
+    engine: &Engine,
+    batch: &Batch,
+    received_at: DateTime<Utc>,
+    scope: Scope<'_>,
 ) -> Result<Ingested, IngestError> {
     let mut connection = engine.pool().acquire().await?;
     let mut transaction = connection.begin().await?;
@@ -60,6 +121,7 @@ pub(crate) async fn ingest(
     )
     .await?;
     let moment = moment(engine.settings(), batch, &source, received_at)?;
+    let batch = &*scope.of(batch);
     let (batch, resting) = match engine.memory().told.get(&source.source_id) {
         // What comes again, or late, is known by its heads.
         Some(told) if source.last_at.is_some_and(|last_at| moment.at > last_at) => told.news(batch),
@@ -71,7 +133,7 @@ pub(crate) async fn ingest(
         maintain::add_day(&mut transaction, day).await?;
     }
 
-    let mut ingest = Ingest::begin(engine, &mut transaction, batch, source, moment, version).await?;
+    let mut ingest = Ingest::begin(engine, &mut transaction, batch, scope, source, moment, version).await?;
     ingest.outcome.applied += resting;
     ingest.series(&mut transaction, batch).await?;
     ingest.histograms(&mut transaction, batch).await?;
@@ -88,8 +150,12 @@ pub(crate) async fn ingest(
     )
     .await?;
     ledger::book(&mut transaction, moment.slot_end, &ingest.deltas).await?;
-    ingest.fast_pages(&mut transaction, engine.settings()).await?;
-    ingest.source(&mut transaction, batch).await?;
+    if scope.may_page() {
+        ingest.fast_pages(&mut transaction, engine.settings()).await?;
+    }
+    if scope.services().is_none() {
+        ingest.source(&mut transaction, batch).await?;
+    }
     transaction.commit().await?;
 
     let Ingest {
@@ -146,6 +212,8 @@ fn moment(
 struct Ingest {
     source: SourceRow,
     moment: Moment,
+    /// When the source was read before, or first heard of; no later than this moment.
+    since: DateTime<Utc>,
     known: Known,
     /// Generations that events of this moment are booked to.
     holding: HashSet<(i64, i32)>,
@@ -163,15 +231,17 @@ impl Ingest {
         engine: &Engine,
         connection: &mut PgConnection,
         batch: &Batch,
+        scope: Scope<'_>,
         source: SourceRow,
         moment: Moment,
         version: i64,
     ) -> Result<Self, EngineError> {
-        let watches: HashMap<(i64, Role), Watch> = source::watches(connection, source.source_id)
-            .await?
-            .into_iter()
-            .map(|watch| ((watch.service_id, watch.role), watch))
-            .collect();
+        let watches: HashMap<(i64, Role), Watch> =
+            source::watches(connection, source.source_id, scope.services())
+                .await?
+                .into_iter()
+                .map(|watch| ((watch.service_id, watch.role), watch))
+                .collect();
         let named = Named {
             services: names(batch),
             series: batch.readings.iter().map(|reading| &reading.series).collect(),
@@ -201,9 +271,14 @@ impl Ingest {
             .flat_map(|generations| holding(generations, moment.booked_at))
             .map(|generation| (generation.objective_id, generation.generation))
             .collect();
+        let read_before = match scope {
+            Scope::Since(_, read_before) => micros(read_before),
+            _ => source.last_at.unwrap_or(source.first_contact_at),
+        };
         let mut ingest = Self {
             source,
             moment,
+            since: (read_before + TimeDelta::milliseconds(moment.shift_ms)).min(moment.booked_at),
             known,
             holding,
             watches,
@@ -219,9 +294,7 @@ impl Ingest {
     /// A service that the source had not named before was watched since the last batch, or since the
     /// first contact: it was idle, and idle is covered.
     fn watch_more(&mut self, batch: &Batch) -> Result<(), EngineError> {
-        let since = self.source.last_at.unwrap_or(self.source.first_contact_at)
-            + TimeDelta::milliseconds(self.moment.shift_ms);
-        let since = since.min(self.moment.booked_at);
+        let since = self.since;
         let named = batch
             .readings
             .iter()
@@ -281,16 +354,13 @@ impl Ingest {
         let Moment {
             booked_at,
             received_at,
-            shift_ms,
             ..
         } = self.moment;
         let patience = TimeDelta::from_std(settings.patience).unwrap_or(TimeDelta::MAX);
-        let since =
-            self.source.last_at.unwrap_or(self.source.first_contact_at) + TimeDelta::milliseconds(shift_ms);
-        if booked_at - since > patience || received_at - booked_at > patience {
+        if booked_at - self.since > patience || received_at - booked_at > patience {
             return Ok(());
         }
-        excursion::book(connection, since.min(booked_at), booked_at, &self.deltas).await
+        excursion::book(connection, self.since, booked_at, &self.deltas).await
     }
 
     /// The source was heard of; one that was given up is expected again.
@@ -354,7 +424,7 @@ fn holding(generations: &[Generation], at: DateTime<Utc>) -> impl Iterator<Item 
         .filter(move |generation| generation.holds_at(at))
 }
 
-fn names(batch: &Batch) -> BTreeSet<&crate::measurement::ServiceName> {
+fn names(batch: &Batch) -> BTreeSet<&ServiceName> {
     batch
         .readings
         .iter()

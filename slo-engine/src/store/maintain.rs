@@ -9,7 +9,7 @@ use super::{correction, interval, lock, parse, slice, source, thinning};
 use crate::engine::{Engine, EngineError, Maintained};
 use crate::measurement::SourceId;
 
-const PARTITIONED: [&str; 2] = ["measurement", "histogram_bucket"];
+const PARTITIONED: [&str; 2] = ["measurement", "histogram_slot"];
 
 /// Makes the partitions of a day.
 pub(crate) async fn add_day(connection: &mut PgConnection, day: NaiveDate) -> Result<u64, EngineError> {

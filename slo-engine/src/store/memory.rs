@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
+use super::ingest::patience::Seen;
 use super::told::Told;
-use crate::measurement::{Clock, Role, Route, Series, ServiceName};
+use crate::measurement::{Clock, Role, Route, Series, ServiceName, SourceId};
 use crate::objective::{Side, Sli};
 
 /// One generation of one objective.
@@ -64,6 +65,7 @@ pub(crate) struct Memory {
     pub histograms: HashMap<i64, HashMap<HistogramKey, i64>>,
     /// By source.
     pub told: HashMap<i64, Told>,
+    pub seen: HashMap<SourceId, Seen>,
     /// By series.
     pub sides: HashMap<i64, Vec<CountsFor>>,
     /// Days that have partitions.

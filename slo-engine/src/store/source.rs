@@ -3,7 +3,7 @@
 //! In: greetings, farewells and the times of batches. Out: rows of `source` and `watch`, and the
 //! expected time that a silent source still owes when it is given up.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -14,7 +14,7 @@ use super::ledger::{self, Delta, Deltas};
 use super::{interval, lock, micros, parse, slot_end};
 use crate::engine::{EngineError, Settings};
 use crate::event::{self, Event, EventKind};
-use crate::measurement::{Hello, Role, SourceId};
+use crate::measurement::{Hello, Role, ServiceName, SourceId};
 use crate::read::SourceState;
 
 #[derive(Debug, Clone)]
@@ -198,7 +198,7 @@ pub(crate) async fn retire(
     if row.state != SourceState::Expected {
         return Ok(false);
     }
-    let watches = watches(&mut transaction, row.source_id).await?;
+    let watches = watches(&mut transaction, row.source_id, None).await?;
     let patience = TimeDelta::from_std(settings.retire_after).unwrap_or(TimeDelta::MAX);
     let until = |watch: &Watch| {
         let last = watch.expected_to.checked_add_signed(patience);
@@ -300,13 +300,21 @@ async fn owe(
     Ok(())
 }
 
+/// Of these services, or of all.
 pub(crate) async fn watches(
     connection: &mut PgConnection,
     source_id: i64,
+    services: Option<&BTreeSet<ServiceName>>,
 ) -> Result<Vec<Watch>, EngineError> {
+    let services: Option<Vec<String>> =
+        services.map(|services| services.iter().map(ToString::to_string).collect());
     let rows = sqlx::query!(
-        "select service_id, role, covered_to_at, expected_to_at from watch where source_id = $1",
-        source_id
+        "select service_id, role, covered_to_at, expected_to_at
+         from watch
+         where source_id = $1
+           and ($2::text[] is null or service_id in (select s.service_id from service s where s.name = any($2)))",
+        source_id,
+        services.as_deref()
     )
     .fetch_all(connection)
     .await?;

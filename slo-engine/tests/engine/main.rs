@@ -28,6 +28,7 @@ mod inhibition;
 mod maintain;
 mod order;
 mod ownership;
+mod patience;
 mod plan;
 mod prometheus;
 mod read;
