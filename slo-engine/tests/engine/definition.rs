@@ -138,6 +138,40 @@ async fn a_latency_objective_counts_its_own_threshold() {
     world.database.drop().await;
 }
 
+/// It counts all of the slot in which it begins, also where it begins at the slot's very end.
+#[tokio::test]
+async fn what_is_read_in_the_very_moment_of_a_change_is_in_the_changed_budget() {
+    for read in [99, 100, 101] {
+        let world = World::new(Settings::default()).await;
+        let signal = |text: &str, value| {
+            let mut series = status("web", 200);
+            series.signal = text.parse().unwrap();
+            reading(series, noon(), value)
+        };
+        let answered = vec![signal("status:200", 20)];
+        world.ingest(&batch(&world.source, at(90), answered)).await;
+        let mut objective = availability("web-availability", "web");
+        objective.sli.kind = SliKind::Latency {
+            clock: Clock::Turnaround,
+            threshold: std::time::Duration::from_millis(250),
+        };
+        world
+            .engine
+            .apply(&definitions(vec![objective]), at(100))
+            .await
+            .unwrap();
+        for (second, soon) in [(read, 5), (110, 9)] {
+            let readings = vec![
+                signal("within:turnaround:250ms", soon),
+                signal("over:turnaround:250ms", 1),
+            ];
+            world.ingest(&batch(&world.source, at(second), readings)).await;
+        }
+        assert_eq!(world.window(60, at(110)).await, (9, 1), "{read}");
+        world.database.drop().await;
+    }
+}
+
 #[tokio::test]
 async fn an_objective_that_a_second_one_renames_says_where_its_history_stays() {
     let world = World::with(Settings::default(), vec![availability("web", "web")]).await;
