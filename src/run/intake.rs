@@ -137,10 +137,12 @@ impl Intake {
     }
 
     async fn book(&mut self, discovered: Option<Vec<Discovered>>) -> Result<()> {
-        if let Some(discovered) = discovered {
-            answered(self.engine.discovered(&discovered, Utc::now()))
+        match discovered {
+            Some(discovered) => answered(self.engine.discovered(&discovered, Utc::now()))
                 .await?
-                .context("record what was discovered")?;
+                .context("record what was discovered")?,
+            // What waits for the next read might wait for long.
+            None => answered(self.engine.settle()).await?.context("book what waits")?,
         }
         while let Some(batch) = self.waiting.front_mut() {
             batch.sent_at = Utc::now();
