@@ -133,7 +133,7 @@ impl Burning {
     #[must_use]
     pub fn bad_of(&self, window: &WindowCounts) -> String {
         if self.unit == 1 {
-            return format!("{} of {} requests", window.bad, window.total());
+            return format!("{} of {} events", window.bad, window.total());
         }
         let share = window.error_ratio().unwrap_or_default() * Decimal::ONE_HUNDRED;
         format!("{} %", share.round_sf(3).unwrap_or(share).normalize())

@@ -56,6 +56,24 @@ impl FastPage {
     }
 }
 
+impl FastPage {
+    /// The same, where a total outage burns as fast; of a looser target it looks for one that lies halfway to that.
+    ///
+    /// # Errors
+    /// As [`FastPage::for_period`].
+    pub fn for_objective(period: Duration, target: Target) -> Result<Self, RatioError> {
+        let page = Self::for_period(period)?;
+        if target.reaches(page.burn_rate) {
+            return Ok(page);
+        }
+        let halfway = (Decimal::ONE + target.max_burn_rate()) / Decimal::TWO;
+        Ok(Self {
+            burn_rate: halfway.round_dp(2).normalize().try_into()?,
+            ..page
+        })
+    }
+}
+
 /// Counts are taken in once a second.
 const INTAKES_A_YEAR: f64 = 365.25 * 86_400.0;
 /// Errors in fewer intakes than this are no outage yet.
@@ -77,7 +95,7 @@ impl Sequential {
     pub fn new(target: Target, page: &FastPage) -> Self {
         let float = |value: Decimal| value.to_f64().unwrap_or(f64::NAN);
         let met = float(target.budget());
-        // An outage cannot be worse than total: for loose targets the alternative is halfway there.
+        // An outage cannot be worse than total. Definitions say so; what is stored from before they did is halfway there.
         let burning = float(target.budget() * page.burn_rate.value()).min(f64::midpoint(met, 1.0));
         Self {
             bad: (burning / met).ln(),

@@ -227,7 +227,8 @@ pub(super) fn objective(
     }
     let fast_page = match (draft.budgeting, draft.fast_page) {
         (Budgeting::Occurrences, stated) => {
-            fast_page::build(stated, draft.tiers.is_some(), draft.period.length)
+            fast_page::check(stated, draft.target, draft.place.at, report);
+            fast_page::build(stated, draft.tiers.is_some(), draft.period.length, draft.target)
         }
         (_, Some(FastPageDraft::On(_))) => {
             let message = "the fast page tests requests one by one, but this budget counts slices of time";

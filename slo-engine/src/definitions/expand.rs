@@ -142,7 +142,9 @@ fn objective(out: &mut String, objective: &Objective, parts: &[(&Part, &Objectiv
         annotations.push(("slowburn/tiers", tiers));
     }
     let counts_requests = objective.budgeting == Budgeting::Occurrences && parts.is_empty();
-    if counts_requests && objective.fast_page != fast_page::build(None, has_own_tiers, objective.period) {
+    if counts_requests
+        && objective.fast_page != fast_page::build(None, has_own_tiers, objective.period, objective.target)
+    {
         annotations.push((
             "slowburn/fast-page",
             fast_page::spell(objective.fast_page.as_ref()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rust_decimal::Decimal;
 
 use super::node::{Node, Position, Report, Value, parse_decimal, shorten};
-use crate::objective::BurnRate;
+use crate::objective::{BurnRate, Target};
 use crate::sequential::{BURN_RATE_MIN, FastPage};
 
 /// As stated; what is left out is as by default.
@@ -124,15 +124,37 @@ fn rate(value: Option<Decimal>) -> Option<BurnRate> {
     value.and_then(|value| value.try_into().ok())
 }
 
+/// Whether an outage can burn as fast as a fast page is to look for.
+pub(super) fn check(draft: Option<FastPageDraft>, target: Target, at: Position, report: &mut Report) {
+    let Some(FastPageDraft::On(Numbers {
+        burn_rate: Some(burn_rate),
+        ..
+    })) = draft
+    else {
+        return;
+    };
+    if !target.reaches(burn_rate) {
+        let most = target.max_burn_rate().round_dp(4).normalize();
+        let message = format!("fast page: no outage burns at {burn_rate}");
+        let hint = format!("a total outage burns at 1 / (1 - {target}) = {most}: look for less");
+        report.error(at, message, Some(hint));
+    }
+}
+
 /// The fast page of an objective. One that states its tiers has a fast page only if it states that, too.
-pub(super) fn build(draft: Option<FastPageDraft>, has_own_tiers: bool, period: Duration) -> Option<FastPage> {
+pub(super) fn build(
+    draft: Option<FastPageDraft>,
+    has_own_tiers: bool,
+    period: Duration,
+    target: Target,
+) -> Option<FastPage> {
     let numbers = match draft {
         Some(FastPageDraft::Off) => return None,
         Some(FastPageDraft::On(numbers)) => numbers,
         None if has_own_tiers => return None,
         None => Numbers::default(),
     };
-    let default = FastPage::for_period(period).ok()?;
+    let default = FastPage::for_objective(period, target).ok()?;
     Some(FastPage {
         burn_rate: numbers.burn_rate.unwrap_or(default.burn_rate),
         false_pages_a_year: numbers

@@ -68,10 +68,8 @@ async fn begin(
     now: DateTime<Utc>,
 ) -> Result<(), EngineError> {
     let rows = sqlx::query!(
-        r#"select o.objective_id, o.generation, g.service_id, g.role, g.sli, g.started_at,
+        r#"select o.objective_id, o.generation, o.name, o.defined_at, g.service_id, g.role, g.sli, g.started_at,
                   coalesce(g.counted_from_at, g.started_at) as "counted_from!",
-                  (select b.period_from_at from error_budget(o.name, greatest($1::timestamptz, o.defined_at)) b)
-                      as "period_from!",
                   (select min(h.first_seen_at) from histogram h
                    where h.service_id = g.service_id and h.role = g.role and h.clock = $2) as oldest
            from objective o
@@ -94,7 +92,16 @@ async fn begin(
         let sli: Sli = parse("objective_generation.sli", &row.sli)?;
         // An edge is the start of the slot after it, which is the ledger's.
         let to = slot_start(row.counted_from + TimeDelta::microseconds(1), settings.slot)?;
-        let mut from = row.oldest.map_or(to, |oldest| oldest.max(row.period_from));
+        // Apart, as the question above is asked every second and planning this takes long.
+        let period_from = sqlx::query_scalar!(
+            r#"select period_from_at as "period_from!" from error_budget($1, greatest($2::timestamptz, $3))"#,
+            row.name,
+            now,
+            row.defined_at
+        )
+        .fetch_one(&mut *connection)
+        .await?;
+        let mut from = row.oldest.map_or(to, |oldest| oldest.max(period_from));
         from = slot_start(from, settings.slot)?.max(kept_from(&settings.keep, now));
         // Histograms are told apart by routes, and need no threshold.
         let routed = Sli {

@@ -280,7 +280,7 @@ async fn an_alert_tells_what_it_rests_on() {
     assert_eq!(told.payload(), events[0].id.to_string());
     assert_eq!(
         events[1].message,
-        "`web-availability` is burning (`page-1m`): burn rate 48.39 over the long window and 250 over the short one, threshold 14.4; 30 of 620 requests bad"
+        "`web-availability` is burning (`page-1m`): burn rate 48.39 over the long window and 250 over the short one, threshold 14.4; 30 of 620 events bad"
     );
     drop(listener);
     world.database.drop().await;
