@@ -46,7 +46,7 @@ use crate::service::WatchedService;
 use alerting::Alerting;
 use document::{Envelope, OPENSLO, Place, SLOWBURN};
 
-use crate::engine::{KEEP_LEDGER, SLOT};
+use crate::settings::{KEEP_LEDGER, SLOT};
 pub use collect::ROUTES_MAX;
 pub use corrections::{CORRECTIONS_MAX, DefinedCorrection};
 pub use default_tiers::default_tiers;

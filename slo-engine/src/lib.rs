@@ -25,6 +25,7 @@ pub mod report;
 mod route;
 pub mod sequential;
 pub mod service;
+mod settings;
 pub mod silence;
 mod status;
 mod store;
@@ -32,5 +33,6 @@ mod target;
 mod text;
 pub mod window;
 
-pub use engine::{Engine, EngineError, IngestError, Ingested, Keep, MIGRATOR, Maintained, Settings};
+pub use engine::{Engine, EngineError, IngestError, Ingested, MIGRATOR, Maintained};
+pub use settings::{Keep, Settings};
 pub use text::UnfitText;

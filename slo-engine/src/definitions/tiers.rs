@@ -9,10 +9,10 @@ use super::metric_source::word;
 use super::node::{Node, Position, Report, parse_decimal, quoted, shorten};
 use super::ratio::{percentage, share};
 use crate::duration;
-use crate::engine::SLOT;
 use crate::evaluate::DATA_OUTAGE;
 use crate::objective::{BurnRate, Severity, Target, Tier, TierName};
 use crate::sequential::FAST_PAGE;
+use crate::settings::SLOT;
 
 /// Tiers that one objective may have.
 pub const TIERS_MAX: usize = 8;

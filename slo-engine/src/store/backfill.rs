@@ -14,8 +14,9 @@ use sqlx::{Acquire as _, PgConnection};
 
 use super::ledger::{self, Stretch, day_end, day_of};
 use super::{lock, slot_end, slot_start, span};
-use crate::engine::{Engine, EngineError, Settings};
+use crate::engine::{Engine, EngineError};
 use crate::event::{self, Event, EventKind};
+use crate::settings::Settings;
 
 pub(super) mod bound;
 

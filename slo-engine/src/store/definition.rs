@@ -16,12 +16,13 @@ use super::{
 };
 use crate::budgeting::Budgeting;
 use crate::definitions::Definitions;
-use crate::engine::{EngineError, Settings};
+use crate::engine::EngineError;
 use crate::event::{self, Event, EventKind};
 use crate::measurement::{Role, Series};
 use crate::objective::Objective;
 use crate::ownership::Ownership;
 use crate::sequential::{FAST_PAGE, Sequential};
+use crate::settings::Settings;
 
 mod withdraw;
 

@@ -11,10 +11,11 @@ use sqlx::{Acquire as _, PgConnection};
 
 use super::backfill::bound::{kept_from, told_apart_from};
 use super::{count, interval, lock, parse, slot_start};
-use crate::engine::{Engine, EngineError, Settings};
+use crate::engine::{Engine, EngineError};
 use crate::grpc;
 use crate::measurement::{Clock, Route, Signal};
 use crate::objective::{Sli, SliKind};
+use crate::settings::Settings;
 
 mod bounds;
 

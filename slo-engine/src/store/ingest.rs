@@ -16,10 +16,11 @@ use super::series::{Known, Named};
 use super::source::{self, SourceRow, Watch};
 use super::told::Told;
 use super::{excursion, histogram, lock, maintain, micros, slice, slot_end};
-use crate::engine::{Engine, EngineError, IngestError, Ingested, Settings};
+use crate::engine::{Engine, EngineError, IngestError, Ingested};
 use crate::event::{self, Event, EventKind};
 use crate::measurement::{Batch, Role, ServiceName};
 use crate::read::SourceState;
+use crate::settings::Settings;
 use unseen::Unseen;
 
 mod beside;

@@ -12,7 +12,8 @@ use sqlx::{Acquire, PgConnection};
 use super::ledger::{self, Delta, Deltas};
 use super::memory::Generation;
 use super::{interval, lock, slot_end};
-use crate::engine::{Engine, EngineError, Settings};
+use crate::engine::{Engine, EngineError};
+use crate::settings::Settings;
 
 /// What goes to slices, by objective, generation and the slice's end.
 type Slices = BTreeMap<(i64, i32, DateTime<Utc>), Delta>;

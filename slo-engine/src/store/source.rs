@@ -12,10 +12,11 @@ use sqlx::{Acquire, PgConnection};
 
 use super::ledger::{self, Delta, Deltas};
 use super::{interval, lock, micros, parse, slot_end};
-use crate::engine::{EngineError, Settings};
+use crate::engine::EngineError;
 use crate::event::{self, Event, EventKind};
 use crate::measurement::{Hello, Role, ServiceName, SourceId};
 use crate::read::SourceState;
+use crate::settings::Settings;
 
 #[derive(Debug, Clone)]
 pub(crate) struct SourceRow {

@@ -11,7 +11,7 @@ use sqlx::{Acquire as _, PgConnection, Postgres, Transaction};
 
 use super::interval;
 use super::ledger::{self, Stretch, day_end, day_start};
-use crate::engine::Keep;
+use crate::settings::Keep;
 
 /// Rows stay as they are for so long: batches that are late by less cost no more than others.
 const OPEN: TimeDelta = TimeDelta::hours(1);

@@ -6,8 +6,9 @@ use sqlx::PgConnection;
 use super::super::ledger::day_start;
 use super::super::{parse, slot_start};
 use super::Book;
-use crate::engine::{EngineError, Keep, Settings};
+use crate::engine::EngineError;
 use crate::objective::{Sli, SliKind};
+use crate::settings::{Keep, Settings};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Bound {
