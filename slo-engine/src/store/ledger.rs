@@ -87,7 +87,7 @@ pub(crate) async fn book(
     let generations: Vec<_> = moving.iter().map(|((_, generation), _)| *generation).collect();
     let day = day_of(slot_end);
     let packed = packed_stretch(connection, slot_end).await?;
-    if let Some(stretch) = &packed {
+    if let Some((stretch, _)) = &packed {
         sqlx::query_file!(
             "queries/unpack_ledger.sql",
             &objectives,
@@ -130,8 +130,10 @@ pub(crate) async fn book(
         .execute(&mut *connection)
         .await?;
     }
-    if let Some(stretch) = packed {
-        pack(connection, &objectives, &generations, stretch, None).await?;
+    if let Some((stretch, step)) = packed {
+        // Of a thinned day the new row lacks what rows that went had counted by then: it goes as they did, unless it is
+        // the last of its step.
+        pack(connection, &objectives, &generations, stretch, step).await?;
     }
     let (objectives, generations): (Vec<i64>, Vec<i32>) = moving
         .iter()
@@ -174,24 +176,29 @@ pub(crate) struct Stretch {
     pub span: PgInterval,
 }
 
-/// The stretch that a slot lies in, if it is packed. The caller holds the services' locks: what it is told stays
-/// true until it commits, since whoever packs says so before it asks for them.
+/// The stretch that a slot lies in, if it is packed, and the step that it was thinned to, if it was. The caller holds the
+/// services' locks: what it is told stays true until it commits, since whoever packs says so before it asks for them.
 async fn packed_stretch(
     connection: &mut PgConnection,
     slot_end: DateTime<Utc>,
-) -> Result<Option<Stretch>, EngineError> {
+) -> Result<Option<(Stretch, Option<PgInterval>)>, EngineError> {
     let stretch = sqlx::query!(
-        r#"select s.from_at as "from!", s.to_at as "to!", s.span as "span!"
-           from engine_state e cross join lateral ledger_stretch($1) s
+        r#"select s.from_at as "from!", s.to_at as "to!", s.span as "span!", t.step as "step?"
+           from engine_state e
+           cross join lateral ledger_stretch($1) s
+           left join ledger_thinned t on t.day = ledger_day_of($1)
            where $1 <= e.packed_to"#,
         slot_end
     )
     .fetch_optional(connection)
     .await?;
-    Ok(stretch.map(|row| Stretch {
-        from: row.from,
-        to: row.to,
-        span: row.span,
+    Ok(stretch.map(|row| {
+        let stretch = Stretch {
+            from: row.from,
+            to: row.to,
+            span: row.span,
+        };
+        (stretch, row.step)
     }))
 }
 

@@ -26,6 +26,7 @@ mod fast_page;
 mod ingest;
 mod inhibition;
 mod maintain;
+mod maintain_property;
 mod order;
 mod ownership;
 mod patience;

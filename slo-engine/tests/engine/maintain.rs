@@ -138,6 +138,39 @@ async fn thinning_takes_no_count_with_it() {
 }
 
 #[tokio::test]
+async fn what_comes_late_to_a_thinned_minute_is_counted_with_all_of_it() {
+    let world = World::new(Settings::default()).await;
+    world.hello("host2", noon()).await;
+    for second in (0_i64..=120).step_by(10) {
+        world.counted(at(second), u64::try_from(second).unwrap(), 0).await;
+    }
+    let leave = async |now| {
+        for host in ["host1", "host2"] {
+            world.engine.goodbye(&source(host), at(now)).await.unwrap();
+        }
+    };
+    leave(120).await;
+    let later = 36 * 3600;
+    world.engine.maintain(at(later)).await.unwrap();
+    let rows = books(&world.database.pool).await.len();
+    let mut late = batch(
+        &source("host2"),
+        at(35),
+        vec![reading(status("web", 500), noon(), 9)],
+    );
+    late.sent_at = at(later);
+    world.ingest(&late).await;
+    leave(later).await;
+    // What was counted before it in its minute is known no more, so no window begins in there, but where the objective did.
+    assert_eq!(books(&world.database.pool).await.len(), rows);
+    let name = "web-availability".parse().unwrap();
+    let window = world.engine.burn(&name, seconds(80), at(120)).await.unwrap();
+    assert_eq!((window.from, window.good, window.bad), (at(-2), 120, 9));
+    assert_eq!(world.window(60, at(120)).await, (60, 0));
+    world.database.drop().await;
+}
+
+#[tokio::test]
 async fn a_batch_that_lands_late_while_packing_waits_for_it_hides_nothing() {
     let world = World::new(Settings::default()).await;
     for second in (1230_i64..2400).step_by(10) {
