@@ -20,6 +20,7 @@ mod correction_property;
 mod data_outage;
 mod defined_correction;
 mod definition;
+mod definition_property;
 mod estimate;
 mod evidence_gate;
 mod fast_page;
