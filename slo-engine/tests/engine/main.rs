@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
 mod absence;
+mod absence_property;
 mod alert;
 mod annotation;
 mod backfill;
