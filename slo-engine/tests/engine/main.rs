@@ -38,3 +38,4 @@ mod read;
 mod silence;
 mod slices;
 mod support;
+mod workbook;
