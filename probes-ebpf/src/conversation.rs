@@ -98,6 +98,16 @@ pub trait Exchange {
     fn swap(cell: &mut u64, new: u64) -> u64;
     /// Puts `new` into `cell` if it holds `old`; returns what it held.
     fn compare_swap(cell: &mut u64, old: u64, new: u64) -> u64;
+    /// Sets one of [`flag`](crate::wire::flag).
+    #[inline(always)]
+    fn raise(connection: &mut Connection, flag: u8) {
+        connection.flags |= flag;
+    }
+    /// Takes one of them back.
+    #[inline(always)]
+    fn lower(connection: &mut Connection, flag: u8) {
+        connection.flags &= !flag;
+    }
 }
 
 /// What is done for a conversation, and asked on its behalf.

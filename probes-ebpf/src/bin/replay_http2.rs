@@ -9,6 +9,7 @@ fn main() {}
 
 #[cfg(target_arch = "bpf")]
 #[path = "edge/exchange.rs"]
+#[expect(dead_code, reason = "as `edge` has it")]
 mod exchange;
 #[cfg(target_arch = "bpf")]
 #[path = "edge/http2_slots.rs"]

@@ -1,7 +1,7 @@
 //! Answers, followed from end to end: where requests wait behind one another, one answer may begin
 //! anywhere in a segment.
 
-use super::{Edge, START, Scratch, UNTOLD, carry, has_unplaced, is_in_flight, keep, take};
+use super::{Edge, Exchange, START, Scratch, UNTOLD, carry, has_unplaced, is_in_flight, keep, take};
 use crate::{
     http1::{Head, STATUS_LINE, found, phase, status},
     wire::{Connection, Ending, Pipeline, answering, asks, flag, flight, loss, protocol, request, role},
@@ -16,8 +16,8 @@ pub const SWITCHING_PROTOCOLS: u16 = 101;
 /// Takes note of a segment that TCP has not sent before; says how much of it has been followed already, or
 /// `None` where no answer begins, if one must.
 #[inline(always)]
-pub fn place_answers(
-    edge: &mut impl Edge,
+pub fn place_answers<E: Edge>(
+    edge: &mut E,
     connection: &mut Connection,
     pipeline: &mut Pipeline,
     seq: u32,
@@ -39,7 +39,7 @@ pub fn place_answers(
     if pipeline.answering == answering::LOST {
         if payload >= STATUS_LINE && status_at_start(edge) == 0 {
             if is_in_flight(connection) {
-                connection.flags |= flag::UNREADABLE;
+                E::raise(connection, flag::UNREADABLE);
             }
             return None;
         }
@@ -238,7 +238,7 @@ fn begins<E: Edge>(edge: &mut E, connection: &mut Connection, pipeline: &mut Pip
         route: connection.route,
         status,
     };
-    answered(connection, status);
+    answered::<E>(connection, status);
     ending.flight = edge.end(connection, status);
     if connection.asks & asks::LAST_BYTE != 0 && connection.protocol == protocol::HTTP1 {
         pipeline.ending = ending;
@@ -248,8 +248,8 @@ fn begins<E: Edge>(edge: &mut E, connection: &mut Connection, pipeline: &mut Pip
 
 /// What an answer changes about the connection.
 #[inline(always)]
-pub fn answered(connection: &mut Connection, status: u16) {
-    connection.flags &= !flag::UNREADABLE;
+pub fn answered<E: Exchange>(connection: &mut Connection, status: u16) {
+    E::lower(connection, flag::UNREADABLE);
     let is_tunnel = connection.request & request::CONNECT != 0 && status / 100 == 2;
     if status == SWITCHING_PROTOCOLS {
         connection.protocol = protocol::SWITCHED;

@@ -17,7 +17,9 @@ use probes_ebpf::{
 
 use crate::{
     connection::{endpoint, identify},
+    conversation::Kernel,
     count::count,
+    exchange::raise,
     framing,
     request::end,
     segment::{Segment, rest},
@@ -70,7 +72,7 @@ fn was_sent(segment: &Segment, connection: &mut Connection) -> Option<bool> {
     }
     let last = segment.seq.wrapping_add(segment.payload);
     if connection.flags & flag::SENT_KNOWN == 0 {
-        connection.flags |= flag::SENT_KNOWN;
+        raise(connection, flag::SENT_KNOWN);
         connection.client_end = last;
         return None;
     }
@@ -101,7 +103,7 @@ fn answer_alone(
     }
     if status == 0 {
         // The rest of an earlier answer's body, or none of HTTP/1's: a status line may still come.
-        connection.flags |= flag::UNREADABLE;
+        raise(connection, flag::UNREADABLE);
         return rest::NOTHING;
     }
     if is_interim(status) {
@@ -109,7 +111,7 @@ fn answer_alone(
         return framing::visit(segment, connection);
     }
     connection.response_seq = segment.seq;
-    answered(connection, status);
+    answered::<Kernel>(connection, status);
     weather(segment, connection);
     end(connection, status);
     rest::NOTHING

@@ -9,6 +9,7 @@ use crate::{
     asking,
     connection::endpoint,
     count::{compare_swap, count, lose_of, swap},
+    exchange::{lower, raise},
     http, last_byte, pipeline,
     reading::{bytes, edge_end_of_head, edge_read_chunks, edge_read_head},
     request,
@@ -58,6 +59,16 @@ impl Exchange for Kernel<'_> {
     #[inline(always)]
     fn compare_swap(cell: &mut u64, old: u64, new: u64) -> u64 {
         compare_swap(cell, old, new)
+    }
+
+    #[inline(always)]
+    fn raise(connection: &mut Connection, flag: u8) {
+        raise(connection, flag);
+    }
+
+    #[inline(always)]
+    fn lower(connection: &mut Connection, flag: u8) {
+        lower(connection, flag);
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
     answering::{answer, unexpected_answer},
     asking::{ask, first_request},
     connection::{count_tcp, find, find_or_create, identify, is_in_flight},
+    exchange::raise,
     framing,
     handshake::before_birth,
     http2, last_byte, pieces,
@@ -386,7 +387,7 @@ pub fn control_segment(segment: &Segment, opens: bool) {
                 return;
             }
         } else {
-            connection.flags |= flag::PEER_CLOSED;
+            raise(connection, flag::PEER_CLOSED);
             turns::closes(segment, connection, role::SERVER);
             // A client may close its half and still wait for the answer; a server that closes is gone, once
             // all that it said before is here.
@@ -407,7 +408,7 @@ pub fn control_segment(segment: &Segment, opens: bool) {
     if resets {
         count_tcp(connection, what::RESETS_SENT, 1);
     } else {
-        connection.flags |= flag::LOCAL_CLOSED;
+        raise(connection, flag::LOCAL_CLOSED);
         turns::closes(segment, connection, role::CLIENT);
     }
     if connection.asks & asks::LAST_BYTE != 0 && connection.role == role::SERVER {

@@ -17,6 +17,7 @@ use probes_ebpf::wire::{
 use crate::{
     connection::{count_tcp, endpoint, find, is_counted, role_of},
     count::observe,
+    exchange::raise,
     maps::of_kernel,
 };
 
@@ -108,7 +109,7 @@ pub fn peer_reset(connection: &mut Connection) {
     // It may say so again for each segment that was on its way, before TCP has taken the first.
     if connection.flags & flag::PEER_RESET == 0 {
         count_tcp(connection, what::RESETS_RECEIVED, 1);
-        connection.flags |= flag::PEER_RESET;
+        raise(connection, flag::PEER_RESET);
     }
 }
 
@@ -187,7 +188,7 @@ pub fn retransmitted(connection: &mut Connection, total: u32) {
             count_tcp(connection, what::RETRANSMITS, u64::from(fresh));
         }
     }
-    connection.flags |= flag::RETRANSMITS_KNOWN;
+    raise(connection, flag::RETRANSMITS_KNOWN);
     connection.retransmits = total;
 }
 
