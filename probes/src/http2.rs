@@ -87,7 +87,8 @@ impl Reader {
             .map_err(AgentError::map("open", RECORDS))
             .and_then(|map| Ring::open(map, RING_BYTES as usize).map_err(AgentError::map("open", RECORDS)))?;
         let checkpoint = Checkpoint::open(&directories.http2)?;
-        let (book, position) = checkpoint.read()?.unwrap_or_default();
+        let (mut book, position) = checkpoint.read()?.unwrap_or_default();
+        book.take_up(monotonic_ns());
         let position = position.max(ring.position());
         ring.give_back(position);
         let ring_fd = ring.fd().try_clone_to_owned();

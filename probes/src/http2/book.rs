@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, hash_map::Entry};
 
 use probes_ebpf::{
-    http2::kind,
+    http2::{frame_flag, kind},
     http2_wire::{ASKS, Record, event, part},
     wire::{InFlight, what},
 };
@@ -34,7 +34,7 @@ enum Known {
     /// A gap, or a header block that cannot be read: requests are counted as unknown, as they begin.
     Lost {
         last_stream: u32,
-        /// When it last said something; 0 is before this agent.
+        /// When it last said something, to this agent; else when that began.
         #[serde(skip)]
         last_ns: u64,
     },
@@ -50,6 +50,15 @@ impl Known {
 }
 
 impl Book {
+    /// Another agent goes on with it: since when those are silent who are lost, it does not know.
+    pub fn take_up(&mut self, now_ns: u64) {
+        for known in self.connections.values_mut() {
+            if let Known::Lost { last_ns, .. } = known {
+                *last_ns = now_ns;
+            }
+        }
+    }
+
     /// Counts what a record says.
     pub fn take(&mut self, record: &Record, piece: &[u8], meaning: &mut dyn Meaning, boot_ns: u64) {
         match record.kind {
@@ -73,7 +82,7 @@ impl Book {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) if record.number == 0 => unknown.insert(Known::Followed(Box::default())),
             // It was let go, or its beginning was told to an agent that kept nothing of it.
-            Entry::Vacant(unknown) if begins(record) => {
+            Entry::Vacant(unknown) if begins(record, piece) => {
                 self.tally.lose(record.settings, boot_ns);
                 unknown.insert(Known::Lost {
                     last_stream: 0,
@@ -95,7 +104,7 @@ impl Book {
                     // Whatever requests are in it, nobody counts them.
                     self.tally.lose(record.settings, boot_ns);
                 }
-                if begins(record) && record.stream > *last_stream {
+                if begins(record, piece) && record.stream > *last_stream {
                     *last_stream = record.stream;
                     let place = Place::new(&record.endpoint, record.settings);
                     self.tally.count(&place, what::UNKNOWN, boot_ns);
@@ -152,13 +161,8 @@ impl Book {
     ) -> bool {
         self.connections.retain(|_, known| match known {
             Known::Followed(connection) => !connection.is_none(now_ns),
-            Known::Lost { last_ns, .. } => {
-                if *last_ns == 0 {
-                    *last_ns = now_ns;
-                }
-                // Its end may have gone untold. Should it go on, it is lost again.
-                now_ns.saturating_sub(*last_ns) <= LONGEST_SILENCE_NS
-            }
+            // Its end may have gone untold. Should it go on, it is lost again.
+            Known::Lost { last_ns, .. } => now_ns.saturating_sub(*last_ns) <= LONGEST_SILENCE_NS,
         });
         let mut is_booked = self.end_doubtful(meaning, now_ns, boot_ns);
         for known in self.connections.values_mut() {
@@ -257,8 +261,23 @@ impl Book {
 }
 
 /// Whether a request begins with this.
-fn begins(record: &Record) -> bool {
-    usize::from(record.direction) == ASKS && record.kind == kind::HEADERS && record.part & part::FIRST != 0
+fn begins(record: &Record, piece: &[u8]) -> bool {
+    usize::from(record.direction) == ASKS
+        && record.kind == kind::HEADERS
+        && record.part & part::FIRST != 0
+        && !is_trailer(record, piece)
+}
+
+/// Whether a header block begins with a field that no request's does, by what HPACK says of it without its table: a name
+/// that is spelled out, or the table's own that stands for no `:method` or the like.
+fn is_trailer(record: &Record, piece: &[u8]) -> bool {
+    let padding = usize::from(record.flags & frame_flag::PADDED != 0);
+    let priority = usize::from(record.flags & frame_flag::PRIORITY != 0) * 5;
+    let ends = record.flags & frame_flag::END_STREAM != 0;
+    ends && matches!(
+        piece.get(padding + priority),
+        Some(0x00 | 0x10 | 0x40 | 0x4f..=0x7d | 0x8f..=0xbd)
+    )
 }
 
 #[cfg(test)]
@@ -367,6 +386,7 @@ mod tests {
         // The next agent does not know since when.
         let kept = postcard::to_stdvec(&book).unwrap();
         let mut next: Book = postcard::from_bytes(&kept).unwrap();
+        next.take_up(2 * LONGEST_SILENCE_NS);
         assert_eq!(known(&mut next, 2 * LONGEST_SILENCE_NS), 1);
         for (mut book, now_ns) in [(book, LONGEST_SILENCE_NS + 2), (next, 3 * LONGEST_SILENCE_NS + 1)] {
             assert_eq!(known(&mut book, now_ns), 0);
@@ -383,5 +403,51 @@ mod tests {
         assert!(book.shed(&mut NoMeaning, 0));
         assert!(book.connections.is_empty());
         assert!(!book.shed(&mut NoMeaning, 0));
+    }
+
+    #[test]
+    fn who_is_lost_to_another_agent_is_not_forgotten_first() {
+        let (mut book, _) = lost(1);
+        book.take_up(200);
+        take(&mut book, 0, event::CLOSED, 0, &[]);
+        let silent = Record {
+            cookie: 8,
+            at_ns: 100,
+            stream: 1,
+            kind: kind::HEADERS,
+            part: part::FIRST | part::LAST,
+            ..Record::default()
+        };
+        book.take(&silent, &[0x82], &mut NoMeaning, 0);
+        assert!(book.shed(&mut NoMeaning, 0));
+        assert!(book.connections.contains_key(&9));
+    }
+
+    #[test]
+    fn trailers_of_a_request_that_was_unknown_are_no_other() {
+        let (mut book, begins) = lost(1);
+        assert!(book.shed(&mut NoMeaning, 0));
+        let unknown = |book: &Book| book.tally.counts().map(|(_, count)| count.value).sum::<u64>();
+        let trailers = Record {
+            flags: frame_flag::END_STREAM | frame_flag::END_HEADERS,
+            ..begins
+        };
+        // A name that is spelled out, `date`, and behind a padding's length and a priority `link`.
+        for piece in [&[0x40, 1, b'x', 1, b'y'][..], &[0x61, 0]] {
+            book.take(&trailers, piece, &mut NoMeaning, 0);
+        }
+        let padded = Record {
+            flags: trailers.flags | frame_flag::PADDED | frame_flag::PRIORITY,
+            ..trailers
+        };
+        book.take(&padded, &[0, 0, 0, 0, 0, 16, 0x6d, 0], &mut NoMeaning, 0);
+        assert_eq!(unknown(&book), 1);
+        // A GET that has no more, either.
+        let next = Record {
+            stream: 3,
+            ..trailers
+        };
+        book.take(&next, &[0x82], &mut NoMeaning, 0);
+        assert_eq!(unknown(&book), 2);
     }
 }
