@@ -321,7 +321,11 @@ fn what_has_no_room_but_latencies_of_requests_makes_no_request_untimed() {
         }
     });
     let mut timed = watched("late", 8166);
-    timed.thresholds = vec![(Clock::Turnaround, Duration::from_millis(1))];
+    // Where neither clock has room, a request is untimed once.
+    timed.thresholds = vec![
+        (Clock::Turnaround, Duration::from_millis(1)),
+        (Clock::LastByte, Duration::from_millis(1)),
+    ];
     agent.watch(&[service, timed]).unwrap();
     let late = place.server(&["127.0.0.1:8166"]);
     let mut client = late.beside(|| {
