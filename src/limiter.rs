@@ -45,7 +45,7 @@ impl KernelLimits {
         allow: &[Prefix],
         api: SocketAddr,
         agent: SharedAgent,
-    ) -> Result<KernelLimits> {
+    ) -> KernelLimits {
         let mut ports = NEVER_LIMITED.to_vec();
         ports.push(api.port());
         let allowed = AllowList {
@@ -79,12 +79,12 @@ impl KernelLimits {
             Err(reason) if reason == NO_INTERFACE => tracing::debug!(%reason, "traffic cannot be limited"),
             Err(reason) => tracing::warn!(%reason, "traffic cannot be limited"),
         }
-        Ok(KernelLimits {
+        KernelLimits {
             limiter,
             agent,
             allowed,
             asked: Mutex::default(),
-        })
+        }
     }
 
     /// Lets the kernel enforce for a little longer.

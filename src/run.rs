@@ -2,7 +2,8 @@
 //!
 //! In: flags, files, a kernel and a database. Out: a running system, and an orderly end.
 //! The order of the start matters: the database first (the books must be open before anything is counted), then
-//! the greeting, then the probes, then what the last run left unfinished, then everything that acts.
+//! the probes, then the definitions, in kernel and books, then the greeting, then what the last run left unfinished, then
+//! everything that acts. What may fail without touching anything comes before the probes.
 
 mod agent;
 mod backfill;
@@ -12,6 +13,7 @@ mod maintenance;
 mod options;
 mod readiness;
 mod reload;
+mod take_up;
 mod work;
 
 use std::net::SocketAddr;
@@ -31,6 +33,7 @@ use remediation::{Limits, Outbox, Worker};
 use slo_engine::measurement::Hello;
 use slo_engine::{Engine, Keep, MIGRATOR, Settings};
 use sqlx::PgPool;
+use take_up::take_up;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -154,6 +157,22 @@ async fn assemble(
 ) -> Result<Parts> {
     let address = listener.local_addr()?;
     let ledger = options.ledger();
+    // Without a runbook that wants it, no packet of the host passes a program of ours.
+    let wanted = set
+        .playbook
+        .runbooks
+        .iter()
+        .flat_map(|runbook| &runbook.steps)
+        .any(|action| matches!(action, Action::XdpLimit(_)));
+    let interfaces = match options.limit_interfaces {
+        Some(interfaces) => interfaces,
+        None if wanted => {
+            options::with_default_route().context("look for interfaces with a default route")?
+        }
+        None => Vec::new(),
+    };
+    let http = remediation::outgoing::client().context("set up outgoing calls")?;
+    let hangup = signal(SignalKind::hangup())?;
     let pool = database.connect(cancel).await?;
     MIGRATOR
         .run(&pool)
@@ -172,13 +191,6 @@ async fn assemble(
             ..settings
         },
     );
-    // The books take the set up only if the kernel does, as at a reload.
-    let mut books = pool.begin().await?;
-    engine
-        .apply_within(&mut books, &set.definitions, Utc::now())
-        .await
-        .context("apply the definitions")?;
-
     // Dated before anything is attached: what begins after the first contact is counted from zero.
     let contact = Utc::now();
     let agent = Agent::start(AgentConfig {
@@ -194,12 +206,7 @@ async fn assemble(
     })?;
     let source = agent.source();
     let agent = SharedAgent::new(agent);
-    let services = set.definitions.services;
-    agent
-        .watch(services.clone())
-        .await
-        .context("watch the services")?;
-    books.commit().await.context("commit the definitions")?;
+    take_up(&engine, &agent, &set.definitions, contact).await?;
     engine
         .hello(&Hello {
             source,
@@ -209,32 +216,17 @@ async fn assemble(
         .await
         .context("greet the engine")?;
 
-    // Without a runbook that wants it, no packet of the host passes a program of ours.
-    let wanted = set
-        .playbook
-        .runbooks
-        .iter()
-        .flat_map(|runbook| &runbook.steps)
-        .any(|action| matches!(action, Action::XdpLimit(_)));
-    let interfaces = match options.limit_interfaces {
-        Some(interfaces) => interfaces,
-        None if wanted => {
-            options::with_default_route().context("look for interfaces with a default route")?
-        }
-        None => Vec::new(),
-    };
     let limits = Arc::new(KernelLimits::start(
         &options.instance,
         &interfaces,
         &options.allow,
         address,
         agent.clone(),
-    )?);
+    ));
     let (playbook_sender, playbook) = watch::channel(Arc::new(set.playbook));
     let (readiness_sender, readiness) = watch::channel(Readiness::ready());
     let wake = Arc::new(Notify::new());
     let booked = Arc::new(Notify::new());
-    let http = remediation::outgoing::client().context("set up outgoing calls")?;
     let host = host_name();
     let worker = Arc::new(Worker::new(
         engine.pool().clone(),
@@ -305,13 +297,12 @@ async fn assemble(
         paths: options.config,
         ledger,
         taken: set.stamp,
-        services,
         engine: engine.clone(),
         agent: agent.clone(),
         playbook: playbook_sender,
         readiness: readiness_sender,
     };
-    tasks.spawn(reload.run(signal(SignalKind::hangup())?, cancel.clone()));
+    tasks.spawn(reload.run(hangup, cancel.clone()));
 
     let router = api::router(api::AppState {
         engine: engine.clone(),

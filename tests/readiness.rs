@@ -126,6 +126,47 @@ fn a_set_that_the_kernel_does_not_take_up_at_the_start_is_not_in_the_books() {
     );
 }
 
+#[test]
+fn a_set_that_the_books_do_not_take_up_is_not_in_the_kernel() {
+    let network = Network::create();
+    let mut slowburn = Slowburn::start(&network, SERVICE);
+    let file = slowburn.state().with_file_name("definitions.yaml");
+    let pins = Path::new("/sys/fs/bpf/slowburn").join(&network.name);
+    let endpoints = find(&pins, "ENDPOINTS").unwrap();
+    let before = dump(&endpoints);
+    assert!(!before.is_empty());
+    // It is refused as it is committed, when the kernel has taken it up.
+    for statement in [
+        "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'not today'; end $$",
+        "create constraint trigger refuse after insert on objective_definition deferrable initially deferred
+         for each row execute function refuse()",
+    ] {
+        slowburn.sql(statement);
+    }
+    let more = "{availability: 99%}, {latency: {below: 250ms, target: 99%}}";
+    fs::write(&file, SERVICE.replace("{availability: 99%}", more)).unwrap();
+    let reason = eventually("the failure to be told", PATIENCE * 3, || {
+        slowburn.try_get("/readyz").err()
+    });
+    assert!(
+        reason.contains("not today") && reason.contains("last good set is in force"),
+        "{reason}"
+    );
+    assert_eq!(dump(&endpoints), before, "at a reload");
+
+    slowburn.stop();
+    let said = slowburn.refused();
+    assert!(said.contains("not today"), "{said}");
+    assert_eq!(dump(&endpoints), before, "at a start");
+    fs::write(&file, SERVICE).unwrap();
+    slowburn.launch();
+    assert_eq!(
+        slowburn.sql("select string_agg(name, ' ') from objective"),
+        "shop-availability"
+    );
+    assert_eq!(dump(&endpoints), before);
+}
+
 fn find(directory: &Path, name: &str) -> Option<PathBuf> {
     let entries = fs::read_dir(directory)
         .unwrap()
@@ -133,6 +174,24 @@ fn find(directory: &Path, name: &str) -> Option<PathBuf> {
     let (directories, pins): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
     let found = pins.into_iter().find(|path| path.ends_with(name));
     found.or_else(|| directories.iter().find_map(|inner| find(inner, name)))
+}
+
+/// What a pinned map holds, in an order of its own.
+fn dump(map: &Path) -> Vec<String> {
+    let output = Command::new("bpftool")
+        .args(["--json", "map", "dump", "pinned"])
+        .arg(map)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let entries: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let mut entries: Vec<_> = entries.iter().map(ToString::to_string).collect();
+    entries.sort();
+    entries
 }
 
 fn freeze(map: &Path) {

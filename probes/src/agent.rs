@@ -1,8 +1,7 @@
 //! The agent: attaches, names what listens, and reads what was counted.
 //!
-//! In: which cgroup and instance; services to watch; once a second, the time. Out: one batch of
-//! cumulative values a read. It keeps nothing that a restart would lose: names, start times and
-//! counters live in pinned maps, and what is attached stays attached when this process is gone.
+//! In: which cgroup and instance; services to watch; once a second, the time. Out: one batch of cumulative values a read. It keeps
+//! nothing that a restart would lose: names, start times and counters live in pinned maps, and what is attached stays so when it is gone.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -20,8 +19,9 @@ use slo_engine::{
 };
 
 mod error;
+mod standing;
 
-pub use self::error::AgentError;
+pub use self::{error::AgentError, standing::Standing};
 pub use crate::edge::{layout::MapSizes, reading::HOST, room::MapUse, sources::Source};
 use crate::{
     bpffs::{self, BpffsError, DirectoryLock},

@@ -23,7 +23,7 @@ use crate::{
     watcher::Watcher,
 };
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     watched: Option<Vec<WatchedService>>,
     listeners: Vec<(Listener, Named)>,

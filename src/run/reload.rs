@@ -11,7 +11,6 @@ use chrono::Utc;
 use remediation::Playbook;
 use slo_engine::Engine;
 use slo_engine::definitions::{LedgerLimits, Stamp};
-use slo_engine::service::WatchedService;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -19,13 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::agent::SharedAgent;
 use super::readiness::report;
+use super::take_up::take_up;
 use crate::definitions::{self, Set};
 
 /// A set that could not be taken up is tried again after so long, if nothing else changes.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
-
-/// How long the host may be looked through for what is watched, while intake waits.
-const LOOK_AT_MOST: Duration = Duration::from_secs(10);
 
 /// How often the files are looked at: their times and lengths, not what they say.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -36,8 +33,6 @@ pub struct Reload {
     pub ledger: LedgerLimits,
     /// Of the files as they were read at the start.
     pub taken: Stamp,
-    /// What the kernel counts.
-    pub services: Vec<WatchedService>,
     pub engine: Engine,
     pub agent: SharedAgent,
     pub playbook: watch::Sender<Arc<Playbook>>,
@@ -111,31 +106,8 @@ impl Reload {
         Ok(set)
     }
 
-    /// The books take the set up only if the kernel does.
-    async fn apply(&mut self, set: Set) -> Result<()> {
-        let mut transaction = self.engine.pool().begin().await?;
-        self.engine
-            .apply_within(&mut transaction, &set.definitions, Utc::now())
-            .await
-            .context("apply the definitions")?;
-        let services = set.definitions.services;
-        let taken_up = async {
-            // Nothing is booked meanwhile.
-            tokio::time::timeout(LOOK_AT_MOST, self.agent.watch(services.clone()))
-                .await
-                .context("looking for the services took too long")?
-                .context("watch the services")?;
-            transaction.commit().await.context("commit the definitions")
-        };
-        if let Err(error) = taken_up.await {
-            self.agent
-                .watch(self.services.clone())
-                .await
-                .context("watch again what was watched")
-                .with_context(|| format!("{error:#}"))?;
-            return Err(error);
-        }
-        self.services = services;
+    async fn apply(&self, set: Set) -> Result<()> {
+        take_up(&self.engine, &self.agent, &set.definitions, Utc::now()).await?;
         self.playbook.send_replace(Arc::new(set.playbook));
         Ok(())
     }

@@ -16,6 +16,10 @@ use slo_engine::{
     service::LongPoll,
 };
 
+mod standing;
+
+pub(crate) use standing::Standing;
+
 use super::{
     layout::Directories,
     table::{Control, Counters, Endpoints, Ports, Raw, Routes, SettingsTable, open},
