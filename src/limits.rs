@@ -45,18 +45,23 @@ pub fn run(args: &LimitsArgs) -> Result<ExitCode> {
                 )?;
             } else {
                 none(&args.instance, &mut out)?;
+                writeln!(
+                    out,
+                    "nothing was cleared, and no limit that is set later is refused"
+                )?;
             }
         }
-        Action::Resume => {
-            let mut table = RuleTable::open(root, &args.instance).context("open the limits")?;
-            table.resume().context("allow limits again")?;
-            writeln!(out, "limits may be set again")?;
-        }
+        Action::Resume => match RuleTable::open(root, &args.instance) {
+            Ok(mut table) => {
+                table.resume().context("allow limits again")?;
+                writeln!(out, "limits may be set again")?;
+            }
+            Err(LimitError::NotLoaded { .. }) => none(&args.instance, &mut out)?,
+            Err(error) => return Err(error).context("open the limits"),
+        },
         Action::List => match RuleTable::open(root, &args.instance) {
             Ok(table) => list(&table, &mut out)?,
-            Err(LimitError::NotLoaded { .. }) => {
-                none(&args.instance, &mut out)?;
-            }
+            Err(LimitError::NotLoaded { .. }) => none(&args.instance, &mut out)?,
             Err(error) => return Err(error).context("open the limits"),
         },
     }
@@ -64,7 +69,8 @@ pub fn run(args: &LimitsArgs) -> Result<ExitCode> {
 }
 
 fn none(instance: &str, out: &mut impl std::io::Write) -> Result<()> {
-    let others = crate::unload::others(instance)?;
+    let has_limiter = |name: &str| RuleTable::open(bpffs::DEFAULT_ROOT.as_ref(), name).is_ok();
+    let others = crate::unload::others(instance, has_limiter)?;
     Ok(writeln!(
         out,
         "instance `{instance}` has no limiter in the kernel, so it limits nothing{others}"

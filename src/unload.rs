@@ -38,16 +38,16 @@ pub fn run(args: &UnloadArgs) -> Result<ExitCode> {
         writeln!(
             out,
             "instance `{instance}` has nothing in the kernel{}",
-            others(instance)?
+            others(instance, |_| true)?
         )?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What to try instead when an instance has nothing here.
-pub fn others(instance: &str) -> Result<String> {
+/// What to try instead when an instance has not what is asked of it.
+pub fn others(instance: &str, has_it: impl Fn(&str) -> bool) -> Result<String> {
     let mut names = probes::instances().context("list the instances")?;
-    names.retain(|name| name != instance);
+    names.retain(|name| name != instance && has_it(name));
     names.sort();
     Ok(if names.is_empty() {
         String::new()
