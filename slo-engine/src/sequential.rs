@@ -54,9 +54,7 @@ impl FastPage {
             rate_min: Decimal::ONE,
         })
     }
-}
 
-impl FastPage {
     /// The same, where a total outage burns as fast; of a looser target it looks for one that lies halfway to that.
     ///
     /// # Errors
@@ -147,6 +145,21 @@ mod tests {
         for (days, burn_rate) in [(30, "14.4"), (28, "13.44"), (7, "3.36"), (1, "2")] {
             let page = FastPage::for_period(days * 24 * HOUR).unwrap();
             assert_eq!(page.burn_rate.to_string(), burn_rate, "{days} d");
+        }
+    }
+
+    #[test]
+    fn a_loose_target_looks_halfway_to_a_total_outage() {
+        for (target, burn_rate) in [("0.999", "14.4"), ("0.9", "5.5")] {
+            let target = target.parse().unwrap();
+            let page = FastPage::for_objective(30 * 24 * HOUR, target).unwrap();
+            assert_eq!(page.burn_rate.to_string(), burn_rate);
+            // As the test has it.
+            let as_before = FastPage::for_period(30 * 24 * HOUR).unwrap();
+            assert_eq!(
+                Sequential::new(target, &page).bad_needed(),
+                Sequential::new(target, &as_before).bad_needed()
+            );
         }
     }
 

@@ -84,7 +84,7 @@ export interface paths {
         put?: never;
         /**
          * From now on the objective does not count that time: events of it are in no window, slices it touches neither good
-         *     nor in the total. Nothing is rewritten, so that undoing it restores every number.
+         *     nor in the total. Nothing is rewritten, so that undoing it restores every number; a fast page counts anew.
          */
         post: operations["create_correction"];
         delete?: never;

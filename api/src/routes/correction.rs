@@ -119,7 +119,7 @@ pub struct RecurrenceBody {
 }
 
 /// From now on the objective does not count that time: events of it are in no window, slices it touches neither good
-/// nor in the total. Nothing is rewritten, so that undoing it restores every number.
+/// nor in the total. Nothing is rewritten, so that undoing it restores every number; a fast page counts anew.
 #[utoipa::path(post, path = "/api/v1/corrections", tag = "corrections", operation_id = "create_correction",
     request_body = CorrectionBody,
     responses((status = 201, body = CorrectionView), (status = 400, body = ErrorEnvelope),

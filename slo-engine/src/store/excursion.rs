@@ -90,7 +90,8 @@ pub(crate) async fn inputs(
     rules: &Rules,
     now: DateTime<Utc>,
 ) -> Result<Vec<FastPageInput>, EngineError> {
-    // On a calm day the question is not even planned: it is asked every second, and on each connection planned anew.
+    // On a calm day the question below has no answer, and is not even planned: it is asked every second, and each connection
+    // plans it anew.
     let is_calm = sqlx::query_scalar!(
         r#"select not exists (select from excursion)
               and not exists (select from alert where tier = $1 and state <> 'resolved') as "calm!""#,

@@ -1,7 +1,7 @@
 //! What an engine remembers between batches, so that it need not ask again.
 //!
-//! Everything here is also in Postgres, and never changes there without `definition_version` moving:
-//! a restart, or a change by another engine, costs one reading of it and nothing else.
+//! Everything here but `seen`, which its source still counts, is also in Postgres, and never changes there without
+//! `definition_version` moving: a restart, or a change by another engine, costs one reading of it and nothing else.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
