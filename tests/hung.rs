@@ -13,6 +13,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use support::network::{Network, SERVER, Side};
 use support::slowburn::Slowburn;
@@ -48,6 +49,9 @@ fn a_stopped_server_burns_budget_within_two_seconds_of_the_first_overdue_request
 
     let pid = Pid::from_raw(i32::try_from(server.0.id()).unwrap());
     kill(pid, Signal::SIGSTOP).unwrap();
+    // Until all of its threads have stopped: they may run on for a while on a busy machine.
+    let stopped = waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
+    assert!(matches!(stopped, WaitStatus::Stopped(..)), "{stopped:?}");
     let (first_sent, hanging) = ask(&network);
     let (burning, seen) = eventually("the budget to burn", PATIENCE, || {
         let now = objective();

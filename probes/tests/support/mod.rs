@@ -27,7 +27,7 @@ pub use client::{Client, FORGED_PORT, forge};
 use chrono::Utc;
 use client::reset_on_close;
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::signal;
+use nix::sys::{signal, wait};
 use nix::unistd::Pid;
 use probes::agent::{Agent, AgentConfig, MapSizes};
 use probes::overhead::OverheadConfig;
@@ -211,9 +211,12 @@ impl Server {
         self.spawn_beside(work).join().unwrap()
     }
 
-    /// Hangs, knowing nothing of it, until it is let go on.
+    /// Hangs, knowing nothing of it, until it is let go on. On a busy machine its threads run on for a while
+    /// after the signal was sent, so this waits until all of them have stopped.
     pub fn hang(&self) {
         self.signal(signal::Signal::SIGSTOP);
+        let status = wait::waitpid(self.pid(), Some(wait::WaitPidFlag::WUNTRACED)).unwrap();
+        assert!(matches!(status, wait::WaitStatus::Stopped(..)), "{status:?}");
     }
 
     pub fn go_on(&self) {
@@ -221,8 +224,11 @@ impl Server {
     }
 
     fn signal(&self, what: signal::Signal) {
-        let process = Pid::from_raw(self.child.id().try_into().unwrap());
-        signal::kill(process, what).unwrap();
+        signal::kill(self.pid(), what).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().unwrap())
     }
 }
 
