@@ -1,13 +1,10 @@
 //! Listening TCP sockets of every network namespace that a process lives in.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, BufRead as _, BufReader},
-    os::{
-        fd::{AsRawFd as _, OwnedFd},
-        unix::fs::MetadataExt as _,
-    },
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
     thread,
 };
@@ -41,8 +38,6 @@ pub(crate) struct Scanner {
     hierarchy: Hierarchy,
     /// Listeners outside of this cgroup are somebody else's.
     within: String,
-    /// Cookies by the namespace's inode.
-    cookies: HashMap<u64, u64>,
     owners: Owners,
     refused: BTreeSet<String>,
 }
@@ -61,7 +56,6 @@ impl Scanner {
             hierarchy: Hierarchy::open(cgroup_root)?,
             owners: Owners::new(),
             within,
-            cookies: HashMap::new(),
             refused: BTreeSet::new(),
         })
     }
@@ -75,41 +69,45 @@ impl Scanner {
                 namespaces.entry(found.ino()).or_insert(*pid);
             }
         }
-        self.cookies.retain(|inode, _| namespaces.contains_key(inode));
-
-        let open = open(&namespaces)?;
-        let sockets = open.iter().map(|open| open.socket).collect();
+        let namespaces = look_into(&namespaces)?;
+        let open = namespaces.iter().flat_map(|namespace| &namespace.open);
+        let sockets = open.map(|open| open.socket).collect();
         self.owners.find(&self.hierarchy, &processes, &sockets);
 
         let mut scan = Scan::default();
-        for Open {
-            namespace,
+        for Namespace {
+            inode,
             pid,
-            port,
-            socket,
-            birth,
-        } in open
+            cookie,
+            open,
+        } in namespaces
         {
-            let Some(owner) = self.owners.get(socket).cloned() else {
-                continue;
-            };
-            let cgroup_id = if birth == 0 { owner.home.cgroup_id } else { birth };
-            if !self.is_ours(&owner.home.cgroup, cgroup_id) {
-                continue;
+            for Open { port, socket, birth } in open {
+                let Some(owner) = self.owners.get(socket).cloned() else {
+                    continue;
+                };
+                let cgroup_id = if birth == 0 { owner.home.cgroup_id } else { birth };
+                if !self.is_ours(&owner.home.cgroup, cgroup_id) {
+                    continue;
+                }
+                let netns = match &cookie {
+                    Ok(cookie) => *cookie,
+                    Err(error) => {
+                        self.refuse(format!("network namespace {inode}: {error}"));
+                        continue;
+                    }
+                };
+                scan.namespaces
+                    .entry(netns)
+                    .or_insert_with(|| PathBuf::from(format!("/proc/{pid}/ns/net")));
+                scan.listeners.push(Listener {
+                    netns,
+                    port,
+                    cgroup_id,
+                    home: owner.home,
+                    pid: owner.pid,
+                });
             }
-            let Some(netns) = self.cookie(namespace, pid) else {
-                continue;
-            };
-            scan.namespaces
-                .entry(netns)
-                .or_insert_with(|| PathBuf::from(format!("/proc/{pid}/ns/net")));
-            scan.listeners.push(Listener {
-                netns,
-                port,
-                cgroup_id,
-                home: owner.home,
-                pid: owner.pid,
-            });
         }
         scan.listeners.sort();
         scan.listeners
@@ -129,24 +127,6 @@ impl Scanner {
     fn refuse(&mut self, text: String) {
         if self.refused.insert(text.clone()) {
             tracing::warn!("cannot enter {text}");
-        }
-    }
-
-    /// The kernel's own name for a namespace, asked inside of it. 0 where the kernel has none.
-    fn cookie(&mut self, inode: u64, pid: u32) -> Option<u64> {
-        if let Some(cookie) = self.cookies.get(&inode) {
-            return Some(*cookie);
-        }
-        let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
-        match cookie_of(&path) {
-            Ok(cookie) => {
-                self.cookies.insert(inode, cookie);
-                Some(cookie)
-            }
-            Err(error) => {
-                self.refuse(format!("network namespace {inode}: {error}"));
-                None
-            }
         }
     }
 
@@ -190,10 +170,18 @@ fn processes() -> io::Result<BTreeSet<u32>> {
         .collect())
 }
 
-/// A listening socket, and the process that leads to its namespace.
-struct Open {
-    namespace: u64,
+/// A network namespace as it was when it was entered: its number may be another's by the next scan.
+struct Namespace {
+    inode: u64,
+    /// The process that leads to it.
     pid: u32,
+    /// The kernel's own name for it.
+    cookie: io::Result<u64>,
+    open: Vec<Open>,
+}
+
+/// A listening socket.
+struct Open {
     port: u16,
     /// Its inode.
     socket: u64,
@@ -202,39 +190,42 @@ struct Open {
 }
 
 /// Every listening socket of these namespaces, by a thread that goes from one to the next: what has entered
-/// one stays there. `/proc` tells the same, but goes through the connections of all namespaces for each, which
-/// takes milliseconds: it is asked where the kernel does not answer.
-fn open(namespaces: &BTreeMap<u64, u32>) -> io::Result<Vec<Open>> {
-    let of_one = |namespace: u64, pid: u32| -> Vec<Open> {
-        let open = |port, socket, birth| Open {
-            namespace,
-            pid,
-            port,
-            socket,
-            birth,
-        };
-        let told = fs::File::open(format!("/proc/{pid}/ns/net")).and_then(|file| {
-            setns(&file, CloneFlags::CLONE_NEWNET)?;
-            sock_diag::listeners()
-        });
-        match told {
-            Ok(found) => found
-                .iter()
-                .map(|found| open(found.port, found.inode, found.cgroup))
-                .collect(),
-            Err(_) => listed(pid).map(|(port, socket)| open(port, socket, 0)).collect(),
-        }
-    };
+/// one stays there.
+fn look_into(namespaces: &BTreeMap<u64, u32>) -> io::Result<Vec<Namespace>> {
     let all = || {
         namespaces
             .iter()
-            .flat_map(|(inode, pid)| of_one(*inode, *pid))
+            .map(|(inode, pid)| look_into_one(*inode, *pid))
             .collect()
     };
     thread::scope(|scope| {
         let found = scope.spawn(all).join();
         found.map_err(|_| io::Error::other("the thread that looks for listening sockets ended"))
     })
+}
+
+/// `/proc` tells the same as `sock_diag`, but goes through the connections of all namespaces for each, which
+/// takes milliseconds: it is asked where the kernel does not answer.
+fn look_into_one(inode: u64, pid: u32) -> Namespace {
+    let cookie = fs::File::open(format!("/proc/{pid}/ns/net")).and_then(|file| {
+        setns(&file, CloneFlags::CLONE_NEWNET)?;
+        cookie_here()
+    });
+    let open = |port, socket, birth| Open { port, socket, birth };
+    let told = cookie.is_ok().then(sock_diag::listeners);
+    let open = match told {
+        Some(Ok(found)) => found
+            .iter()
+            .map(|found| open(found.port, found.inode, found.cgroup))
+            .collect(),
+        _ => listed(pid).map(|(port, socket)| open(port, socket, 0)).collect(),
+    };
+    Namespace {
+        inode,
+        pid,
+        cookie,
+        open,
+    }
 }
 
 /// Ports and inodes from a process's tables, which list listeners first. It may have ended since.
@@ -260,33 +251,14 @@ fn parse_listener(line: &str) -> Option<(u16, u64)> {
     Some((port, inode))
 }
 
-/// Runs `work` inside of a network namespace, in a thread of its own: one that has entered stays there.
-fn inside<T: Send>(path: &Path, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-    let namespace = fs::File::open(path)?;
-    thread::scope(|scope| {
-        scope
-            .spawn(move || {
-                setns(&namespace, CloneFlags::CLONE_NEWNET)?;
-                work()
-            })
-            .join()
-            .unwrap_or_else(|_| Err(io::Error::other("the thread ended")))
-    })
-}
-
-fn cookie_of(path: &Path) -> io::Result<u64> {
-    inside(path, || {
-        let probe = socket(
-            AddressFamily::Unix,
-            SockType::Datagram,
-            SockFlag::SOCK_CLOEXEC,
-            None,
-        )?;
-        cookie_of_socket(&probe)
-    })
-}
-
-fn cookie_of_socket(socket: &OwnedFd) -> io::Result<u64> {
+/// The kernel's own name for this thread's network namespace. 0 where the kernel has none.
+fn cookie_here() -> io::Result<u64> {
+    let socket = socket(
+        AddressFamily::Unix,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
     let mut cookie = 0u64;
     let mut length = libc::socklen_t::try_from(size_of::<u64>()).unwrap_or(8);
     // SAFETY: eight bytes for an eight byte option.
@@ -313,7 +285,103 @@ const SO_NETNS_COOKIE: libc::c_int = 71;
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        os::unix::process::CommandExt as _,
+        process::{Child, Command, Stdio},
+        time::{Duration, Instant},
+    };
+
+    use nix::{
+        sched::unshare,
+        sys::socket::{Backlog, listen},
+    };
+
     use super::*;
+    use crate::mounts::cgroup_root;
+
+    /// A process that listens in a network namespace of its own, on a port that the kernel picks.
+    struct Elsewhere(Child);
+
+    impl Elsewhere {
+        fn start() -> Self {
+            let mut command = Command::new("cat");
+            command.stdin(Stdio::piped());
+            // SAFETY: only system calls between fork and exec.
+            unsafe {
+                command.pre_exec(|| {
+                    unshare(CloneFlags::CLONE_NEWNET)?;
+                    let listener = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None)?;
+                    listen(&listener, Backlog::new(1)?)?;
+                    std::mem::forget(listener);
+                    Ok(())
+                });
+            }
+            Self(command.spawn().unwrap())
+        }
+
+        fn namespace(&self) -> PathBuf {
+            PathBuf::from(format!("/proc/{}/ns/net", self.0.id()))
+        }
+
+        fn inode(&self) -> u64 {
+            fs::metadata(self.namespace()).unwrap().ino()
+        }
+
+        /// As a socket inside tells it.
+        fn cookie(&self) -> u64 {
+            let namespace = fs::File::open(self.namespace()).unwrap();
+            let inside = thread::spawn(move || {
+                setns(&namespace, CloneFlags::CLONE_NEWNET).unwrap();
+                cookie_here().unwrap()
+            });
+            inside.join().unwrap()
+        }
+    }
+
+    impl Drop for Elsewhere {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    /// One in the namespace of this number, if it is given to us: the next gets the lowest that is free, and the
+    /// kernel frees one some time after its last process has ended.
+    fn numbered(number: u64) -> Option<Elsewhere> {
+        let mut others = Vec::new();
+        for _ in 0..50 {
+            let next = Elsewhere::start();
+            if next.inode() == number {
+                return Some(next);
+            }
+            others.push(next);
+            thread::park_timeout(Duration::from_millis(10));
+        }
+        None
+    }
+
+    #[test]
+    fn a_namespace_with_the_number_of_one_that_is_gone_has_a_name_of_its_own() {
+        let mut scanner = Scanner::new(&cgroup_root().unwrap(), String::new()).unwrap();
+        let mut netns = |of: &Elsewhere| {
+            let scan = scanner.scan().unwrap();
+            let found = scan.listeners.iter().find(|found| found.pid == of.0.id());
+            found.unwrap().netns
+        };
+        let give_up = Instant::now() + Duration::from_secs(60);
+        let (name, second) = loop {
+            assert!(Instant::now() < give_up, "no number was given twice");
+            let first = Elsewhere::start();
+            let (number, name) = (first.inode(), first.cookie());
+            assert_eq!(netns(&first), name);
+            drop(first);
+            if let Some(second) = numbered(number) {
+                break (name, second);
+            }
+        };
+        assert_ne!(second.cookie(), name);
+        assert_eq!(netns(&second), second.cookie());
+    }
 
     #[test]
     fn a_listening_line_gives_its_port_and_inode() {
