@@ -1,9 +1,13 @@
 // An HTTP/2 server on clear text that does what the path says:
-// /status/418, /sleep/500 (ms), /gate/418 (once SIGUSR2 comes), /hang, /reset (RST_STREAM), /midway (resets after its headers),
+// /status/418, /sleep/500 (ms), /gate/418 (once SIGUSR2 has come), /hang, /reset (RST_STREAM), /midway (resets after its headers),
 // /large (4 MiB), /close (ends the connection unanswered), anything else 200. Bodies are read first.
 import http2 from "node:http2";
 
 const large = Buffer.alloc(4 << 20, "x");
+// A request is in flight before it is read here, so each signal lets one through that came or comes.
+const waiting = [];
+let passes = 0;
+process.on("SIGUSR2", () => (waiting.shift() ?? (() => { passes += 1; }))());
 const server = http2.createServer();
 server.on("stream", (stream, headers) => {
   stream.on("error", () => {});
@@ -19,7 +23,10 @@ server.on("stream", (stream, headers) => {
       return stream.end("ok");
     }
     if (what === "gate") {
-      return process.once("SIGUSR2", () => { stream.respond({ ":status": Number(detail) }); stream.end("late"); });
+      const pass = () => { stream.respond({ ":status": Number(detail) }); stream.end("late"); };
+      if (passes === 0) return waiting.push(pass);
+      passes -= 1;
+      return pass();
     }
     if (what === "sleep") {
       return setTimeout(() => { stream.respond({ ":status": 200 }); stream.end("late"); }, Number(detail));
