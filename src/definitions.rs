@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use remediation::{Playbook, runbook};
+use remediation::Playbook;
 use slo_engine::definitions::{self, Definitions, Diagnostics, LedgerLimits, Stamp};
 
 /// One consistent set: every reference between its parts holds.
@@ -19,39 +19,24 @@ pub struct Set {
 /// Warnings are about such a ledger.
 pub fn read(paths: &[PathBuf], ledger: LedgerLimits) -> Result<Set, Diagnostics> {
     let stamp = Stamp::of(paths);
-    let (mut definitions, mut warnings) = definitions::read_partly(paths, ledger);
-    if warnings.has_errors() {
-        return Err(with_mistakes_for_acting(&definitions, warnings));
-    }
-    definitions.warnings = warnings.clone();
-    let playbook = match Playbook::read(&definitions) {
-        Ok(playbook) => playbook,
-        Err(more) => {
-            warnings.extend(more);
-            return Err(warnings);
+    let (mut definitions, mut found) = definitions::read_partly(paths, ledger);
+    let (playbook, more) = match Playbook::read(&definitions) {
+        Ok(playbook) => {
+            let warnings = playbook.warnings.clone();
+            (playbook, warnings)
         }
+        Err(mistakes) => (Playbook::default(), mistakes),
     };
-    warnings.extend(playbook.warnings.clone());
+    definitions.warnings = found.clone();
+    found.extend(more);
+    if found.has_errors() {
+        found.0.sort();
+        return Err(found);
+    }
     Ok(Set {
         definitions,
         playbook,
-        warnings,
+        warnings: found,
         stamp,
     })
-}
-
-/// Adds what each runbook and target says wrong by itself. Names are not looked up: what bears the name may be among
-/// what could not be read.
-fn with_mistakes_for_acting(definitions: &Definitions, mut found: Diagnostics) -> Diagnostics {
-    let ours = definitions
-        .other
-        .iter()
-        .filter(|document| document.api_version == runbook::API_VERSION);
-    for document in ours {
-        if let Err(more) = runbook::parse(document) {
-            found.extend(more);
-        }
-    }
-    found.0.sort();
-    found
 }

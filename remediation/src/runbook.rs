@@ -119,32 +119,9 @@ pub struct Playbook {
     pub warnings: Diagnostics,
 }
 
-/// One definition of a kind that this crate owns.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Parsed {
-    Runbook(Runbook),
-    Target(Target),
-}
-
-/// Reads one document on its own: names it refers to are not looked up.
-///
-/// # Errors
-/// With every mistake of the document.
-pub fn parse(document: &Document) -> Result<Parsed, Diagnostics> {
-    if document.kind == "NotificationTarget" {
-        return target::parse(document).map(Parsed::Target);
-    }
-    let mut report = Report::new(&document.file);
-    let runbook = read::runbook(document, None, &mut report);
-    let diagnostics = report.into_diagnostics();
-    match runbook {
-        Some(runbook) if !diagnostics.has_errors() => Ok(Parsed::Runbook(runbook)),
-        _ => Err(diagnostics),
-    }
-}
-
 impl Playbook {
-    /// Reads the documents that the engine handed over, and looks up every name they refer to.
+    /// Reads the documents that the engine handed over, and looks up every name they refer to. Definitions with
+    /// mistakes will do: what has one is known by its name.
     ///
     /// # Errors
     /// With every mistake of every document.
@@ -160,7 +137,7 @@ impl Playbook {
                     Err(diagnostics) => found.extend(diagnostics),
                 },
                 "Runbook" => {
-                    if let Some(runbook) = read::runbook(document, Some(&known), &mut report) {
+                    if let Some(runbook) = read::runbook(document, &known, &mut report) {
                         playbook.runbooks.push(runbook);
                     }
                 }

@@ -15,6 +15,7 @@ fn every_mistake_is_reported_with_its_place_and_no_secret() {
     let together = definitions::Definitions {
         services: service.services,
         objectives: service.objectives,
+        names: service.names,
         ..read
     };
     let found = Playbook::read(&together).unwrap_err().to_string();

@@ -6,7 +6,9 @@
 //! over with their positions, so that their owner reports mistakes the same way.
 //!
 //! Three passes: envelopes (so that names are known), specs (each document by itself), and
-//! [`collect`] (what documents say about each other). A pass goes on after a mistake.
+//! [`collect`] (what documents say about each other). A pass goes on after a mistake, and so do the passes: what has
+//! one is still known by its name and checked in all else, and what could not be read to its name is no reason to
+//! call a reference dangling ([`report`]).
 
 mod alerting;
 mod budget_alerts;
@@ -32,12 +34,13 @@ mod objectives;
 mod openslo;
 mod ownership;
 mod ratio;
+mod report;
 mod short;
 mod tiers;
 mod v1alpha;
 mod yaml;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -45,6 +48,7 @@ use crate::objective::{Objective, ObjectiveName, TierName};
 use crate::service::WatchedService;
 use alerting::Alerting;
 use document::{Envelope, OPENSLO, Place, SLOWBURN};
+use report::Unread;
 
 use crate::settings::{KEEP_LEDGER, SLOT};
 pub use collect::ROUTES_MAX;
@@ -87,8 +91,26 @@ pub struct Definitions {
     pub notified: Vec<Notified>,
     /// Kinds of `slowburn/v1` and OpenSLO that this crate does not own.
     pub other: Vec<Document>,
+    pub names: Names,
     /// What was accepted but deserves a look.
     pub warnings: Diagnostics,
+}
+
+/// What can be referred to: all that some document defines, mistakes in it or not.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    pub services: BTreeSet<String>,
+    /// In the order of the documents.
+    pub objectives: Vec<ObjectiveName>,
+    unread: Unread,
+}
+
+impl Names {
+    /// Whether what is named so may be among what could not be read: a document of this kind, or an `objective`.
+    #[must_use]
+    pub fn may_be(&self, kind: &str, name: &str) -> bool {
+        self.unread.may_be(kind, name)
+    }
 }
 
 /// Who is told when a tier of an objective fires: the name of a NotificationTarget in the same files.
@@ -119,7 +141,8 @@ pub fn read(paths: &[PathBuf]) -> Result<Definitions, Diagnostics> {
 }
 
 /// Reads as [`read`] does, for such a ledger, and returns what could be read beside what could not.
-/// Readers of other kinds can then add their mistakes to the same list; nothing else should use a part.
+/// Readers of other kinds can then add their mistakes to the same list; nothing else should use a part, in which
+/// mistakes have been left out.
 #[must_use]
 pub fn read_partly(paths: &[PathBuf], ledger: LedgerLimits) -> (Definitions, Diagnostics) {
     let mut report = Report::of(ledger);
@@ -220,6 +243,19 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
         .collect();
     let dependencies = dependencies::collect(&services, &names, report);
     let mut services = collect::services(services, report);
+    let stated: Vec<_> = objectives
+        .iter()
+        .map(|draft| draft.name.clone())
+        .chain(composites.iter().map(|draft| draft.name.clone()))
+        .collect();
+    // Where an SLO does not say of which service it is, none is missing an objective for certain.
+    if objectives.iter().any(|draft| draft.service.is_none()) {
+        report.unread.one_of(report::OBJECTIVE);
+    }
+    let counted: HashSet<_> = objectives
+        .iter()
+        .filter_map(|draft| Some(draft.service.as_ref()?.0.clone()))
+        .collect();
     let mut named: HashMap<ObjectiveName, Place> = HashMap::new();
     let mut collected = Vec::new();
     for draft in objectives {
@@ -239,7 +275,7 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
         wholes.extend(composite::objective(draft, &by_name, report));
     }
     collected.extend(wholes);
-    let corrections = corrections::collect(left_out, &collected, &named, report);
+    let corrections = corrections::collect(left_out, &collected, &named, &counted, report);
     let definitions = Definitions {
         services: services.all,
         objectives: collected,
@@ -247,6 +283,11 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
         dependencies,
         notified,
         other,
+        names: Names {
+            services: names.into_iter().map(str::to_owned).collect(),
+            objectives: stated,
+            unread: report.unread.clone(),
+        },
         warnings: Diagnostics::default(),
     };
     (definitions, report.take())

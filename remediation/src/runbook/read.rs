@@ -5,7 +5,9 @@ mod steps;
 use std::time::Duration;
 
 use rust_decimal::Decimal;
-use slo_engine::definitions::{Definitions, Document, Node, Report, Value, node::nearest, node::quoted};
+use slo_engine::definitions::{
+    Definitions, Document, Names, Node, Report, Value, node::nearest, node::quoted,
+};
 use slo_engine::duration;
 use slo_engine::objective::Severity;
 
@@ -19,17 +21,16 @@ pub(super) struct Known<'a> {
     services: Vec<&'a str>,
     objectives: Vec<&'a str>,
     targets: Vec<&'a str>,
+    names: &'a Names,
 }
 
 impl<'a> Known<'a> {
     pub(super) fn of(definitions: &'a Definitions) -> Self {
-        let mut services: Vec<&str> = definitions.services.iter().map(|s| s.name.as_str()).collect();
-        services.extend(definitions.objectives.iter().map(|o| o.service.as_str()));
-        services.sort_unstable();
-        services.dedup();
+        let names = &definitions.names;
         Self {
-            services,
-            objectives: definitions.objectives.iter().map(|o| o.name.as_str()).collect(),
+            services: names.services.iter().map(String::as_str).collect(),
+            objectives: names.objectives.iter().map(|name| name.as_str()).collect(),
+            names,
             targets: definitions
                 .other
                 .iter()
@@ -40,12 +41,8 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Reads one runbook; without `known` no name is looked up.
-pub(super) fn runbook(
-    document: &Document,
-    known: Option<&Known<'_>>,
-    report: &mut Report,
-) -> Option<Runbook> {
+/// Reads one runbook.
+pub(super) fn runbook(document: &Document, known: &Known<'_>, report: &mut Report) -> Option<Runbook> {
     let mut fields = document.node.fields("`Runbook`", report)?;
     for key in ["apiVersion", "kind", "metadata"] {
         fields.optional(key);
@@ -99,14 +96,12 @@ pub(super) fn runbook(
     Some(runbook)
 }
 
-fn read_on(node: &Node, known: Option<&Known<'_>>, report: &mut Report) -> Option<On> {
+fn read_on(node: &Node, known: &Known<'_>, report: &mut Report) -> Option<On> {
     let mut fields = node.fields("`on`", report)?;
     let services = fields.optional("services");
-    let services =
-        services.and_then(|node| names("services", node, known.map(|k| k.services.as_slice()), report));
+    let services = services.and_then(|node| names("services", "Service", node, known, report));
     let objectives = fields.optional("objectives");
-    let objectives =
-        objectives.and_then(|node| names("objectives", node, known.map(|k| k.objectives.as_slice()), report));
+    let objectives = objectives.and_then(|node| names("objectives", "objective", node, known, report));
     let severities = Severity::ALL
         .iter()
         .map(|severity| (severity.as_str(), *severity));
@@ -124,7 +119,13 @@ fn read_on(node: &Node, known: Option<&Known<'_>>, report: &mut Report) -> Optio
 }
 
 /// Reads a list of names that must be known.
-fn names<T>(what: &'static str, node: &Node, known: Option<&[&str]>, report: &mut Report) -> Option<Vec<T>>
+fn names<T>(
+    what: &'static str,
+    kind: &str,
+    node: &Node,
+    known: &Known<'_>,
+    report: &mut Report,
+) -> Option<Vec<T>>
 where
     T: std::str::FromStr + AsRef<str>,
     T::Err: std::fmt::Display,
@@ -134,15 +135,20 @@ where
         let Some(name) = item.parse::<T>(what, report) else {
             continue;
         };
-        exists(what, name.as_ref(), item, known, report);
+        exists(what, (kind, name.as_ref()), item, known, report);
         found.push(name);
     }
     Some(found)
 }
 
-fn exists(what: &str, name: &str, node: &Node, known: Option<&[&str]>, report: &mut Report) {
-    let Some(known) = known else { return };
-    if known.contains(&name) {
+fn exists(what: &str, (kind, name): (&str, &str), node: &Node, known: &Known<'_>, report: &mut Report) {
+    let names = known.names;
+    let known = match kind {
+        "Service" => known.services.as_slice(),
+        "objective" => known.objectives.as_slice(),
+        _ => known.targets.as_slice(),
+    };
+    if known.contains(&name) || names.may_be(kind, name) {
         return;
     }
     let hint = match nearest(name, known) {

@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use super::document::{Envelope, OPENSLO, SLOWBURN};
 use super::metric_source::word;
-use super::node::{Node, Position, Report, quoted, shorten};
+use super::node::{Node, Position, Report, Value, quoted, shorten};
 use super::tiers::{self, TierDraft};
 use crate::duration;
 use crate::objective::{BurnRate, Severity, TierName};
+
+/// The kind of ours that says how to reach somebody.
+const NOTIFIER: &str = "NotificationTarget";
 
 /// What the documents of a set say, by name; `None` for one that has mistakes of its own.
 #[derive(Debug, Default)]
@@ -49,7 +52,7 @@ impl<'a> Alerting<'a> {
             let of = envelopes.iter().filter(move |e| e.is(version, kind));
             of.map(|e| e.name)
         };
-        let notifiers: HashSet<_> = named(SLOWBURN, "NotificationTarget").collect();
+        let notifiers: HashSet<_> = named(SLOWBURN, NOTIFIER).collect();
         let mut found = Self {
             targets: named(OPENSLO, "AlertNotificationTarget")
                 .chain(notifiers.iter().copied())
@@ -72,21 +75,15 @@ impl<'a> Alerting<'a> {
         found
     }
 
-    /// Reads `alertPolicies`: `{alertPolicyRef}`, a whole AlertPolicy, or the bare name of older files. The inner
-    /// `None` means no policy, and so the default tiers.
-    #[expect(clippy::option_option, reason = "absent and wrong are different things here")]
-    pub fn tiers(&self, node: &Node, report: &mut Report) -> Option<Option<ByPolicy>> {
-        let items = node.list("alertPolicies", report)?;
-        let policies: Vec<_> = items.iter().map(|item| self.policy_of(item, report)).collect();
-        let conditions: Vec<Condition> = policies
-            .into_iter()
-            .collect::<Option<Vec<_>>>()?
-            .into_iter()
-            .flatten()
-            .collect();
-        if conditions.is_empty() {
-            return Some(None);
+    /// Reads `alertPolicies`: `{alertPolicyRef}`, a whole AlertPolicy, or the bare name of older files. `None` means no
+    /// policy, and so the default tiers; of policies with mistakes, what is left without them.
+    pub fn tiers(&self, node: &Node, report: &mut Report) -> Option<ByPolicy> {
+        let items = node.list("alertPolicies", report).unwrap_or_default();
+        if items.is_empty() && matches!(node.value, Value::List(_)) {
+            return None;
         }
+        let policies: Vec<_> = items.iter().map(|item| self.policy_of(item, report)).collect();
+        let conditions: Vec<Condition> = policies.into_iter().flatten().flatten().collect();
         let tell = |c: &Condition| {
             c.tells
                 .iter()
@@ -104,8 +101,14 @@ impl<'a> Alerting<'a> {
                 c.at,
             ))
         });
-        let tiers = tiers::check_list(drafts.collect(), node.at, report)?;
-        Some(Some(ByPolicy { tiers, tells }))
+        let drafts: Vec<_> = drafts.collect();
+        // Where none could be read, the mistake is there.
+        let tiers = if drafts.is_empty() {
+            Vec::new()
+        } else {
+            tiers::check_list(drafts, node.at, report)
+        };
+        Some(ByPolicy { tiers, tells })
     }
 
     fn policy_of(&self, item: &Node, report: &mut Report) -> Option<Vec<Condition>> {
@@ -164,7 +167,9 @@ impl<'a> Alerting<'a> {
                 Some(hint),
             );
         }
-        let tells = self.notification_targets(targets?, report);
+        let tells = targets
+            .map(|n| self.notification_targets(n, report))
+            .unwrap_or_default();
         let conditions = conditions?;
         let items = conditions.list("conditions", report)?;
         let [item] = items else {
@@ -244,7 +249,7 @@ impl<'a> Alerting<'a> {
                 .and_then(|n| n.text("description", report));
             fields.finish(report);
         }
-        if self.notifiers.contains(name) || name.is_empty() {
+        if self.notifiers.contains(name) || name.is_empty() || report.may_be(NOTIFIER, name) {
             return;
         }
         let hint = match report.nearest(name, self.notifiers.iter().copied()) {
@@ -284,6 +289,9 @@ fn resolve<T: Clone>(
     let name = reference.text(what, report)?;
     if let Some(found) = known.get(name) {
         return found.clone();
+    }
+    if report.may_be(kind, name) || (kind == "AlertNotificationTarget" && report.may_be(NOTIFIER, name)) {
+        return None;
     }
     let hint = match report.nearest(name, known.keys().copied()) {
         Some(near) => format!("did you mean `{near}`?"),

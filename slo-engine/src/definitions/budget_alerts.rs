@@ -29,8 +29,10 @@ const HINT: &str = "such as `{severity: ticket, remaining: 20%}`, `{severity: pa
                     `{severity: ticket, drop: 10%, within: 1d}`";
 
 /// Reads the list of the short form: `[{severity, remaining | exhaustedWithin | drop + within, name}]`.
-pub(super) fn read_list(node: &Node, report: &mut Report) -> Option<Vec<BudgetAlertDraft>> {
-    let items = node.list("budget", report)?;
+pub(super) fn read_list(node: &Node, report: &mut Report) -> Vec<BudgetAlertDraft> {
+    let Some(items) = node.list("budget", report) else {
+        return Vec::new();
+    };
     let drafts = items.iter().map(|item| read_item(item, report)).collect();
     check_list(drafts, node.at, report)
 }
@@ -71,11 +73,7 @@ fn read_item(node: &Node, report: &mut Report) -> Option<BudgetAlertDraft> {
 }
 
 /// Reads the annotation of an OpenSLO SLO: `ticket remaining 20%, page exhausted within 3d`.
-pub(super) fn read_annotation(
-    text: &str,
-    at: Position,
-    report: &mut Report,
-) -> Option<Vec<BudgetAlertDraft>> {
+pub(super) fn read_annotation(text: &str, at: Position, report: &mut Report) -> Vec<BudgetAlertDraft> {
     let drafts = text
         .split([',', '\n'])
         .map(str::trim)
@@ -159,15 +157,15 @@ fn draft(
     Some(BudgetAlertDraft { alert, at })
 }
 
+/// What is left of the list without the mistakes.
 fn check_list(
     drafts: Vec<Option<BudgetAlertDraft>>,
     at: Position,
     report: &mut Report,
-) -> Option<Vec<BudgetAlertDraft>> {
+) -> Vec<BudgetAlertDraft> {
     if drafts.is_empty() {
         let hint = "remove it: there are none unless one is stated".to_owned();
         report.error(at, "the list of budget alerts is empty", Some(hint));
-        return None;
     }
     if drafts.len() > BUDGET_ALERTS_MAX {
         let message = format!(
@@ -175,16 +173,16 @@ fn check_list(
             drafts.len()
         );
         report.error(at, message, None);
-        return None;
     }
-    drafts.into_iter().collect()
+    drafts.into_iter().flatten().take(BUDGET_ALERTS_MAX).collect()
 }
 
-/// Checks stated alerts against the period, the slices and the tiers they share their names with.
+/// Checks stated alerts against the period, the slices and the tiers they share their names with, as far as these
+/// could be read.
 pub(super) fn build(
     drafts: &[BudgetAlertDraft],
-    period: Duration,
-    budgeting: Budgeting,
+    period: Option<Duration>,
+    budgeting: Option<Budgeting>,
     tiers: &[Tier],
     report: &mut Report,
 ) -> Vec<BudgetAlert> {
@@ -212,8 +210,8 @@ pub(super) fn build(
 
 fn check_span(
     alert: &BudgetAlert,
-    period: Duration,
-    budgeting: Budgeting,
+    period: Option<Duration>,
+    budgeting: Option<Budgeting>,
     at: Position,
     report: &mut Report,
 ) -> bool {
@@ -235,7 +233,7 @@ fn check_span(
         report.error(at, message, None);
         return false;
     }
-    if stated > period {
+    if let Some(period) = period.filter(|period| stated > *period) {
         let message = format!(
             "budget alert `{name}`: `{}` is longer than the period `{}`",
             spell(stated),
@@ -244,7 +242,7 @@ fn check_span(
         report.error(at, message, None);
         return false;
     }
-    let step = budgeting.slice().unwrap_or(report.ledger.slot);
+    let step = budgeting.and_then(Budgeting::slice).unwrap_or(report.ledger.slot);
     if window < 2 * step {
         let message = format!(
             "budget alert `{name}` looks back `{}`, less than two of the steps of `{}` that are counted",

@@ -14,7 +14,8 @@ use super::tiers::{self, TierDraft};
 use crate::budgeting::Budgeting;
 use crate::duration;
 use crate::measurement::{Route, ServiceName};
-use crate::objective::{Objective, ObjectiveName, SliKind, Target, Tier, TierNote};
+use crate::objective::{Objective, ObjectiveName, Sli, SliKind, Target, Tier, TierNote};
+use crate::sequential::FastPage;
 use crate::service::{DEFAULT_TIMEOUT, EndpointMatch, LongPoll, THRESHOLD_MAX, WatchedService};
 
 /// Routes that one service may have: each multiplies what the kernel keeps.
@@ -159,7 +160,8 @@ fn add_long_poll(service: &mut WatchedService, more: LongPoll, at: Position, rep
 }
 
 /// Resolves the references of one objective and notes what its service must count for it.
-/// `names` are all services that some document defines, mistakes in it or not.
+/// `names` are all services that some document defines, mistakes in it or not. Of an objective with a mistake
+/// everything else is checked all the same.
 pub(super) fn objective(
     draft: ObjectiveDraft,
     indicators: &Indicators<'_>,
@@ -168,48 +170,86 @@ pub(super) fn objective(
     report: &mut Report,
 ) -> Option<Objective> {
     report.switch(&draft.place.file);
-    let known_service = names.contains(draft.service.as_str());
-    if !known_service {
-        let hint = match report.nearest(draft.service.as_str(), names.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("add a document of kind Service named `{}`", draft.service),
-        };
-        report.error(
-            draft.service_at,
-            format!("no Service is named `{}`", draft.service),
-            Some(hint),
-        );
+    if let Some((service, at)) = &draft.service {
+        check_service(service, *at, names, report);
     }
-    let (indicator, at) = match &draft.indicator {
+    let sli = sli(&draft, indicators, report);
+    let period = draft.period.map(|period| period.length);
+    let (tiers, tier_notes) = tiers(
+        draft.tiers.as_deref(),
+        &draft.name,
+        draft.target,
+        period,
+        draft.place.at,
+        report,
+    );
+    if let (Some((sli, at)), Some((service, _))) = (&sli, &draft.service) {
+        count(sli, *at, service, services, report);
+    }
+    let fast_page = fast_page(&draft, report);
+    if let Some(slice) = draft.budgeting.and_then(Budgeting::slice) {
+        warn_of_short_windows(&tiers, slice, draft.place.at, report);
+    }
+    let budget_alerts = budget_alerts::build(&draft.budget_alerts, period, draft.budgeting, &tiers, report);
+    if let Some(period) = period {
+        warn_of_long_period(period, draft.place.at, report);
+    }
+    let (service, _) = draft.service.filter(|(name, _)| names.contains(name.as_str()))?;
+    let period = draft.period?;
+    Some(Objective {
+        name: draft.name,
+        service,
+        display_name: draft.display_name,
+        description: draft.description,
+        ownership: draft.ownership,
+        target: draft.target?,
+        period: period.length,
+        calendar: period.calendar,
+        budgeting: draft.budgeting?,
+        sli: sli?.0,
+        tiers,
+        fast_page,
+        budget_alerts,
+        missing_data: draft.missing_data,
+        evidence: draft.evidence,
+        tier_notes,
+    })
+}
+
+fn check_service(service: &ServiceName, at: Position, names: &HashSet<&str>, report: &mut Report) {
+    if names.contains(service.as_str()) || report.may_be("Service", service.as_str()) {
+        return;
+    }
+    let hint = match report.nearest(service.as_str(), names.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("add a document of kind Service named `{service}`"),
+    };
+    report.error(at, format!("no Service is named `{service}`"), Some(hint));
+}
+
+/// What the objective measures, and where that is stated.
+fn sli(draft: &ObjectiveDraft, indicators: &Indicators<'_>, report: &mut Report) -> Option<(Sli, Position)> {
+    let (indicator, at) = match draft.indicator.as_ref()? {
         IndicatorDraft::Inline(indicator) => (indicator, indicator.at),
         IndicatorDraft::Named(name, at) => (named_indicator(name, *at, indicators, report)?, *at),
     };
-    if let Some((service, _)) = indicator
-        .service
-        .as_ref()
-        .filter(|(service, _)| *service != draft.service)
+    if let (Some((counted, _)), Some((service, _))) = (&indicator.service, &draft.service)
+        && counted != service
     {
-        let message = format!(
-            "the indicator counts service `{service}`, but the SLO is about `{}`",
-            draft.service
-        );
+        let message = format!("the indicator counts service `{counted}`, but the SLO is about `{service}`");
         report.error(
             at,
             message,
             Some("name the same service, or leave `service` out of the metric source".to_owned()),
         );
     }
-    let kind = bind(indicator, &draft, at, report)?;
-    let (tiers, tier_notes) = tiers(
-        draft.tiers.as_deref(),
-        &draft.name,
-        draft.target,
-        draft.period.length,
-        draft.place.at,
-        report,
-    );
-    let sli = indicator.sli(kind);
-    if let Some(service) = services.of(&draft.service) {
+    let kind = bind(indicator, draft, at, report)?;
+    Some((indicator.sli(kind), at))
+}
+
+/// Makes a service count what an objective of it measures.
+fn count(sli: &Sli, at: Position, service: &ServiceName, services: &mut Services, report: &mut Report) {
+    if let Some(service) = services.of(service) {
         if let Some(route) = &sli.route {
             add_route(service, route.clone(), at, report);
         }
@@ -225,10 +265,14 @@ pub(super) fn objective(
             add_threshold(service, (clock, threshold), at, report);
         }
     }
-    let fast_page = match (draft.budgeting, draft.fast_page) {
+}
+
+fn fast_page(draft: &ObjectiveDraft, report: &mut Report) -> Option<FastPage> {
+    match (draft.budgeting?, draft.fast_page) {
         (Budgeting::Occurrences, stated) => {
-            fast_page::check(stated, draft.target, draft.place.at, report);
-            fast_page::build(stated, draft.tiers.is_some(), draft.period.length, draft.target)
+            let target = draft.target?;
+            fast_page::check(stated, target, draft.place.at, report);
+            fast_page::build(stated, draft.tiers.is_some(), draft.period?.length, target)
         }
         (_, Some(FastPageDraft::On(_))) => {
             let message = "the fast page tests requests one by one, but this budget counts slices of time";
@@ -238,50 +282,24 @@ pub(super) fn objective(
             None
         }
         (_, Some(FastPageDraft::Off) | None) => None,
-    };
-    if let Some(slice) = draft.budgeting.slice() {
-        warn_of_short_windows(&tiers, slice, draft.place.at, report);
     }
-    let budget_alerts = budget_alerts::build(
-        &draft.budget_alerts,
-        draft.period.length,
-        draft.budgeting,
-        &tiers,
-        report,
-    );
-    warn_of_long_period(draft.period.length, draft.place.at, report);
-    known_service.then_some(Objective {
-        name: draft.name,
-        service: draft.service,
-        display_name: draft.display_name,
-        description: draft.description,
-        ownership: draft.ownership,
-        target: draft.target,
-        period: draft.period.length,
-        calendar: draft.period.calendar,
-        budgeting: draft.budgeting,
-        sli,
-        tiers,
-        fast_page,
-        budget_alerts,
-        missing_data: draft.missing_data,
-        evidence: draft.evidence,
-        tier_notes,
-    })
 }
 
-/// The tiers that are stated, or those by default.
+/// The tiers that are stated, or those by default; as far as target and period could be read.
 pub(super) fn tiers(
     stated: Option<&[TierDraft]>,
     name: &ObjectiveName,
-    target: Target,
-    period: Duration,
+    target: Option<Target>,
+    period: Option<Duration>,
     at: Position,
     report: &mut Report,
 ) -> (Vec<Tier>, Vec<TierNote>) {
     if let Some(drafts) = stated {
         return (tiers::build(drafts, target, period, report), Vec::new());
     }
+    let (Some(target), Some(period)) = (target, period) else {
+        return (Vec::new(), Vec::new());
+    };
     let (tiers, notes) = default_tiers(target, period);
     if tiers.is_empty() {
         let notes: Vec<String> = notes.iter().map(ToString::to_string).collect();
@@ -325,6 +343,9 @@ fn named_indicator<'a>(
 ) -> Option<&'a Indicator> {
     if let Some(found) = indicators.get(name) {
         return found.as_ref();
+    }
+    if report.may_be("SLI", name) {
+        return None;
     }
     let hint = match report.nearest(name, indicators.keys().copied()) {
         Some(near) => format!("did you mean `{near}`?"),

@@ -31,12 +31,13 @@ pub(super) const PARTS_MAX: usize = 20;
 pub(super) struct CompositeDraft {
     pub name: ObjectiveName,
     pub place: Place,
-    pub service: ServiceName,
+    /// `None`, here and below, for a mistake that has been reported.
+    pub service: Option<ServiceName>,
     pub display_name: String,
     pub description: String,
     pub ownership: Ownership,
-    pub period: Period,
-    pub parts: Vec<Part>,
+    pub period: Option<Period>,
+    pub parts: Option<Vec<Part>>,
     pub tiers: Option<Vec<TierDraft>>,
     pub fast_page: Option<FastPageDraft>,
     pub budget_alerts: Vec<BudgetAlertDraft>,
@@ -95,8 +96,10 @@ pub(super) fn check_slices(
             report.error(at, message, Some(hint.to_owned()));
             fits = false;
         };
-        if part.target != first.target {
-            let (this, other) = (part.target.ratio(), first.target.ratio());
+        if let (Some(this), Some(other)) = (part.target, first.target)
+            && this != other
+        {
+            let (this, other) = (this.ratio(), other.ratio());
             refuse(format!(
                 "`target` is `{this}`, and `{other}` in the first objective"
             ));
@@ -126,8 +129,17 @@ pub(super) fn objective(
 ) -> Option<Objective> {
     report.switch(&draft.place.file);
     let at = draft.place.at;
-    let parts: Vec<&Objective> = draft
-        .parts
+    if let Some(FastPageDraft::On(_)) = draft.fast_page {
+        let message = "the fast page tests requests one by one, but a composite counts what its parts burn";
+        let hint = "remove it, or write `slowburn/fast-page: off`".to_owned();
+        report.error(at, message, Some(hint));
+    }
+    let period = draft.period.map(|period| period.length);
+    if let Some(period) = period {
+        collect::warn_of_long_period(period, at, report);
+    }
+    let of = draft.parts?;
+    let parts: Vec<&Objective> = of
         .iter()
         .map(|part| collected.get(&part.objective).copied())
         .collect::<Option<_>>()?;
@@ -141,8 +153,7 @@ pub(super) fn objective(
         report.error(at, message, Some(hint));
         return None;
     }
-    let weighed: Vec<_> = draft
-        .parts
+    let weighed: Vec<_> = of
         .iter()
         .zip(&parts)
         .map(|(part, objective)| (part.weight, objective.target))
@@ -167,28 +178,21 @@ pub(super) fn objective(
         report.error(at, message, Some(hint));
         return None;
     };
-    let period = draft.period;
     let (tiers, tier_notes) = collect::tiers(
         draft.tiers.as_deref(),
         &draft.name,
-        target,
-        period.length,
+        Some(target),
+        period,
         at,
         report,
     );
-    collect::warn_of_long_period(period.length, at, report);
-    if let Some(FastPageDraft::On(_)) = draft.fast_page {
-        let message = "the fast page tests requests one by one, but a composite counts what its parts burn";
-        let hint = "remove it, or write `slowburn/fast-page: off`".to_owned();
-        report.error(at, message, Some(hint));
-    }
     if let Some(slice) = parts.iter().filter_map(|part| part.budgeting.slice()).max() {
         collect::warn_of_short_windows(&tiers, slice, at, report);
     }
     let budget_alerts = budget_alerts::build(
         &draft.budget_alerts,
-        period.length,
-        first.budgeting,
+        period,
+        Some(first.budgeting),
         &tiers,
         report,
     );
@@ -207,17 +211,18 @@ pub(super) fn objective(
     let sli = Sli {
         role: first.sli.role,
         route: None,
-        kind: SliKind::Composite(draft.parts),
+        kind: SliKind::Composite(of),
     };
+    let Period { length, calendar } = draft.period?;
     Some(Objective {
         name: draft.name,
-        service: draft.service,
+        service: draft.service?,
         display_name: draft.display_name,
         description: draft.description,
         ownership: draft.ownership,
         target,
-        period: period.length,
-        calendar: period.calendar,
+        period: length,
+        calendar,
         budgeting: match first.budgeting {
             // All of a slice's parts have to be good.
             Budgeting::Timeslices { slice, .. } => Budgeting::Timeslices {

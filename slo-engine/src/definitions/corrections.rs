@@ -3,7 +3,7 @@
 //! In: documents of kind Correction. Out: what each leaves out, and of which objectives. Maintenance of a whole
 //! service is stated for the service: all its objectives leave it out, those that come later, too.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
@@ -11,7 +11,9 @@ use super::budgeting::time_zone;
 use super::document::{Envelope, Place};
 use super::metric_source::word;
 use super::node::{Node, Position, Report, shorten};
+use super::report::OBJECTIVE;
 use crate::correction::{CorrectionKind, DATES_MAX, NewCorrection, Recurrence, RecurrenceDate};
+use crate::measurement::ServiceName;
 use crate::objective::{Objective, ObjectiveName};
 
 /// Documents of this kind that one set of files may have.
@@ -24,11 +26,15 @@ pub struct DefinedCorrection {
     pub correction: NewCorrection,
 }
 
-/// One document, before its objectives are known.
+/// One document, before its objectives are known. A part with a mistake is `None`, and the other is still looked at.
 pub(super) struct CorrectionDraft {
     name: String,
     place: Place,
-    of: Of,
+    of: Option<Of>,
+    what: Option<What>,
+}
+
+struct What {
     kind: CorrectionKind,
     starts_at: DateTime<Utc>,
     ends_at: DateTime<Utc>,
@@ -66,8 +72,9 @@ pub(super) fn read(envelope: &Envelope<'_>, report: &mut Report) -> Option<Corre
     let of = match (service, objectives) {
         (Some(service), None) => text(service, "service", report).map(|(name, at)| Of::Service(name, at)),
         (None, Some(list)) => {
-            let names = list.one_or_many().iter().map(|n| text(n, "objectives", report));
-            names.collect::<Option<_>>().map(Of::Objectives)
+            let names = list.one_or_many().iter();
+            let names = names.filter_map(|n| text(n, "objectives", report));
+            Some(Of::Objectives(names.collect()))
         }
         _ => {
             let hint =
@@ -90,15 +97,20 @@ pub(super) fn read(envelope: &Envelope<'_>, report: &mut Report) -> Option<Corre
             None
         }
     };
+    let what = || {
+        Some(What {
+            kind: kind?,
+            starts_at: starts_at?,
+            ends_at: ends_at?,
+            recurrence: recurrence?,
+            comment: comment?,
+        })
+    };
     Some(CorrectionDraft {
         name: envelope.name.to_owned(),
         place: envelope.place(),
-        of: of?,
-        kind: kind?,
-        starts_at: starts_at?,
-        ends_at: ends_at?,
-        recurrence: recurrence?,
-        comment: comment?,
+        of,
+        what: what(),
     })
 }
 
@@ -180,11 +192,13 @@ fn read_dates(node: Option<&Node>, what: &str, report: &mut Report) -> Vec<(Recu
         .collect()
 }
 
-/// Finds what each leaves time out of. `names` are all objectives that some document defines, mistakes in them or not.
+/// Finds what each leaves time out of. `names` are all objectives that some document defines, and `services` what they
+/// are of, mistakes in them or not.
 pub(super) fn collect(
     drafts: Vec<CorrectionDraft>,
     objectives: &[Objective],
     names: &HashMap<ObjectiveName, Place>,
+    services: &HashSet<ServiceName>,
     report: &mut Report,
 ) -> Vec<DefinedCorrection> {
     let mut found = Vec::new();
@@ -196,12 +210,14 @@ pub(super) fn collect(
             report.error(draft.place.at, message, Some(hint));
         }
         let of: Vec<ObjectiveName> = match &draft.of {
-            Of::Service(service, at) => {
+            None => Vec::new(),
+            Some(Of::Service(service, at)) => {
                 let of = objectives.iter().filter(|each| each.service.as_str() == service);
                 let of: Vec<_> = of.map(|each| each.name.clone()).collect();
-                if of.is_empty() {
+                let is_known = services.iter().any(|known| known.as_str() == service);
+                if !is_known && !report.may_be(OBJECTIVE, service) {
                     let message = format!("no objective is of a service `{}`", shorten(service));
-                    let services = objectives.iter().map(|each| each.service.as_str());
+                    let services = services.iter().map(ServiceName::as_str);
                     let hint = report
                         .nearest(service, services)
                         .map(|near| format!("did you mean `{near}`?"));
@@ -209,11 +225,11 @@ pub(super) fn collect(
                 }
                 of
             }
-            Of::Objectives(list) => list
+            Some(Of::Objectives(list)) => list
                 .iter()
                 .filter_map(|(name, at)| {
                     let known = names.keys().find(|known| known.as_str() == name);
-                    if known.is_none() {
+                    if known.is_none() && !report.may_be(OBJECTIVE, name) {
                         let message = format!("no objective is named `{}`", shorten(name));
                         let known = names.keys().map(ObjectiveName::as_str);
                         let hint = report
@@ -225,19 +241,20 @@ pub(super) fn collect(
                 })
                 .collect(),
         };
+        let Some(what) = &draft.what else { continue };
         let of: BTreeSet<_> = of.into_iter().collect();
         for objective in of {
             let correction = NewCorrection {
                 objective,
-                kind: draft.kind,
-                starts_at: draft.starts_at,
-                ends_at: draft.ends_at,
-                recurrence: draft.recurrence.clone(),
+                kind: what.kind,
+                starts_at: what.starts_at,
+                ends_at: what.ends_at,
+                recurrence: what.recurrence.clone(),
                 author: format!("definition {}", draft.name),
-                comment: draft.comment.clone(),
+                comment: what.comment.clone(),
             };
             // As of its own beginning: a file may state what is long over, or far ahead.
-            if let Err(error) = correction.check(draft.starts_at) {
+            if let Err(error) = correction.check(what.starts_at) {
                 report.error(draft.place.at, format!("{error}"), None);
                 break;
             }

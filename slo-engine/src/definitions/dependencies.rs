@@ -44,6 +44,9 @@ pub(super) fn collect(drafts: &[ServiceDraft], names: &HashSet<&str>, report: &m
         report.switch(&draft.place.file);
         for (on, at) in &draft.depends_on {
             if !names.contains(on.as_str()) {
+                if report.may_be("Service", on.as_str()) {
+                    continue;
+                }
                 let hint = match report.nearest(on.as_str(), names.iter().copied()) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("add a document of kind Service named `{on}`"),

@@ -93,7 +93,10 @@ pub(super) fn envelopes<'a>(file: &'a Path, documents: &'a [Node], report: &mut 
 }
 
 fn envelope<'a>(file: &'a Path, node: &'a Node, report: &mut Report) -> Option<Envelope<'a>> {
-    let mut fields = node.fields("document", report)?;
+    let Some(mut fields) = node.fields("document", report) else {
+        report.unread.anything();
+        return None;
+    };
     let api_version = fields
         .required("apiVersion", report)
         .and_then(|n| Some((n.at, n.text("apiVersion", report)?)));
@@ -102,21 +105,17 @@ fn envelope<'a>(file: &'a Path, node: &'a Node, report: &mut Report) -> Option<E
         .and_then(|n| Some((n.at, n.text("kind", report)?)));
     let metadata = fields.required("metadata", report);
     let spec = fields.optional("spec");
-    let (at, api_version) = api_version?;
-    let kinds = known_kinds(at, api_version, report)?;
-    let (at, kind) = kind?;
-    if !kinds.contains(&kind) {
-        let hint = match nearest(kind, kinds) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("known kinds: {}", quoted(kinds)),
-        };
-        report.error(
-            at,
-            format!("`{api_version}` has no kind `{}`", shorten(kind)),
-            Some(hint),
-        );
+    let known = api_version.and_then(|(at, version)| Some((version, known_kinds(at, version, report)?)));
+    let known = known.zip(kind).and_then(|((version, kinds), (at, kind))| {
+        Some((version, known_kind(at, kind, (version, kinds), report)?))
+    });
+    let Some((api_version, kind)) = known else {
+        match metadata.and_then(|n| n.get("name")).and_then(Node::scalar) {
+            Some(name) => report.unread.named(&name),
+            None => report.unread.anything(),
+        }
         return None;
-    }
+    };
     fields.finish(report);
 
     // Without a good name a document is still read, for the sake of its other mistakes.
@@ -132,6 +131,7 @@ fn envelope<'a>(file: &'a Path, node: &'a Node, report: &mut Report) -> Option<E
         spec,
     };
     let Some(mut metadata) = metadata.and_then(|node| node.fields("metadata", report)) else {
+        report.unread.one_of(kind);
         return Some(nameless);
     };
     let name = metadata.required("name", report);
@@ -144,6 +144,9 @@ fn envelope<'a>(file: &'a Path, node: &'a Node, report: &mut Report) -> Option<E
     check_labels(labels, report);
     check_annotations(annotations, report);
     let name = name.and_then(|node| Some((node.text("name", report)?, node.at)));
+    if name.is_none() {
+        report.unread.one_of(kind);
+    }
     if let Some((text, at)) = name.filter(|(text, _)| !is_label(text)) {
         let message = format!("`name` is `{}`, expected {LABEL}", shorten(text));
         report.error(at, message, suggest_label(text));
@@ -171,6 +174,26 @@ fn known_kinds(at: Position, api_version: &str, report: &mut Report) -> Option<&
     );
     report.error(at, message, Some(hint.to_owned()));
     None
+}
+
+/// The kind, or the one that may have been meant: its document is read for the sake of its other mistakes.
+fn known_kind<'a>(
+    at: Position,
+    kind: &'a str,
+    (api_version, kinds): (&str, &'static [&'static str]),
+    report: &mut Report,
+) -> Option<&'a str> {
+    if kinds.contains(&kind) {
+        return Some(kind);
+    }
+    let near = nearest(kind, kinds);
+    let hint = match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known kinds: {}", quoted(kinds)),
+    };
+    let message = format!("`{api_version}` has no kind `{}`", shorten(kind));
+    report.error(at, message, Some(hint));
+    near
 }
 
 /// A label close to the text, when there is one.

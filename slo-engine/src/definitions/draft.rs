@@ -34,20 +34,21 @@ pub(super) struct ServiceDraft {
     pub depends_on: Vec<(ServiceName, Position)>,
 }
 
-/// What one SLO, or one objective of a short form, says.
+/// What one SLO, or one objective of a short form, says. A part that is `None` without being optional has a mistake
+/// that was reported: what would be held against it is not, and all else is.
 #[derive(Debug)]
 pub(super) struct ObjectiveDraft {
     pub name: ObjectiveName,
     pub place: Place,
-    pub service: ServiceName,
-    pub service_at: Position,
+    /// With the place where it is named.
+    pub service: Option<(ServiceName, Position)>,
     pub display_name: String,
     pub description: String,
     pub ownership: Ownership,
-    pub target: Target,
-    pub period: Period,
-    pub budgeting: Budgeting,
-    pub indicator: IndicatorDraft,
+    pub target: Option<Target>,
+    pub period: Option<Period>,
+    pub budgeting: Option<Budgeting>,
+    pub indicator: Option<IndicatorDraft>,
     /// What an objective over a threshold metric compares it with.
     pub comparison: Option<Comparison>,
     pub tiers: Option<Vec<TierDraft>>,
@@ -68,7 +69,8 @@ pub(super) enum IndicatorDraft {
 #[derive(Debug)]
 pub(super) struct Comparison {
     pub op: Option<(String, Position)>,
-    pub value: Option<(Decimal, Position)>,
+    /// `None` within for one that has been reported.
+    pub value: Option<(Option<Decimal>, Position)>,
     /// Where the first of them stands.
     pub at: Position,
 }
@@ -98,7 +100,7 @@ impl Comparison {
             }
         };
         let value = match self.value {
-            Some((value, at)) => seconds(value, at, report),
+            Some((value, at)) => value.and_then(|value| seconds(value, at, report)),
             None => {
                 let hint = "add `value: 0.25` (seconds) to the objective".to_owned();
                 let message = "a `thresholdMetric` needs a `value` to be compared with";

@@ -69,14 +69,18 @@ pub(super) fn read_annotation(text: &str, at: Position, report: &mut Report) -> 
         _ => {}
     }
     let mut numbers = Numbers::default();
+    let mut fits = true;
     for word in text.split_whitespace() {
         let unit = |suffix| word.strip_suffix(suffix).and_then(parse_decimal);
         if let Some(value) = unit("x") {
-            numbers.burn_rate = rate(Some(check_burn_rate(value, at, report)?));
+            numbers.burn_rate = rate(check_burn_rate(value, at, report));
+            fits &= numbers.burn_rate.is_some();
         } else if let Some(value) = unit("/year") {
-            numbers.false_pages_a_year = Some(check_false_pages(value, at, report)?);
+            numbers.false_pages_a_year = check_false_pages(value, at, report);
+            fits &= numbers.false_pages_a_year.is_some();
         } else if let Some(value) = unit("/s") {
-            numbers.rate_min = Some(check_rate(value, at, report)?);
+            numbers.rate_min = check_rate(value, at, report);
+            fits &= numbers.rate_min.is_some();
         } else {
             let hint = "such as `off` or `14.4x 1/year 1/s`: burn rate, false pages, least rate of requests";
             report.error(
@@ -84,10 +88,10 @@ pub(super) fn read_annotation(text: &str, at: Position, report: &mut Report) -> 
                 format!("fast page: `{}` is none of its numbers", shorten(word)),
                 Some(hint.to_owned()),
             );
-            return None;
+            fits = false;
         }
     }
-    Some(FastPageDraft::On(numbers))
+    fits.then_some(FastPageDraft::On(numbers))
 }
 
 type Check = fn(Decimal, Position, &mut Report) -> Option<Decimal>;

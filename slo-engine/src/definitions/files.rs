@@ -26,7 +26,10 @@ pub(super) fn find(paths: &[PathBuf], report: &mut Report) -> Vec<PathBuf> {
     for path in paths {
         report.switch(path);
         match fs::metadata(path) {
-            Err(error) => report.error(WHOLE_FILE, format!("could not be read: {error}"), None),
+            Err(error) => {
+                report.error(WHOLE_FILE, format!("could not be read: {error}"), None);
+                report.unread.anything();
+            }
             Ok(about) if about.is_dir() => {
                 let before = search.files.len();
                 search.directory(path, report);
@@ -44,6 +47,7 @@ pub(super) fn find(paths: &[PathBuf], report: &mut Report) -> Vec<PathBuf> {
             format!("more than {FILES_MAX} definition files"),
             None,
         );
+        report.unread.anything();
         search.files.clear();
     }
     search.files
@@ -66,6 +70,7 @@ impl Search {
             Err(error) => {
                 report.switch(path);
                 report.error(WHOLE_FILE, format!("could not be listed: {error}"), None);
+                report.unread.anything();
                 return;
             }
         };
@@ -155,10 +160,12 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Vec<u8>> {
         Ok(Some(_)) => None,
         Ok(None) => {
             report.error(WHOLE_FILE, "is not a regular file", None);
+            report.unread.anything();
             None
         }
         Err(error) => {
             report.error(WHOLE_FILE, format!("could not be read: {error}"), None);
+            report.unread.anything();
             None
         }
     }
@@ -173,6 +180,7 @@ pub(super) fn check_size(bytes: &[u8], report: &mut Report) -> bool {
             message,
             Some("split the file; a directory is read whole".to_owned()),
         );
+        report.unread.anything();
     }
     bytes.len() <= FILE_BYTES_MAX
 }

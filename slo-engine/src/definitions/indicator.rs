@@ -251,7 +251,6 @@ fn combine(
     if let Some(key) = differs {
         let hint = format!("write the same `{key}` in both");
         report.error(at, format!("`{word}` and `total` differ in `{key}`"), Some(hint));
-        return None;
     }
     if let Some((_, at)) = total.below {
         report.error(

@@ -44,7 +44,7 @@ impl Selection {
                     "metricSource has no `type`",
                     Some("write `type: slowburn`".to_owned()),
                 );
-                None
+                Some(())
             }
         };
         fields.finish(report);
@@ -112,7 +112,7 @@ fn check_type(kind: &Node, report: &mut Report) -> Option<()> {
 
 fn check_reference(reference: &Node, sources: &Sources<'_>, report: &mut Report) -> Option<()> {
     let name = reference.text("metricSourceRef", report)?;
-    if sources.contains(name) {
+    if sources.contains(name) || report.may_be("DataSource", name) {
         return Some(());
     }
     let hint = "write `type: slowburn` instead".to_owned();

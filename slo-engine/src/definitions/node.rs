@@ -1,17 +1,15 @@
 //! A parsed document with the position of every part, and the way to read it.
 //!
 //! [`Fields`] reads a mapping: it remembers which keys were asked for, and [`Fields::finish`] reports
-//! the others. Every reader reports into a [`Report`] and returns `None`, so one pass finds every
-//! mistake. Numbers are kept as they were written: `99.9` becomes an exact decimal.
+//! the others. Every reader reports into a [`Report`] and returns `None` for the part that is wrong, so
+//! one pass finds every mistake. Numbers are kept as they were written: `99.9` becomes an exact decimal.
 
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use rust_decimal::Decimal;
 
-use super::LedgerLimits;
-use super::diagnostic::{Diagnostic, DiagnosticSeverity, Diagnostics};
+pub use super::report::Report;
 use crate::duration;
 
 /// A place in a file; lines and columns from 1, columns in characters.
@@ -45,113 +43,6 @@ pub enum Value {
 pub struct Key {
     pub at: Position,
     pub name: String,
-}
-
-/// Collects mistakes; each belongs to the file that was switched to last.
-#[derive(Debug)]
-pub struct Report {
-    file: PathBuf,
-    found: Vec<Diagnostic>,
-    in_file: usize,
-    pub(super) ledger: LedgerLimits,
-}
-
-/// Mistakes of one file that are kept. A file with more is rarely read to the end.
-const FOUND_MAX: usize = 200;
-
-impl Report {
-    #[must_use]
-    pub fn new(file: &Path) -> Self {
-        Self {
-            file: file.to_owned(),
-            found: Vec::new(),
-            in_file: 0,
-            ledger: LedgerLimits::default(),
-        }
-    }
-
-    /// Of files that are yet to be named.
-    pub(super) fn of(ledger: LedgerLimits) -> Self {
-        Self {
-            ledger,
-            ..Self::new(Path::new(""))
-        }
-    }
-
-    /// What is reported from here on belongs to `file`.
-    pub fn switch(&mut self, file: &Path) {
-        if self.file != file {
-            self.file = file.to_owned();
-            self.in_file = self
-                .found
-                .iter()
-                .filter(|diagnostic| diagnostic.file == file)
-                .count();
-        }
-    }
-
-    pub fn error(&mut self, at: Position, message: impl Into<String>, hint: Option<String>) {
-        self.push(at, DiagnosticSeverity::Error, message.into(), hint);
-    }
-
-    pub fn warning(&mut self, at: Position, message: impl Into<String>, hint: Option<String>) {
-        self.push(at, DiagnosticSeverity::Warning, message.into(), hint);
-    }
-
-    /// Whether more mistakes of this file would only be counted.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.in_file > FOUND_MAX
-    }
-
-    /// The name that may have been meant; not looked for where the mistake would only be counted.
-    #[must_use]
-    pub fn nearest<'a>(&self, word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-        if self.is_full() {
-            return None;
-        }
-        let names: Vec<&str> = names.into_iter().collect();
-        nearest(word, &names)
-    }
-
-    /// What was found, by file, line and column, each mistake once.
-    #[must_use]
-    pub fn into_diagnostics(mut self) -> Diagnostics {
-        self.take()
-    }
-
-    pub(super) fn take(&mut self) -> Diagnostics {
-        let mut found = std::mem::take(&mut self.found);
-        found.sort();
-        found.dedup();
-        Diagnostics(found)
-    }
-
-    fn push(&mut self, at: Position, severity: DiagnosticSeverity, message: String, hint: Option<String>) {
-        self.in_file += 1;
-        let Position { line, column } = at;
-        if self.in_file <= FOUND_MAX {
-            self.found.push(Diagnostic {
-                file: self.file.clone(),
-                line,
-                column,
-                severity,
-                message,
-                hint,
-            });
-        } else if self.in_file == FOUND_MAX + 1 {
-            let message = format!("has more than {FOUND_MAX} mistakes, the others are not shown");
-            let severity = DiagnosticSeverity::Error;
-            self.found.push(Diagnostic {
-                file: self.file.clone(),
-                line: 0,
-                column: 0,
-                severity,
-                message,
-                hint: None,
-            });
-        }
-    }
 }
 
 impl Node {

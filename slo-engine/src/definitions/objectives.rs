@@ -4,8 +4,6 @@
 //! `SLO-DISPLAYNAME`, since history, alerts and silences are kept by it; an item without a `displayName` is
 //! named by its place, with a warning. Where each has an indicator, they are the parts of a composite.
 
-use rust_decimal::Decimal;
-
 use super::budgeting::Slices;
 use super::composite;
 use super::document::{Envelope, Place, slug};
@@ -13,6 +11,7 @@ use super::draft::Comparison;
 use super::indicator::IndicatorKeys;
 use super::node::{Node, Position, Report, shorten};
 use super::ratio;
+use super::report::OBJECTIVE;
 use crate::composite::Weight;
 use crate::objective::{ObjectiveName, Target};
 
@@ -22,16 +21,18 @@ pub(super) struct Stated<'a> {
     pub name: Option<ObjectiveName>,
     pub place: Place,
     pub display_name: String,
-    pub target: Target,
+    /// `None` for a mistake, which has been reported.
+    pub target: Option<Target>,
     pub comparison: Option<Comparison>,
     pub slices: Slices<'a>,
     pub indicator: IndicatorKeys<'a>,
-    /// With the place of its key.
-    pub weight: Option<(Weight, Position)>,
+    /// With the place of its key; `None` within for a mistake.
+    pub weight: Option<(Option<Weight>, Position)>,
 }
 
 pub(super) fn read<'a>(node: &'a Node, slo: &Envelope<'_>, report: &mut Report) -> Vec<Stated<'a>> {
     let Some(items) = node.list("objectives", report) else {
+        report.unread.one_of(OBJECTIVE);
         return Vec::new();
     };
     if items.is_empty() {
@@ -57,7 +58,10 @@ fn objective<'a>(
     number: Option<usize>,
     report: &mut Report,
 ) -> Option<Stated<'a>> {
-    let mut fields = node.fields("objective", report)?;
+    let Some(mut fields) = node.fields("objective", report) else {
+        report.unread.one_of(OBJECTIVE);
+        return None;
+    };
     let display_name = fields
         .optional("displayName")
         .and_then(|n| Some((n.text("displayName", report)?, n.at)));
@@ -72,7 +76,7 @@ fn objective<'a>(
     let at = fields.at();
     fields.finish(report);
     let comparison = comparison(op, value, report);
-    let weight = weight.map(|n| Some((composite::weight(n, report)?, weight_at.unwrap_or(n.at))));
+    let weight = weight.map(|n| (composite::weight(n, report), weight_at.unwrap_or(n.at)));
     let target = match (target, percent) {
         (Some(target), None) => ratio::openslo_target(target, report),
         (None, Some(percent)) => ratio::openslo_target_percent(percent, report),
@@ -104,11 +108,11 @@ fn objective<'a>(
             (Some((own, _)), None) => slo.display_name.unwrap_or(own).to_owned(),
             (None, None) => title.to_owned(),
         },
-        target: target?,
-        comparison: comparison?,
+        target,
+        comparison,
         slices,
         indicator,
-        weight: weight.map_or(Some(None), |weight| weight.map(Some))?,
+        weight,
     })
 }
 
@@ -120,10 +124,15 @@ fn name(
     report: &mut Report,
 ) -> (Option<ObjectiveName>, Position) {
     let Some(number) = number else {
-        return (slo.name.parse().ok(), slo.name_at);
+        let name = slo.name.parse().ok();
+        if name.is_none() {
+            report.unread.one_of(OBJECTIVE);
+        }
+        return (name, slo.name_at);
     };
     let at = display_name.map_or(at, |(_, at)| at);
     if slo.name.is_empty() {
+        report.unread.one_of(OBJECTIVE);
         return (None, at);
     }
     let text = one_of_several(slo.name, display_name.map(|(text, _)| text), number, at, report);
@@ -132,6 +141,7 @@ fn name(
         Err(error) => {
             let hint = "shorten `displayName` or the SLO's `name`: several objectives are named by both";
             report.error(at, format!("{error}"), Some(hint.to_owned()));
+            report.unread.one_of(OBJECTIVE);
             (None, at)
         }
     }
@@ -158,28 +168,21 @@ pub(super) fn one_of_several(
 }
 
 /// What is compared with what is not judged here: only the indicator says whether it means anything.
-#[expect(clippy::option_option, reason = "absent and wrong are different things here")]
-fn comparison(op: Option<&Node>, value: Option<&Node>, report: &mut Report) -> Option<Option<Comparison>> {
-    let value_of = |node: &Node, report: &mut Report| -> Option<(Decimal, Position)> {
-        Some((node.decimal("value", report)?, node.at))
-    };
-    let op_of = |node: &Node, report: &mut Report| -> Option<(String, Position)> {
-        let text = node.text("op", report)?;
+fn comparison(op: Option<&Node>, value: Option<&Node>, report: &mut Report) -> Option<Comparison> {
+    // One that is wrong stands for `lte`, so that it is no second mistake.
+    let op_of = |node: &Node, report: &mut Report| -> (String, Position) {
+        let text = node.text("op", report).unwrap_or("lte");
         if ["lte", "lt", "gte", "gt"].contains(&text) {
-            return Some((text.to_owned(), node.at));
+            return (text.to_owned(), node.at);
         }
         let message = format!("`op` is `{}`, expected `lte`", shorten(text));
         report.error(node.at, message, None);
-        None
+        ("lte".to_owned(), node.at)
     };
-    let Some(at) = op.or(value).map(|n| n.at) else {
-        return Some(None);
-    };
-    let value = value.map(|n| value_of(n, report));
-    let op = op.map(|n| op_of(n, report));
-    Some(Some(Comparison {
-        op: op.map_or(Some(None), |op| op.map(Some))?,
-        value: value.map_or(Some(None), |value| value.map(Some))?,
+    let at = op.or(value).map(|n| n.at)?;
+    Some(Comparison {
+        value: value.map(|n| (n.decimal("value", report), n.at)),
+        op: op.map(|n| op_of(n, report)),
         at,
-    }))
+    })
 }

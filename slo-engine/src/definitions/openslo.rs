@@ -11,11 +11,11 @@ use super::fast_page::FastPageDraft;
 use super::indicator::{self, Indicator, IndicatorKeys};
 use super::metric_source::Sources;
 use super::node::{Position, Report, shorten};
+use super::report::OBJECTIVE;
 use super::{
     Notified, budget_alerts, data_outage, dependencies, evidence, fast_page, objectives, ownership, tiers,
 };
-use crate::budgeting::Budgeting;
-use crate::composite::Part;
+use crate::composite::{Part, Weight};
 use crate::duration;
 use crate::measurement::{Route, ServiceName};
 use crate::objective::ObjectiveName;
@@ -32,9 +32,10 @@ pub(super) fn service(envelope: &Envelope<'_>, report: &mut Report) -> Option<Se
     ];
     let [matched, routed, timed, waiting, needed] = own_annotations(envelope.annotations, known, report);
     if let Some(spec) = envelope.spec {
-        let mut fields = spec.fields(&format!("spec of {}", envelope.title()), report)?;
-        description(fields.optional("description"), report);
-        fields.finish(report);
+        if let Some(mut fields) = spec.fields(&format!("spec of {}", envelope.title()), report) {
+            description(fields.optional("description"), report);
+            fields.finish(report);
+        }
     }
     let mut matches = Vec::new();
     for (item, at) in items(matched) {
@@ -102,7 +103,7 @@ pub(super) fn sli(envelope: &Envelope<'_>, sources: &Sources<'_>, report: &mut R
     indicator::read(spec, &envelope.title(), sources, report)
 }
 
-/// Reads an SLO. All of it is read before the first mistake ends it.
+/// Reads an SLO. A part with a mistake is left open in the drafts, or stands for one that cannot be a second mistake.
 pub(super) fn slo(
     envelope: &Envelope<'_>,
     sources: &Sources<'_>,
@@ -127,8 +128,11 @@ pub(super) fn slo(
         owner,
         runbook_url,
     ] = own_annotations(envelope.annotations, known, report);
-    let ownership = ownership::read_annotations(owner, runbook_url, report);
-    let mut fields = envelope.spec(report)?;
+    let ownership = ownership::read_annotations(owner, runbook_url, report).unwrap_or_default();
+    let Some(mut fields) = envelope.spec(report) else {
+        report.unread.one_of(OBJECTIVE);
+        return None;
+    };
     let about = description(fields.optional("description"), report);
     let service = fields
         .required("service", report)
@@ -151,37 +155,35 @@ pub(super) fn slo(
     let keys = IndicatorKeys::take(&mut fields);
     let at = fields.at();
     let is_composite = composite::is_stated(fields.optional("objectives"));
-    let stated = fields
-        .required("objectives", report)
-        .map(|n| objectives::read(n, envelope, report))
-        .unwrap_or_default();
+    let stated = match fields.required("objectives", report) {
+        Some(node) => objectives::read(node, envelope, report),
+        None => {
+            report.unread.one_of(OBJECTIVE);
+            Vec::new()
+        }
+    };
     let policies = fields.optional("alertPolicies");
     let policies_at = fields.key_at("alertPolicies");
     fields.finish(report);
-    let by_policy = policies.map_or(Some(None), |node| alerting.tiers(node, report));
+    let by_policy = policies.and_then(|node| alerting.tiers(node, report));
     let (by_policy, tells) = match by_policy {
-        Some(Some(ByPolicy { tiers, tells })) => (Some(Some(tiers)), tells),
-        other => (other.map(|_| None), Vec::new()),
+        Some(ByPolicy { tiers, tells }) => (Some(tiers), tells),
+        None => (None, Vec::new()),
     };
-    if let (Some(Some(_)), Some(at), Some(_)) = (&by_policy, policies_at, tiers) {
+    if let (Some(_), Some(at), Some(_)) = (&by_policy, policies_at, tiers) {
         let message = "tiers are stated twice: by `alertPolicies`, and by the annotation `slowburn/tiers`";
         report.error(at, message, Some("remove one of them".to_owned()));
     }
     let tiers = tiers.map_or(by_policy, |(text, at)| {
-        tiers::read_annotation(text, at, report).map(Some)
+        Some(tiers::read_annotation(text, at, report))
     });
-    let fast_page = fast_page.map_or(Some(None), |(text, at)| {
-        fast_page::read_annotation(text, at, report).map(Some)
-    });
-    let budget_alerts = budget_alerts.map_or(Some(Vec::new()), |(text, at)| {
-        budget_alerts::read_annotation(text, at, report)
-    });
-    let missing_data = missing_data.map_or(Some(None), |(text, at)| {
-        data_outage::read_annotation(text, at, report).map(Some)
-    });
-    let evidence = evidence.map_or(Some(None), |(text, at)| {
-        evidence::read_annotation(text, at, report).map(Some)
-    });
+    let fast_page = fast_page
+        .map(|(text, at)| fast_page::read_annotation(text, at, report).unwrap_or(FastPageDraft::Off));
+    let budget_alerts = budget_alerts
+        .map(|(text, at)| budget_alerts::read_annotation(text, at, report))
+        .unwrap_or_default();
+    let missing_data = missing_data.and_then(|(text, at)| data_outage::read_annotation(text, at, report));
+    let evidence = evidence.and_then(|(text, at)| evidence::read_annotation(text, at, report));
 
     let indicators = if is_composite {
         indicators(keys, &stated, sources, report)
@@ -200,15 +202,14 @@ pub(super) fn slo(
         }
         _ => true,
     };
-    let (service, service_at) = service?;
-    let (period, tiers, fast_page, budget_alerts) = (period?, tiers?, fast_page?, budget_alerts?);
-    let (missing_data, evidence, ownership) = (missing_data?, evidence?, ownership?);
     let counts_slices = matches!(method, Some((Method::Timeslices, _)));
     let parts: Option<Vec<_>> = stated
         .iter()
         .map(|stated| {
-            let weight = stated.weight.filter(|_| !counts_slices);
-            let weight = weight.map(|(weight, _)| weight).unwrap_or_default();
+            let weight = match stated.weight {
+                Some((weight, _)) if !counts_slices => weight?,
+                _ => Weight::default(),
+            };
             Some(Part {
                 objective: stated.name.clone()?,
                 weight,
@@ -219,12 +220,12 @@ pub(super) fn slo(
         Some(CompositeDraft {
             name: envelope.name.parse().ok()?,
             place: envelope.place(),
-            service: service.clone(),
+            service: service.clone().map(|(name, _)| name),
             display_name: envelope.display_name.unwrap_or(envelope.name).to_owned(),
             description: about.clone(),
             ownership: ownership.clone(),
             period,
-            parts: parts?,
+            parts: parts.filter(|_| is_kept),
             tiers: tiers.clone(),
             fast_page,
             budget_alerts: budget_alerts.clone(),
@@ -232,7 +233,7 @@ pub(super) fn slo(
             evidence,
         })
     };
-    let composite = (is_whole && is_kept).then(whole).flatten();
+    let composite = is_whole.then(whole).flatten();
     let alerting: Vec<ObjectiveName> = match &composite {
         Some(whole) => vec![whole.name.clone()],
         None if is_whole => Vec::new(),
@@ -252,22 +253,18 @@ pub(super) fn slo(
     } else {
         (tiers, fast_page, budget_alerts, missing_data, evidence)
     };
-    let draft = |((stated, budgeting), indicator): (
-        (objectives::Stated<'_>, Option<Budgeting>),
-        Option<IndicatorDraft>,
-    )| {
+    let draft = |((stated, budgeting), indicator): ((objectives::Stated<'_>, _), _)| {
         Some(ObjectiveDraft {
             name: stated.name?,
             place: stated.place,
             service: service.clone(),
-            service_at,
             display_name: stated.display_name,
             description: about.clone(),
             ownership: ownership.clone(),
             target: stated.target,
             period,
-            budgeting: budgeting?,
-            indicator: indicator?,
+            budgeting,
+            indicator,
             comparison: stated.comparison,
             tiers: tiers.clone(),
             fast_page,
@@ -350,15 +347,19 @@ fn indicators(
 /// DataSources of type `slowburn` may be named by metric sources; others measure what slowburn does not.
 /// `Some` is the name of one of ours.
 pub(super) fn data_source<'a>(envelope: &Envelope<'a>, report: &mut Report) -> Option<&'a str> {
-    let mut fields = envelope.spec(report)?;
+    let Some(mut fields) = envelope.spec(report) else {
+        return Some(envelope.name);
+    };
     let kind = fields.required("type", report);
     fields
         .optional("connectionDetails")
         .and_then(|n| n.fields("connectionDetails", report));
     description(fields.optional("description"), report);
     fields.finish(report);
-    let kind = kind?;
-    let text = kind.text("type", report)?;
+    // Where the type is a mistake, a reference to it is none.
+    let (Some(kind), Some(text)) = (kind, kind.and_then(|n| n.text("type", report))) else {
+        return Some(envelope.name);
+    };
     if text == "slowburn" {
         return Some(envelope.name);
     }

@@ -18,6 +18,7 @@ use super::matching::endpoint_matches;
 use super::metric_source::{below, word};
 use super::node::{Fields, Node, Position, Report, Value};
 use super::ownership;
+use super::report::OBJECTIVE;
 use super::tiers::{self, TierDraft};
 use super::{document::Place, ratio};
 use crate::budgeting::Budgeting;
@@ -35,6 +36,7 @@ pub(super) fn read(
 ) -> (Option<ServiceDraft>, Vec<ObjectiveDraft>) {
     own_annotations(envelope.annotations, [], report);
     let Some(mut fields) = envelope.spec(report) else {
+        report.unread.one_of(OBJECTIVE);
         return (None, Vec::new());
     };
     let matches = fields
@@ -73,10 +75,7 @@ pub(super) fn read(
         Some(node) => budgeting::short_slices(node, report),
         None => Some(Budgeting::Occurrences),
     };
-    let alerts = match alerts {
-        Some(node) => read_alerts(node, report),
-        None => Some(Alerts::default()),
-    };
+    let alerts = alerts.map(|node| read_alerts(node, report)).unwrap_or_default();
     // Under a name that has been reported the objectives are still read, for the sake of their mistakes.
     let is_named = envelope.name.parse::<ServiceName>().is_ok();
     let stand_in = if is_named { envelope.name } else { "service" };
@@ -93,16 +92,14 @@ pub(super) fn read(
         .map(|node| read_objectives(node, &context, report))
         .unwrap_or_default();
     if !is_named {
+        report.unread.one_of(OBJECTIVE);
         return (None, Vec::new());
     }
     let place = envelope.place();
-    let drafts = match (period, budgeting, alerts) {
-        (Some(period), Some(budgeting), Some(alerts)) => stated
-            .into_iter()
-            .map(|o| o.draft(&context, period, budgeting, alerts.clone()))
-            .collect(),
-        _ => Vec::new(),
-    };
+    let drafts = stated
+        .into_iter()
+        .map(|o| o.draft(&context, period, budgeting, alerts.clone()))
+        .collect();
     (
         Some(ServiceDraft {
             name,
@@ -125,13 +122,13 @@ struct Context<'a> {
     ownership: &'a Ownership,
 }
 
-/// An objective as stated, before period and tiers are known to be right.
+/// An objective as stated. What is `None` has a mistake that was reported.
 struct Stated {
     name: ObjectiveName,
     at: Position,
     what: String,
-    target: Target,
-    sli: Sli,
+    target: Option<Target>,
+    sli: Option<Sli>,
     ownership: Ownership,
 }
 
@@ -139,11 +136,19 @@ impl Stated {
     fn draft(
         self,
         context: &Context<'_>,
-        period: Period,
-        budgeting: Budgeting,
+        period: Option<Period>,
+        budgeting: Option<Budgeting>,
         alerts: Alerts,
     ) -> ObjectiveDraft {
-        let Sli { role, route, kind } = self.sli;
+        let indicator = self.sli.map(|Sli { role, route, kind }| {
+            IndicatorDraft::Inline(Indicator {
+                service: None,
+                role,
+                route,
+                counts: Counts::Known(kind),
+                at: self.at,
+            })
+        });
         let title = context.envelope.display_name.unwrap_or(context.envelope.name);
         ObjectiveDraft {
             name: self.name,
@@ -151,21 +156,14 @@ impl Stated {
                 file: context.envelope.file.to_owned(),
                 at: self.at,
             },
-            service: context.service.clone(),
-            service_at: context.envelope.name_at,
+            service: Some((context.service.clone(), context.envelope.name_at)),
             display_name: format!("{title} {}", self.what),
             description: context.about.to_owned(),
             ownership: self.ownership,
             target: self.target,
             period,
             budgeting,
-            indicator: IndicatorDraft::Inline(Indicator {
-                service: None,
-                role,
-                route,
-                counts: Counts::Known(kind),
-                at: self.at,
-            }),
+            indicator,
             comparison: None,
             tiers: alerts.tiers,
             fast_page: alerts.fast_page,
@@ -207,41 +205,33 @@ struct Alerts {
     evidence: Option<EvidenceGate>,
 }
 
-fn read_alerts(node: &Node, report: &mut Report) -> Option<Alerts> {
-    let mut fields = node.fields("alerts", report)?;
-    let tiers = fields
-        .optional("tiers")
-        .map_or(Some(None), |node| tiers::read_list(node, report).map(Some));
-    let fast_page = fields
-        .optional("fastPage")
-        .map_or(Some(None), |node| fast_page::read(node, report).map(Some));
-    let budget = fields
-        .optional("budget")
-        .map(|node| budget_alerts::read_list(node, report));
-    let missing_data = fields
-        .optional("dataOutage")
-        .map(|node| data_outage::read(node, report));
-    let evidence = fields
-        .optional("evidence")
-        .map(|node| evidence::read(node, report));
+/// What is a mistake stands for what cannot be a second one: no tiers, and no fast page.
+fn read_alerts(node: &Node, report: &mut Report) -> Alerts {
+    let Some(mut fields) = node.fields("alerts", report) else {
+        return Alerts {
+            tiers: Some(Vec::new()),
+            ..Alerts::default()
+        };
+    };
+    let keys = ["tiers", "fastPage", "budget", "dataOutage", "evidence"];
+    let stated = keys.map(|key| fields.optional(key));
     let at = fields.at();
-    let is_empty = matches!((&tiers, &fast_page), (Some(None), Some(None)))
-        && budget.is_none()
-        && missing_data.is_none()
-        && evidence.is_none();
-    if fields.finish(report) && is_empty {
+    if fields.finish(report) && stated == [None; 5] {
         let hint =
             "remove it for the defaults, or state `tiers`, `fastPage`, `budget`, `dataOutage` or `evidence`"
                 .to_owned();
         report.error(at, "`alerts` states nothing", Some(hint));
     }
-    Some(Alerts {
-        tiers: tiers?,
-        fast_page: fast_page?,
-        budget: budget.map_or(Some(Vec::new()), |stated| stated)?,
-        missing_data: missing_data.map_or(Some(None), |stated| stated.map(Some))?,
-        evidence: evidence.map_or(Some(None), |stated| stated.map(Some))?,
-    })
+    let [tiers, fast_page, budget, missing_data, evidence] = stated;
+    Alerts {
+        tiers: tiers.map(|n| tiers::read_list(n, report)),
+        fast_page: fast_page.map(|n| fast_page::read(n, report).unwrap_or(FastPageDraft::Off)),
+        budget: budget
+            .map(|n| budget_alerts::read_list(n, report))
+            .unwrap_or_default(),
+        missing_data: missing_data.and_then(|n| data_outage::read(n, report)),
+        evidence: evidence.and_then(|n| evidence::read(n, report)),
+    }
 }
 
 /// Reads a mapping of `availability` and `latency`, each one or a list, or a list of such mappings.
@@ -249,12 +239,15 @@ fn read_objectives(node: &Node, context: &Context<'_>, report: &mut Report) -> V
     let mut found = Vec::new();
     for item in node.one_or_many() {
         let Some(mut fields) = item.fields("objectives", report) else {
+            report.unread.one_of(OBJECTIVE);
             continue;
         };
         let availability = fields.optional("availability");
         let latency = fields.optional("latency");
         let at = fields.at();
-        if fields.finish(report) && availability.is_none() && latency.is_none() {
+        if !fields.finish(report) {
+            report.unread.one_of(OBJECTIVE);
+        } else if availability.is_none() && latency.is_none() {
             let hint = "expected `availability: 99.9%` or `latency: {below: 250ms, target: 99%}`".to_owned();
             report.error(at, "`objectives` states nothing", Some(hint));
         }
@@ -270,29 +263,22 @@ fn read_objectives(node: &Node, context: &Context<'_>, report: &mut Report) -> V
 
 /// `99.9%`, or `{target, route, role, name, owner, runbookUrl}`.
 fn availability_objective(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<Stated> {
-    let mut sli = Sli::availability();
-    let (target, (name, ownership)) = if matches!(node.value, Value::Map(_)) {
-        let mut fields = node.fields("availability", report)?;
+    let kind = "availability";
+    let (target, common) = if matches!(node.value, Value::Map(_)) {
+        let mut fields = node.fields(kind, report)?;
         let target = fields
             .required("target", report)
             .and_then(|n| ratio::target(n, "target", report));
-        let common = Common::read(&mut fields, report);
+        let common = Common::read(&mut fields, kind, context, report);
         fields.finish(report);
-        (target?, common?.into_sli(&mut sli))
+        (target, common)
     } else {
-        let target = ratio::target(node, "availability", report)?;
-        (target, (None, Ownership::default()))
+        let target = ratio::target(node, kind, report);
+        (target, Common::by_default(kind, context, node.at, report))
     };
-    let name = named(name, context, "availability", node.at, report)?;
-    let what = format!("availability{}", of_route(&sli));
-    Some(Stated {
-        name,
-        at: node.at,
-        what,
-        target,
-        sli,
-        ownership: ownership.or(context.ownership),
-    })
+    let Sli { kind, .. } = Sli::availability();
+    let what = format!("availability{}", common.of_route());
+    common.stated(node.at, what, target, Some(kind))
 }
 
 /// `{below: 250ms, target: 99%, clock, route, role, name, owner, runbookUrl}`.
@@ -305,7 +291,12 @@ fn latency_objective(node: &Node, context: &Context<'_>, report: &mut Report) ->
             Some(hint),
             report,
         );
-        return None;
+        return Common::by_default("latency", context, node.at, report).stated(
+            node.at,
+            String::new(),
+            None,
+            None,
+        );
     }
     let mut fields = node.fields("latency", report)?;
     let threshold = fields.required("below", report).and_then(|n| below(n, report));
@@ -315,82 +306,92 @@ fn latency_objective(node: &Node, context: &Context<'_>, report: &mut Report) ->
     let clock = fields.optional("clock").map_or(Some(Clock::Turnaround), |n| {
         word(n, "clock", Clock::OF_REQUESTS, report)
     });
-    let common = Common::read(&mut fields, report);
+    let common = Common::read(&mut fields, "latency", context, report);
     fields.finish(report);
-    let (threshold, target, clock) = (threshold?, target?, clock?);
-    let kind = SliKind::Latency { clock, threshold };
-    let mut sli = Sli {
-        role: Role::Server,
-        route: None,
-        kind,
-    };
-    let (name, ownership) = common?.into_sli(&mut sli);
-    let name = named(name, context, "latency", node.at, report)?;
-    let what = format!("latency below {}{}", duration::format(threshold), of_route(&sli));
-    Some(Stated {
-        name,
-        at: node.at,
-        what,
-        target,
-        sli,
-        ownership: ownership.or(context.ownership),
-    })
+    let kind = clock
+        .zip(threshold)
+        .map(|(clock, threshold)| SliKind::Latency { clock, threshold });
+    let below = threshold.map(duration::format).unwrap_or_default();
+    let what = format!("latency below {below}{}", common.of_route());
+    common.stated(node.at, what, target, kind)
 }
 
-/// The keys that both kinds of objectives take.
+/// The keys that both kinds of objectives take. What is `None` is a mistake.
 struct Common {
-    role: Role,
-    route: Option<Route>,
+    measured: Option<(Role, Option<Route>)>,
     name: Option<ObjectiveName>,
     ownership: Ownership,
 }
 
 impl Common {
-    fn read(fields: &mut Fields<'_>, report: &mut Report) -> Option<Self> {
+    fn by_default(kind: &str, context: &Context<'_>, at: Position, report: &mut Report) -> Self {
+        Self {
+            measured: Some((Role::Server, None)),
+            name: default_name(kind, context, at, report),
+            ownership: context.ownership.clone(),
+        }
+    }
+
+    fn read(fields: &mut Fields<'_>, kind: &str, context: &Context<'_>, report: &mut Report) -> Self {
+        let at = fields.at();
         let role = fields
             .optional("role")
             .map_or(Some(Role::Server), |n| word(n, "role", Role::ALL, report));
         let route = fields
             .optional("route")
             .map_or(Some(None), |n| n.parse("route", report).map(Some));
-        let name = fields
-            .optional("name")
-            .map_or(Some(None), |n| n.parse("name", report).map(Some));
-        let ownership = ownership::read(fields, report);
-        Some(Self {
-            role: role?,
-            route: route?,
-            name: name?,
-            ownership: ownership?,
+        let name = match fields.optional("name") {
+            Some(node) => {
+                let name = node.parse("name", report);
+                if name.is_none() {
+                    report.unread.one_of(OBJECTIVE);
+                }
+                name
+            }
+            None => default_name(kind, context, at, report),
+        };
+        let ownership = ownership::read(fields, report).unwrap_or_default();
+        Self {
+            measured: role.zip(route),
+            name,
+            ownership: ownership.or(context.ownership),
+        }
+    }
+
+    fn of_route(&self) -> String {
+        match &self.measured {
+            Some((_, Some(route))) => format!(" of {route}"),
+            _ => String::new(),
+        }
+    }
+
+    fn stated(
+        self,
+        at: Position,
+        what: String,
+        target: Option<Target>,
+        kind: Option<SliKind>,
+    ) -> Option<Stated> {
+        let sli = self.measured.zip(kind);
+        Some(Stated {
+            name: self.name?,
+            at,
+            what,
+            target,
+            sli: sli.map(|((role, route), kind)| Sli { role, route, kind }),
+            ownership: self.ownership,
         })
     }
-
-    fn into_sli(self, sli: &mut Sli) -> (Option<ObjectiveName>, Ownership) {
-        sli.role = self.role;
-        sli.route = self.route;
-        (self.name, self.ownership)
-    }
 }
 
-fn of_route(sli: &Sli) -> String {
-    sli.route
-        .as_ref()
-        .map(|route| format!(" of {route}"))
-        .unwrap_or_default()
-}
-
-/// The given name, else the service and the kind. History is kept under the name, so it depends
+/// The service and the kind. History is kept under the name, so it depends
 /// neither on what else is stated nor on a threshold that may be tuned later.
-fn named(
-    given: Option<ObjectiveName>,
-    context: &Context<'_>,
+fn default_name(
     kind: &str,
+    context: &Context<'_>,
     at: Position,
     report: &mut Report,
 ) -> Option<ObjectiveName> {
-    if given.is_some() {
-        return given;
-    }
     match format!("{}-{kind}", context.service).parse() {
         Ok(name) => Some(name),
         Err(error) => {
@@ -399,6 +400,7 @@ fn named(
                 error.to_string(),
                 Some("give the objective a `name`".to_owned()),
             );
+            report.unread.one_of(OBJECTIVE);
             None
         }
     }

@@ -56,12 +56,11 @@ enum Burn {
 }
 
 /// Reads the list of the short form: `[{severity, long, short, budget | burnRate, name}]`.
-pub(super) fn read_list(node: &Node, report: &mut Report) -> Option<Vec<TierDraft>> {
-    let drafts: Vec<_> = node
-        .list("tiers", report)?
-        .iter()
-        .map(|item| read_item(item, report))
-        .collect();
+pub(super) fn read_list(node: &Node, report: &mut Report) -> Vec<TierDraft> {
+    let Some(items) = node.list("tiers", report) else {
+        return Vec::new();
+    };
+    let drafts = items.iter().map(|item| read_item(item, report)).collect();
     check_list(drafts, node.at, report)
 }
 
@@ -106,7 +105,7 @@ fn read_item(node: &Node, report: &mut Report) -> Option<TierDraft> {
 }
 
 /// Reads the annotation of an OpenSLO SLO: `page 1h+5m 2%, ticket 3d+6h 1x`.
-pub(super) fn read_annotation(text: &str, at: Position, report: &mut Report) -> Option<Vec<TierDraft>> {
+pub(super) fn read_annotation(text: &str, at: Position, report: &mut Report) -> Vec<TierDraft> {
     let parts = text
         .split([',', '\n'])
         .map(str::trim)
@@ -222,15 +221,15 @@ pub(super) fn check_rate(rate: Decimal, at: Position, report: &mut Report) -> Op
     }
 }
 
+/// What is left of the list without the mistakes.
 pub(super) fn check_list(
     drafts: Vec<Option<TierDraft>>,
     at: Position,
     report: &mut Report,
-) -> Option<Vec<TierDraft>> {
+) -> Vec<TierDraft> {
     if drafts.is_empty() {
         let hint = "remove it to get the default tiers".to_owned();
         report.error(at, "the list of alert tiers is empty", Some(hint));
-        return None;
     }
     if drafts.len() > TIERS_MAX {
         report.error(
@@ -238,9 +237,8 @@ pub(super) fn check_list(
             format!("{} alert tiers, at most {TIERS_MAX} are evaluated", drafts.len()),
             None,
         );
-        return None;
     }
-    let drafts: Vec<TierDraft> = drafts.into_iter().collect::<Option<_>>()?;
+    let drafts: Vec<TierDraft> = drafts.into_iter().flatten().take(TIERS_MAX).collect();
     for (index, draft) in drafts.iter().enumerate() {
         if draft.name.as_str() == FAST_PAGE {
             let hint = "`fastPage` states the fast page; give this tier another name".to_owned();
@@ -260,14 +258,14 @@ pub(super) fn check_list(
             );
         }
     }
-    Some(drafts)
+    drafts
 }
 
-/// Checks stated tiers against the target and the period.
+/// Checks stated tiers against the target and the period, as far as these could be read.
 pub(super) fn build(
     drafts: &[TierDraft],
-    target: Target,
-    period: Duration,
+    target: Option<Target>,
+    period: Option<Duration>,
     report: &mut Report,
 ) -> Vec<Tier> {
     let mut tiers: Vec<Tier> = drafts
@@ -278,7 +276,12 @@ pub(super) fn build(
     tiers
 }
 
-fn build_one(draft: &TierDraft, target: Target, period: Duration, report: &mut Report) -> Option<Tier> {
+fn build_one(
+    draft: &TierDraft,
+    target: Option<Target>,
+    period: Option<Duration>,
+    report: &mut Report,
+) -> Option<Tier> {
     let TierDraft {
         name,
         severity,
@@ -310,6 +313,7 @@ fn build_one(draft: &TierDraft, target: Target, period: Duration, report: &mut R
         report.error(at, message, Some(hint));
         return None;
     }
+    let period = period?;
     if long > period {
         let message = format!(
             "tier `{name}`: the window `{}` is longer than the period `{}`",
@@ -329,6 +333,7 @@ fn build_one(draft: &TierDraft, target: Target, period: Duration, report: &mut R
             }
         },
     };
+    let target = target?;
     if !target.reaches(rate) {
         let most = target.max_burn_rate().round_dp(4).normalize();
         let hint = format!(

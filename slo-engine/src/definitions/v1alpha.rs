@@ -51,6 +51,14 @@ fn document(node: Node, report: &mut Report) -> Vec<Node> {
             };
             let message = format!("`{V1ALPHA}` has no kind `{}`", shorten(&kind));
             report.error(at, message, Some(hint));
+            match node
+                .get("metadata")
+                .and_then(|metadata| metadata.get("name"))
+                .and_then(Node::scalar)
+            {
+                Some(name) => report.unread.named(&name),
+                None => report.unread.anything(),
+            }
             Vec::new()
         }
     }

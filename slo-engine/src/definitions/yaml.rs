@@ -22,7 +22,7 @@ pub const NESTING_MAX: usize = 64;
 /// How many values the aliases of one file may repeat altogether.
 pub const ALIAS_NODES_MAX: usize = 10_000;
 
-/// Reads every document up to the first place that is no YAML.
+/// Reads every document. One that is no YAML ends there; those after it are read all the same.
 pub(super) fn parse(bytes: &[u8], report: &mut Report) -> Vec<Node> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
@@ -35,50 +35,93 @@ pub(super) fn parse(bytes: &[u8], report: &mut Report) -> Vec<Node> {
                 format!("the byte `0x{byte:02x}` is not UTF-8"),
                 hint,
             );
+            report.unread.anything();
             return Vec::new();
         }
     };
     let mut builder = Builder::default();
-    let ahead = Cell::new(0);
-    let mut parser = Parser::new_from_iter(LookAhead {
-        text: text.chars(),
-        ahead: &ahead,
-    });
-    while let Some(event) = parser.next_event() {
-        if ahead.get() > LOOK_AHEAD_MAX {
-            // What was read ahead for is what comes next.
-            let at = event.map_or_else(
-                |error| position(error.marker()),
-                |(_, span)| position(&span.start),
-            );
-            let message = format!(
-                "what begins here goes on for more than {LOOK_AHEAD_MAX} of `,`, `:`, quotes and brackets"
-            );
-            let hint = "write documents apart with `---`, or lists as lines with `- `, or split the file";
-            report.error(at, message, Some(hint.to_owned()));
+    for part in parts(text) {
+        if builder.read(part, report).is_err() {
+            report.unread.anything();
             break;
         }
-        ahead.set(0);
-        let step = match event {
-            Ok((event, span)) => builder.take(event, position(&span.start), report),
-            Err(error) => {
-                let hint = error
-                    .info()
-                    .contains("tab")
-                    .then(|| "indent with spaces".to_owned());
-                report.error(
-                    position(error.marker()),
-                    format!("this is not YAML: {}", error.info()),
-                    hint,
-                );
-                Err(Stop)
-            }
-        };
-        if step.is_err() {
-            break;
-        }
+        builder.lines_before += part.matches('\n').count();
     }
     builder.documents
+}
+
+/// The file before each line that begins a document: such a line does so wherever it stands, in a quoted text, too.
+/// A directive is about the document after it, so a file that may have one stays whole.
+fn parts(text: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    let begins = |at: usize| {
+        let after = text
+            .get(at + "\n---".len()..)
+            .and_then(|after| after.chars().next());
+        after.is_none_or(|next| next.is_ascii_whitespace())
+    };
+    if !text.starts_with('%') && !text.contains("\n%") {
+        for (at, _) in text.match_indices("\n---").filter(|(at, _)| begins(*at)) {
+            let read = text.len() - rest.len();
+            let (part, more) = rest.split_at(at + 1 - read);
+            parts.push(part);
+            rest = more;
+        }
+    }
+    parts.push(rest);
+    parts
+}
+
+impl Builder {
+    /// Reads one part of the file, which may end by a mistake; `Stop` where the file is to be read no further.
+    fn read(&mut self, text: &str, report: &mut Report) -> Result<(), Stop> {
+        let ahead = Cell::new(0);
+        let mut parser = Parser::new_from_iter(LookAhead {
+            text: text.chars(),
+            ahead: &ahead,
+        });
+        let before = self.lines_before;
+        let position = |marker: &Marker| Position {
+            line: before + marker.line(),
+            column: marker.col() + 1,
+        };
+        while let Some(event) = parser.next_event() {
+            if ahead.get() > LOOK_AHEAD_MAX {
+                // What was read ahead for is what comes next.
+                let at = event.map_or_else(
+                    |error| position(error.marker()),
+                    |(_, span)| position(&span.start),
+                );
+                let message = format!(
+                    "what begins here goes on for more than {LOOK_AHEAD_MAX} of `,`, `:`, quotes and brackets"
+                );
+                let hint = "write documents apart with `---`, or lists as lines with `- `, or split the file";
+                report.error(at, message, Some(hint.to_owned()));
+                return Err(Stop);
+            }
+            ahead.set(0);
+            match event {
+                Ok((event, span)) => self.take(event, position(&span.start), report)?,
+                Err(error) => {
+                    let hint = error
+                        .info()
+                        .contains("tab")
+                        .then(|| "indent with spaces".to_owned());
+                    report.error(
+                        position(error.marker()),
+                        format!("this is not YAML: {}", error.info()),
+                        hint,
+                    );
+                    // What it would have defined is not known.
+                    report.unread.anything();
+                    self.open.clear();
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Hands the text to the parser, which reads a list in `[]` to its end before it says that it begins, as it could be
@@ -104,13 +147,6 @@ impl Iterator for LookAhead<'_> {
     }
 }
 
-fn position(marker: &Marker) -> Position {
-    Position {
-        line: marker.line(),
-        column: marker.col() + 1,
-    }
-}
-
 /// The place right after valid text.
 fn end_of(good: &[u8]) -> Position {
     let text = String::from_utf8_lossy(good);
@@ -133,6 +169,8 @@ struct Builder {
     repeated: usize,
     /// Values of the file so far, copies included.
     kept: usize,
+    /// Of the parts that have been read.
+    lines_before: usize,
 }
 
 /// A finished part, with what repeating it would cost.

@@ -27,7 +27,7 @@ const LIMIT_TTL_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 pub(super) fn read_steps(
     node: &Node,
-    known: Option<&Known<'_>>,
+    known: &Known<'_>,
     within: Option<Duration>,
     report: &mut Report,
 ) -> Option<Vec<Action>> {
@@ -48,7 +48,7 @@ pub(super) fn read_steps(
 
 fn read_step(
     node: &Node,
-    known: Option<&Known<'_>>,
+    known: &Known<'_>,
     within: Option<Duration>,
     report: &mut Report,
 ) -> Option<Action> {
@@ -94,12 +94,12 @@ fn read_step(
     Some(action)
 }
 
-fn read_page(node: &Node, known: Option<&Known<'_>>, report: &mut Report) -> Option<Page> {
+fn read_page(node: &Node, known: &Known<'_>, report: &mut Report) -> Option<Page> {
     let mut fields = node.fields("`page`", report)?;
     let target = fields.required("target", report);
     let name = target.and_then(|node| node.text("target", report));
     if let (Some(node), Some(name)) = (target, name) {
-        exists("target", name, node, known.map(|k| k.targets.as_slice()), report);
+        exists("target", ("NotificationTarget", name), node, known, report);
     }
     let summary = fields
         .optional("summary")
