@@ -1,6 +1,7 @@
 //! `slowburn run`: everything on this host, put together and taken apart again.
 //!
 //! In: flags, files, a kernel and a database. Out: a running system, and an orderly end.
+//! It listens from the first moment on, and says what it waits for until it is there.
 //! The order of the start matters: the database first (the books must be open before anything is counted), then
 //! the probes, then the definitions, in kernel and books, then the greeting, then what the last run left unfinished, then
 //! everything that acts. What may fail without touching anything comes before the probes.
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use api::{IngestCounters, ProbeGauges, Readiness};
+use api::{Door, IngestCounters, Part, ProbeGauges, Readiness};
 use chrono::Utc;
 use intake::Intake;
 use judge::Judge;
@@ -123,13 +124,32 @@ pub async fn start_with(options: Options, cancel: CancellationToken) -> Result<R
     let listener = listen(options.listen).await?;
     let address = listener.local_addr()?;
     let state = State::open(&options.state_dir)?;
+    let (readiness, watched) = watch::channel(Readiness::starting());
+    let door = Door::new(watched);
+    let parts = Tasks {
+        tracker: TaskTracker::new(),
+        cancel: cancel.clone(),
+    };
+    let serving =
+        axum::serve(listener, door.router()).with_graceful_shutdown(cancel.clone().cancelled_owned());
+    parts.tend("the API", async move {
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "cannot serve");
+        }
+    });
 
     let database = Database::open(
         options.database_url.as_deref(),
         &options.state_dir.join("postgres"),
     )
-    .await?;
-    match assemble(options, set, listener, &database, &cancel).await {
+    .await
+    .inspect_err(|_| cancel.cancel())?;
+    let face = Face {
+        address,
+        door,
+        readiness,
+    };
+    match assemble(options, set, face, &database, parts).await {
         Ok(parts) => Ok(Running {
             parts,
             address,
@@ -147,15 +167,27 @@ pub async fn start_with(options: Options, cancel: CancellationToken) -> Result<R
     }
 }
 
-/// Everything between an open database and a listening socket.
+/// Where it listens, and what it says there until everything is.
+struct Face {
+    address: SocketAddr,
+    door: Door,
+    readiness: watch::Sender<Readiness>,
+}
+
+/// Everything between an open database and an open door.
 async fn assemble(
     options: Options,
     set: Set,
-    listener: TcpListener,
+    face: Face,
     database: &Database,
-    cancel: &CancellationToken,
+    parts: Tasks,
 ) -> Result<Parts> {
-    let address = listener.local_addr()?;
+    let Face {
+        address,
+        door,
+        readiness: readiness_sender,
+    } = face;
+    let cancel = &parts.cancel.clone();
     let ledger = options.ledger();
     // Without a runbook that wants it, no packet of the host passes a program of ours.
     let wanted = set
@@ -191,6 +223,13 @@ async fn assemble(
             ..settings
         },
     );
+    let attaching = Part::NotReady {
+        reason: "the probes are being attached".to_owned(),
+    };
+    readiness_sender.send_modify(|now| {
+        now.database = Part::Ready;
+        now.probes = attaching;
+    });
     // Dated before anything is attached: what begins after the first contact is counted from zero.
     let contact = Utc::now();
     let agent = Agent::start(AgentConfig {
@@ -206,6 +245,7 @@ async fn assemble(
     })?;
     let source = agent.source();
     let agent = SharedAgent::new(agent);
+    readiness_sender.send_modify(|now| now.probes = Part::Ready);
     take_up(&engine, &agent, &set.definitions, contact).await?;
     engine
         .hello(&Hello {
@@ -224,7 +264,9 @@ async fn assemble(
         agent.clone(),
     ));
     let (playbook_sender, playbook) = watch::channel(Arc::new(set.playbook));
-    let (readiness_sender, readiness) = watch::channel(Readiness::ready());
+    // From here on each part says itself how its work goes.
+    readiness_sender.send_replace(Readiness::ready());
+    let readiness = readiness_sender.subscribe();
     let wake = Arc::new(Notify::new());
     let booked = Arc::new(Notify::new());
     let host = host_name();
@@ -243,10 +285,6 @@ async fn assemble(
     )
     .with_dashboard(format!("http://{address}"));
 
-    let parts = Tasks {
-        tracker: TaskTracker::new(),
-        cancel: cancel.clone(),
-    };
     let counters = Arc::new(IngestCounters::default());
     let gauges = Arc::new(ProbeGauges::default());
     let intake = Intake::new(
@@ -316,12 +354,7 @@ async fn assemble(
         names: options.names,
         stopping: cancel.clone(),
     });
-    let serving = axum::serve(listener, router).with_graceful_shutdown(cancel.clone().cancelled_owned());
-    parts.tend("the API", async move {
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "cannot serve");
-        }
-    });
+    door.open(router);
     tasks.close();
     Ok(Parts {
         engine,

@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -201,6 +202,70 @@ fn freeze(map: &Path) {
         .status()
         .unwrap();
     assert!(status.success(), "{status}");
+}
+
+#[test]
+fn while_it_starts_it_answers_that_it_does_and_what_it_waits_for() {
+    let network = Network::create();
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o711)).unwrap();
+    // Free a moment ago.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    drop(taken);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_slowburn"))
+        .current_dir(directory.path())
+        .args(["run", "--state-dir=state"])
+        .arg(format!("--listen={address}"))
+        .arg(format!("--cgroup={}", network.cgroup.display()))
+        .arg(format!("--instance={}", network.name))
+        .env_remove("DATABASE_URL")
+        .spawn()
+        .unwrap();
+    let mut said: Vec<String> = Vec::new();
+    let ask = |path: &str| {
+        let output = Command::new("curl")
+            .args(["--silent", "--max-time", "10", "--write-out", " %{http_code}"])
+            .arg(format!("http://{address}{path}"))
+            .output()
+            .unwrap();
+        // Nobody listens yet.
+        (output.status.code() != Some(7)).then(|| {
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(
+                output.status.success(),
+                "{path} was not answered: {:?}, {text}",
+                output.status
+            );
+            text
+        })
+    };
+    let page = eventually("it to answer", PATIENCE, || ask("/api/v1/slos"));
+    let alive = ask("/healthz");
+    eventually("it to be ready", PATIENCE * 2, || {
+        let answer = ask("/readyz")?;
+        said.push(answer.clone());
+        answer.ends_with(" 200").then_some(())
+    });
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    let status = child.wait().unwrap();
+    Command::new(env!("CARGO_BIN_EXE_slowburn"))
+        .args(["unload", "--instance", &network.name])
+        .output()
+        .unwrap();
+    assert!(status.success(), "{status}");
+    assert!(page.contains("being opened") && page.ends_with(" 503"), "{page}");
+    assert_eq!(alive.as_deref(), Some("ok\n 200"));
+    let (ready, starting) = said.split_last().unwrap();
+    assert!(ready.contains("\"ready\":true"), "{ready}");
+    let answer = starting
+        .iter()
+        .find(|answer| answer.contains("the probes are being attached"));
+    let answer = answer.unwrap_or_else(|| panic!("nobody was told of the probes: {starting:?}"));
+    assert!(
+        answer.contains("\"ready\":false") && answer.ends_with(" 503"),
+        "{answer}"
+    );
 }
 
 #[test]

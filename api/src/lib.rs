@@ -4,6 +4,7 @@
 //! readiness. Out: JSON, Server-Sent Events, Prometheus text, and the dashboard's files.
 //! Knows no arithmetic of budgets and no table of theirs.
 
+mod door;
 mod error;
 mod exposition;
 mod extract;
@@ -20,6 +21,7 @@ mod span;
 mod state;
 pub mod views;
 
+pub use door::Door;
 pub use error::{ApiError, ErrorEnvelope, ErrorView};
 pub use ingest::IngestCounters;
 pub use probes::{MapState, ProbeGauges, ProbeState, ProgramState};

@@ -25,6 +25,19 @@ pub enum Part {
 }
 
 impl Readiness {
+    /// What a process says while it starts. Its parts come in this order.
+    pub fn starting() -> Self {
+        let waits = |reason: &str| Part::NotReady {
+            reason: reason.to_owned(),
+        };
+        Self {
+            database: waits("the database is being opened"),
+            probes: waits("the probes are attached when the database is there"),
+            definitions: waits("the definitions are taken up when the probes are attached"),
+            evaluation: waits("objectives are judged when everything else is there"),
+        }
+    }
+
     /// What a process says that has just started.
     pub fn ready() -> Self {
         Self {
