@@ -19,13 +19,14 @@ fn text(bytes: &[u8]) -> String {
 
 const SHORT: &str = "apiVersion: slowburn/v1
 kind: Service
-metadata: {name: web}
+metadata: {name: web, displayName: Web shop}
 spec:
   match: {port: 80}
   window: 28d
   objectives:
     - availability: 90%
     - latency: {below: 250ms, target: 99%, route: GET /api/}
+  description: Takes orders.
 ";
 
 fn write(directory: &Path, name: &str, content: &[u8]) -> String {
@@ -111,7 +112,7 @@ fn a_mistake_prints_its_place_and_no_document() {
 fn mistakes_of_services_and_of_runbooks_come_together() {
     let directory = tempfile::tempdir().unwrap();
     let runbook = "---\napiVersion: slowburn/v1\nkind: Runbook\nmetadata: {name: limit}\nspec:\n  \
-                   on: {services: [web]}\n  steps: [{xdp_limit: {keep: 0}}]\n";
+                   on: {services: [web], objectives: [web-latency, web-speed]}\n  steps: [{xdp_limit: {keep: 0}}]\n";
     let file = write(
         directory.path(),
         "both.yaml",

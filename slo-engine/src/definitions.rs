@@ -40,10 +40,11 @@ mod tiers;
 mod v1alpha;
 mod yaml;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::measurement::ServiceName;
 use crate::objective::{Objective, ObjectiveName, TierName};
 use crate::service::WatchedService;
 use alerting::Alerting;
@@ -56,6 +57,7 @@ pub use corrections::{CORRECTIONS_MAX, DefinedCorrection};
 pub use default_tiers::default_tiers;
 pub use dependencies::Dependencies;
 pub use diagnostic::{Diagnostic, DiagnosticSeverity, Diagnostics};
+pub use draft::About;
 pub use expand::{expand, expand_json};
 pub use files::{FILES_MAX, Stamp};
 pub use node::{Fields, Node, Position, Report, Value};
@@ -87,6 +89,8 @@ pub struct Definitions {
     /// Time that objectives leave out, one an objective.
     pub corrections: Vec<DefinedCorrection>,
     pub dependencies: Dependencies,
+    /// Of the services that more is said of than how they are measured.
+    pub about: BTreeMap<ServiceName, About>,
     /// Whom alert policies tell of which tier.
     pub notified: Vec<Notified>,
     /// Kinds of `slowburn/v1` and OpenSLO that this crate does not own.
@@ -242,6 +246,7 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
         .map(|e| e.name)
         .collect();
     let dependencies = dependencies::collect(&services, &names, report);
+    let about = About::collect(&services);
     let mut services = collect::services(services, report);
     let stated: Vec<_> = objectives
         .iter()
@@ -281,6 +286,7 @@ fn define(parsed: &[(PathBuf, Vec<Node>)], mut report: Report) -> (Definitions, 
         objectives: collected,
         corrections,
         dependencies,
+        about,
         notified,
         other,
         names: Names {

@@ -137,6 +137,7 @@ fn every_good_file_is_read_and_survives_being_expanded() {
             .unwrap_or_else(|found| panic!("{}\n{found}\n{text}", path.display()));
         assert_eq!(again.services, read.services, "{}", path.display());
         assert_eq!(again.dependencies, read.dependencies, "{}", path.display());
+        assert_eq!(again.about, read.about, "{}", path.display());
         for (again, read) in again.objectives.iter().zip(&read.objectives) {
             assert_eq!(again, read, "{text}");
         }

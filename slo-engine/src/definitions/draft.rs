@@ -1,5 +1,6 @@
 //! What one document says, before it is put together with the others.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rust_decimal::Decimal;
@@ -27,11 +28,44 @@ pub(super) struct ServiceDraft {
     pub place: Place,
     /// The form of the document: each may speak of a service once.
     pub api_version: &'static str,
+    pub about: About,
     pub matches: Vec<(EndpointMatch, Position)>,
     pub routes: Vec<Route>,
     pub timeout: Option<Duration>,
     pub long_poll: LongPoll,
     pub depends_on: Vec<(ServiceName, Position)>,
+}
+
+/// What a service is called and said to be, by those who defined it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    pub display_name: Option<String>,
+    pub description: String,
+}
+
+impl About {
+    /// What is missing here is taken from there.
+    fn or(self, other: Self) -> Self {
+        let is_silent = self.description.is_empty();
+        Self {
+            display_name: self.display_name.or(other.display_name),
+            description: if is_silent {
+                other.description
+            } else {
+                self.description
+            },
+        }
+    }
+
+    /// What the documents say of each service that they say anything of.
+    pub(super) fn collect(drafts: &[ServiceDraft]) -> BTreeMap<ServiceName, Self> {
+        let mut found: BTreeMap<ServiceName, Self> = BTreeMap::new();
+        for draft in drafts.iter().filter(|draft| draft.about != Self::default()) {
+            let first = found.remove(&draft.name).unwrap_or_default();
+            found.insert(draft.name.clone(), first.or(draft.about.clone()));
+        }
+        found
+    }
 }
 
 /// What one SLO, or one objective of a short form, says. A part that is `None` without being optional has a mistake

@@ -1,9 +1,9 @@
 //! Prints definitions as OpenSLO v1, whatever form they were written in.
 //!
-//! Reading the text gives the same services and objectives again. Default tiers are comments, since
+//! Reading the text gives the same services and objectives again. Default tiers and fast pages are comments, since
 //! stating them would make them somebody's own; so is what became of those that do not suit a target.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +15,6 @@ use super::{Notified, budget_alerts, fast_page};
 use crate::budgeting::Budgeting;
 use crate::composite::Part;
 use crate::duration;
-use crate::measurement::ServiceName;
 use crate::objective::{Objective, SliKind, StatusSet, Tier};
 use crate::ownership::Ownership;
 use crate::service::{DEFAULT_TIMEOUT, LongPoll, WatchedService};
@@ -27,7 +26,7 @@ pub fn expand(definitions: &Definitions) -> String {
     let services = definitions
         .services
         .iter()
-        .try_for_each(|s| service(&mut text, s, definitions.dependencies.get(&s.name)));
+        .try_for_each(|s| service(&mut text, s, definitions));
     let objectives = documents(&definitions.objectives)
         .into_iter()
         .try_for_each(|(whole, parts)| objective(&mut text, whole, &parts));
@@ -86,11 +85,8 @@ fn documents(objectives: &[Objective]) -> Vec<(&Objective, Vec<(&Part, &Objectiv
         .collect()
 }
 
-fn service(
-    out: &mut String,
-    service: &WatchedService,
-    depends_on: Option<&BTreeSet<ServiceName>>,
-) -> fmt::Result {
+fn service(out: &mut String, service: &WatchedService, definitions: &Definitions) -> fmt::Result {
+    let about = definitions.about.get(&service.name).cloned().unwrap_or_default();
     let mut annotations = Vec::new();
     if !service.matches.is_empty() {
         annotations.push(("slowburn/match", join(&service.matches)));
@@ -106,7 +102,7 @@ fn service(
         LongPoll::Routes(routes) => annotations.push(("slowburn/long-poll", join(routes))),
         LongPoll::All => annotations.push(("slowburn/long-poll", "true".to_owned())),
     }
-    if let Some(depends_on) = depends_on {
+    if let Some(depends_on) = definitions.dependencies.get(&service.name) {
         annotations.push(("slowburn/depends-on", join(depends_on)));
     }
     writeln!(
@@ -114,8 +110,14 @@ fn service(
         "---\napiVersion: openslo/v1\nkind: Service\nmetadata:\n  name: {}",
         quote(service.name.as_str())
     )?;
+    if let Some(display_name) = &about.display_name {
+        writeln!(out, "  displayName: {}", quote(display_name))?;
+    }
     write_annotations(out, &annotations)?;
-    writeln!(out, "spec: {{}}")
+    if about.description.is_empty() {
+        return writeln!(out, "spec: {{}}");
+    }
+    writeln!(out, "spec:\n  description: {}", quote(&about.description))
 }
 
 fn objective(out: &mut String, objective: &Objective, parts: &[(&Part, &Objective)]) -> fmt::Result {
@@ -130,6 +132,12 @@ fn objective(out: &mut String, objective: &Objective, parts: &[(&Part, &Objectiv
             .iter()
             .try_for_each(|note| writeln!(out, "# {note}"))?;
     }
+    let counts_requests = objective.budgeting == Budgeting::Occurrences && parts.is_empty();
+    let default_page = fast_page::build(None, has_own_tiers, objective.period, objective.target);
+    let has_default_page = objective.fast_page == default_page;
+    if let (Some(page), true) = (&objective.fast_page, has_default_page) {
+        writeln!(out, "# fast page {}", fast_page::spell(Some(page)))?;
+    }
     writeln!(
         out,
         "apiVersion: openslo/v1\nkind: SLO\nmetadata:\n  name: {}",
@@ -141,10 +149,7 @@ fn objective(out: &mut String, objective: &Objective, parts: &[(&Part, &Objectiv
         let tiers = objective.tiers.iter().map(tier).collect::<Vec<_>>().join(", ");
         annotations.push(("slowburn/tiers", tiers));
     }
-    let counts_requests = objective.budgeting == Budgeting::Occurrences && parts.is_empty();
-    if counts_requests
-        && objective.fast_page != fast_page::build(None, has_own_tiers, objective.period, objective.target)
-    {
+    if counts_requests && !has_default_page {
         annotations.push((
             "slowburn/fast-page",
             fast_page::spell(objective.fast_page.as_ref()),

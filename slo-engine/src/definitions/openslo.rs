@@ -6,7 +6,9 @@ use super::alerting::{Alerting, ByPolicy};
 use super::budgeting::{self, Method};
 use super::composite::{self, CompositeDraft};
 use super::document::{Envelope, OPENSLO, own_annotations};
-use super::draft::{IndicatorDraft, ObjectiveDraft, ServiceDraft, check_match, check_timeout, description};
+use super::draft::{
+    About, IndicatorDraft, ObjectiveDraft, ServiceDraft, check_match, check_timeout, description,
+};
 use super::fast_page::FastPageDraft;
 use super::indicator::{self, Indicator, IndicatorKeys};
 use super::metric_source::Sources;
@@ -31,12 +33,17 @@ pub(super) fn service(envelope: &Envelope<'_>, report: &mut Report) -> Option<Se
         "slowburn/depends-on",
     ];
     let [matched, routed, timed, waiting, needed] = own_annotations(envelope.annotations, known, report);
-    if let Some(spec) = envelope.spec {
-        if let Some(mut fields) = spec.fields(&format!("spec of {}", envelope.title()), report) {
-            description(fields.optional("description"), report);
+    let fields = envelope
+        .spec
+        .and_then(|spec| spec.fields(&format!("spec of {}", envelope.title()), report));
+    let about = match fields {
+        Some(mut fields) => {
+            let about = description(fields.optional("description"), report);
             fields.finish(report);
+            about
         }
-    }
+        None => String::new(),
+    };
     let mut matches = Vec::new();
     for (item, at) in items(matched) {
         match item.parse::<EndpointMatch>() {
@@ -67,6 +74,10 @@ pub(super) fn service(envelope: &Envelope<'_>, report: &mut Report) -> Option<Se
         name: envelope.name.parse().ok()?,
         place: envelope.place(),
         api_version: OPENSLO,
+        about: About {
+            display_name: envelope.display_name.map(str::to_owned),
+            description: about,
+        },
         matches,
         routes,
         timeout,

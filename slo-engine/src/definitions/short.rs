@@ -9,7 +9,7 @@ use super::data_outage;
 use super::dependencies;
 use super::document::{Envelope, SLOWBURN, own_annotations};
 use super::draft::{
-    DEFAULT_PERIOD, IndicatorDraft, ObjectiveDraft, ServiceDraft, check_timeout, description,
+    About, DEFAULT_PERIOD, IndicatorDraft, ObjectiveDraft, ServiceDraft, check_timeout, description,
 };
 use super::evidence;
 use super::fast_page::{self, FastPageDraft};
@@ -105,6 +105,10 @@ pub(super) fn read(
             name,
             place,
             api_version: SLOWBURN,
+            about: About {
+                display_name: envelope.display_name.map(str::to_owned),
+                description: about,
+            },
             matches,
             routes,
             timeout,
