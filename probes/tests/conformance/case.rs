@@ -280,7 +280,7 @@ pub fn table() -> String {
             "case",
             "clients",
             "requests = counted",
-            "quantiles apart at most",
+            "quantiles apart at most, pairs preempted",
         ]
         .map(str::to_owned),
     );
