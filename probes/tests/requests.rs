@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use slo_engine::{
     measurement::{Clock, Gauge, LossReason, Signal},
@@ -79,21 +79,29 @@ fn thresholds_are_counted_exactly_and_errors_are_left_out() {
     let mut agent = place.agent();
     agent.watch(&[timed("slow", 8010, &[50, 1000])]).unwrap();
     let server = place.server(&["127.0.0.1:8010"]);
-    server.beside(|| {
+    let felt = server.beside(|| {
         let mut client = Client::connect("127.0.0.1:8010");
-        for _ in 0..5 {
-            client.get("/");
-        }
-        for _ in 0..3 {
-            client.get("/sleep/120");
-        }
-        client.get("/status/500");
+        let mut get = |path| {
+            let asked = Instant::now();
+            client.get(path);
+            asked.elapsed()
+        };
+        let felt: Vec<_> = [["/"; 5].as_slice(), &["/sleep/120"; 3]]
+            .concat()
+            .into_iter()
+            .map(&mut get)
+            .collect();
+        get("/status/500");
+        felt
     });
     let batch = read(&mut agent);
-    assert_eq!(value(&batch, "slow", within(50)), 5);
-    assert_eq!(value(&batch, "slow", over(50)), 3);
-    assert_eq!(value(&batch, "slow", within(1000)), 8);
-    assert_eq!(value(&batch, "slow", over(1000)), 0);
+    // On a busy machine one may wait that was to be quick; then its client has felt it.
+    for (ms, quick) in [(50, 5), (1000, 8)] {
+        let surely = felt.iter().filter(|time| **time < Duration::from_millis(ms));
+        let (least, found) = (surely.count() as u64, value(&batch, "slow", within(ms)));
+        assert!((least..=quick).contains(&found), "{ms} ms: {found} of {felt:?}");
+        assert_eq!(value(&batch, "slow", over(ms)), 8 - found);
+    }
     assert_eq!(value(&batch, "slow", Signal::Status(500)), 1);
 }
 
@@ -310,7 +318,8 @@ fn pipelined_requests_are_each_counted_by_route_status_and_time() {
 fn a_slow_upload_is_not_held_against_the_server() {
     let place = Place::new("upload");
     let mut agent = place.agent();
-    agent.watch(&[timed("up", 8070, &[100])]).unwrap();
+    // Its pieces take longer together; the server has as long, should others keep it from the processor.
+    agent.watch(&[timed("up", 8070, &[500])]).unwrap();
     let server = place.server(&["127.0.0.1:8070"]);
     let upload = server.spawn_beside(|| {
         let mut client = Client::connect("127.0.0.1:8070");
@@ -327,8 +336,8 @@ fn a_slow_upload_is_not_held_against_the_server() {
     }
     assert_eq!(upload.join().unwrap(), Some(200));
     let batch = read(&mut agent);
-    assert_eq!(value(&batch, "up", over(100)), 0);
-    assert_eq!(value(&batch, "up", within(100)), 1);
+    assert_eq!(value(&batch, "up", over(500)), 0);
+    assert_eq!(value(&batch, "up", within(500)), 1);
     assert_eq!(value(&batch, "up", Signal::Status(200)), 1);
 }
 

@@ -140,23 +140,23 @@ fn headers_of_several_frames_are_read() {
 #[test]
 fn a_stream_is_overdue_while_it_hangs_and_only_it() {
     let place = Place::new("hangs");
-    let (mut agent, server) = node(&place, &[100]);
+    let (mut agent, server) = node(&place, &[1000]);
     let command = client(&["GET /sleep/6000", "GET /status/200"]);
     let command: Vec<&str> = command.iter().map(String::as_str).collect();
     let mut asking = server.client(&command).spawn().unwrap();
     eventually("one stream is overdue", || {
         let batch = read(&mut agent);
         let shows =
-            value(&batch, "node", over(100)) == 1 && gauge(&batch, "node", Gauge::Overdue) == Some(1.0);
-        shows.then(|| assert_eq!(value(&batch, "node", within(100)), 1))
+            value(&batch, "node", over(1000)) == 1 && gauge(&batch, "node", Gauge::Overdue) == Some(1.0);
+        shows.then(|| assert_eq!(value(&batch, "node", within(1000)), 1))
     });
     assert!(asking.wait().unwrap().success());
     let batch = read(&mut agent);
     assert_eq!(value(&batch, "node", Signal::Status(200)), 2);
     assert_eq!(
         (
-            value(&batch, "node", over(100)),
-            value(&batch, "node", within(100))
+            value(&batch, "node", over(1000)),
+            value(&batch, "node", within(1000))
         ),
         (1, 1)
     );
