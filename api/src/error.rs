@@ -19,6 +19,8 @@ use slo_engine::correction::CorrectionError;
 use slo_engine::silence::SilenceError;
 use utoipa::ToSchema;
 
+use crate::request_log::IsAnswer;
+
 pub type Result<T, E = ApiError> = std::result::Result<T, E>;
 
 #[derive(Debug)]
@@ -115,7 +117,8 @@ impl ApiError {
     pub async fn wrap_bare(response: Response<Body>) -> Response<Body> {
         let status = response.status();
         let is_error = status.is_client_error() || status.is_server_error();
-        if !is_error || response.headers().contains_key(CONTENT_TYPE) && is_json(&response) {
+        let is_made = response.extensions().get::<IsAnswer>().is_some();
+        if !is_error || is_made || response.headers().contains_key(CONTENT_TYPE) && is_json(&response) {
             return response;
         }
         let (code, message) = match status {

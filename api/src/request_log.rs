@@ -12,7 +12,7 @@ use tower_http::classify::{
 };
 use tower_http::trace::TraceLayer;
 
-/// Goes with a response whose status is the answer, whatever it is elsewhere.
+/// Goes with a response whose status is the answer, whatever it is elsewhere: it is sent as it is.
 #[derive(Debug, Clone, Copy)]
 pub struct IsAnswer;
 

@@ -1659,7 +1659,10 @@ export interface components {
             at: string;
         };
         TierView: {
-            /** Format: double */
+            /**
+             * Format: double
+             * @description Null while nothing was counted in the window.
+             */
             burn_rate_long?: number | null;
             /** Format: double */
             burn_rate_short?: number | null;

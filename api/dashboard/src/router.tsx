@@ -1,4 +1,4 @@
-/** Addresses of the pages, by the browser's own history. The server answers any of them with the page. */
+/** Addresses of the pages, by the browser's own history. The server answers them with the page, and any other with the page and 404. */
 
 import type { AnchorHTMLAttributes, MouseEvent } from "react";
 import { Store, useStore } from "./data/store";

@@ -1,14 +1,16 @@
 //! The dashboard's files, carried inside the binary.
 //!
 //! Files under `assets/` have their content's hash in the name and are kept for ever; everything
-//! else is asked for again with its hash. An unknown path without a file extension is a page of
-//! the dashboard's own, so it gets `index.html`.
+//! else is asked for again with its hash. A page of the dashboard's own gets `index.html`, and so does a path that
+//! looks like one and is none: with 404, and the page says so.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use rust_embed::{EmbeddedFile, RustEmbed};
+
+use crate::request_log::IsAnswer;
 
 // `build.rs` puts it there. Where it could not (no Node.js, and so told), the page says so.
 #[derive(RustEmbed)]
@@ -33,8 +35,11 @@ pub async fn file(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     if !is_page {
         return StatusCode::NOT_FOUND.into_response();
     }
-    match Files::get("index.html") {
-        Some(index) => serve("index.html", &index, &headers),
+    let is_known = is_known(path);
+    let index = Files::get("index.html");
+    let mut page = match &index {
+        Some(index) if is_known => serve("index.html", index, &headers),
+        Some(index) => serve("index.html", index, &HeaderMap::new()),
         None => (
             [
                 (CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -43,6 +48,21 @@ pub async fn file(method: Method, uri: Uri, headers: HeaderMap) -> Response {
             NOT_BUILT,
         )
             .into_response(),
+    };
+    if !is_known {
+        *page.status_mut() = StatusCode::NOT_FOUND;
+        page.extensions_mut().insert(IsAnswer);
+    }
+    page
+}
+
+/// The pages that the dashboard has, as `page` of its `app.tsx` tells them apart.
+fn is_known(path: &str) -> bool {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    match parts.as_slice() {
+        [] | ["services" | "runs" | "alerts" | "events"] | ["slos" | "services", _] => true,
+        ["runs" | "alerts", id] => id.len() <= 15 && id.bytes().all(|byte| byte.is_ascii_digit()),
+        _ => false,
     }
 }
 

@@ -232,6 +232,7 @@ pub struct TierView {
     pub long_seconds: u64,
     pub short_seconds: u64,
     pub burn_rate_threshold: f64,
+    /// Null while nothing was counted in the window.
     pub burn_rate_long: Option<f64>,
     pub burn_rate_short: Option<f64>,
     /// State of the tier's open alert, `frozen` while too little is measured, or `ok`.
@@ -301,7 +302,7 @@ impl From<read::Slo> for SloDetail {
             .collect();
         let tiers = std::mem::take(&mut slo.tiers)
             .into_iter()
-            .map(TierView::from)
+            .map(|tier| TierView::new(tier, &slo.burn))
             .collect();
         let evidence_gate = EvidenceGateView::of(slo.evidence);
         let fast_page = slo.fast_page.take().map(FastPageView::from);
@@ -321,11 +322,16 @@ impl From<read::Slo> for SloDetail {
     }
 }
 
+/// Of nothing counted there is no rate.
+fn burn_rate(burn: &read::Burn) -> Option<f64> {
+    (burn.counts.total() > 0).then(|| number(burn.burn_rate))
+}
+
 impl From<read::Burn> for BurnView {
     fn from(burn: read::Burn) -> Self {
         Self {
             window_seconds: burn.window.as_secs(),
-            burn_rate: (burn.counts.total() > 0).then(|| number(burn.burn_rate)),
+            burn_rate: burn_rate(&burn),
             good: burn.counts.good,
             bad: burn.counts.bad,
             coverage: coverage(&burn.counts),
@@ -333,16 +339,18 @@ impl From<read::Burn> for BurnView {
     }
 }
 
-impl From<read::TierState> for TierView {
-    fn from(tier: read::TierState) -> Self {
+impl TierView {
+    /// `burn` has the windows of all tiers.
+    fn new(tier: read::TierState, burn: &[read::Burn]) -> Self {
+        let over = |window| burn.iter().find(|burn| burn.window == window);
         Self {
             name: tier.name.to_string(),
             severity: tier.severity.to_string(),
             long_seconds: tier.long.as_secs(),
             short_seconds: tier.short.as_secs(),
             burn_rate_threshold: number(tier.threshold.value()),
-            burn_rate_long: Some(number(tier.burn_rate_long)),
-            burn_rate_short: Some(number(tier.burn_rate_short)),
+            burn_rate_long: over(tier.long).and_then(burn_rate),
+            burn_rate_short: over(tier.short).and_then(burn_rate),
             state: state_word(tier.state, tier.frozen_since),
             frozen_since: tier.frozen_since,
         }

@@ -22,6 +22,23 @@ async fn pages_are_html_and_wrong_addresses_are_not(pool: PgPool) {
             assert!(answer.text.contains("slowburn"), "{page}");
         }
     }
+    // What a page says is for people; what a program reads is the status.
+    for nowhere in [
+        "/slo",
+        "/slos",
+        "/slos/a/b",
+        "/runs/last",
+        "/events/1",
+        "/nowhere",
+    ] {
+        let answer = shop.get(nowhere).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{nowhere}");
+        assert_eq!(
+            answer.headers["content-type"], "text/html; charset=utf-8",
+            "{nowhere}"
+        );
+        assert!(answer.text.contains("slowburn"), "{nowhere}");
+    }
     for wrong in [
         "/assets/index-0000.js",
         "/favicon.bmp",

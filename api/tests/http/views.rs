@@ -81,6 +81,19 @@ async fn objectives_say_where_their_budgets_stand(pool: PgPool) {
     assert_page!("slo", shop.get("/api/v1/slos/checkout-availability").await);
 }
 
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn a_window_in_which_nothing_was_counted_has_no_burn_rate(pool: PgPool) {
+    let shop = Shop::open(pool).await;
+    let slo = shop.get("/api/v1/slos/checkout-availability").await.json();
+    let rates = |list: &str, key: &str| {
+        let items = slo[list].as_array().unwrap().iter();
+        items.map(|item| item[key].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(rates("tiers", "burn_rate_long"), vec![Value::Null; 4]);
+    assert_eq!(rates("tiers", "burn_rate_short"), vec![Value::Null; 4]);
+    assert_eq!(rates("burn", "burn_rate"), vec![Value::Null; 7]);
+}
+
 /// All took about a millisecond, so whether within one is not known.
 #[sqlx::test(migrator = "slo_engine::MIGRATOR")]
 async fn what_a_new_threshold_would_have_counted_is_an_interval(pool: PgPool) {
