@@ -7,6 +7,7 @@
 //! committed is lost either way.
 
 mod cluster;
+mod look;
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use cluster::Cluster;
 
 pub use cluster::serves;
+pub use look::look;
 
 /// Most connections slowburn opens: intake, evaluation, worker, deliveries, listener and a few readers.
 const CONNECTIONS_MAX: u32 = 12;

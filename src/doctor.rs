@@ -1,10 +1,13 @@
-//! `slowburn doctor`: what this machine allows, probe by probe, and what it costs in memory.
+//! `slowburn doctor`: what this machine allows, probe by probe, what it costs in memory, and whether `run` has a database.
+//!
+//! Counting needs no database, so the lack of one is told and is no failure.
 //!
 //! The JSON form is stable: `{schema: 1, fit, checks: [{name, gives, ok, required, detail, remedy}],
 //! memory: {bytes, latencies, maps: [{object, map, bytes}], sockets: [{map, bytes}]}}`. Keys may be added; `schema` rises when one changes its
 //! meaning. `remedy` is null where nothing is missing.
 
 use std::io::{Write, stdout};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -19,6 +22,12 @@ pub struct DoctorArgs {
     /// How to print the findings
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     format: Format,
+    /// The Postgres that `run` is to use instead of its private one
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: Option<String>,
+    /// Where the private Postgres of `run` lives [default: /var/lib/slowburn]
+    #[arg(long, env = "SLOWBURN_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
     #[command(flatten)]
     maps: MapArgs,
 }
@@ -30,9 +39,10 @@ enum Format {
 }
 
 /// Exit code 1 when something that counting needs is refused.
-pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
+pub async fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let sizes = MapSizes::from(args.maps);
-    let checks = capability::check(&sizes);
+    let mut checks = capability::check(&sizes);
+    checks.push(database(args).await);
     let memory = capability::memory_of(&sizes);
     let fit = checks.iter().all(|check| check.ok || !check.required);
     let mut out = stdout().lock();
@@ -41,6 +51,34 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
         Format::Text => text(&mut out, &checks, &memory)?,
     }
     Ok(if fit { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+const DATABASE: &str = "database";
+
+/// Looked for as `run` does.
+async fn database(args: &DoctorArgs) -> Check {
+    let state = args
+        .state_dir
+        .clone()
+        .unwrap_or_else(crate::state::default_directory);
+    let state = std::path::absolute(&state).unwrap_or(state);
+    let found = crate::database::look(args.database_url.as_deref(), &state.join("postgres")).await;
+    let (ok, said) = match found {
+        Ok(said) => (true, said),
+        Err(error) => (false, format!("{error:#}")),
+    };
+    let (detail, remedy) = match said.split_once("\nhint: ") {
+        Some((detail, hint)) => (detail.to_owned(), Some(hint.to_owned())),
+        None => (said, None),
+    };
+    Check {
+        name: DATABASE,
+        gives: "where `run` keeps its books; counting needs none",
+        ok,
+        required: false,
+        detail,
+        remedy: remedy.or_else(|| (!ok).then(|| "name a database with `--database-url`".to_owned())),
+    }
 }
 
 fn json(
@@ -99,13 +137,24 @@ fn text(out: &mut impl Write, checks: &[Check], memory: &[MapMemory]) -> Result<
         )?;
     }
     let missing = checks.iter().filter(|check| !check.ok && check.required).count();
-    let absent = checks.iter().filter(|check| !check.ok && !check.required).count();
+    let (extra, database): (Vec<_>, Vec<_>) = checks
+        .iter()
+        .filter(|check| !check.ok && !check.required)
+        .partition(|check| check.name != DATABASE);
+    let absent = extra.len();
     writeln!(out)?;
+    if !database.is_empty() {
+        writeln!(
+            out,
+            "`slowburn run` has no database to keep its books in, see above"
+        )?;
+    }
     match (missing, absent) {
+        (0, 0) if !database.is_empty() => writeln!(out, "everything else slowburn can use is there")?,
         (0, 0) => writeln!(out, "everything slowburn can use is there")?,
         (0, n) => writeln!(
             out,
-            "slowburn runs here; {n} extra(s) absent, their signals are reported as absent"
+            "slowburn measures here; {n} extra(s) absent, their signals are reported as absent"
         )?,
         (n, _) => writeln!(
             out,

@@ -92,7 +92,7 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args).await,
         Command::Validate(args) => validate::run(&args),
         Command::Expand(args) => expand::run(&args),
-        Command::Doctor(args) => doctor::run(&args),
+        Command::Doctor(args) => doctor::run(&args).await,
         Command::Limits(args) => limits::run(&args),
         Command::Unload(args) => unload::run(&args),
         Command::DemoService(args) => demo::shop::run(args).await,

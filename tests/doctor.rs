@@ -7,11 +7,35 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 fn doctor(wrapper: &[&str], arguments: &[&str]) -> Output {
+    doctor_with(wrapper, arguments, &[])
+}
+
+fn doctor_with(wrapper: &[&str], arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut words = wrapper.to_vec();
     words.push(env!("CARGO_BIN_EXE_slowburn"));
     words.push("doctor");
     words.extend(arguments);
-    Command::new(words[0]).args(&words[1..]).output().unwrap()
+    Command::new(words[0])
+        .args(&words[1..])
+        .env_remove("DATABASE_URL")
+        .env_remove("SLOWBURN_POSTGRES_BIN")
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap()
+}
+
+/// What is said of the database, as `[detail, remedy]`; it never makes a machine unfit.
+fn database(arguments: &[&str], environment: &[(&str, &str)]) -> (bool, String, String) {
+    let arguments = [&["--format", "json"], arguments].concat();
+    let output = doctor_with(&[], &arguments, environment);
+    assert!(output.status.success());
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["fit"], true);
+    let checks = found["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["name"] == "database").unwrap();
+    assert_eq!(check["required"], false);
+    let text = |key: &str| check[key].as_str().unwrap_or_default().to_owned();
+    (check["ok"] == true, text("detail"), text("remedy"))
 }
 
 /// Numbers and places differ between machines.
@@ -26,7 +50,13 @@ fn plain(text: &str) -> String {
             "(a map)".to_owned()
         } else {
             line.split(' ')
-                .map(|word| if word.starts_with("/sys/") { "(path)" } else { word })
+                .map(|word| {
+                    if word.starts_with("/sys/") || word.starts_with("/usr/") {
+                        "(path)"
+                    } else {
+                        word
+                    }
+                })
                 .map(|word| if word.parse::<f64>().is_ok() { "(n)" } else { word })
                 .collect::<Vec<_>>()
                 .join(" ")
@@ -98,6 +128,52 @@ fn what_is_refused_says_what_to_do_and_ends_with_1() {
             "{check}"
         );
     }
+}
+
+#[test]
+fn the_private_postgres_that_run_would_start_is_looked_for() {
+    let (ok, detail, remedy) = database(&[], &[]);
+    assert!(ok, "{detail}");
+    assert!(
+        detail.starts_with("Postgres 1") && detail.ends_with(" as postgres"),
+        "{detail}"
+    );
+    assert_eq!(remedy, "");
+
+    let elsewhere = [("SLOWBURN_POSTGRES_BIN", "/nowhere")];
+    let (ok, detail, remedy) = database(&[], &elsewhere);
+    assert!(!ok, "{detail}");
+    assert!(detail.contains("/nowhere/initdb"), "{detail}");
+    assert!(remedy.contains("SLOWBURN_POSTGRES_BIN"), "{remedy}");
+    let text = String::from_utf8(doctor_with(&[], &[], &elsewhere).stdout).unwrap();
+    assert!(
+        text.contains("`slowburn run` has no database") && !text.contains("everything slowburn can use"),
+        "{text}"
+    );
+
+    let long = format!("/tmp/{}", "long".repeat(30));
+    let (ok, detail, remedy) = database(&["--state-dir", &long], &[]);
+    assert!(!ok && detail.contains("too long for a unix socket"), "{detail}");
+    assert!(remedy.contains("--state-dir"), "{remedy}");
+    assert!(!std::path::Path::new(&long).exists(), "looking makes nothing");
+}
+
+#[test]
+fn a_postgres_of_somebody_is_asked_and_its_password_is_not_told() {
+    let url = std::env::var("DATABASE_URL").expect("run by `make test`, which gives a Postgres");
+    let (ok, detail, _) = database(&[], &[("DATABASE_URL", &url)]);
+    assert!(ok && detail.starts_with("Postgres 1"), "{detail}");
+
+    // Nobody listens on the port of tcpmux.
+    let away = "postgres://me:pa55word@127.0.0.1:1/books";
+    let (ok, detail, remedy) = database(&["--database-url", away], &[]);
+    assert!(!ok && detail.contains("`books` of 127.0.0.1:1"), "{detail}");
+    assert!(remedy.contains("DATABASE_URL"), "{remedy}");
+    assert!(!format!("{detail}{remedy}").contains("pa55word"));
+
+    let (ok, detail, _) = database(&["--database-url", "postgres://me:pa55word@:x/"], &[]);
+    assert!(!ok && detail.contains("could not be read"), "{detail}");
+    assert!(!detail.contains("pa55word"), "{detail}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// Oldest server the schema is written for.
-const VERSION_MIN: u32 = 15;
+pub const VERSION_MIN: u32 = 15;
 const NAME: &str = "slowburn";
 /// How long a server may take to come up: crash recovery replays its log first.
 const START_PATIENCE: Duration = Duration::from_secs(120);
@@ -53,13 +53,7 @@ impl Cluster {
                     .with_context(|| format!("give {} to {}", part.display(), user.name))?;
             }
         }
-        let socket = directory.join("socket/.s.PGSQL.5432");
-        ensure!(
-            socket.as_os_str().len() <= SOCKET_PATH_MAX,
-            "the state directory's path is too long for a unix socket: `{}` has {} bytes, at most {SOCKET_PATH_MAX} fit",
-            socket.display(),
-            socket.as_os_str().len(),
-        );
+        check_socket(directory)?;
         let binaries = binaries(&directory.join("data"))?;
         if !directory.join("data/PG_VERSION").exists() {
             initialise(directory, &binaries, owner.as_ref()).await?;
@@ -196,6 +190,49 @@ impl Cluster {
     }
 }
 
+/// What would be started, tried as far as that is possible without starting it.
+pub async fn look(directory: &Path) -> Result<String> {
+    let owner = owner()?;
+    check_socket(directory)?;
+    let binaries = binaries(&directory.join("data"))?;
+    let user = owner.as_ref().map_or("this user", |user| user.name.as_str());
+    let mut said = String::new();
+    for program in ["initdb", "postgres"] {
+        let path = binaries.join(program);
+        let hint = "hint: install Postgres' server programs where they can be run, or name their directory with `SLOWBURN_POSTGRES_BIN`";
+        let output = command(&path, owner.as_ref()).arg("--version").output().await;
+        said = match output {
+            Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).into_owned(),
+            Ok(output) => bail!("`{}` as {user}: {}\n{hint}", path.display(), output.status),
+            Err(error) => bail!("{user} could not run `{}`: {error}\n{hint}", path.display()),
+        };
+    }
+    // `postgres (PostgreSQL) 17.2 (Debian 17.2-1)`
+    let version = said.split_whitespace().nth(2).unwrap_or("of no known version");
+    let major = version
+        .split('.')
+        .next()
+        .and_then(|major| major.parse::<u32>().ok());
+    ensure!(
+        major.is_none_or(|major| major >= VERSION_MIN),
+        "`{}` is Postgres {version}\nhint: {VERSION_MIN} or newer is needed",
+        binaries.display()
+    );
+    Ok(format!("Postgres {version} in {} as {user}", binaries.display()))
+}
+
+fn check_socket(directory: &Path) -> Result<()> {
+    let socket = directory.join("socket/.s.PGSQL.5432");
+    ensure!(
+        socket.as_os_str().len() <= SOCKET_PATH_MAX,
+        "the state directory's path is too long for a unix socket: `{}` has {} bytes, at most {SOCKET_PATH_MAX} fit\n\
+         hint: choose another with `--state-dir`",
+        socket.display(),
+        socket.as_os_str().len(),
+    );
+    Ok(())
+}
+
 /// Whom the server runs as: Postgres refuses root, so root lends the cluster to `postgres`, else `nobody`.
 fn owner() -> Result<Option<User>> {
     if !geteuid().is_root() {
@@ -206,7 +243,10 @@ fn owner() -> Result<Option<User>> {
             return Ok(Some(user));
         }
     }
-    bail!("Postgres refuses to run as root, and there is neither a user `postgres` nor `nobody` to run it as")
+    bail!(
+        "Postgres refuses to run as root, and there is neither a user `postgres` nor `nobody` to run it as\n\
+         hint: make a user `postgres`, or name a database with `--database-url`"
+    )
 }
 
 /// The directory of server programs: of the version that made the cluster, else the newest.
@@ -235,14 +275,16 @@ fn binaries(data: &Path) -> Result<PathBuf> {
             .map(|(_, path)| path)
             .with_context(|| {
                 format!(
-                    "the cluster in `{}` was made by Postgres {made_by}, which is not installed",
+                    "the cluster in `{}` was made by Postgres {made_by}, which is not installed\nhint: install `postgresql-{made_by}`",
                     data.display()
                 )
             });
     }
     match found.pop() {
         Some((version, path)) if version >= VERSION_MIN => Ok(path),
-        Some((version, _)) => bail!("Postgres {version} is too old: {VERSION_MIN} or newer is needed"),
+        Some((version, _)) => bail!(
+            "Postgres {version} is too old\nhint: install {VERSION_MIN} or newer, or name a database with `--database-url`"
+        ),
         None => bail!(
             "no Postgres server found in `/usr/lib/postgresql`\nhint: install `postgresql`, or name a database with `--database-url`, \
              or the directory of its programs with `SLOWBURN_POSTGRES_BIN`"
