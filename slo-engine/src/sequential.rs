@@ -55,18 +55,16 @@ impl FastPage {
         })
     }
 
-    /// The same, where a total outage burns as fast; of a looser target it looks for one that lies halfway to that.
+    /// The same, of which no more than halfway to a total outage: that is where the test looks at most.
     ///
     /// # Errors
     /// As [`FastPage::for_period`].
     pub fn for_objective(period: Duration, target: Target) -> Result<Self, RatioError> {
         let page = Self::for_period(period)?;
-        if target.reaches(page.burn_rate) {
-            return Ok(page);
-        }
         let halfway = (Decimal::ONE + target.max_burn_rate()) / Decimal::TWO;
+        let burn_rate = page.burn_rate.value().min(halfway.round_dp(2).normalize());
         Ok(Self {
-            burn_rate: halfway.round_dp(2).normalize().try_into()?,
+            burn_rate: burn_rate.try_into()?,
             ..page
         })
     }
@@ -150,7 +148,12 @@ mod tests {
 
     #[test]
     fn a_loose_target_looks_halfway_to_a_total_outage() {
-        for (target, burn_rate) in [("0.999", "14.4"), ("0.9", "5.5")] {
+        for (target, burn_rate) in [
+            ("0.999", "14.4"),
+            ("0.97", "14.4"),
+            ("0.95", "10.5"),
+            ("0.9", "5.5"),
+        ] {
             let target = target.parse().unwrap();
             let page = FastPage::for_objective(30 * 24 * HOUR, target).unwrap();
             assert_eq!(page.burn_rate.to_string(), burn_rate);
