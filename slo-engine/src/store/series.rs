@@ -252,7 +252,8 @@ impl Known {
                 .into_iter()
                 .flatten()
             {
-                if generation.ended_at.is_none()
+                // What comes late may be of one that has ended since.
+                if !generation.is_over_at(at)
                     && let Some(side) = generation.sli.side(series)
                 {
                     mapping.push((

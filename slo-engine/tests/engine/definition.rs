@@ -190,3 +190,29 @@ async fn an_objective_that_a_second_one_renames_says_where_its_history_stays() {
     );
     world.database.drop().await;
 }
+
+#[tokio::test]
+async fn a_series_first_seen_late_counts_for_the_generation_of_its_time() {
+    let world = World::new(Settings::default()).await;
+    let counted = |at, readings| batch(&world.source, at, readings);
+    world
+        .ingest(&counted(at(90), vec![reading(status("web", 200), noon(), 90)]))
+        .await;
+    let mut objective = availability("web-availability", "web");
+    objective.sli.route = Some("GET *".parse().unwrap());
+    world
+        .engine
+        .apply(&definitions(vec![objective]), at(100))
+        .await
+        .unwrap();
+    // The first error was counted before the change, and comes behind it.
+    let readings = vec![
+        reading(status("web", 200), noon(), 91),
+        reading(status("web", 500), noon(), 3),
+    ];
+    let mut late = counted(at(95), readings);
+    late.sent_at = at(105);
+    world.ingest(&late).await;
+    assert_eq!(world.window(3600, at(99)).await, (91, 3));
+    world.database.drop().await;
+}
