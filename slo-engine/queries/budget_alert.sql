@@ -1,10 +1,11 @@
 -- Every alert on a budget that is defined (with $3, of this objective only): what is left of the budget, what the
 -- alert looks back on, how much was watched in the $2 before ($1 is now), and of one that looks ahead, what the
--- periods of 24 moments ahead hold of the counts up to now. A calendar's period loses nothing, and ends. Those periods all
+-- periods of 24 moments ahead hold of the counts up to now, and how much of the time until then counts. A calendar's period loses nothing, and ends. Those periods all
 -- end now: of who has no correction and is no composite, each is one look-up of where it begins.
 with budget as materialized (
     select o.objective_id, o.generation, o.defined_at, o.name, s.name as service, d.target, d.period, g.method,
-           g.slice is not null and d.calendar_every is not null as is_fixed, m.coverage_min, d.evidence,
+           g.slice is not null and d.calendar_every is not null as is_fixed, coalesce(g.slice, e.slot) as step,
+           m.coverage_min, d.evidence,
            b.allowed, b.remaining, b.good, b.bad, b.period_from_at, e.slot,
            case when d.calendar_every is not null then b.period_from_at end as calendar_from,
            case when d.calendar_every is not null then b.period_to_at end as calendar_to,
@@ -41,8 +42,14 @@ select o.name as "objective!", o.service as "service!", o.target as "target!", s
        w.expected_ms as "expected_ms!", w.covered_ms as "covered_ms!", w.lost as "lost!",
        r.good as "recent_good!", r.bad as "recent_bad!", r.from_at as "recent_from_at!", r.to_at as "recent_to_at!",
        r.expected_ms as "recent_expected_ms!", r.covered_ms as "recent_covered_ms!", r.lost as "recent_lost!",
-       coalesce(ahead.after_ms, '{}') as "after_ms!", coalesce(ahead.good, '{}') as "kept_good!",
-       coalesce(ahead.bad, '{}') as "kept_bad!",
+       coalesce(ahead.after_ms, '{}') as "after_ms!", coalesce(ahead.counted_ms, '{}') as "counted_ms!",
+       coalesce(ahead.good, '{}') as "kept_good!", coalesce(ahead.bad, '{}') as "kept_bad!",
+       -- Of the window looked back on, the time that corrections leave out.
+       (
+           select coalesce(extract(epoch from sum(x.to_at - x.from_at)) * 1000, 0)::bigint
+           from left_out_spans(o.objective_id, o.step, w.from_at, w.to_at) x
+           where o.is_apart and b.horizon is not null
+       ) as "left_out_ms!",
        a.alert_id as "alert_id?", a.state as "state?", a.clear_since_at as "clear_since_at?",
        f.since_at as "frozen_since_at?", o.starting as "starting!", o.coverage_min as "coverage_min?",
        o.evidence as "evidence?"
@@ -60,11 +67,17 @@ cross join lateral ledger_window(
 cross join lateral ledger_window(o.objective_id, o.generation, $1 - $2::interval, $1) r
 left join lateral (
     select array_agg((extract(epoch from p.after) * 1000)::bigint order by p.n) as after_ms,
+           array_agg((extract(epoch from p.after - t.left_out) * 1000)::bigint order by p.n) as counted_ms,
            array_agg(p.good order by p.n) as good, array_agg(p.bad order by p.n) as bad
     from budget_ahead(
         o.objective_id, o.generation, $1, b.horizon, o.period, o.calendar_from, o.calendar_to,
         o.is_apart, o.total_good, o.total_bad, o.base, o.slot
     ) p
+    cross join lateral (
+        select coalesce(sum(x.to_at - x.from_at), interval '0') as left_out
+        from left_out_spans(o.objective_id, o.step, $1, $1 + p.after) x
+        where o.is_apart
+    ) t
     where p.n > 0
 ) ahead on b.horizon is not null
 left join alert a on a.objective_id = o.objective_id and a.tier = b.name and a.state <> 'resolved'

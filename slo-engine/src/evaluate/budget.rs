@@ -38,6 +38,8 @@ pub struct BudgetInput {
     pub is_fixed: bool,
     /// What the rule looks back on.
     pub window: WindowCounts,
+    /// The time of it that corrections leave out; of a rule that looks ahead.
+    pub left_out: Duration,
     /// The last minutes: while too little of them is watched, what stands, stands.
     pub recent: WindowCounts,
     /// Moments ahead, nearest first; of a rule that looks ahead.
@@ -54,6 +56,8 @@ pub struct BudgetInput {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ahead {
     pub after: Duration,
+    /// The time until then without what corrections leave out.
+    pub counted: Duration,
     pub good: u64,
     pub bad: u64,
 }
@@ -185,17 +189,17 @@ pub fn spending(input: &BudgetInput) -> Spending {
 /// The fewest bad events in the window whose pace leaves nothing at one of the moments ahead, and the first moment at
 /// which those there are do. Below zero: nothing would be left without any more.
 fn look_ahead(input: &BudgetInput) -> (Decimal, Option<DateTime<Utc>>) {
-    let millis = |span: i64| Decimal::from(span.max(1));
-    let watched = millis(input.window.length().num_milliseconds());
+    let millis = |span: Duration| Decimal::from(span.as_millis().max(1));
+    let length = input.window.length().to_std().unwrap_or_default();
+    let watched = millis(length.saturating_sub(input.left_out));
     let (total, bad) = (
         Decimal::from(input.window.total()),
         Decimal::from(input.window.bad),
     );
     let (mut least, mut exhausts_at) = (Decimal::MAX, None);
     for ahead in &input.ahead {
-        let after = TimeDelta::from_std(ahead.after).unwrap_or(TimeDelta::MAX);
         // So many windows like the last one fit into the time ahead.
-        let windows = millis(after.num_milliseconds()) / watched;
+        let windows = millis(ahead.counted) / watched;
         let kept = Decimal::from(ahead.good.saturating_add(ahead.bad));
         let allowed = if input.is_fixed {
             input.allowed
@@ -204,6 +208,7 @@ fn look_ahead(input: &BudgetInput) -> (Decimal, Option<DateTime<Utc>>) {
         };
         let limit = (allowed - Decimal::from(ahead.bad)) / windows;
         if bad > limit && exhausts_at.is_none() {
+            let after = TimeDelta::from_std(ahead.after).unwrap_or(TimeDelta::MAX);
             exhausts_at = input.now.checked_add_signed(after);
         }
         least = least.min(limit);

@@ -69,7 +69,8 @@ pub(crate) async fn inputs(
                     lost: row.recent_lost,
                 }
                 .try_into()?,
-                ahead: ahead(&row.after_ms, &row.kept_good, &row.kept_bad)?,
+                left_out: Duration::from_millis(count("left_out", row.left_out_ms)?),
+                ahead: ahead(&row.after_ms, &row.counted_ms, &row.kept_good, &row.kept_bad)?,
                 open,
                 frozen_since: row.frozen_since_at,
                 starting: row.starting,
@@ -105,14 +106,15 @@ pub(crate) async fn keep(
     Ok(())
 }
 
-fn ahead(after_ms: &[i64], good: &[i64], bad: &[i64]) -> Result<Vec<Ahead>, EngineError> {
-    after_ms
-        .iter()
-        .zip(good)
-        .zip(bad)
-        .map(|((after, good), bad)| {
+fn ahead(after_ms: &[i64], counted_ms: &[i64], good: &[i64], bad: &[i64]) -> Result<Vec<Ahead>, EngineError> {
+    let millis = |column, value| Ok::<_, EngineError>(Duration::from_millis(count(column, value)?));
+    let times = after_ms.iter().zip(counted_ms);
+    times
+        .zip(good.iter().zip(bad))
+        .map(|((after, counted), (good, bad))| {
             Ok(Ahead {
-                after: Duration::from_millis(count("after", *after)?),
+                after: millis("after", *after)?,
+                counted: millis("counted", *counted)?,
                 good: count("ledger.good", *good)?,
                 bad: count("ledger.bad", *bad)?,
             })

@@ -143,23 +143,6 @@ async fn a_composite_burns_what_its_parts_burn_each_times_its_weight() {
     world.database.drop().await;
 }
 
-/// Its windows weigh the same however long they are: an hour's pace is no hour's share of the period.
-#[tokio::test]
-async fn what_remains_of_a_composite_lasts_for_a_period_over_its_burn_rate() {
-    let world = World::with(Settings::default(), usual()).await;
-    counted(&world, "host1", 36_000, [36_000, 0, 36_000, 0]).await;
-    counted(&world, "host1", 39_600, [39_510, 90, 39_600, 0]).await;
-    let now = at(39_600);
-    let slo = read::slo(&world.database.pool, &WHOLE.parse().unwrap(), now).await;
-    let slo = slo.unwrap().unwrap();
-    let (burn_rate, ..) = burn(&world, WHOLE, HOUR, 39_600).await;
-    assert!(burn_rate > slo.budget_remaining && slo.budget_remaining > Decimal::ZERO);
-    let lasts = slo.budget_remaining * decimal("2592000") / burn_rate;
-    let found = (slo.exhausts_at.unwrap() - now).num_seconds();
-    assert_eq!(Decimal::from(found), lasts.floor());
-    world.database.drop().await;
-}
-
 #[tokio::test]
 async fn its_page_names_its_parts_and_theirs_names_it() {
     let world = World::with(Settings::default(), usual()).await;

@@ -24,6 +24,7 @@ mod definition;
 mod definition_property;
 mod estimate;
 mod evidence_gate;
+mod exhaustion;
 mod fast_page;
 mod ingest;
 mod inhibition;
