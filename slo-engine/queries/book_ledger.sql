@@ -22,13 +22,20 @@ moved_row as (
 new_row as (
     insert into ledger (objective_id, generation, at, good, bad, expected_ms, covered_ms, lost)
     select d.objective_id, d.generation, $8,
-           coalesce(p.good, 0) + d.good,
-           coalesce(p.bad, 0) + d.bad,
-           coalesce(p.expected_ms, 0) + d.expected_ms,
-           coalesce(p.covered_ms, 0) + d.covered_ms,
-           coalesce(p.lost, 0) + d.lost
+           coalesce(b.good, p.good, 0) + d.good,
+           coalesce(b.bad, p.bad, 0) + d.bad,
+           coalesce(b.expected_ms, p.expected_ms, 0) + d.expected_ms,
+           coalesce(b.covered_ms, p.covered_ms, 0) + d.covered_ms,
+           coalesce(b.lost, p.lost, 0) + d.lost
     from delta d
-    left join lateral ledger_latest(d.objective_id, d.generation, $8) p on p.at > $9
+    -- Most have a row in the slot before, which is their last unless slots were shorter then; for the others it is looked up.
+    left join ledger b
+        on b.objective_id = d.objective_id and b.generation = d.generation
+        and b.at = $8 - (select e.slot from engine_state e) and b.at > $9
+        and not exists (select from ledger l where l.at > $8 - (select e.slot from engine_state e) and l.at < $8)
+    left join lateral (
+        select l.* from ledger_latest(d.objective_id, d.generation, $8) l where b.at is null and l.at > $9 limit 1
+    ) p on true
     where not exists (
         select
         from ledger l

@@ -2,9 +2,10 @@
 -- both its windows; and every open alert whose tier no longer is; fast pages and missing data are judged by themselves
 -- (`fast_page.sql`, `data_outage.sql`).
 -- A tier is calm when nothing of it stands, its short window does not burn, and both are surely covered whole: then its
--- long window is not looked up. So for each calm objective: one step back in the ledger for the right edge, and one for
--- each tier. No argument of `ledger_total_and_base` and `ledger_total_beside` holds a subquery: the planner would call them instead of inlining them. What
--- corrections leave out is looked up for objectives that have one.
+-- long window is not looked up. Where windows end, and where short ones begin that many have, is read of all at once, slot
+-- by slot (`ledger_slot`); who has no row in that very slot is looked up, as are all others. A look-up for those alone is a
+-- subquery with a limit, which is not begun for the rest; no argument of `ledger_total` holds a subquery: the planner would
+-- call it instead of inlining it. What corrections leave out is looked up for objectives that have one.
 with silent as materialized (
     select w.service_id, w.role
     from watch w
@@ -12,12 +13,34 @@ with silent as materialized (
     cross join engine_state e
     where s.state = 'expected' and greatest(w.expected_to_at, s.state_at) < $1::timestamptz - e.patience
 ),
+-- The slot that is not over, of which those have a row who do not wait for its end, and the one before it.
+latest as materialized (
+    select l.*
+    from (
+        select date_bin(e.slot, $1 + e.slot - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00') as at
+        from engine_state e
+        where $2::text is null
+    ) slot
+    cross join lateral ledger_slot(slot.at) l
+),
+before as materialized (
+    select l.*
+    from (
+        select date_bin(e.slot, $1 - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00') as at
+        from engine_state e
+        where $2::text is null
+          and (select count(*) from latest) < (select count(*) from objective o where o.withdrawn_at is null)
+    ) slot
+    cross join lateral ledger_slot(slot.at) l
+),
 right_edge as materialized (
     select o.objective_id, o.generation, o.name, d.target, o.defined_at, g.service_id, g.role, g.method,
            coalesce(g.counted_from_at, g.started_at) as counted_from_at,
-           coalesce(r.at, g.counted_from_at, g.started_at) as at, coalesce(r.good, 0) as good, coalesce(r.bad, 0) as bad,
-           coalesce(r.expected_ms, 0) as expected_ms, coalesce(r.covered_ms, 0) as covered_ms,
-           coalesce(r.lost, 0) as lost, r.base, g.uneven_at, e.slot, m.coverage_min, d.evidence,
+           coalesce(l.at, b.at, r.at, g.counted_from_at, g.started_at) as at,
+           coalesce(l.good, b.good, r.good, 0) as good, coalesce(l.bad, b.bad, r.bad, 0) as bad,
+           coalesce(l.expected_ms, b.expected_ms, r.expected_ms, 0) as expected_ms,
+           coalesce(l.covered_ms, b.covered_ms, r.covered_ms, 0) as covered_ms,
+           coalesce(l.lost, b.lost, r.lost, 0) as lost, g.uneven_at, e.slot, m.coverage_min, d.evidence,
            (g.service_id, g.role) in (select service_id, role from silent) as is_silent,
            g.started_at > $1 - e.patience or (
                select exists (
@@ -37,20 +60,47 @@ right_edge as materialized (
     join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
     join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
     left join objective_missing_data m on m.objective_id = o.objective_id and m.from_at = o.defined_at
-    left join lateral ledger_total_and_base(o.objective_id, o.generation, $1::timestamptz + e.slot) r on true
-    where o.withdrawn_at is null and ($2::text is null or o.name = $2)
+    left join latest l on l.objective_id = o.objective_id and l.generation = o.generation
+    left join before b on b.objective_id = o.objective_id and b.generation = o.generation
+    left join lateral (
+        select t.* from ledger_total(o.objective_id, o.generation, $1 + e.slot) t where l.at is null and b.at is null limit 1
+    ) r on true
+    -- So that the planner expects half of them, not a few.
+    where o.withdrawn_at is null and case when $2::text is null then true else o.name = $2 end
+),
+-- Where short windows begin that a sixteenth of the objectives have.
+short_edge as (
+    select short.short_window, l.*
+    from (
+        select t.short_window,
+               date_bin(e.slot, $1 - t.short_window + e.slot - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00') as at
+        from engine_state e
+        cross join objective_tier t
+        where $2::text is null
+        group by t.short_window, e.slot
+        having count(*) * 16 >= (select count(*) from objective o where o.withdrawn_at is null)
+    ) short
+    cross join lateral ledger_slot(short.at) l
 ),
 -- Time is covered as expected in each slot since `uneven_at`, so in every window that begins later, by more than the
 -- hour that a row of a thinned day may be away from its edge; and if anything is expected of the short window, it is of
 -- the long one.
 tier as materialized (
     select o.*, t.tier, t.severity, t.long_window, t.short_window, t.burn_rate, t.budget_share,
-           c.at as short_at, coalesce(c.good, 0) as short_good, coalesce(c.bad, 0) as short_bad,
-           coalesce(c.expected_ms, 0) as short_expected_ms, coalesce(c.covered_ms, 0) as short_covered_ms,
-           coalesce(c.lost, 0) as short_lost
+           c.at as short_at, c.good as short_good, c.bad as short_bad, c.expected_ms as short_expected_ms,
+           c.covered_ms as short_covered_ms, c.lost as short_lost
     from right_edge o
     join objective_tier t on t.objective_id = o.objective_id and t.from_at = o.defined_at
-    left join lateral ledger_total_beside(o.objective_id, o.generation, $1 - t.short_window + o.slot, o.base) c on true
+    left join short_edge s
+        on s.objective_id = o.objective_id and s.generation = o.generation and s.short_window = t.short_window
+    left join lateral (
+        select l.* from ledger_total(o.objective_id, o.generation, $1 - t.short_window + o.slot) l where s.at is null limit 1
+    ) l on true
+    cross join lateral (
+        select coalesce(s.at, l.at) as at, coalesce(s.good, l.good, 0) as good, coalesce(s.bad, l.bad, 0) as bad,
+               coalesce(s.expected_ms, l.expected_ms, 0) as expected_ms,
+               coalesce(s.covered_ms, l.covered_ms, 0) as covered_ms, coalesce(s.lost, l.lost, 0) as lost
+    ) c
     where $3::boolean
        or (o.objective_id, t.tier) in (select a.objective_id, a.tier from alert a where a.state <> 'resolved')
        or (o.objective_id, t.tier) in (select f.objective_id, f.tier from tier_freeze f)
@@ -58,9 +108,8 @@ tier as materialized (
        or o.is_corrected
        or o.is_silent
        or o.uneven_at > $1 - greatest(t.long_window, t.short_window) - interval '1 hour'
-       or o.expected_ms <= coalesce(c.expected_ms, 0)
-       or o.bad - coalesce(c.bad, 0)
-          > t.burn_rate * (1 - o.target) * (o.good - coalesce(c.good, 0) + o.bad - coalesce(c.bad, 0))
+       or o.expected_ms <= c.expected_ms
+       or o.bad > c.bad and o.bad - c.bad > t.burn_rate * (1 - o.target) * (o.good - c.good + o.bad - c.bad)
 ),
 -- Apart, so that those without a correction pay nothing for it.
 left_out as materialized (
@@ -102,7 +151,7 @@ select o.name as "objective!", s.name as "service!", o.target as "target!", slic
        o.evidence as "evidence?"
 from tier o
 join service s on s.service_id = o.service_id
-left join lateral ledger_total_beside(o.objective_id, o.generation, $1 - o.long_window + o.slot, o.base) l on true
+left join lateral ledger_total(o.objective_id, o.generation, $1 - o.long_window + o.slot) l on true
 -- What was counted before the oldest day that is kept, as `ledger_edge` has it.
 left join lateral (
     select d.*

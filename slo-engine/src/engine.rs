@@ -202,7 +202,7 @@ impl Engine {
         store::ingest::ingest(self, batch, received_at).await
     }
 
-    /// Takes a batch that has just been read, as one of many, a second apart: books at once what errors were counted of, and what is new;
+    /// Takes a batch that has just been read, as one of many, a second apart: books at once what an objective counts as bad, and what is new;
     /// what is calm when its slot is over. Whatever is in the books is right; of calm services the last seconds are not in
     /// them yet.
     ///

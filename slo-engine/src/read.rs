@@ -49,8 +49,12 @@ pub struct Source {
     pub id: SourceId,
     pub host: String,
     pub first_contact_at: DateTime<Utc>,
+    /// When the newest batch was measured that is booked as a whole: where many counters move, those that are calm are booked once
+    /// a slot.
     pub last_at: DateTime<Utc>,
     pub lag_ms: i64,
+    /// It is silent when it is further behind.
+    pub patience_ms: i64,
     /// Its clock is ahead of ours by this much.
     pub offset_ms: i64,
     pub state: SourceState,

@@ -25,7 +25,7 @@ use super::readiness::report;
 const EVERY: Duration = Duration::from_secs(1);
 /// Who listens before one read is named by the next: services appear within 2 s.
 const _: () = assert!(2 * EVERY.as_millis() <= 2000);
-/// For one booking.
+/// For all bookings of one read.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
@@ -102,6 +102,9 @@ impl Intake {
             outage = booked.is_err();
             report(&self.readiness, |readiness| &mut readiness.database, &booked);
             if last {
+                if outage {
+                    return;
+                }
                 // Nothing is lost otherwise: it would be booked when the kernel's counters are read again.
                 let settled = answered(self.engine.settle()).await;
                 if let Err(error) = settled.and_then(|settled| settled.context("book what waits")) {

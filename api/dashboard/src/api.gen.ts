@@ -1509,7 +1509,8 @@ export interface components {
             id: string;
             /**
              * Format: int64
-             * @description How long ago its newest batch was measured.
+             * @description How long ago its newest batch was measured that is booked as a whole: of a host where more than 1,000 counters move in a second,
+             *     one a slot is.
              */
             lag_ms: number;
             /** Format: date-time */
@@ -1519,6 +1520,11 @@ export interface components {
              * @description Its clock is ahead of ours by this much.
              */
             offset_ms: number;
+            /**
+             * Format: int64
+             * @description It is silent, and what is missing leaves a gap, when it is further behind.
+             */
+            patience_ms: number;
             /** @description `expected` or `goodbye`. */
             state: string;
         };

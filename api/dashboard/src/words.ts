@@ -90,10 +90,10 @@ export function deliveryWord(delivery: { state: string; attempts: number; last_e
   return stateWord(delivery.attempts > 0 && delivery.last_error ? "retrying" : "queued");
 }
 
-/** A source that is expected says by its lag how it does. Of a large one the calm counters are booked once a slot. */
-export function sourceWord(source: { state: string; lag_ms: number }): Word {
+/** A source that is expected says by its lag how it does. Of a large one the calm counters are booked once a slot, of which patience has three. */
+export function sourceWord(source: { state: string; lag_ms: number; patience_ms: number }): Word {
   if (source.state !== "expected") return stateWord(source.state);
-  return stateWord(source.lag_ms < 15_000 ? "live" : source.lag_ms < 30_000 ? "late" : "silent");
+  return stateWord(source.lag_ms < source.patience_ms / 2 ? "live" : source.lag_ms < source.patience_ms ? "late" : "silent");
 }
 
 /** A tier without a measured window is not quiet: nobody can tell. */

@@ -233,7 +233,7 @@ fn sources(page: &mut Exposition, sources: &[Source]) {
     page.family(
         "slowburn_source_lag_seconds",
         Kind::Gauge,
-        "How long ago the newest batch of the agent was measured.",
+        "How long ago the newest batch of the agent was measured that is booked as a whole: up to a slot where many counters move.",
         sources.iter().map(|from| (source(from), seconds(from.lag_ms))),
     );
     page.family(

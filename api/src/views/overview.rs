@@ -24,8 +24,11 @@ pub struct SourceView {
     pub id: String,
     pub host: String,
     pub last_at: DateTime<Utc>,
-    /// How long ago its newest batch was measured.
+    /// How long ago its newest batch was measured that is booked as a whole: of a host where more than 1,000 counters move in a second,
+    /// one a slot is.
     pub lag_ms: i64,
+    /// It is silent, and what is missing leaves a gap, when it is further behind.
+    pub patience_ms: i64,
     /// Its clock is ahead of ours by this much.
     pub offset_ms: i64,
     /// `expected` or `goodbye`.
@@ -54,6 +57,7 @@ impl From<read::Source> for SourceView {
             host: source.host,
             last_at: source.last_at,
             lag_ms: source.lag_ms,
+            patience_ms: source.patience_ms,
             offset_ms: source.offset_ms,
             state: source.state.to_string(),
         }

@@ -318,7 +318,8 @@ async fn endpoints(
 pub async fn sources(pool: &PgPool, now: DateTime<Utc>) -> Result<Vec<Source>, EngineError> {
     let rows = sqlx::query!(
         r#"select name, host, first_contact_at, coalesce(last_at, first_contact_at) as "last_at!", shift_ms,
-                  offset_ms, state
+                  offset_ms, state,
+                  (select (extract(epoch from patience) * 1000)::bigint from engine_state) as "patience_ms!"
            from source
            where state <> 'retired'
            order by host, name"#
@@ -333,6 +334,7 @@ pub async fn sources(pool: &PgPool, now: DateTime<Utc>) -> Result<Vec<Source>, E
                 first_contact_at: row.first_contact_at,
                 last_at: row.last_at,
                 lag_ms: (now - row.last_at).num_milliseconds() - row.shift_ms,
+                patience_ms: row.patience_ms,
                 offset_ms: -row.offset_ms,
                 state: parse("source.state", &row.state)?,
             })

@@ -2,12 +2,14 @@
 
 use chrono::TimeDelta;
 use rust_decimal::Decimal;
+use slo_engine::alert::Evidence;
 use slo_engine::measurement::{Clock, Loss, LossReason, Signal};
-use slo_engine::objective::SliKind;
+use slo_engine::objective::{Objective, Severity, SliKind};
 use slo_engine::{Engine, IngestError, Ingested, Settings};
 
 use crate::support::{
-    World, at, at_ms, availability, batch, books, noon, reading, seconds, series, source, status,
+    World, at, at_ms, availability, batch, books, definitions, evaluate, noon, reading, seconds, series,
+    source, status, tier, without_evidence,
 };
 
 const fn outcome(applied: u64, ignored: u64, refused: u64) -> Ingested {
@@ -388,6 +390,54 @@ async fn lost_requests_are_time_that_nobody_watched() {
         }
         world.ingest(&lossy).await;
         assert_eq!(coverage(now).await, expected.map(Decimal::from), "batch {n}");
+    }
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn a_longer_slot_counts_on_from_the_rows_of_a_shorter_one() {
+    let world = World::new(Settings::default()).await;
+    for (second, good) in [(10, 10), (20, 20), (30, 30), (40, 40)] {
+        world.counted(at(second), good, good / 10).await;
+    }
+    // Restarted with `--slot 30s`: the slot that ends at 60 has rows of its own before its end, and none where the
+    // window of a minute begins.
+    let longer = Settings {
+        slot: seconds(30),
+        patience: seconds(90),
+        ..without_evidence()
+    };
+    let engine = Engine::new(world.database.pool.clone(), longer);
+    let defined = definitions(vec![Objective {
+        tiers: vec![tier("fast", Severity::Page, 120, 60, "1")],
+        ..availability("web-availability", "web")
+    }]);
+    engine.apply(&defined, at(41)).await.unwrap();
+    let counted = |good| {
+        vec![
+            reading(status("web", 200), noon(), good),
+            reading(status("web", 500), noon(), good / 10),
+        ]
+    };
+    for (second, good) in [(45, 50), (60, 60), (90, 70)] {
+        let batch = batch(&world.source, at(second), counted(good));
+        engine.ingest_at(&batch, at(second)).await.unwrap();
+    }
+    let whole = engine
+        .burn(&defined.objectives[0].name, seconds(3600), at(90))
+        .await
+        .unwrap();
+    assert_eq!((whole.good, whole.bad), (70, 7));
+    for now in [60, 75, 90, 95, 100, 110] {
+        let evaluations = evaluate(&engine, at(now)).await;
+        let burn = engine
+            .burn(&defined.objectives[0].name, seconds(60), at(now))
+            .await
+            .unwrap();
+        let Evidence::Windows(burning) = &evaluations[0].evidence else {
+            panic!("{evaluations:?}");
+        };
+        assert_eq!(burning.short, burn, "at {now} s");
     }
     world.database.drop().await;
 }

@@ -130,6 +130,8 @@ impl Ingest {
                     continue;
                 }
                 Booked::Head => {}
+                // A sum alone, read between two stores of the kernel's program, moves the head and is no row.
+                Booked::Counted(buckets) if buckets.counts.is_empty() => {}
                 Booked::Counted(buckets) => {
                     counted.insert(id, buckets);
                 }

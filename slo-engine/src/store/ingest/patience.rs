@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Scope, book, moment};
 use crate::engine::{Engine, EngineError, IngestError, Ingested};
-use crate::measurement::{Batch, Series, ServiceName, SourceId};
+use crate::measurement::{Batch, Loss, Series, ServiceName, SourceId};
 use crate::objective::Side;
 use crate::read::SourceState;
 use crate::store::memory::Memory;
@@ -51,8 +51,10 @@ pub(crate) async fn take(
         return Ok(outcome);
     };
     if batch.at <= seen.batch.at {
-        // It comes again, or late: heads know what of it is new.
-        return book(engine, batch, received_at, Scope::Whole).await;
+        // It comes again, or late: heads know what of it is new, once they know all that was read after it.
+        let mut outcome = rest(engine, &seen).await?;
+        outcome += book(engine, batch, received_at, Scope::Whole).await?;
+        return Ok(outcome);
     }
     let slot_end = moment(engine.settings(), batch, source, received_at)?.slot_end;
     let urgent = state.urgent(
@@ -92,18 +94,19 @@ pub(crate) async fn settle(engine: &Engine) -> Result<(), IngestError> {
     let seen: Vec<Seen> = engine.memory().seen.values().cloned().collect();
     for seen in seen {
         rest(engine, &seen).await?;
-        if let Some(seen) = engine.memory().seen.get_mut(&seen.batch.source) {
-            seen.booked = Who::Everyone;
-        }
     }
     Ok(())
 }
 
 async fn rest(engine: &Engine, seen: &Seen) -> Result<Ingested, IngestError> {
-    match seen.booked {
-        Who::Everyone => Ok(Ingested::default()),
-        Who::These(_) => book(engine, &seen.batch, seen.received_at, Scope::Rest).await,
+    if seen.booked == Who::Everyone {
+        return Ok(Ingested::default());
     }
+    let outcome = book(engine, &seen.batch, seen.received_at, Scope::Rest).await?;
+    if let Some(seen) = engine.memory().seen.get_mut(&seen.batch.source) {
+        seen.booked = Who::Everyone;
+    }
+    Ok(outcome)
 }
 
 fn remember(
@@ -230,7 +233,12 @@ impl State {
         urgent.extend(starts.into_keys().map(|vanished| vanished.service));
         urgent.extend(self.excursions.iter().cloned());
 
-        let is_lost = |loss: &&_| !before.losses.contains(loss);
+        let lost_before: HashMap<_, _> = before
+            .losses
+            .iter()
+            .map(|loss| ((&loss.service, loss.reason), loss))
+            .collect();
+        let is_lost = |loss: &&Loss| lost_before.get(&(&loss.service, loss.reason)) != Some(loss);
         for loss in batch.losses.iter().filter(is_lost) {
             match &loss.service {
                 Some(service) => urgent.insert(service.clone()),
