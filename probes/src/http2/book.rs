@@ -269,15 +269,18 @@ fn begins(record: &Record, piece: &[u8]) -> bool {
 }
 
 /// Whether a header block begins with a field that no request's does, by what HPACK says of it without its table: a name
-/// that is spelled out, or the table's own that stands for no `:method` or the like.
+/// that is spelled out and begins with no `:`, or the table's own that stands for no `:method` or the like.
 fn is_trailer(record: &Record, piece: &[u8]) -> bool {
     let padding = usize::from(record.flags & frame_flag::PADDED != 0);
     let priority = usize::from(record.flags & frame_flag::PRIORITY != 0) * 5;
     let ends = record.flags & frame_flag::END_STREAM != 0;
-    ends && matches!(
-        piece.get(padding + priority),
-        Some(0x00 | 0x10 | 0x40 | 0x4f..=0x7d | 0x8f..=0xbd)
-    )
+    ends && match piece.get(padding + priority..).unwrap_or_default() {
+        // Spelled as it is, or in Huffman's code, where `:` is seven bits.
+        [0x00 | 0x10 | 0x40, 0..0x80, b':', ..] => false,
+        [0x00 | 0x10 | 0x40, 0x80..=0xff, first, ..] => first >> 1 != 0b101_1100,
+        [first, ..] => matches!(first, 0x00 | 0x10 | 0x40 | 0x4f..=0x7d | 0x8f..=0xbd),
+        [] => false,
+    }
 }
 
 #[cfg(test)]
@@ -449,5 +452,13 @@ mod tests {
         };
         book.take(&next, &[0x82], &mut NoMeaning, 0);
         assert_eq!(unknown(&book), 2);
+        // One whose `:method` is spelled out, in letters or in Huffman's code.
+        for (stream, piece) in [
+            (5, &b"\x00\x07:method\x03GET"[..]),
+            (7, &[0x40, 0x85, 0xb9, 0x49]),
+        ] {
+            book.take(&Record { stream, ..next }, piece, &mut NoMeaning, 0);
+        }
+        assert_eq!(unknown(&book), 4);
     }
 }
