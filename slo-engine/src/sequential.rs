@@ -55,16 +55,18 @@ impl FastPage {
         })
     }
 
-    /// The same, of which no more than halfway to a total outage: that is where the test looks at most.
-    ///
-    /// # Errors
-    /// As [`FastPage::for_period`].
-    pub fn for_objective(period: Duration, target: Target) -> Result<Self, RatioError> {
-        let page = Self::for_period(period)?;
+    /// The same, of which no more than halfway to a total outage: that is where the test looks at most. None of a target so
+    /// loose that this is too near to the objective being met.
+    #[must_use]
+    pub fn for_objective(period: Duration, target: Target) -> Option<Self> {
+        let page = Self::for_period(period).ok()?;
         let halfway = (Decimal::ONE + target.max_burn_rate()) / Decimal::TWO;
+        if halfway < BURN_RATE_MIN {
+            return None;
+        }
         let burn_rate = page.burn_rate.value().min(halfway.round_dp(2).normalize());
-        Ok(Self {
-            burn_rate: burn_rate.try_into()?,
+        Some(Self {
+            burn_rate: burn_rate.try_into().ok()?,
             ..page
         })
     }
@@ -153,6 +155,7 @@ mod tests {
             ("0.97", "14.4"),
             ("0.95", "10.5"),
             ("0.9", "5.5"),
+            ("0.67", "2.02"),
         ] {
             let target = target.parse().unwrap();
             let page = FastPage::for_objective(30 * 24 * HOUR, target).unwrap();

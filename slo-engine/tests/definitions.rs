@@ -73,6 +73,7 @@ fn a_fast_page_is_there_unless_tiers_are_stated_or_it_is_turned_off() {
         is("tuned", Some("100 0.1 5")),
         is("both", Some("14.4 1 1")),
         is("tiers-only", None),
+        is("loose", None),
     ];
     let mut found = pages;
     expected.sort();

@@ -271,8 +271,9 @@ fn fast_page(draft: &ObjectiveDraft, report: &mut Report) -> Option<FastPage> {
     match (draft.budgeting?, draft.fast_page) {
         (Budgeting::Occurrences, stated) => {
             let target = draft.target?;
-            fast_page::check(stated, target, draft.place.at, report);
-            fast_page::build(stated, draft.tiers.is_some(), draft.period?.length, target)
+            let period = draft.period?.length;
+            fast_page::check(stated, period, target, draft.place.at, report);
+            fast_page::build(stated, draft.tiers.is_some(), period, target)
         }
         (_, Some(FastPageDraft::On(_))) => {
             let message = "the fast page tests requests one by one, but this budget counts slices of time";

@@ -129,19 +129,30 @@ fn rate(value: Option<Decimal>) -> Option<BurnRate> {
 }
 
 /// Whether an outage can burn as fast as a fast page is to look for.
-pub(super) fn check(draft: Option<FastPageDraft>, target: Target, at: Position, report: &mut Report) {
-    let Some(FastPageDraft::On(Numbers {
-        burn_rate: Some(burn_rate),
-        ..
-    })) = draft
-    else {
+pub(super) fn check(
+    draft: Option<FastPageDraft>,
+    period: Duration,
+    target: Target,
+    at: Position,
+    report: &mut Report,
+) {
+    let Some(FastPageDraft::On(numbers)) = draft else {
         return;
     };
-    if !target.reaches(burn_rate) {
-        let most = target.max_burn_rate().round_dp(4).normalize();
-        let message = format!("fast page: no outage burns at {burn_rate}");
-        let hint = format!("a total outage burns at 1 / (1 - {target}) = {most}: look for less");
-        report.error(at, message, Some(hint));
+    let most = target.max_burn_rate().round_dp(4).normalize();
+    match numbers.burn_rate {
+        Some(burn_rate) if !target.reaches(burn_rate) => {
+            let message = format!("fast page: no outage burns at {burn_rate}");
+            let hint = format!("a total outage burns at 1 / (1 - {target}) = {most}: look for less");
+            report.error(at, message, Some(hint));
+        }
+        None if FastPage::for_objective(period, target).is_none() => {
+            let message =
+                format!("fast page: none by default at {target}, where a total outage burns at {most}");
+            let hint = "leave outages to the tiers (`off`), or state the burn rate to look for".to_owned();
+            report.error(at, message, Some(hint));
+        }
+        _ => {}
     }
 }
 
@@ -158,9 +169,13 @@ pub(super) fn build(
         None if has_own_tiers => return None,
         None => Numbers::default(),
     };
-    let default = FastPage::for_objective(period, target).ok()?;
+    let default = FastPage::for_period(period).ok()?;
+    let burn_rate = match numbers.burn_rate {
+        Some(stated) => stated,
+        None => FastPage::for_objective(period, target)?.burn_rate,
+    };
     Some(FastPage {
-        burn_rate: numbers.burn_rate.unwrap_or(default.burn_rate),
+        burn_rate,
         false_pages_a_year: numbers
             .false_pages_a_year
             .unwrap_or(default.false_pages_a_year)
