@@ -116,10 +116,12 @@ fn accepted(context: &SockOpsContext, connection: &mut Connection) {
     refresh(connection, role::SERVER);
     count_tcp(connection, what::ACCEPTED, 1);
 
-    // Where the client begins.
+    // Where the client begins. Its first segment may have passed on another CPU since the socket is there, and been read.
     // SAFETY: the context's own field.
     let next = unsafe { (*context.ops).rcv_nxt };
-    connection.asked = u64::from(next);
+    if connection.asked == 0 {
+        connection.asked = u64::from(next);
+    }
     if opening != 0 {
         http2_birth::born(context.ops, connection, opening);
         if turns::is_opaque(connection) && connection.settings != 0 {
