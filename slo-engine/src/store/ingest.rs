@@ -21,12 +21,10 @@ use crate::event::{self, Event, EventKind};
 use crate::measurement::{Batch, Role, ServiceName};
 use crate::read::SourceState;
 use crate::settings::Settings;
-use owed::Owed;
 use unseen::Unseen;
 
 mod beside;
 mod counters;
-mod owed;
 pub(crate) mod patience;
 mod unseen;
 
@@ -152,13 +150,6 @@ async fn book(
         &mut ingest.deltas,
     )
     .await?;
-    owed::cover(
-        &mut transaction,
-        engine.settings(),
-        &ingest.owed,
-        &mut ingest.deltas,
-    )
-    .await?;
     ledger::book(&mut transaction, moment.slot_end, &ingest.deltas).await?;
     if scope.may_page() {
         ingest.fast_pages(&mut transaction, engine.settings()).await?;
@@ -229,8 +220,6 @@ struct Ingest {
     holding: HashSet<(i64, i32)>,
     watches: HashMap<(i64, Role), Watch>,
     deltas: Deltas,
-    /// What is covered of time that was booked as expected when the source was given up.
-    owed: Vec<Owed>,
     unseen: Unseen,
     /// What may be left out from now on, once this is committed.
     told: Told,
@@ -295,7 +284,6 @@ impl Ingest {
             holding,
             watches,
             deltas: Deltas::new(),
-            owed: Vec::new(),
             unseen: Unseen::default(),
             told: Told::default(),
             outcome: Ingested::default(),
@@ -344,7 +332,6 @@ impl Ingest {
         let ahead = |since: DateTime<Utc>| (to.timestamp_millis() - since.timestamp_millis()).max(0);
         for (key, watch) in &mut self.watches {
             let (covered_ms, expected_ms) = (ahead(watch.covered_to), ahead(watch.expected_to));
-            let (owed_from, owed_to) = (watch.covered_to, watch.expected_to.min(to));
             watch.covered_to = watch.covered_to.max(to);
             watch.expected_to = watch.expected_to.max(to);
             for generation in holding(self.known.generations.get(key).map_or(&[], Vec::as_slice), to) {
@@ -354,16 +341,6 @@ impl Ingest {
                     .or_default();
                 delta.covered_ms += self.unseen.seen_of(covered_ms, watch.service_id, generation);
                 delta.expected_ms += expected_ms;
-                if owed_from < owed_to {
-                    let owed_ms = covered_ms - expected_ms;
-                    self.owed.push(Owed {
-                        objective_id: generation.objective_id,
-                        generation: generation.generation,
-                        from: owed_from,
-                        to: owed_to,
-                        covered_ms: self.unseen.seen_of(owed_ms, watch.service_id, generation),
-                    });
-                }
             }
         }
         source::move_watches(connection, self.source.source_id, &self.watches).await

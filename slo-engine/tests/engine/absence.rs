@@ -238,54 +238,6 @@ async fn a_source_that_is_silent_for_an_hour_is_expected_no_more() {
 }
 
 #[tokio::test]
-async fn a_source_that_comes_back_covers_what_it_was_expected_for_where_that_is_booked() {
-    for others in [false, true] {
-        let world = World::new(Settings::default()).await;
-        world.hello("host2", noon()).await;
-        let count = async |host: &str, second: i64| {
-            let total = u64::try_from(second).unwrap();
-            let counted = vec![reading(status("web", 200), noon(), total)];
-            world.ingest(&batch(&source(host), at(second), counted)).await;
-        };
-        count("host1", 600).await;
-        count("host2", 600).await;
-        if others {
-            for minute in 11..=80 {
-                count("host1", minute * 60).await;
-            }
-        } else {
-            world.engine.goodbye(&source("host1"), at(600)).await.unwrap();
-        }
-        assert_eq!(world.engine.maintain(at(4261)).await.unwrap().sources_retired, 1);
-        if others {
-            count("host1", 4860).await;
-        }
-        count("host2", 4860).await;
-        // The hour is booked by the minute beside another host, and at its end, at 4200, where there is none.
-        for begins in [660, 2400, 4200, 4320] {
-            let length = u64::try_from(4860 - begins).unwrap();
-            let counts = window(&world, length, 4860).await;
-            let from = match begins {
-                _ if others => begins,
-                4200.. => 4200,
-                _ => 600,
-            };
-            assert_eq!(counts.from, at(from), "{others} {begins}");
-            // What nobody expected of it stands at the return.
-            let of_host2 = 4860 - from.min(4200);
-            let of_host1 = if others { 4860 - from } else { 0 };
-            let watched_ms = u64::try_from((of_host1 + of_host2) * 1000).unwrap();
-            assert_eq!(
-                (counts.expected_ms, counts.covered_ms),
-                (watched_ms, watched_ms),
-                "{others} {begins}"
-            );
-        }
-        world.database.drop().await;
-    }
-}
-
-#[tokio::test]
 async fn an_endpoint_is_watched_from_when_it_was_found() {
     let world = World::new(Settings::default()).await;
     let found = |service: &str, because: &str| Discovered {
