@@ -1,6 +1,6 @@
 -- Rows of one slot of all objectives, which lie together, as totals: where a moment is asked of many, reading them takes a tenth
--- of as many look-ups (`ledger_total`). Not inlined, so that the planner expects many rows and joins them by hashing: the
--- sizes that it would guess from the tables' own statistics are wrong by hundreds.
+-- of as many look-ups (`ledger_total`). Not inlined, so that the planner expects many rows and joins them by hashing, as this
+-- function does itself: of a slot and a day that statistics do not know yet it would expect one row, and join 10,000 to as many by loops.
 create index ledger_at on ledger (at);
 create index ledger_chunk_at on ledger_chunk (at);
 create index ledger_day_day on ledger_day (day);
@@ -13,11 +13,13 @@ create function ledger_slot(slot_end timestamptz)
         expected_ms bigint, covered_ms bigint, lost bigint
     )
     language plpgsql stable rows 10000
+    set enable_nestloop = off
+    set jit = off
 as $$
 #variable_conflict use_column
 declare
     next_end constant timestamptz := slot_end + (select e.slot from engine_state e);
-    -- One chunk of each objective begins after this, and not later than the slot ends.
+    -- Chunks that may hold the slot begin after this, and not later than it ends: one of each objective, or those of a coarser stretch.
     stretch_from constant timestamptz := (select s.from_at from ledger_stretch(slot_end) s);
 begin
     if exists (select from ledger l where l.at > slot_end and l.at < next_end)

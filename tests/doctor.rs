@@ -167,13 +167,23 @@ fn a_postgres_of_somebody_is_asked_and_its_password_is_not_told() {
     // Nobody listens on the port of tcpmux.
     let away = "postgres://me:pa55word@127.0.0.1:1/books";
     let (ok, detail, remedy) = database(&["--database-url", away], &[]);
-    assert!(!ok && detail.contains("`books` of 127.0.0.1:1"), "{detail}");
+    assert!(!ok && detail.contains("127.0.0.1:1 does not take us"), "{detail}");
     assert!(remedy.contains("DATABASE_URL"), "{remedy}");
     assert!(!format!("{detail}{remedy}").contains("pa55word"));
 
-    let (ok, detail, _) = database(&["--database-url", "postgres://me:pa55word@:x/"], &[]);
-    assert!(!ok && detail.contains("could not be read"), "{detail}");
-    assert!(!detail.contains("pa55word"), "{detail}");
+    // Without its scheme, and with a slash in the password that was not escaped.
+    for (url, said) in [
+        ("postgres://me:pa55word@:x/", "could not be read"),
+        ("me:pa55word@127.0.0.1/books", "does not begin with `postgres://`"),
+        (
+            "postgres://127.0.0.1:1/pa55word@127.0.0.1/books",
+            "does not take us",
+        ),
+    ] {
+        let (ok, detail, remedy) = database(&["--database-url", url], &[]);
+        assert!(!ok && detail.contains(said), "{detail}");
+        assert!(!format!("{detail}{remedy}").contains("pa55word"), "{detail}");
+    }
 }
 
 #[test]

@@ -75,8 +75,9 @@ short_edge as (
         select t.short_window,
                date_bin(e.slot, $1 - t.short_window + e.slot - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00') as at
         from engine_state e
-        cross join objective_tier t
-        where $2::text is null
+        cross join objective o
+        join objective_tier t on t.objective_id = o.objective_id and t.from_at = o.defined_at
+        where $2::text is null and o.withdrawn_at is null
         group by t.short_window, e.slot
         having count(*) * 16 >= (select count(*) from objective o where o.withdrawn_at is null)
     ) short

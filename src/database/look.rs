@@ -18,17 +18,20 @@ pub async fn look(url: Option<&str>, directory: &Path) -> Result<String> {
     };
     // Not repeated: it may hold a password.
     let hint = "hint: see `DATABASE_URL` (or `--database-url`), or leave it away for a private Postgres";
+    // What is no URL of Postgres would be taken for the name of a database, password and all.
+    ensure!(
+        ["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| url.starts_with(scheme)),
+        "the database's URL does not begin with `postgres://`\n{hint}"
+    );
     let options: PgConnectOptions = match url.parse() {
         Ok(options) => options,
         Err(error) => bail!("the database's URL could not be read: {error}\n{hint}"),
     };
-    let place = format!(
-        "`{}` of {}",
-        options.get_database().unwrap_or(options.get_username()),
-        options.get_socket().map_or_else(
-            || format!("{}:{}", options.get_host(), options.get_port()),
-            |socket| socket.display().to_string()
-        ),
+    let place = options.get_socket().map_or_else(
+        || format!("{}:{}", options.get_host(), options.get_port()),
+        |socket| socket.display().to_string(),
     );
     let found = tokio::time::timeout(PATIENCE, ask(&options)).await;
     let (version, may_create) = match found {

@@ -171,7 +171,7 @@ pub fn run(case: Case) {
     let logged = log.values().sum::<u64>();
     assert!(
         logged >= case.at_least,
-        "only {logged} requests were logged: {log:?}"
+        "only {logged} requests were logged: {log:?}; the clients got {answers:?}"
     );
     compare::clients_with_log(&case, &log, &answers);
     let expected = compare::expected(&case, &log);

@@ -167,12 +167,10 @@ pub fn at(seconds: i64) -> DateTime<Utc> {
 }
 
 pub fn playbook(text: &str) -> Arc<Playbook> {
-    let mut definitions = definitions::read_text(Path::new("test.yaml"), text.as_bytes()).unwrap();
     let service = "apiVersion: slowburn/v1\nkind: Service\nmetadata: {name: web}\nspec:\n  \
                    match: {port: 80}\n  objectives: [{availability: 99%}]\n";
-    let service = definitions::read_text(Path::new("web.yaml"), service.as_bytes()).unwrap();
-    definitions.services = service.services;
-    definitions.objectives = service.objectives;
+    let text = format!("{service}---\n{text}");
+    let definitions = definitions::read_text(Path::new("test.yaml"), text.as_bytes()).unwrap();
     Arc::new(Playbook::read(&definitions).unwrap())
 }
 

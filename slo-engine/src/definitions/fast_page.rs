@@ -149,8 +149,8 @@ pub(super) fn check(
         None if FastPage::for_objective(period, target).is_none() => {
             let message =
                 format!("fast page: none by default at {target}, where a total outage burns at {most}");
-            let hint = "leave outages to the tiers (`off`), or state the burn rate to look for".to_owned();
-            report.error(at, message, Some(hint));
+            let hint = "outages are left to the tiers, unless the burn rate to look for is stated".to_owned();
+            report.warning(at, message, Some(hint));
         }
         _ => {}
     }

@@ -376,7 +376,7 @@ function Burn({ slo, seconds, rate, threshold }: { slo: SloDetail; seconds: numb
     <td data-label={`Over ${format.window(seconds)}`} className="right">
       <span className={`num${over ? " strong tone-bad" : ""}`}>{format.burn(rate)}{over && <span className="sr-only"> above the threshold</span>}</span>
       <span className="sub num">
-        {rate == null || slo.state === "no_data" ? "no data" : counts && slo.unit === 1 ? `${format.count(counts.bad)} bad of ${format.count(counts.good + counts.bad)}` : over ? "above the threshold" : `${format.percent(rate / threshold)} of threshold`}
+        {slo.state === "no_data" ? "no data" : rate == null ? "nothing counted" : counts && slo.unit === 1 ? `${format.count(counts.bad)} bad of ${format.count(counts.good + counts.bad)}` : over ? "above the threshold" : `${format.percent(rate / threshold)} of threshold`}
       </span>
     </td>
   );
