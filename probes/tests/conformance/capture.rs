@@ -1,8 +1,8 @@
 //! A capture by an AF_PACKET socket at the server's side, paired by a reader that knows nothing of slowburn.
 
 use std::{
-    fs,
-    io::Read as _,
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom},
     net::UdpSocket,
     path::{Path, PathBuf},
     process::{Child, Stdio},
@@ -48,8 +48,9 @@ impl Capture {
         needs("tcpdump");
         let file = directory.join("capture");
         let filter = format!("tcp port {port} or udp port {MARKS}");
+        // The buffer (KiB) holds all packets of the largest case, should the capture not run before its end.
         let kept = if whole {
-            "-s 66000 -B 131072"
+            "-s 66000 -B 524288"
         } else {
             "-s 2048 -B 65536"
         };
@@ -80,9 +81,9 @@ impl Capture {
                 let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
                 socket.send_to(mark.as_bytes(), (SERVER, MARKS)).unwrap();
             });
-            let written = fs::read(&self.file).unwrap_or_default();
-            let tail = &written[written.len().saturating_sub(4096)..];
-            tail.windows(mark.len())
+            last_of(&self.file)
+                .unwrap_or_default()
+                .windows(mark.len())
                 .any(|window| window == mark.as_bytes())
                 .then_some(())
         });
@@ -112,6 +113,16 @@ impl Capture {
         let text = network.output(Side::Client, "/usr/bin/python3", &[&reader, file, &port]);
         Some(text.lines().map(pair).collect())
     }
+}
+
+/// The end of a file that may be large and is asked for often, beside the capture that writes it.
+fn last_of(file: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(file)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(4096)))?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail)?;
+    Ok(tail)
 }
 
 fn pair(line: &str) -> Pair {
