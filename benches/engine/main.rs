@@ -89,6 +89,11 @@ fn print(objectives: usize, cost: &Cost) {
         ms(cost.evaluation_wall)
     );
     println!(
+        "  period budgets of all     {:9.1} ms   {:.4} ms an objective",
+        ms(cost.budgets),
+        each(cost.budgets)
+    );
+    println!(
         "  intake of a 10 s tick     {:9.1} ms   {:.4} ms an objective; wall {:.1} ms",
         ms(cost.tick),
         each(cost.tick),

@@ -1,5 +1,6 @@
 //! The engine at work on its books: intake, evaluation, windows, and whether every count is right.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -30,6 +31,8 @@ pub struct Cost {
     /// The engine's own part of an evaluation.
     pub decision: Duration,
     pub evaluation_wall: Duration,
+    /// The period budgets of all.
+    pub budgets: Duration,
     pub tick_wall: Duration,
     pub tick: Duration,
     /// Postgres and the engine, an intake a second: the mean over whole slots, as what is calm is booked once in each.
@@ -137,8 +140,14 @@ impl World {
         Ok(batch)
     }
 
-    /// The counts of the period up to `at`, of every objective, held against arithmetic. How many were compared.
+    /// The counts of the period up to `at`, of every objective, asked one by one and all at once, held against arithmetic.
+    /// How many were compared.
     pub async fn check(&self, at: DateTime<Utc>) -> anyhow::Result<usize> {
+        let budgets = self.ask_budgets(at).await?;
+        let at_once: HashMap<&str, (i64, i64)> = budgets
+            .iter()
+            .map(|(name, good, bad)| (name.as_str(), (*good, *bad)))
+            .collect();
         for objective in &self.definitions.objectives {
             let number = objective
                 .service
@@ -156,7 +165,7 @@ impl World {
             let (good, bad) = Traffic(number).between(kind, from, to);
             let found = (i64::try_from(counts.good)?, i64::try_from(counts.bad)?);
             ensure!(
-                found == (good, bad),
+                found == (good, bad) && at_once.get(objective.name.as_str()) == Some(&found),
                 "{}: {found:?} instead of {:?}",
                 objective.name,
                 (good, bad)
@@ -167,17 +176,19 @@ impl World {
 
     pub async fn measure(&self) -> anyhow::Result<Cost> {
         let mut now = self.span.end;
-        let (mut ticks, mut evaluations) = (Vec::new(), Vec::new());
+        let (mut ticks, mut evaluations, mut budgets) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             now += TimeDelta::seconds(10);
             let tick = self.intake(now).await?;
             let evaluation = self.evaluation(now).await?;
+            let of_periods = self.budgets(now).await?;
             // The first ones learn what series there are, and plan; autovacuum would come within a minute.
             if round == WARM {
                 self.books.tidy().await?;
             } else if round > WARM {
                 ticks.push(tick);
                 evaluations.push(evaluation);
+                budgets.push(of_periods);
             }
         }
         let mut seconds = Duration::ZERO;
@@ -202,6 +213,7 @@ impl World {
             evaluation: median(evaluations.iter().map(|used| used.database)),
             decision: median(evaluations.iter().map(|used| used.own)),
             evaluation_wall: median(evaluations.iter().map(|used| used.wall)),
+            budgets: median(budgets.iter().map(|used| used.database)),
             tick_wall: median(ticks.iter().map(|used| used.wall)),
             tick: median(ticks.iter().map(|used| used.database)),
             second: seconds / SECONDS,
@@ -243,6 +255,20 @@ impl World {
         ensure!(changed.is_empty(), "a calm day alerts: {changed:?}");
         ensure!(evaluations.is_empty(), "a calm day is not calm: {evaluations:?}");
         Ok(used)
+    }
+
+    async fn budgets(&self, now: DateTime<Utc>) -> anyhow::Result<Used> {
+        let before = self.used().await?;
+        let budgets = self.ask_budgets(now).await?;
+        let used = self.used().await?.since(&before);
+        ensure!(budgets.len() == self.definitions.objectives.len());
+        Ok(used)
+    }
+
+    async fn ask_budgets(&self, now: DateTime<Utc>) -> anyhow::Result<Vec<(String, i64, i64)>> {
+        let all =
+            "select o.name, b.good, b.bad from error_budgets($1) b join objective o using (objective_id)";
+        Ok(sqlx::query_as(all).bind(now).fetch_all(&self.books.pool).await?)
     }
 
     /// A window of one objective.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use foldhash::fast::RandomState;
 use slo_engine::measurement::{Clock, Role, Route, Series, ServiceName};
 
 use super::table::Starts;
@@ -18,8 +19,8 @@ pub(crate) struct StartTimes {
     /// By the hash of a name.
     known: HashMap<u64, u64>,
     /// The same by what is named: thousands are asked for each second, and a name takes long to write out.
-    series: HashMap<Series, u64>,
-    histograms: HashMap<HistogramKey, u64>,
+    series: HashMap<Series, u64, RandomState>,
+    histograms: HashMap<HistogramKey, u64, RandomState>,
     anchor_ns: u64,
 }
 
@@ -35,8 +36,8 @@ impl StartTimes {
         Ok(Self {
             map,
             known,
-            series: HashMap::new(),
-            histograms: HashMap::new(),
+            series: HashMap::default(),
+            histograms: HashMap::default(),
             anchor_ns,
         })
     }

@@ -93,7 +93,15 @@ async fn read(
     let rules = Rules::default();
     let rows = sqlx::query_as!(
         Row,
-        r#"select o.name, d.display_name, d.description, d.evidence, d.owner, d.runbook_url, s.name as service, g.sli, d.target, d.period,
+        r#"with budget as materialized (
+               select w.* from error_budgets($1) w where $2::text is null
+               union all
+               select o.objective_id, w.*
+               from objective o
+               cross join lateral error_budget(o.name, greatest($1::timestamptz, o.defined_at)) w
+               where o.name = $2 and o.withdrawn_at is null
+           )
+           select o.name, d.display_name, d.description, d.evidence, d.owner, d.runbook_url, s.name as service, g.sli, d.target, d.period,
                   w.good as "good!", w.bad as "bad!", w.from_at as "from_at!", w.to_at as "to_at!",
                   w.expected_ms as "expected_ms!", w.covered_ms as "covered_ms!", w.lost as "lost!",
                   w.remaining as "remaining!", w.allowed as "allowed!", w.counted as "unit!", g.method, g.slice,
@@ -121,7 +129,8 @@ async fn read(
                   ) as "lacks_data!",
                   g.started_at, coalesce(g.counted_from_at, g.started_at) as "counted_from_at!",
                   b.from_at as "backfill_from_at?"
-           from objective o
+           from budget w
+           join objective o using (objective_id)
            join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
            join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
            join service s using (service_id)
@@ -130,8 +139,6 @@ async fn read(
            left join objective_fast_page p on p.objective_id = o.objective_id and p.from_at = o.defined_at
            left join excursion e on e.objective_id = o.objective_id and e.generation = o.generation
            left join alert a on a.objective_id = o.objective_id and a.tier = $3 and a.state <> 'resolved'
-           cross join lateral error_budget(o.name, greatest($1::timestamptz, o.defined_at)) w
-           where o.withdrawn_at is null and ($2::text is null or o.name = $2)
            order by o.name"#,
         now,
         name.map(ObjectiveName::as_str),

@@ -11,7 +11,8 @@ use sqlx::PgPool;
 
 use crate::backfill_property::{sliced, timeslices};
 use crate::support::{
-    DAY, HOUR, MINUTE, World, at, availability, batch, decimal, few, reading, run, seconds, status, tier,
+    DAY, HOUR, MINUTE, World, at, availability, batch, budgets_of_all_are_each_ones, decimal, few, reading,
+    run, seconds, status, tier,
 };
 
 /// How a gap ends.
@@ -66,6 +67,7 @@ fn objective(name: &str, budgeting: Budgeting) -> Objective {
 
 /// What is left and allowed, good, bad and the SLI of each.
 async fn budgets(pool: &PgPool, now: i64) -> Vec<(String, Decimal, Decimal, i64, i64)> {
+    budgets_of_all_are_each_ones(pool, &[at(now)]).await;
     sqlx::query_as(
         "select o.name, b.remaining, b.allowed, b.good, b.bad from objective o
          cross join lateral error_budget(o.name, $1) b order by 1",

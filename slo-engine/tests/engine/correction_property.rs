@@ -10,7 +10,10 @@ use slo_engine::objective::{Objective, Severity, Sli, SliKind, Target};
 use slo_engine::{Settings, read};
 
 use crate::backfill_property::{sliced, timeslices};
-use crate::support::{HOUR, MINUTE, World, at, availability, decimal, few, run, seconds, source, tier};
+use crate::support::{
+    HOUR, MINUTE, World, at, availability, budgets_of_all_are_each_ones, decimal, few, run, seconds, source,
+    tier,
+};
 
 const NAMES: [&str; 5] = [
     "web-requests",
@@ -137,6 +140,8 @@ async fn asked(world: &World, moments: &[i64]) -> Vec<String> {
 
 /// All of that, and what the engine makes of it.
 async fn everything(world: &World, moments: &[i64]) -> Vec<String> {
+    let times: Vec<_> = moments.iter().map(|moment| at(*moment)).collect();
+    budgets_of_all_are_each_ones(&world.database.pool, &times).await;
     let mut all = asked(world, moments).await;
     let now = at(*moments.last().unwrap());
     for one in world.engine.evaluate_all(now).await.unwrap() {

@@ -11,7 +11,8 @@ use slo_engine::sequential::{FastPage, Sequential};
 use crate::backfill_property::counts;
 use crate::order::pack;
 use crate::support::{
-    DAY, World, at_ms, batch, definitions, evaluate, few, noon, reading, run, seconds, status, tier,
+    DAY, World, at_ms, batch, budgets_of_all_are_each_ones, definitions, evaluate, few, noon, reading, run,
+    seconds, status, tier,
 };
 
 const WEB: &str = "web-availability";
@@ -151,6 +152,7 @@ async fn judges_by_its_own(world: &World, model: &Model, now: i64) {
 /// What people ask: a window, the budget, and its course.
 async fn tells_its_own(world: &World, model: &Model, from: i64, to: i64) {
     type Row = (i32, i64, i64, chrono::DateTime<chrono::Utc>);
+    budgets_of_all_are_each_ones(&world.database.pool, &[at_ms(from), at_ms(to)]).await;
     let asked = "select generation, good, bad, from_at from burn_rate($1, $3 - $2, $3)
                  union all
                  select generation, good, bad, from_at from error_budget($1, $3)

@@ -7,7 +7,9 @@ use slo_engine::Settings;
 use slo_engine::correction::{CorrectionKind, NewCorrection};
 
 use crate::backfill_property::counts;
-use crate::support::{World, at, batch, definitions, few, noon, reading, run, source, status};
+use crate::support::{
+    World, at, batch, budgets_of_all_are_each_ones, definitions, few, noon, reading, run, source, status,
+};
 
 const WEB: &str = "web-availability";
 /// When the day that noon is in is over for two hours, and its rows are a minute apart from then on.
@@ -178,6 +180,8 @@ async fn thinned_equals_whole(course: Course) {
                 ]);
             }
         }
+        let moments = [now / 2, times[times.len() / 2], now].map(at);
+        budgets_of_all_are_each_ones(&thinned.database.pool, &moments).await;
         let found = windows(&thinned, &asked).await;
         let expected = windows(&whole, &asked).await;
         for ((window, found), expected) in asked.iter().zip(&found).zip(&expected) {

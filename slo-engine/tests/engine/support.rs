@@ -31,6 +31,33 @@ fn server() -> PgConnectOptions {
     url.parse().expect("DATABASE_URL is a Postgres URL")
 }
 
+/// Budgets that are read of all objectives at once are those that are read of each.
+pub async fn budgets_of_all_are_each_ones(pool: &PgPool, moments: &[DateTime<Utc>]) {
+    for moment in moments {
+        let differing: Vec<String> = sqlx::query_scalar(
+            "with at_once as materialized (
+                 select format('%s: %s', o.name, b) as said from error_budgets($1) b join objective o using (objective_id)
+             ),
+             each as materialized (
+                 select format('%s: %s', o.name, b) as said
+                 from objective o
+                 cross join lateral (
+                     select o.objective_id, e.* from error_budget(o.name, greatest($1, o.defined_at)) e
+                 ) b
+                 where o.withdrawn_at is null
+             )
+             (select 'at once ' || said from (table at_once except table each) a)
+             union all
+             (select 'each ' || said from (table each except table at_once) e)",
+        )
+        .bind(moment)
+        .fetch_all(pool)
+        .await
+        .unwrap();
+        assert_eq!(differing, Vec::<String>::new(), "at {moment}");
+    }
+}
+
 /// A migrated database, made once for all tests of these migrations: whoever comes first makes it
 /// under a lock, and gives it its name when it is complete.
 async fn template() -> &'static str {

@@ -1,0 +1,234 @@
+-- Budgets of all objectives at once: where their periods begin and end is read slot by slot, as where tiers' windows do.
+
+-- As before, of whom no later row is before `before`, which may be more than a slot later: rows of thinned days are minutes apart.
+create function ledger_slot(slot_end timestamptz, before timestamptz)
+    returns table (
+        objective_id bigint, generation integer, at timestamptz, good bigint, bad bigint,
+        expected_ms bigint, covered_ms bigint, lost bigint
+    )
+    language plpgsql stable strict rows 10000
+    set enable_nestloop = off
+    set jit = off
+as $$
+#variable_conflict use_column
+declare
+    -- Chunks that may hold the slot begin after this, and not later than it ends: one of each objective, or those of a coarser stretch.
+    stretch_from constant timestamptz := (select s.from_at from ledger_stretch(slot_end) s);
+begin
+    if exists (select from ledger l where l.at > slot_end and l.at < before)
+        or exists (select from ledger_chunk c where c.at > slot_end and c.at < before)
+    then
+        return;
+    end if;
+    return query
+    select r.objective_id, r.generation, slot_end, r.good + b.good, r.bad + b.bad,
+           r.expected_ms + b.expected_ms, r.covered_ms + b.covered_ms, r.lost + b.lost
+    from (
+        select l.objective_id, l.generation, l.good, l.bad, l.expected_ms, l.covered_ms, l.lost
+        from ledger l
+        where l.at = slot_end
+        union all
+        select c.objective_id, c.generation, c.good + c.good_after[c.n], c.bad + c.bad_after[c.n],
+               c.expected_ms + coalesce(c.expected_after[c.n], c.watchers::bigint * c.after_ms[c.n]),
+               c.covered_ms + coalesce(c.covered_after[c.n], c.expected_after[c.n], c.watchers::bigint * c.after_ms[c.n]),
+               c.lost + coalesce(c.lost_after[c.n], 0)
+        from (
+            select k.*, k.at + k.after_ms[f.n] * interval '1 millisecond' as row_at, f.n
+            from ledger_chunk k
+            -- How many of its rows are not later: found once, by halving.
+            cross join lateral (
+                select width_bucket((extract(epoch from slot_end - k.at) * 1000)::integer, k.after_ms) as n
+                offset 0
+            ) f
+            where k.at > stretch_from and k.at <= slot_end
+        ) c
+        where c.row_at = slot_end
+          and coalesce(c.at + c.after_ms[c.n + 1] * interval '1 millisecond' >= before, true)
+    ) r
+    join ledger_day b
+        on b.objective_id = r.objective_id and b.generation = r.generation and b.day = ledger_day_of(slot_end);
+end
+$$;
+
+-- As before, by that.
+create or replace function ledger_slot(slot_end timestamptz)
+    returns table (
+        objective_id bigint, generation integer, at timestamptz, good bigint, bad bigint,
+        expected_ms bigint, covered_ms bigint, lost bigint
+    )
+    language sql stable rows 10000
+as $$
+    select l.* from engine_state e cross join lateral ledger_slot(slot_end, slot_end + e.slot) l
+$$;
+
+-- Objectives whose budgets are each asked for by itself: composites of method 'Composite', what corrections touch, what silent
+-- sources owe time to, and what is defined later than `as_of`.
+create function budgets_apart(as_of timestamptz) returns setof bigint
+    language sql stable parallel safe
+as $$
+    select o.objective_id
+    from objective o
+    join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
+    where o.withdrawn_at is null
+      and (
+          g.method = 'Composite'
+          or o.defined_at > as_of
+          or o.objective_id in (
+              select x.objective_id from correction x where x.undone_at is null
+              union all
+              select q.objective_id
+              from correction x
+              join objective_part q on q.part_id = x.objective_id
+              where x.undone_at is null
+              union all
+              select q.part_id
+              from correction x
+              join objective_part q on q.objective_id = x.objective_id
+              where x.undone_at is null
+          )
+          or (g.service_id, g.role) in (
+              select w.service_id, w.role
+              from watch w
+              join source s using (source_id)
+              cross join engine_state e
+              where s.state = 'expected' and greatest(w.expected_to_at, s.state_at) < as_of - e.patience
+          )
+      )
+$$;
+
+-- `error_budget` of each objective as it is defined now, at `as_of` or, where that is later, when it was defined. Who has no row
+-- in the slot that most have one in is looked up.
+create function error_budgets(as_of timestamptz default now())
+    returns table (
+        objective_id bigint,
+        remaining numeric, allowed numeric, good bigint, bad bigint, sli numeric, target numeric, period interval,
+        from_at timestamptz, to_at timestamptz,
+        expected_ms bigint, covered_ms bigint, lost bigint, coverage numeric, generation integer,
+        method text, counted bigint, period_from_at timestamptz, period_to_at timestamptz
+    )
+    language plpgsql stable rows 10000
+    set jit = off
+as $$
+#variable_conflict use_column
+begin
+    return query
+    with defined as materialized (
+        select o.objective_id, o.generation, d.target, d.period, g.method,
+               case when d.calendar_every is not null then g.slice end as calendar_slice,
+               coalesce(g.counted_from_at, g.started_at) as counted_from_at, e.slot,
+               p.from_at as period_from_at, p.to_at as period_to_at
+        from engine_state e
+        cross join objective o
+        join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
+        join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
+        cross join lateral (
+            select * from period_of(d.period, d.calendar_starts, d.calendar_zone, d.calendar_every, as_of) limit 1
+        ) p
+        where o.withdrawn_at is null and o.objective_id not in (select budgets_apart(as_of))
+    ),
+    -- The slot that is not over, of which those have a row who do not wait for its end, and the one before it.
+    latest as materialized (
+        select l.*
+        from engine_state e
+        cross join lateral (
+            select date_bin(e.slot, as_of + e.slot - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00') as at
+        ) slot
+        cross join lateral ledger_slot(slot.at) l
+    ),
+    before as materialized (
+        select l.*
+        from engine_state e
+        cross join lateral (
+            select date_bin(e.slot, as_of - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00') as at
+        ) slot
+        cross join lateral ledger_slot(slot.at) l
+        where (select count(*) from latest) < (select count(*) from defined)
+    ),
+    -- Where periods begin that a sixteenth of the objectives have: at the last row of some of them.
+    beginning as materialized (
+        select edge.period_from_at, l.*
+        from (
+            select o.period_from_at, o.slot, (array_agg(o.objective_id))[1:8] as samples
+            from defined o
+            group by o.period_from_at, o.slot
+            having count(*) * 16 >= (select count(*) from defined)
+        ) edge
+        cross join lateral (
+            select max(t.at) as at
+            from defined o
+            cross join lateral ledger_total(o.objective_id, o.generation, o.period_from_at + o.slot) t
+            where o.objective_id = any (edge.samples)
+        ) last
+        cross join lateral ledger_slot(last.at, edge.period_from_at + edge.slot) l
+    ),
+    counted as (
+        select o.*,
+               coalesce(r.good, old.good, 0) - coalesce(l.good, old.good, 0) as good,
+               coalesce(r.bad, old.bad, 0) - coalesce(l.bad, old.bad, 0) as bad,
+               coalesce(l.at, greatest(o.counted_from_at, old.day::timestamp at time zone 'UTC')) as from_at,
+               least(coalesce(r.at, o.counted_from_at), as_of) as to_at,
+               coalesce(r.expected_ms, old.expected_ms, 0) - coalesce(l.expected_ms, old.expected_ms, 0) as expected_ms,
+               coalesce(r.covered_ms, old.covered_ms, 0) - coalesce(l.covered_ms, old.covered_ms, 0) as covered_ms,
+               coalesce(r.lost, old.lost, 0) - coalesce(l.lost, old.lost, 0) as lost
+        from defined o
+        left join latest r1 on r1.objective_id = o.objective_id and r1.generation = o.generation
+        left join before r2 on r2.objective_id = o.objective_id and r2.generation = o.generation
+        left join beginning l1
+            on l1.objective_id = o.objective_id and l1.generation = o.generation and l1.period_from_at = o.period_from_at
+        left join lateral (
+            select t.*
+            from ledger_total(o.objective_id, o.generation, as_of + o.slot) t
+            where r1.at is null and r2.at is null
+            limit 1
+        ) r3 on true
+        left join lateral (
+            select t.*
+            from ledger_total(o.objective_id, o.generation, o.period_from_at + o.slot) t
+            where l1.at is null
+            limit 1
+        ) l2 on true
+        -- What was counted before the oldest day that is kept, as `ledger_edge` has it.
+        left join lateral (
+            select d.*
+            from ledger_day d
+            where l1.at is null and l2.at is null and d.objective_id = o.objective_id and d.generation = o.generation
+            order by d.day
+            limit 1
+        ) old on true
+        cross join lateral (
+            select coalesce(r1.at, r2.at, r3.at) as at, coalesce(r1.good, r2.good, r3.good) as good,
+                   coalesce(r1.bad, r2.bad, r3.bad) as bad,
+                   coalesce(r1.expected_ms, r2.expected_ms, r3.expected_ms) as expected_ms,
+                   coalesce(r1.covered_ms, r2.covered_ms, r3.covered_ms) as covered_ms,
+                   coalesce(r1.lost, r2.lost, r3.lost) as lost
+        ) r
+        cross join lateral (
+            select coalesce(l1.at, l2.at) as at, coalesce(l1.good, l2.good) as good, coalesce(l1.bad, l2.bad) as bad,
+                   coalesce(l1.expected_ms, l2.expected_ms) as expected_ms,
+                   coalesce(l1.covered_ms, l2.covered_ms) as covered_ms, coalesce(l1.lost, l2.lost) as lost
+        ) l
+    )
+    select o.objective_id,
+           1 - coalesce(trim_scale(round(o.bad / nullif(t.total * (1 - o.target), 0), 9)), 0),
+           trim_scale(t.total * (1 - o.target)), o.good, o.bad,
+           trim_scale(round(o.good::numeric / nullif(o.good + o.bad, 0), 12)), o.target, o.period,
+           o.from_at, o.to_at, o.expected_ms, o.covered_ms, o.lost,
+           coverage_of(o.covered_ms, o.expected_ms), o.generation,
+           o.method, slice_unit(o.method), o.period_from_at, o.period_to_at
+    from counted o
+    cross join lateral (
+        select case
+                   when o.calendar_slice is null then (o.good + o.bad)::numeric
+                   else period_slices(o.objective_id, o.calendar_slice, o.period_from_at, o.period_to_at) * slice_unit(o.method)
+               end as total
+    ) t;
+
+    if exists (select budgets_apart(as_of)) then
+        return query
+        select o.objective_id, b.*
+        from budgets_apart(as_of) a (objective_id)
+        join objective o using (objective_id)
+        cross join lateral error_budget(o.name, greatest(as_of, o.defined_at)) b;
+    end if;
+end
+$$;
