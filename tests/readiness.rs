@@ -14,7 +14,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::eventually;
-use support::network::Network;
+use support::network::{Network, SERVER, Side};
+use support::nginx::Nginx;
 use support::slowburn::Slowburn;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,6 +42,89 @@ fn a_database_that_takes_nothing_turns_readiness_red() {
     eventually("readiness to turn green", PATIENCE, || {
         slowburn.try_get("/readyz").ok()
     });
+}
+
+const FOUR: &str = "
+apiVersion: slowburn/v1
+kind: Service
+metadata: {name: shop}
+spec:
+  match: {port: 8080}
+  objectives:
+    - availability: {target: 99%, name: one}
+    - availability: {target: 99%, name: two}
+    - availability: {target: 99%, name: unread}
+    - availability: {target: 99%, name: refused}
+  window: 10m
+  alerts:
+    tiers: [{severity: page, long: 10s, short: 5s, burnRate: 5}]
+    fastPage: off
+";
+
+#[test]
+fn an_objective_that_cannot_be_judged_turns_readiness_red_and_the_others_fire() {
+    let network = Network::create();
+    let slowburn = Slowburn::start(&network, FOUR);
+    let nginx = Nginx::start(&network);
+    let of = |name: &str| {
+        slowburn.sql(&format!(
+            "select objective_id from objective where name = '{name}'"
+        ))
+    };
+    let (unread, refused) = (of("unread"), of("refused"));
+    // As a newer release may spell it, and as one that has another rule.
+    let set = |severity: &str| {
+        slowburn.sql(&format!(
+            "update objective_tier set severity = '{severity}' where objective_id = {unread}"
+        ))
+    };
+    set("urgent");
+    slowburn.sql(&format!(
+        "alter table alert add constraint not_today check (objective_id <> {refused})"
+    ));
+    let broken = format!("http://{SERVER}:8080/broken");
+    let mut load = network.spawn(Side::Client, "wrk", &["-t1", "-c1", "-d180s", &broken]);
+    let fire = |names: &[&str]| {
+        eventually("alerts to fire", PATIENCE, || {
+            let alerts = slowburn.try_get("/api/v1/alerts?state=firing").ok()?;
+            let items = alerts["items"].as_array()?.iter();
+            let mut fire: Vec<_> = items
+                .map(|alert| alert["objective"].as_str().unwrap().to_owned())
+                .collect();
+            fire.sort();
+            (fire == names).then_some(())
+        });
+    };
+    fire(&["one", "two"]);
+    let is_told = |reason: &str| {
+        [
+            "evaluate: what is kept of `unread` was left out: `urgent` in column `severity` cannot be read",
+            "record `refused` (`page-10s`): ",
+            "violates check constraint \\\"not_today\\\"",
+        ]
+        .iter()
+        .all(|said| reason.contains(said))
+    };
+    eventually("both to be told", PATIENCE, || {
+        slowburn.try_get("/readyz").err().filter(|reason| is_told(reason))
+    });
+    // For as long as nobody mends it, whatever is judged between.
+    let first = slowburn.sql("select last_at from source");
+    let later = format!("select last_at > timestamptz '{first}' + interval '3 s' from source");
+    eventually("it to have judged again", PATIENCE, || {
+        let reason = slowburn.try_get("/readyz").unwrap_err();
+        assert!(is_told(&reason), "{reason}");
+        (slowburn.sql(&later) == "t").then_some(())
+    });
+
+    set("page");
+    slowburn.sql("alter table alert drop constraint not_today");
+    fire(&["one", "refused", "two", "unread"]);
+    eventually("readiness to turn green", PATIENCE, || {
+        slowburn.try_get("/readyz").ok()
+    });
+    load.interrupt();
+    drop(nginx);
 }
 
 #[test]

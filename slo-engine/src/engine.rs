@@ -18,6 +18,7 @@ use crate::definitions::Definitions;
 use crate::evaluate::{self, Evaluation};
 use crate::measurement::{Batch, Hello, SourceId};
 use crate::objective::ObjectiveName;
+use crate::partly::{self, Partly};
 use crate::read::Annotation;
 use crate::service::Discovered;
 use crate::settings::Settings;
@@ -45,6 +46,14 @@ pub enum EngineError {
     UnknownZone(String),
     #[error("`{value}` in column `{column}` cannot be read")]
     Unreadable { column: &'static str, value: String },
+    #[error("what is kept of {} was left out", partly::named(names))]
+    LeftOut {
+        /// Objectives, in order.
+        names: Vec<String>,
+        /// Why the first of them was.
+        #[source]
+        first: Box<EngineError>,
+    },
     #[error("slots of {0:?} do not divide a minute")]
     Slot(Duration),
 }
@@ -241,16 +250,16 @@ impl Engine {
     /// would be recorded. Reads only, and cheap on a calm day.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn evaluate(&self, now: DateTime<Utc>) -> Result<Vec<Evaluation>, EngineError> {
+    /// When the database fails; where what is kept of some cannot be read, with what the others should be.
+    pub async fn evaluate(&self, now: DateTime<Utc>) -> Result<Vec<Evaluation>, Partly<Evaluation>> {
         self.evaluate_tiers(Tiers::Moving, now).await
     }
 
     /// What every tier of every objective should be, calm or not.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn evaluate_all(&self, now: DateTime<Utc>) -> Result<Vec<Evaluation>, EngineError> {
+    /// When the database fails; where what is kept of some cannot be read, with what the others should be.
+    pub async fn evaluate_all(&self, now: DateTime<Utc>) -> Result<Vec<Evaluation>, Partly<Evaluation>> {
         self.evaluate_tiers(Tiers::All, now).await
     }
 
@@ -258,46 +267,62 @@ impl Engine {
         &self,
         tiers: Tiers<'_>,
         now: DateTime<Utc>,
-    ) -> Result<Vec<Evaluation>, EngineError> {
-        let inputs = store::evaluation::inputs(&self.pool, &self.settings.rules, tiers, micros(now)).await?;
-        Ok(inputs.iter().map(evaluate::evaluate).collect())
+    ) -> Result<Vec<Evaluation>, Partly<Evaluation>> {
+        let inputs = store::evaluation::inputs(&self.pool, &self.settings.rules, tiers, micros(now)).await;
+        let (inputs, left_out) = Partly::apart(inputs)?;
+        Partly::of(inputs.iter().map(evaluate::evaluate).collect(), left_out)
     }
 
     /// What the fast page of every objective should be, where that is to change. Reads only; to be
     /// called after each intake, and cheap on a calm day.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn evaluate_fast_pages(&self, now: DateTime<Utc>) -> Result<Vec<Evaluation>, EngineError> {
-        let inputs = store::excursion::inputs(&self.pool, &self.settings.rules, micros(now)).await?;
-        Ok(inputs.iter().filter_map(evaluate::evaluate_fast_page).collect())
+    /// When the database fails; where what is kept of some cannot be read, with what the others should be.
+    pub async fn evaluate_fast_pages(
+        &self,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Evaluation>, Partly<Evaluation>> {
+        let inputs = store::excursion::inputs(&self.pool, &self.settings.rules, micros(now)).await;
+        let (inputs, left_out) = Partly::apart(inputs)?;
+        Partly::of(
+            inputs.iter().filter_map(evaluate::evaluate_fast_page).collect(),
+            left_out,
+        )
     }
 
     /// What the alert of missing data should be, of objectives of which a tier is frozen or that have one. Reads
     /// only; cheap on a calm day.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn evaluate_data_outages(&self, now: DateTime<Utc>) -> Result<Vec<Evaluation>, EngineError> {
-        let inputs = store::data_outage::inputs(&self.pool, &self.settings.rules, micros(now)).await?;
-        Ok(inputs.iter().map(evaluate::evaluate_data_outage).collect())
+    /// When the database fails; where what is kept of some cannot be read, with what the others should be.
+    pub async fn evaluate_data_outages(
+        &self,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Evaluation>, Partly<Evaluation>> {
+        let inputs = store::data_outage::inputs(&self.pool, &self.settings.rules, micros(now)).await;
+        let (inputs, left_out) = Partly::apart(inputs)?;
+        Partly::of(
+            inputs.iter().map(evaluate::evaluate_data_outage).collect(),
+            left_out,
+        )
     }
 
     /// What every alert on a budget should be. Reads only; cheap where no definition states one.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn evaluate_budgets(&self, now: DateTime<Utc>) -> Result<Vec<Evaluation>, EngineError> {
+    /// When the database fails; where what is kept of some cannot be read, with what the others should be.
+    pub async fn evaluate_budgets(&self, now: DateTime<Utc>) -> Result<Vec<Evaluation>, Partly<Evaluation>> {
         let now = micros(now);
-        let inputs = store::budget_alert::inputs(&self.pool, &self.settings.rules, None, now).await?;
+        let inputs = store::budget_alert::inputs(&self.pool, &self.settings.rules, None, now).await;
+        let (inputs, left_out) = Partly::apart(inputs)?;
+        let (withdrawn, too) = Partly::apart(store::budget_alert::withdrawn(&self.pool).await)?;
         let mut found: Vec<Evaluation> = inputs.iter().map(evaluate::evaluate_budget).collect();
-        let withdrawn = store::budget_alert::withdrawn(&self.pool).await?;
         found.extend(
             withdrawn
                 .into_iter()
                 .map(|gone| evaluate::evaluate_withdrawn_budget(gone, now)),
         );
-        Ok(found)
+        Partly::of(found, left_out.or(too))
     }
 
     /// Records what changes in the caller's transaction, and returns it. An evaluation whose alert
@@ -320,13 +345,13 @@ impl Engine {
     /// every evaluation, also when nothing changed.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When the database fails; where what is kept of some alerts cannot be read, with what may be done about the others.
     pub async fn hold_back(
         &self,
         connection: &mut PgConnection,
         transitions: Vec<Transition>,
         now: DateTime<Utc>,
-    ) -> Result<Vec<Transition>, EngineError> {
+    ) -> Result<Vec<Transition>, Partly<Transition>> {
         store::silence::hold_back(connection, transitions, micros(now)).await
     }
 

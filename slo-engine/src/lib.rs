@@ -20,6 +20,7 @@ pub mod measurement;
 mod name;
 pub mod objective;
 pub mod ownership;
+mod partly;
 pub mod read;
 pub mod report;
 mod route;
@@ -34,5 +35,6 @@ mod text;
 pub mod window;
 
 pub use engine::{Engine, EngineError, IngestError, Ingested, MIGRATOR, Maintained};
+pub use partly::Partly;
 pub use settings::{Keep, Settings};
 pub use text::UnfitText;

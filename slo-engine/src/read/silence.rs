@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
 use crate::engine::EngineError;
+use crate::partly::{self, Partly};
 use crate::silence::{Silence, SilenceId};
 use crate::store::parse;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Row {
     silence_id: i64,
     matchers: Vec<String>,
@@ -84,11 +85,11 @@ pub async fn silence(pool: &PgPool, id: SilenceId) -> Result<Option<Silence>, En
     row.map(Silence::try_from).transpose()
 }
 
-/// Those that hold now, the oldest first.
+/// Those that hold now and can be read, the oldest first.
 pub(crate) async fn active_silences(
     connection: &mut PgConnection,
     now: DateTime<Utc>,
-) -> Result<Vec<Silence>, EngineError> {
+) -> Result<Vec<Silence>, Partly<Silence>> {
     let rows = sqlx::query_as!(
         Row,
         "select silence_id, matchers, starts_at, ends_at, author, comment, created_at, ended_at, ended_by
@@ -99,5 +100,9 @@ pub(crate) async fn active_silences(
     )
     .fetch_all(connection)
     .await?;
-    rows.into_iter().map(Silence::try_from).collect()
+    partly::read(
+        &rows,
+        |row| format!("silence {}", row.silence_id),
+        |row| row.clone().try_into(),
+    )
 }

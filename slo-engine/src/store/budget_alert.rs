@@ -14,6 +14,7 @@ use crate::budget_alert::BudgetAlert;
 use crate::engine::EngineError;
 use crate::evaluate::{Ahead, BudgetInput, OpenAlert, Rules, WithdrawnBudgetAlert};
 use crate::objective::ObjectiveName;
+use crate::partly::{self, Partly};
 
 /// One input for each alert that is defined, of every objective or of one.
 pub(crate) async fn inputs(
@@ -21,7 +22,7 @@ pub(crate) async fn inputs(
     rules: &Rules,
     objective: Option<&ObjectiveName>,
     now: DateTime<Utc>,
-) -> Result<Vec<BudgetInput>, EngineError> {
+) -> Result<Vec<BudgetInput>, Partly<BudgetInput>> {
     let rows = sqlx::query_file!(
         "queries/budget_alert.sql",
         now,
@@ -30,8 +31,10 @@ pub(crate) async fn inputs(
     )
     .fetch_all(&mut *look_up(pool).await?)
     .await?;
-    rows.into_iter()
-        .map(|row| {
+    partly::read(
+        &rows,
+        |row| row.objective.clone(),
+        |row| {
             let open = open_alert(row.alert_id, row.state.as_deref(), row.clear_since_at)?;
             let gate = evaluation::gate(row.evidence.as_deref())?;
             Ok(BudgetInput {
@@ -76,8 +79,8 @@ pub(crate) async fn inputs(
                 starting: row.starting,
                 rules: rules.with_coverage(row.coverage_min).with_evidence(gate),
             })
-        })
-        .collect()
+        },
+    )
 }
 
 pub(crate) async fn keep(
@@ -123,7 +126,9 @@ fn ahead(after_ms: &[i64], counted_ms: &[i64], good: &[i64], bad: &[i64]) -> Res
 }
 
 /// Open alerts that nothing defines any more.
-pub(crate) async fn withdrawn(pool: &PgPool) -> Result<Vec<WithdrawnBudgetAlert>, EngineError> {
+pub(crate) async fn withdrawn(
+    pool: &PgPool,
+) -> Result<Vec<WithdrawnBudgetAlert>, Partly<WithdrawnBudgetAlert>> {
     let rows = sqlx::query!(
         "select o.name as objective, s.name as service, a.tier, a.severity, a.alert_id, a.state, a.clear_since_at,
                 a.evidence
@@ -144,8 +149,10 @@ pub(crate) async fn withdrawn(pool: &PgPool) -> Result<Vec<WithdrawnBudgetAlert>
     )
     .fetch_all(pool)
     .await?;
-    rows.into_iter()
-        .map(|row| {
+    partly::read(
+        &rows,
+        |row| row.objective.clone(),
+        |row| {
             Ok(WithdrawnBudgetAlert {
                 objective: parse("objective.name", &row.objective)?,
                 service: parse("service.name", &row.service)?,
@@ -156,8 +163,8 @@ pub(crate) async fn withdrawn(pool: &PgPool) -> Result<Vec<WithdrawnBudgetAlert>
                     state: parse("alert.state", &row.state)?,
                     clear_since: row.clear_since_at,
                 },
-                evidence: evidence_from_json(row.evidence)?,
+                evidence: evidence_from_json(row.evidence.clone())?,
             })
-        })
-        .collect()
+        },
+    )
 }

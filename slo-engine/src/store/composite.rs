@@ -80,13 +80,27 @@ fn found(standing: &Generations, part: &Part) -> Result<(i64, i32), EngineError>
         .ok_or_else(|| EngineError::UnknownObjective(part.objective.clone()))
 }
 
+/// What one part counted.
+#[derive(Debug)]
+pub(crate) struct Row {
+    name: String,
+    tier: String,
+    part: String,
+    weight: Decimal,
+    target: Decimal,
+    unit: i64,
+    good: i64,
+    bad: i64,
+}
+
 /// What the parts of composites counted over the long window of each tier, by composite and tier.
 pub(crate) async fn counts(
     pool: &PgPool,
     objective: Option<&ObjectiveName>,
     now: DateTime<Utc>,
-) -> Result<HashMap<(String, String), Vec<PartCounts>>, EngineError> {
-    let rows = sqlx::query!(
+) -> Result<HashMap<(String, String), Vec<Row>>, EngineError> {
+    let rows = sqlx::query_as!(
+        Row,
         r#"select o.name, t.tier, p.part as "part!", p.weight as "weight!", p.target as "target!", p.unit as "unit!",
                   p.good as "good!", p.bad as "bad!"
            from (select distinct objective_id, generation from objective_part) c
@@ -101,15 +115,23 @@ pub(crate) async fn counts(
     .await?;
     let mut counts: HashMap<_, Vec<_>> = HashMap::new();
     for row in rows {
-        let target: Decimal = row.target;
-        counts.entry((row.name, row.tier)).or_default().push(PartCounts {
+        let key = (row.name.clone(), row.tier.clone());
+        counts.entry(key).or_default().push(row);
+    }
+    Ok(counts)
+}
+
+impl TryFrom<Row> for PartCounts {
+    type Error = EngineError;
+
+    fn try_from(row: Row) -> Result<Self, EngineError> {
+        Ok(Self {
             objective: parse("objective.name", &row.part)?,
             weight: convert("objective_part.weight", row.weight)?,
-            target: convert("objective_definition.target", target)?,
+            target: convert("objective_definition.target", row.target)?,
             unit: count("unit", row.unit)?.max(1),
             good: count("good", row.good)?,
             bad: count("bad", row.bad)?,
-        });
+        })
     }
-    Ok(counts)
 }

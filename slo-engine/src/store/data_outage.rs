@@ -12,13 +12,14 @@ use super::{WindowRow, interval, look_up, parse, span};
 use crate::alert::Silent;
 use crate::engine::EngineError;
 use crate::evaluate::{DATA_OUTAGE, DataOutageInput, MissingData, OutageRule, Rules};
+use crate::partly::{self, Partly};
 
 /// One input for each objective of which a tier is frozen, or whose alert is open.
 pub(crate) async fn inputs(
     pool: &PgPool,
     rules: &Rules,
     now: DateTime<Utc>,
-) -> Result<Vec<DataOutageInput>, EngineError> {
+) -> Result<Vec<DataOutageInput>, Partly<DataOutageInput>> {
     let rows = sqlx::query_file!(
         "queries/data_outage.sql",
         now,
@@ -27,8 +28,10 @@ pub(crate) async fn inputs(
     )
     .fetch_all(&mut *look_up(pool).await?)
     .await?;
-    rows.into_iter()
-        .map(|row| {
+    partly::read(
+        &rows,
+        |row| row.objective.clone(),
+        |row| {
             let open = open_alert(row.alert_id, row.state.as_deref(), row.clear_since_at)?;
             Ok(DataOutageInput {
                 now,
@@ -44,8 +47,11 @@ pub(crate) async fn inputs(
                     lost: row.lost,
                 }
                 .try_into()?,
-                silent: (row.silent_sources.into_iter().zip(row.silent_hosts))
-                    .map(|(source, host)| Silent { source, host })
+                silent: (row.silent_sources.iter().zip(&row.silent_hosts))
+                    .map(|(source, host)| Silent {
+                        source: source.clone(),
+                        host: host.clone(),
+                    })
                     .collect(),
                 is_awaited: row.is_awaited,
                 open,
@@ -58,8 +64,8 @@ pub(crate) async fn inputs(
                     row.hold.as_ref(),
                 )?,
             })
-        })
-        .collect()
+        },
+    )
 }
 
 /// The engine's rules, but for what the definition says.

@@ -14,6 +14,7 @@ use super::{WindowRow, composite, convert, count, interval, look_up, parse, span
 use crate::engine::EngineError;
 use crate::evaluate::{EvaluationInput, EvidenceGate, PartCounts, Rules};
 use crate::objective::{ObjectiveName, Tier};
+use crate::partly::{self, Partly};
 use crate::window::WindowCounts;
 
 #[derive(Debug)]
@@ -66,7 +67,7 @@ pub(crate) async fn inputs(
     rules: &Rules,
     tiers: Tiers<'_>,
     now: DateTime<Utc>,
-) -> Result<Vec<EvaluationInput>, EngineError> {
+) -> Result<Vec<EvaluationInput>, Partly<EvaluationInput>> {
     let objective = match tiers {
         Tiers::Of(objective) => Some(objective),
         Tiers::Moving | Tiers::All => None,
@@ -81,19 +82,21 @@ pub(crate) async fn inputs(
     .fetch_all(&mut *look_up(pool).await?)
     .await?;
     let mut parts = composite::counts(pool, objective, now).await?;
-    rows.into_iter()
-        .map(|row| {
+    partly::read(
+        &rows,
+        |row| row.objective.clone(),
+        |row| {
             let parts = parts.remove(&(row.objective.clone(), row.tier.clone()));
-            row.into_input(rules, parts.unwrap_or_default(), now)
-        })
-        .collect()
+            row.input(rules, parts.unwrap_or_default(), now)
+        },
+    )
 }
 
 impl Row {
-    fn into_input(
-        self,
+    fn input(
+        &self,
         rules: &Rules,
-        parts: Vec<PartCounts>,
+        parts: Vec<composite::Row>,
         now: DateTime<Utc>,
     ) -> Result<EvaluationInput, EngineError> {
         let open = open_alert(self.alert_id, self.state.as_deref(), self.clear_since_at)?;
@@ -104,7 +107,10 @@ impl Row {
             service: parse("service.name", &self.service)?,
             target: convert("target", self.target)?,
             unit: count("unit", self.unit)?.max(1),
-            parts,
+            parts: parts
+                .into_iter()
+                .map(PartCounts::try_from)
+                .collect::<Result<_, _>>()?,
             tier: Tier {
                 name: parse("tier", &self.tier)?,
                 severity: parse("severity", &self.severity)?,

@@ -14,6 +14,7 @@ use super::ledger::Deltas;
 use super::{WindowRow, convert, count, interval, look_up, parse};
 use crate::engine::EngineError;
 use crate::evaluate::{Excursion, FastPageInput, Rules};
+use crate::partly::{self, Partly};
 use crate::sequential::{FAST_PAGE, FastPage};
 use crate::window::WindowCounts;
 
@@ -89,7 +90,7 @@ pub(crate) async fn inputs(
     pool: &PgPool,
     rules: &Rules,
     now: DateTime<Utc>,
-) -> Result<Vec<FastPageInput>, EngineError> {
+) -> Result<Vec<FastPageInput>, Partly<FastPageInput>> {
     // On a calm day the question below has no answer, and is not even planned: it is asked every second, and each connection
     // plans it anew.
     let is_calm = sqlx::query_scalar!(
@@ -105,8 +106,10 @@ pub(crate) async fn inputs(
     let rows = sqlx::query_file!("queries/fast_page.sql", now, interval(RECENT), FAST_PAGE)
         .fetch_all(&mut *look_up(pool).await?)
         .await?;
-    rows.into_iter()
-        .map(|row| {
+    partly::read(
+        &rows,
+        |row| row.objective.clone(),
+        |row| {
             let page = match (row.burn_rate, row.false_pages_a_year, row.rate_min) {
                 (Some(burn_rate), Some(false_pages_a_year), Some(rate_min)) if !row.withdrawn => {
                     Some(FastPage {
@@ -156,11 +159,12 @@ pub(crate) async fn inputs(
                 open,
                 evidence: row
                     .evidence
+                    .clone()
                     .map(evidence_from_json)
                     .transpose()?
                     .and_then(|evidence| evidence.burning().cloned()),
                 coverage_min: row.coverage_min.unwrap_or(rules.coverage_min),
             })
-        })
-        .collect()
+        },
+    )
 }

@@ -15,6 +15,7 @@ use super::{dependency, lock, micros, parse};
 use crate::alert::{AlertId, AlertState, Transition};
 use crate::engine::{Engine, EngineError};
 use crate::event::{self, Event, EventKind};
+use crate::partly::{self, Partly};
 use crate::read;
 use crate::silence::{Labels, Matcher, NewSilence, SILENCES_MAX, Silence, SilenceError, SilenceId};
 use crate::text;
@@ -119,6 +120,7 @@ async fn lock_alerts(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
 }
 
 /// A firing alert, and what stands of it.
+#[derive(Debug)]
 struct Firing {
     transition: Transition,
     silenced_by: Option<i64>,
@@ -126,12 +128,13 @@ struct Firing {
     is_held_back: bool,
 }
 
-/// Leaves out of `transitions` what is silenced or inhibited now, and adds the alerts that no longer are.
+/// Leaves out of `transitions` what is silenced or inhibited now, and adds the alerts that no longer are. A silence that cannot
+/// be read silences nothing, and what fires is told whether or not its alert can be read: better twice than never.
 pub(crate) async fn hold_back(
     connection: &mut PgConnection,
     mut transitions: Vec<Transition>,
     now: DateTime<Utc>,
-) -> Result<Vec<Transition>, EngineError> {
+) -> Result<Vec<Transition>, Partly<Transition>> {
     let is_calm = sqlx::query_scalar!(
         r#"select not exists (select from silence where ended_at is null and starts_at <= $1 and ends_at > $1)
               and not exists (
@@ -153,7 +156,7 @@ pub(crate) async fn hold_back(
         return Ok(transitions);
     }
     lock_alerts(connection).await?;
-    let silences = read::active_silences(connection, now).await?;
+    let (silences, unread) = Partly::apart(read::active_silences(connection, now).await)?;
     let inhibitors = dependency::inhibitors(connection, now).await?;
     let fires: HashSet<AlertId> = transitions
         .iter()
@@ -161,7 +164,8 @@ pub(crate) async fn hold_back(
         .map(|one| one.alert_id)
         .collect();
     let mut held = HashSet::new();
-    for alert in firing(connection, now).await? {
+    let (firing, left_out) = Partly::apart(firing(connection, now).await)?;
+    for alert in firing {
         let transition = alert.transition;
         let labels = Labels {
             service: transition.service.as_str(),
@@ -204,11 +208,11 @@ pub(crate) async fn hold_back(
         }
     }
     transitions.retain(|one| one.to != AlertState::Firing || !held.contains(&one.alert_id));
-    Ok(transitions)
+    Partly::of(transitions, unread.or(left_out))
 }
 
 /// Every alert that fires, as a transition that changes nothing.
-async fn firing(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Firing>, EngineError> {
+async fn firing(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Firing>, Partly<Firing>> {
     let rows = sqlx::query!(
         "select a.alert_id, o.name as objective, s.name as service, a.tier, a.severity, a.evidence, a.traceparent,
                 a.silenced_by, a.inhibited_by, a.is_held_back
@@ -221,8 +225,10 @@ async fn firing(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec
     )
     .fetch_all(connection)
     .await?;
-    rows.into_iter()
-        .map(|row| {
+    partly::read(
+        &rows,
+        |row| row.objective.clone(),
+        |row| {
             Ok(Firing {
                 transition: Transition {
                     alert_id: AlertId(row.alert_id),
@@ -233,15 +239,15 @@ async fn firing(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec
                     from: Some(AlertState::Firing),
                     to: AlertState::Firing,
                     at: now,
-                    evidence: evidence_from_json(row.evidence)?,
-                    traceparent: row.traceparent,
+                    evidence: evidence_from_json(row.evidence.clone())?,
+                    traceparent: row.traceparent.clone(),
                 },
                 silenced_by: row.silenced_by,
                 inhibited_by: row.inhibited_by.map(AlertId),
                 is_held_back: row.is_held_back,
             })
-        })
-        .collect()
+        },
+    )
 }
 
 /// One silence after another is no news.

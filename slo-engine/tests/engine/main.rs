@@ -39,4 +39,5 @@ mod read;
 mod silence;
 mod slices;
 mod support;
+mod unreadable;
 mod workbook;
