@@ -1,4 +1,4 @@
-//! Thirty days of books, as the engine leaves them: a row a slot for the last day, then one a minute, then
+//! Books of thirty days (or more), as the engine leaves them: a row a slot for the last day, then one a minute, then
 //! one every five. They end when they are largest: before the day that is over is thinned.
 
 use anyhow::Context as _;
@@ -16,13 +16,20 @@ pub const DAYS: i64 = 30;
 pub struct Span {
     pub start: DateTime<Utc>,
     pub end: DateTime<Utc>,
+    days: i64,
 }
 
 impl Span {
     pub fn ending(end: DateTime<Utc>) -> Self {
+        Self::of_days(DAYS, end)
+    }
+
+    /// So many, and what has passed of the last.
+    pub fn of_days(days: i64, end: DateTime<Utc>) -> Self {
         Self {
-            start: midnight(end) - TimeDelta::days(DAYS),
+            start: midnight(end) - TimeDelta::days(days),
             end,
+            days,
         }
     }
 
@@ -51,7 +58,7 @@ pub fn define(objectives: usize) -> anyhow::Result<Definitions> {
 /// Writes the history of every objective that is defined, day by day.
 pub async fn write(engine: &Engine, services: usize, span: Span) -> anyhow::Result<()> {
     let pool = engine.pool();
-    for days in 0..=DAYS {
+    for days in 0..=span.days {
         engine.maintain(span.start + TimeDelta::days(days)).await?;
     }
     engine.maintain(span.end).await?;
@@ -62,7 +69,7 @@ pub async fn write(engine: &Engine, services: usize, span: Span) -> anyhow::Resu
         TimeDelta::from_std(keep.minutes)?,
     );
     let last = span.slots(span.end);
-    for day in 0..=DAYS {
+    for day in 0..=span.days {
         let age = span.end - (span.start + TimeDelta::days(day + 1));
         let step = if age >= keep_minutes {
             30
@@ -71,7 +78,7 @@ pub async fn write(engine: &Engine, services: usize, span: Span) -> anyhow::Resu
         } else {
             1
         };
-        if day < DAYS {
+        if day < span.days {
             write_chunks(pool, span.start, day, step).await?;
         } else {
             write_rows(pool, span.start + TimeDelta::days(day), day * DAY, last).await?;

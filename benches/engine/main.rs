@@ -1,6 +1,6 @@
 //! What the engine costs, beside what a user would run instead:
 //! `scripts/with-postgres cargo bench --bench engine [-- OBJECTIVES...]`, 100 and 1,000 by default, or `[-- week]`:
-//! how much larger the books of 100 are after a week of ticks.
+//! how much larger the books of 100 are after a week of ticks, or `[-- windows]`: windows of up to 90 days, of 100.
 //!
 //! Each objective has thirty days of history at the default thinning, the default tiers and a fast page.
 //! Time is told to the engine, so rounds follow each other without waiting. CPU is the kernel's own
@@ -20,6 +20,7 @@ mod week;
 use std::{env, fs, time::Duration};
 
 use anyhow::Context as _;
+use history::Span;
 use rounds::{Cost, World};
 use slo_engine::Settings;
 
@@ -27,6 +28,7 @@ use slo_engine::Settings;
 const PEER_OBJECTIVES: usize = 100;
 /// A week is 60,480 ticks.
 const WEEK_OBJECTIVES: usize = 100;
+const WINDOWS_OBJECTIVES: usize = 100;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -38,6 +40,10 @@ async fn main() -> anyhow::Result<()> {
         print_week(&week::measure(WEEK_OBJECTIVES).await?);
         return Ok(());
     }
+    if words == ["windows"] {
+        print_windows(&windows().await?);
+        return Ok(());
+    }
     let mut sizes = words.into_iter().map(size).collect::<anyhow::Result<Vec<_>>>()?;
     if sizes.is_empty() {
         sizes = vec![PEER_OBJECTIVES, 1_000];
@@ -46,7 +52,7 @@ async fn main() -> anyhow::Result<()> {
     println!("30 days of history to {end}; medians; CPU of Postgres unless it says otherwise");
     let mut a_round = Duration::ZERO;
     for objectives in sizes {
-        let world = World::create(objectives, end, Settings::default()).await?;
+        let world = World::create(objectives, Span::ending(end), Settings::default()).await?;
         let exact = world.check(end).await?;
         let cost = world.measure().await?;
         world.drop().await?;
@@ -66,6 +72,22 @@ async fn main() -> anyhow::Result<()> {
         peer.worst_error * 100.0
     );
     Ok(())
+}
+
+/// Of books of 91 days.
+async fn windows() -> anyhow::Result<Vec<(&'static str, Duration)>> {
+    let end = traffic::fullest(chrono::Utc::now());
+    let world = World::create(WINDOWS_OBJECTIVES, Span::of_days(91, end), Settings::default()).await?;
+    let lengths = [
+        ("1 h", 1),
+        ("1 d", 24),
+        ("7 d", 168),
+        ("30 d", 720),
+        ("90 d", 2_160),
+    ];
+    let windows = world.windows(&lengths, end).await?;
+    world.drop().await?;
+    Ok(windows)
 }
 
 fn size(word: String) -> anyhow::Result<usize> {
@@ -104,20 +126,24 @@ fn print(objectives: usize, cost: &Cost) {
         ms(cost.second),
         cost.second.as_secs_f64()
     );
-    print!("  one window               ");
-    for (name, time) in &cost.windows {
-        print!("  {name} {:.3} ms", ms(*time));
-    }
-    let times = || cost.windows.iter().map(|(_, time)| time.as_secs_f64());
-    println!(
-        "   longest / shortest {:.2}",
-        times().fold(0.0, f64::max) / times().fold(f64::INFINITY, f64::min)
-    );
+    print_windows(&cost.windows);
     println!(
         "  ledger                    {:9.1} MB   {:.2} MB an objective; engine {} MiB resident",
         cost.ledger_bytes as f64 / 1e6,
         cost.ledger_bytes as f64 / 1e6 / objectives as f64,
         cost.resident >> 20
+    );
+}
+
+fn print_windows(windows: &[(&str, Duration)]) {
+    print!("  one window               ");
+    for (name, time) in windows {
+        print!("  {name} {:.3} ms", ms(*time));
+    }
+    let times = || windows.iter().map(|(_, time)| time.as_secs_f64());
+    println!(
+        "   longest / shortest {:.2}",
+        times().fold(0.0, f64::max) / times().fold(f64::INFINITY, f64::min)
     );
 }
 

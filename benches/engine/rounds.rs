@@ -24,6 +24,9 @@ const SECONDS: u32 = 40;
 /// Windows asked for one by one, an objective each.
 const ASKED: usize = 200;
 
+/// What they are called, and hours.
+const WINDOWS: [(&str, u64); 4] = [("1 h", 1), ("1 d", 24), ("7 d", 168), ("30 d", 720)];
+
 /// What so many objectives cost. CPU is that of Postgres's backends unless it says otherwise; medians.
 #[derive(Debug)]
 pub struct Cost {
@@ -52,10 +55,9 @@ pub struct World {
 }
 
 impl World {
-    pub async fn create(objectives: usize, end: DateTime<Utc>, settings: Settings) -> anyhow::Result<Self> {
+    pub async fn create(objectives: usize, span: Span, settings: Settings) -> anyhow::Result<Self> {
         let books = Books::create().await?;
         let engine = Engine::new(books.pool.clone(), settings);
-        let span = Span::ending(end);
         let definitions = history::define(objectives)?;
         engine.apply(&definitions, span.start).await?;
         history::write(&engine, objectives / A_SERVICE, span).await?;
@@ -63,7 +65,7 @@ impl World {
         let hello = Hello {
             source: source.clone(),
             host: "bench".to_owned(),
-            at: end,
+            at: span.end,
         };
         engine.hello(&hello).await?;
         Ok(Self {
@@ -204,11 +206,7 @@ impl World {
         }
         self.engine.settle().await?;
         self.books.tidy().await?;
-        let windows = [("1 h", 1), ("1 d", 24), ("7 d", 168), ("30 d", 720)];
-        let mut costs = Vec::new();
-        for (name, hours) in windows {
-            costs.push((name, self.window(Duration::from_secs(hours * 3600), now).await?));
-        }
+        let windows = self.windows(&WINDOWS, now).await?;
         Ok(Cost {
             evaluation: median(evaluations.iter().map(|used| used.database)),
             decision: median(evaluations.iter().map(|used| used.own)),
@@ -217,7 +215,7 @@ impl World {
             tick_wall: median(ticks.iter().map(|used| used.wall)),
             tick: median(ticks.iter().map(|used| used.database)),
             second: seconds / SECONDS,
-            windows: costs,
+            windows,
             ledger_bytes: self.books.bytes("ledger").await?
                 + self.books.bytes("ledger_chunk").await?
                 + self.books.bytes("ledger_day").await?,
@@ -271,7 +269,20 @@ impl World {
         Ok(sqlx::query_as(all).bind(now).fetch_all(&self.books.pool).await?)
     }
 
-    /// A window of one objective.
+    /// A window of one objective, by its length.
+    pub async fn windows(
+        &self,
+        lengths: &[(&'static str, u64)],
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<Vec<(&'static str, Duration)>> {
+        let mut costs = Vec::new();
+        for (name, hours) in lengths {
+            let length = Duration::from_secs(hours * 3600);
+            costs.push((*name, self.window(length, now).await?));
+        }
+        Ok(costs)
+    }
+
     async fn window(&self, length: Duration, now: DateTime<Utc>) -> anyhow::Result<Duration> {
         let asked = || self.definitions.objectives.iter().cycle().take(ASKED);
         // Once to have it planned and its pages read.

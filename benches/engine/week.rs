@@ -6,7 +6,7 @@ use anyhow::ensure;
 use chrono::{DateTime, TimeDelta, Utc};
 use slo_engine::Settings;
 
-use super::history::DAYS;
+use super::history::{DAYS, Span};
 use super::rounds::World;
 use super::traffic::fullest;
 
@@ -33,7 +33,7 @@ pub async fn measure(objectives: usize) -> anyhow::Result<Week> {
     let mut settings = Settings::default();
     settings.keep.ledger = Duration::from_secs(u64::try_from(DAYS)? * 86_400);
     let end = fullest(Utc::now()) - TimeDelta::days(WEEK);
-    let world = World::create(objectives, end, settings).await?;
+    let world = World::create(objectives, Span::ending(end), settings).await?;
     let mut now = end;
     let mut vacuums = 0;
     // What is made anew each minute or day is there before the first look.
