@@ -17,21 +17,23 @@ with silent as materialized (
 latest as materialized (
     select l.*
     from (
-        select date_bin(e.slot, $1 + e.slot - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00') as at
+        select date_bin(e.slot, $1 + e.slot - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00') as at,
+               $1 + e.slot as until
         from engine_state e
         where $2::text is null
     ) slot
-    cross join lateral ledger_slot(slot.at) l
+    cross join lateral ledger_slot(slot.at, slot.until) l
 ),
 before as materialized (
     select l.*
     from (
-        select date_bin(e.slot, $1 - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00') as at
+        select date_bin(e.slot, $1 - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00') as at,
+               $1 + e.slot as until
         from engine_state e
         where $2::text is null
           and (select count(*) from latest) < (select count(*) from objective o where o.withdrawn_at is null)
     ) slot
-    cross join lateral ledger_slot(slot.at) l
+    cross join lateral ledger_slot(slot.at, slot.until) l
 ),
 right_edge as materialized (
     select o.objective_id, o.generation, o.name, d.target, o.defined_at, g.service_id, g.role, g.method,
@@ -73,7 +75,8 @@ short_edge as (
     select short.short_window, l.*
     from (
         select t.short_window,
-               date_bin(e.slot, $1 - t.short_window + e.slot - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00') as at
+               date_bin(e.slot, $1 - t.short_window + e.slot - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00') as at,
+               $1 - t.short_window + e.slot as until
         from engine_state e
         cross join objective o
         join objective_tier t on t.objective_id = o.objective_id and t.from_at = o.defined_at
@@ -81,7 +84,7 @@ short_edge as (
         group by t.short_window, e.slot
         having count(*) * 16 >= (select count(*) from objective o where o.withdrawn_at is null)
     ) short
-    cross join lateral ledger_slot(short.at) l
+    cross join lateral ledger_slot(short.at, short.until) l
 ),
 -- Time is covered as expected in each slot since `uneven_at`, so in every window that begins later, by more than the
 -- hour that a row of a thinned day may be away from its edge; and if anything is expected of the short window, it is of

@@ -91,17 +91,12 @@ async fn read(
     let now = micros(now);
     // What a definition states comes with what is read.
     let rules = Rules::default();
-    let rows = sqlx::query_as!(
-        Row,
-        r#"with budget as materialized (
-               select w.* from error_budgets($1) w where $2::text is null
-               union all
-               select o.objective_id, w.*
-               from objective o
-               cross join lateral error_budget(o.name, greatest($1::timestamptz, o.defined_at)) w
-               where o.name = $2 and o.withdrawn_at is null
-           )
-           select o.name, d.display_name, d.description, d.evidence, d.owner, d.runbook_url, s.name as service, g.sli, d.target, d.period,
+    // Two statements: planned as one, that for one objective reads all definitions.
+    macro_rules! rows {
+        ($budgets:tt) => {
+            sqlx::query_as!(
+                Row,
+                r#"select o.name, d.display_name, d.description, d.evidence, d.owner, d.runbook_url, s.name as service, g.sli, d.target, d.period,
                   w.good as "good!", w.bad as "bad!", w.from_at as "from_at!", w.to_at as "to_at!",
                   w.expected_ms as "expected_ms!", w.covered_ms as "covered_ms!", w.lost as "lost!",
                   w.remaining as "remaining!", w.allowed as "allowed!", w.counted as "unit!", g.method, g.slice,
@@ -129,7 +124,7 @@ async fn read(
                   ) as "lacks_data!",
                   g.started_at, coalesce(g.counted_from_at, g.started_at) as "counted_from_at!",
                   b.from_at as "backfill_from_at?"
-           from budget w
+           from "# + $budgets + r#" w
            join objective o using (objective_id)
            join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
            join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
@@ -139,14 +134,26 @@ async fn read(
            left join objective_fast_page p on p.objective_id = o.objective_id and p.from_at = o.defined_at
            left join excursion e on e.objective_id = o.objective_id and e.generation = o.generation
            left join alert a on a.objective_id = o.objective_id and a.tier = $3 and a.state <> 'resolved'
+           where o.withdrawn_at is null and case when $2::text is null then true else o.name = $2 end
            order by o.name"#,
-        now,
-        name.map(ObjectiveName::as_str),
-        FAST_PAGE,
-        DATA_OUTAGE
-    )
-    .fetch_all(&mut *look_up(pool).await?)
-    .await?;
+                now,
+                name.map(ObjectiveName::as_str),
+                FAST_PAGE,
+                DATA_OUTAGE
+            )
+            .fetch_all(&mut *look_up(pool).await?)
+            .await?
+        };
+    }
+    let rows = if name.is_none() {
+        rows!("error_budgets($1)")
+    } else {
+        rows!(
+            "(select o.objective_id, b.*
+              from objective o cross join lateral error_budget(o.name, greatest($1::timestamptz, o.defined_at)) b
+              where o.name = $2)"
+        )
+    };
     let mut tiers: HashMap<ObjectiveName, Vec<EvaluationInput>> = HashMap::new();
     let mut of_parts: HashMap<ObjectiveName, Vec<Burn>> = HashMap::new();
     let whole = match (name, rows.first().and_then(|row| row.part_of.as_deref())) {

@@ -10,7 +10,10 @@ use slo_engine::{Engine, Settings};
 use sqlx::PgPool;
 
 use crate::order::{HOSTS, batches, deal, pack, readings_apart};
-use crate::support::{World, at, at_ms, availability, decimal, definitions, few, noon, run, seconds};
+use crate::support::{
+    World, at, at_ms, availability, budgets_of_all_are_each_ones, decimal, definitions, few, noon, run,
+    seconds,
+};
 
 /// What happens before and after a definition changes.
 #[derive(Debug, Clone)]
@@ -166,6 +169,9 @@ fn settings(mut budgetings: impl Iterator<Item = Budgeting>) -> Settings {
 
 /// Windows of the generations that hold now, also where they end before these were defined.
 pub async fn same_windows(one: &World, other: &World, ends: &[DateTime<Utc>]) {
+    for world in [one, other] {
+        budgets_of_all_are_each_ones(&world.database.pool, ends).await;
+    }
     let windows = async |world: &World| -> Vec<String> {
         sqlx::query_scalar(
             "select format('%s %s %s: %s %s %s %s %s %s %s', o.name, edge.at, length, w.good, w.bad, w.expected_ms,

@@ -7,9 +7,10 @@ use slo_engine::measurement::{Clock, Loss, LossReason, Signal};
 use slo_engine::objective::{Objective, Severity, SliKind};
 use slo_engine::{Engine, IngestError, Ingested, Settings};
 
+use crate::order::pack;
 use crate::support::{
-    World, at, at_ms, availability, batch, books, definitions, evaluate, noon, reading, seconds, series,
-    source, status, tier, without_evidence,
+    World, at, at_ms, availability, batch, books, budgets_of_all_are_each_ones, definitions, evaluate, noon,
+    reading, seconds, series, source, status, tier, without_evidence,
 };
 
 const fn outcome(applied: u64, ignored: u64, refused: u64) -> Ingested {
@@ -438,6 +439,51 @@ async fn a_longer_slot_counts_on_from_the_rows_of_a_shorter_one() {
             panic!("{evaluations:?}");
         };
         assert_eq!(burning.short, burn, "at {now} s");
+    }
+    world.database.drop().await;
+}
+
+/// Rows of the slots before stand between those of the new ones: after them as before, and in the past once they are packed.
+#[tokio::test]
+async fn a_shorter_slot_counts_on_from_the_rows_of_a_longer_one() {
+    let settings = |slot| Settings {
+        slot: seconds(slot),
+        ..without_evidence()
+    };
+    let world = World::new(settings(15)).await;
+    for (second, good) in [(15, 10), (30, 20), (33, 30)] {
+        world.counted(at(second), good, good / 10).await;
+    }
+    let engine = Engine::new(world.database.pool.clone(), settings(10));
+    let defined = definitions(vec![Objective {
+        tiers: vec![tier("fast", Severity::Page, 120, 60, "1")],
+        ..availability("web-availability", "web")
+    }]);
+    engine.apply(&defined, at(33)).await.unwrap();
+    for (second, good) in [(34, 40), (38, 50), (42, 60)] {
+        let counted = vec![
+            reading(status("web", 200), noon(), good),
+            reading(status("web", 500), noon(), good / 10),
+        ];
+        let batch = batch(&world.source, at(second), counted);
+        engine.ingest_at(&batch, at(second)).await.unwrap();
+    }
+    for is_packed in [false, true] {
+        for now in 33..60 {
+            let evaluations = evaluate(&engine, at(now)).await;
+            let burn = engine
+                .burn(&defined.objectives[0].name, seconds(60), at(now))
+                .await
+                .unwrap();
+            let Evidence::Windows(burning) = &evaluations[0].evidence else {
+                panic!("{evaluations:?}");
+            };
+            assert_eq!(burning.short, burn, "at {now} s, packed: {is_packed}");
+            budgets_of_all_are_each_ones(&world.database.pool, &[at(now)]).await;
+        }
+        if !is_packed {
+            pack(&world, 2).await;
+        }
     }
     world.database.drop().await;
 }

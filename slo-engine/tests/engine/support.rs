@@ -46,9 +46,9 @@ pub async fn budgets_of_all_are_each_ones(pool: &PgPool, moments: &[DateTime<Utc
                  ) b
                  where o.withdrawn_at is null
              )
-             (select 'at once ' || said from (table at_once except table each) a)
+             (select 'at once ' || said from (table at_once except all table each) a)
              union all
-             (select 'each ' || said from (table each except table at_once) e)",
+             (select 'each ' || said from (table each except all table at_once) e)",
         )
         .bind(moment)
         .fetch_all(pool)

@@ -1,66 +1,5 @@
 -- Budgets of all objectives at once: where their periods begin and end is read slot by slot, as where tiers' windows do.
 
--- As before, of whom no later row is before `before`, which may be more than a slot later: rows of thinned days are minutes apart.
-create function ledger_slot(slot_end timestamptz, before timestamptz)
-    returns table (
-        objective_id bigint, generation integer, at timestamptz, good bigint, bad bigint,
-        expected_ms bigint, covered_ms bigint, lost bigint
-    )
-    language plpgsql stable strict rows 10000
-    set enable_nestloop = off
-    set jit = off
-as $$
-#variable_conflict use_column
-declare
-    -- Chunks that may hold the slot begin after this, and not later than it ends: one of each objective, or those of a coarser stretch.
-    stretch_from constant timestamptz := (select s.from_at from ledger_stretch(slot_end) s);
-begin
-    if exists (select from ledger l where l.at > slot_end and l.at < before)
-        or exists (select from ledger_chunk c where c.at > slot_end and c.at < before)
-    then
-        return;
-    end if;
-    return query
-    select r.objective_id, r.generation, slot_end, r.good + b.good, r.bad + b.bad,
-           r.expected_ms + b.expected_ms, r.covered_ms + b.covered_ms, r.lost + b.lost
-    from (
-        select l.objective_id, l.generation, l.good, l.bad, l.expected_ms, l.covered_ms, l.lost
-        from ledger l
-        where l.at = slot_end
-        union all
-        select c.objective_id, c.generation, c.good + c.good_after[c.n], c.bad + c.bad_after[c.n],
-               c.expected_ms + coalesce(c.expected_after[c.n], c.watchers::bigint * c.after_ms[c.n]),
-               c.covered_ms + coalesce(c.covered_after[c.n], c.expected_after[c.n], c.watchers::bigint * c.after_ms[c.n]),
-               c.lost + coalesce(c.lost_after[c.n], 0)
-        from (
-            select k.*, k.at + k.after_ms[f.n] * interval '1 millisecond' as row_at, f.n
-            from ledger_chunk k
-            -- How many of its rows are not later: found once, by halving.
-            cross join lateral (
-                select width_bucket((extract(epoch from slot_end - k.at) * 1000)::integer, k.after_ms) as n
-                offset 0
-            ) f
-            where k.at > stretch_from and k.at <= slot_end
-        ) c
-        where c.row_at = slot_end
-          and coalesce(c.at + c.after_ms[c.n + 1] * interval '1 millisecond' >= before, true)
-    ) r
-    join ledger_day b
-        on b.objective_id = r.objective_id and b.generation = r.generation and b.day = ledger_day_of(slot_end);
-end
-$$;
-
--- As before, by that.
-create or replace function ledger_slot(slot_end timestamptz)
-    returns table (
-        objective_id bigint, generation integer, at timestamptz, good bigint, bad bigint,
-        expected_ms bigint, covered_ms bigint, lost bigint
-    )
-    language sql stable rows 10000
-as $$
-    select l.* from engine_state e cross join lateral ledger_slot(slot_end, slot_end + e.slot) l
-$$;
-
 -- Objectives whose budgets are each asked for by itself: composites of method 'Composite', what corrections touch, what silent
 -- sources owe time to, and what is defined later than `as_of`.
 create function budgets_apart(as_of timestamptz) returns setof bigint
@@ -110,6 +49,8 @@ create function error_budgets(as_of timestamptz default now())
     set jit = off
 as $$
 #variable_conflict use_column
+declare
+    apart constant bigint[] := array(select budgets_apart(as_of));
 begin
     return query
     with defined as materialized (
@@ -124,7 +65,7 @@ begin
         cross join lateral (
             select * from period_of(d.period, d.calendar_starts, d.calendar_zone, d.calendar_every, as_of) limit 1
         ) p
-        where o.withdrawn_at is null and o.objective_id not in (select budgets_apart(as_of))
+        where o.withdrawn_at is null and o.objective_id not in (select unnest(apart))
     ),
     -- The slot that is not over, of which those have a row who do not wait for its end, and the one before it.
     latest as materialized (
@@ -133,7 +74,7 @@ begin
         cross join lateral (
             select date_bin(e.slot, as_of + e.slot - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00') as at
         ) slot
-        cross join lateral ledger_slot(slot.at) l
+        cross join lateral ledger_slot(slot.at, as_of + e.slot) l
     ),
     before as materialized (
         select l.*
@@ -141,7 +82,7 @@ begin
         cross join lateral (
             select date_bin(e.slot, as_of - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00') as at
         ) slot
-        cross join lateral ledger_slot(slot.at) l
+        cross join lateral ledger_slot(slot.at, as_of + e.slot) l
         where (select count(*) from latest) < (select count(*) from defined)
     ),
     -- Where periods begin that a sixteenth of the objectives have: at the last row of some of them.
@@ -223,10 +164,10 @@ begin
                end as total
     ) t;
 
-    if exists (select budgets_apart(as_of)) then
+    if cardinality(apart) > 0 then
         return query
         select o.objective_id, b.*
-        from budgets_apart(as_of) a (objective_id)
+        from unnest(apart) a (objective_id)
         join objective o using (objective_id)
         cross join lateral error_budget(o.name, greatest(as_of, o.defined_at)) b;
     end if;
