@@ -27,7 +27,7 @@ use api::{Door, IngestCounters, Part, ProbeGauges, Readiness};
 use chrono::Utc;
 use intake::Intake;
 use judge::Judge;
-use probes::agent::{Agent, AgentConfig, AgentError};
+use probes::agent::{Agent, AgentError};
 use reload::Reload;
 use remediation::runbook::Action;
 use remediation::{Limits, Outbox, Worker};
@@ -121,6 +121,10 @@ pub async fn start_with(options: Options, cancel: CancellationToken) -> Result<R
         tracing::warn!("{warning}");
     }
     probes::capability::privileged().context("check privileges")?;
+    options
+        .measured()
+        .check()
+        .context("check `--cgroup` and `--instance`")?;
     let listener = listen(options.listen).await?;
     let address = listener.local_addr()?;
     let state = State::open(&options.state_dir)?;
@@ -189,6 +193,7 @@ async fn assemble(
     } = face;
     let cancel = &parts.cancel.clone();
     let ledger = options.ledger();
+    let measured = options.measured();
     // Without a runbook that wants it, no packet of the host passes a program of ours.
     let wanted = set
         .playbook
@@ -232,13 +237,7 @@ async fn assemble(
     });
     // Dated before anything is attached: what begins after the first contact is counted from zero.
     let contact = Utc::now();
-    let agent = Agent::start(AgentConfig {
-        cgroup: options.cgroup,
-        instance: options.instance.clone(),
-        sizes: options.maps,
-        overhead: options.overhead,
-    })
-    .map_err(|error| match error {
+    let agent = Agent::start(measured).map_err(|error| match error {
         AgentError::CgroupInUse { .. } => anyhow::Error::new(error)
             .context("attach the probes (one slowburn measures a cgroup: stop the other, or name another with `--cgroup`)"),
         error => anyhow::Error::new(error).context("attach the probes"),

@@ -85,6 +85,34 @@ fn a_taken_port_is_named() {
 }
 
 #[test]
+fn what_cannot_be_measured_is_told_before_a_database_is_started() {
+    let state = state();
+    let path = state.path().to_str().unwrap();
+    let run = |cgroup: &str, instance: &str| {
+        let arguments = [
+            "run",
+            "--listen=127.0.0.1:0",
+            &format!("--state-dir={path}/state"),
+            &format!("--cgroup={cgroup}"),
+            &format!("--instance={instance}"),
+        ];
+        slowburn(&arguments)
+    };
+    let missing = format!("{path}/none");
+    for (output, words) in [
+        (run(&missing, "other"), ["--cgroup", &missing, "No such file"]),
+        (run(path, "other"), ["--cgroup", path, "cgroup v2"]),
+        (
+            run("/sys/fs/cgroup", "Other.1"),
+            ["--instance", "Other.1", "lower-case"],
+        ),
+    ] {
+        refused(&output, &words);
+        assert!(!state.path().join("state").exists());
+    }
+}
+
+#[test]
 fn a_state_directory_that_cannot_be_written_is_named() {
     let network = Network::create();
     refused(

@@ -8,7 +8,7 @@ use std::{
     error::Error,
     fmt, fs,
     os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -18,10 +18,12 @@ use slo_engine::{
     service::{Discovered, WatchedService},
 };
 
+mod config;
 mod error;
 mod standing;
 
-pub use self::{error::AgentError, standing::Standing};
+use self::config::{Place, refused};
+pub use self::{config::AgentConfig, error::AgentError, standing::Standing};
 pub use crate::edge::{layout::MapSizes, reading::HOST, room::MapUse, sources::Source};
 use crate::{
     bpffs::{self, BpffsError, DirectoryLock},
@@ -42,21 +44,10 @@ use crate::{
     listeners::{DropBook, Look, Looker},
     mounts,
     names::Names,
-    overhead::{FEWER_WALKS, Modes, Overhead, OverheadConfig, Probe, ProgramCost},
+    overhead::{FEWER_WALKS, Modes, Overhead, Probe, ProgramCost},
     statistics::{self, ProgramStatistics},
     watcher::Watcher,
 };
-
-/// Where to attach, and under which name to pin.
-#[derive(Clone, Debug)]
-pub struct AgentConfig {
-    /// The root of the cgroup v2 hierarchy when `None`.
-    pub cgroup: Option<PathBuf>,
-    /// 1 to 63 lower-case letters, digits and dashes.
-    pub instance: String,
-    pub sizes: MapSizes,
-    pub overhead: OverheadConfig,
-}
 
 /// A service that nothing was counted for without a name waits this long for discovery.
 const NAME_PATIENCE: Duration = Duration::from_secs(3);
@@ -101,23 +92,12 @@ impl Agent {
     /// Loads and attaches, or takes over from an agent that is gone. Greet the engine with a time
     /// taken before this call: what begins after it is counted from zero.
     pub fn start(config: AgentConfig) -> Result<Self, AgentError> {
-        let root = mounts::cgroup_root()?;
-        let refused = |path: &Path| {
-            let path = path.to_owned();
-            |source| AgentError::Cgroup { path, source }
-        };
-        let cgroups = Hierarchy::open(&root).map_err(refused(&root))?;
-        let (path, within) = match config.cgroup {
-            Some(path) => {
-                // It may be told by another mount than ours, where it has another path.
-                let id = mounts::cgroup_id(&path).map_err(refused(&path))?;
-                match cgroups.path(id).filter(|_| mounts::is_cgroup(&path)) {
-                    Some(within) => (path, within),
-                    None => return Err(AgentError::NotACgroup { path, root }),
-                }
-            }
-            None => (root.clone(), String::new()),
-        };
+        let Place {
+            root,
+            cgroups,
+            path,
+            within,
+        } = config.place()?;
         let lock = bpffs::lock(&path).map_err(|error| match error {
             BpffsError::InUse { path } => AgentError::CgroupInUse { path },
             other => other.into(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use cron::Schedule;
-use probes::agent::MapSizes;
+use probes::agent::{AgentConfig, MapSizes};
 use probes::limit::{Interface, Prefix};
 use probes::overhead::{OverheadConfig, Watching};
 use slo_engine::definitions::LedgerLimits;
@@ -49,8 +49,8 @@ pub struct RunArgs {
         default_value = "default"
     )]
     instance: String,
-    /// Length of a slot of the ledger, which is also how often objectives are judged (divides a minute)
-    #[arg(long, env = "SLOWBURN_SLOT", value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    /// Length of a slot of the ledger, which is also how often objectives are judged: whole seconds that divide a minute
+    #[arg(long, env = "SLOWBURN_SLOT", value_name = "DURATION", default_value = "10s", value_parser = slot)]
     slot: Duration,
     /// How long the ledger and events are kept: at least `3d`, and as long as the longest period of an objective
     #[arg(long, env = "SLOWBURN_KEEP_LEDGER", value_name = "DURATION", default_value = "400d", value_parser = keep_ledger)]
@@ -118,6 +118,16 @@ impl Options {
         LedgerLimits {
             slot: self.slot,
             keep: self.keep_ledger,
+        }
+    }
+
+    /// What the probes are told.
+    pub fn measured(&self) -> AgentConfig {
+        AgentConfig {
+            cgroup: self.cgroup.clone(),
+            instance: self.instance.clone(),
+            sizes: self.maps,
+            overhead: self.overhead,
         }
     }
 }
@@ -195,6 +205,18 @@ fn duration(text: &str) -> Result<Duration, String> {
     slo_engine::duration::parse(text).map_err(|error| error.to_string())
 }
 
+/// Slots begin with the minute, and what is measured comes once a second.
+fn slot(text: &str) -> Result<Duration, String> {
+    let slot = duration(text)?;
+    if slot.subsec_nanos() == 0 && 60_u64.is_multiple_of(slot.as_secs()) {
+        Ok(slot)
+    } else {
+        Err(format!(
+            "`{text}` does not divide a minute into whole seconds, as `1s`, `5s`, `10s` and `1m` do"
+        ))
+    }
+}
+
 /// Days are thinned for two before they are kept.
 pub fn keep_ledger(text: &str) -> Result<Duration, String> {
     let least = Duration::from_secs(3 * 86_400);
@@ -233,6 +255,16 @@ pub fn with_default_route() -> std::io::Result<Vec<Interface>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slots_divide_a_minute_into_whole_seconds() {
+        for (text, seconds) in [("1s", 1), ("10s", 10), ("1m", 60)] {
+            assert_eq!(slot(text), Ok(Duration::from_secs(seconds)));
+        }
+        for text in ["7s", "500ms", "1500ms", "2m", "0s", "1h"] {
+            assert!(slot(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_budget_is_a_share_of_a_core_and_needs_to_be_measured() {
