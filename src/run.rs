@@ -338,6 +338,7 @@ async fn assemble(
         agent: agent.clone(),
         playbook: playbook_sender,
         readiness: readiness_sender,
+        refused: None,
     };
     tasks.spawn(reload.run(hangup, cancel.clone()));
 

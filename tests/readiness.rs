@@ -153,13 +153,57 @@ fn a_changed_file_is_taken_up_and_a_bad_one_leaves_the_last_good_set_in_force() 
         "{overview}"
     );
     assert_eq!(names(), ["shop-availability"]);
+    // Read again, it is refused again for the same reason.
+    kill(slowburn.pid(), Signal::SIGHUP).unwrap();
 
     let more = "{availability: 99%}, {latency: {below: 250ms, target: 99%}}";
-    fs::write(&file, SERVICE.replace("{availability: 99%}", more)).unwrap();
+    // At once: what is read on the signal has no time to settle.
+    let whole = file.with_extension("new");
+    fs::write(&whole, SERVICE.replace("{availability: 99%}", more)).unwrap();
+    fs::rename(&whole, &file).unwrap();
     eventually("readiness to turn green", PATIENCE * 3, || {
         slowburn.try_get("/readyz").ok()
     });
     assert_eq!(names(), ["shop-availability", "shop-latency"]);
+
+    let events = slowburn.get("/api/v1/events?subject=definitions&after=0");
+    let events = events["items"].as_array().unwrap();
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| {
+            (
+                event["kind"].as_str().unwrap(),
+                event["message"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (
+                "definitions_taken_up",
+                "definitions taken up: 1 new, 0 changed, 0 withdrawn"
+            ),
+            (
+                "definitions_refused",
+                "definitions refused: 1 mistake, the last good set stays"
+            ),
+            (
+                "definitions_taken_up",
+                "definitions taken up: 1 new, 0 changed, 0 withdrawn"
+            ),
+        ]
+    );
+    let first = &events[1]["data"]["first"];
+    assert!(
+        first["file"].as_str().unwrap().ends_with("definitions.yaml"),
+        "{first}"
+    );
+    assert_eq!(
+        (first["line"].as_u64(), first["column"].as_u64()),
+        (Some(7), Some(31)),
+        "{first}"
+    );
 }
 
 #[test]

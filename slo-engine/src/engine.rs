@@ -92,6 +92,15 @@ impl AddAssign for Ingested {
     }
 }
 
+/// How many objectives another set of definitions made new, changed and withdrew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TakenUp {
+    /// Defined for the first time, or again after they were withdrawn.
+    pub new: u64,
+    pub changed: u64,
+    pub withdrawn: u64,
+}
+
 /// What [`Engine::maintain`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Maintained {
@@ -140,11 +149,11 @@ impl Engine {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn apply(&self, definitions: &Definitions, now: DateTime<Utc>) -> Result<(), EngineError> {
+    pub async fn apply(&self, definitions: &Definitions, now: DateTime<Utc>) -> Result<TakenUp, EngineError> {
         let mut transaction = self.pool.begin().await?;
-        self.apply_within(&mut transaction, definitions, now).await?;
+        let taken_up = self.apply_within(&mut transaction, definitions, now).await?;
         transaction.commit().await?;
-        Ok(())
+        Ok(taken_up)
     }
 
     /// As [`Engine::apply`], in a transaction of the caller's: nothing is booked meanwhile, so it is to be short.
@@ -156,7 +165,7 @@ impl Engine {
         transaction: &mut Transaction<'_, Postgres>,
         definitions: &Definitions,
         now: DateTime<Utc>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<TakenUp, EngineError> {
         store::definition::apply(transaction, &self.settings, definitions, now).await
     }
 

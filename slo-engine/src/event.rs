@@ -8,6 +8,9 @@ use sqlx::PgConnection;
 
 use crate::measurement::words;
 
+/// The subject of what is about the definitions as a whole.
+pub const DEFINITIONS: &str = "definitions";
+
 /// `LISTEN` on this: the payload is the event's id.
 pub const CHANNEL: &str = "slowburn_event";
 
@@ -32,6 +35,8 @@ words!(
         EndpointFound => "endpoint_found",
         EndpointRenamed => "endpoint_renamed",
         DefinitionChanged => "definition_changed",
+        DefinitionsTakenUp => "definitions_taken_up",
+        DefinitionsRefused => "definitions_refused",
         BackfillFinished => "backfill_finished",
         AlertPending => "alert_pending",
         AlertFiring => "alert_firing",

@@ -34,7 +34,7 @@ mod target;
 mod text;
 pub mod window;
 
-pub use engine::{Engine, EngineError, IngestError, Ingested, MIGRATOR, Maintained};
+pub use engine::{Engine, EngineError, IngestError, Ingested, MIGRATOR, Maintained, TakenUp};
 pub use partly::Partly;
 pub use settings::{Keep, Settings};
 pub use text::UnfitText;

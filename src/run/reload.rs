@@ -1,6 +1,7 @@
 //! Reading the definitions again, on SIGHUP and when their files change: all or nothing.
 //!
-//! A bad set changes nothing: the last good one stays in force, and the log, `/readyz` and the dashboard say so.
+//! A bad set changes nothing: the last good one stays in force, and the log, `/readyz` and the dashboard say so for as
+//! long as it is there. That it was refused is an event, once, however often it is read again.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,8 +10,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use chrono::Utc;
 use remediation::Playbook;
+use serde_json::json;
 use slo_engine::Engine;
-use slo_engine::definitions::{LedgerLimits, Stamp};
+use slo_engine::definitions::{DiagnosticSeverity, Diagnostics, LedgerLimits, Stamp};
+use slo_engine::event::{self, Event, EventKind};
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -37,6 +40,8 @@ pub struct Reload {
     pub agent: SharedAgent,
     pub playbook: watch::Sender<Arc<Playbook>>,
     pub readiness: watch::Sender<api::Readiness>,
+    /// Why the last set was refused, once that is an event.
+    pub refused: Option<String>,
 }
 
 impl Reload {
@@ -85,30 +90,77 @@ impl Reload {
             Ok(set) => self.apply(set).await,
             Err(error) => Err(error),
         };
-        let outcome = outcome.context("the last good set is in force");
         match &outcome {
             Ok(()) => {
                 self.taken = stamp;
+                self.refused = None;
                 tracing::info!("read the definitions again");
             }
-            Err(error) => tracing::error!("could not take up the definitions: {error:#}"),
+            Err(error) => self.refuse(error).await,
         }
+        let outcome = outcome.context("the last good set is in force");
         report(&self.readiness, |readiness| &mut readiness.definitions, &outcome);
     }
 
     async fn read(&self) -> Result<Set> {
         let (paths, ledger) = (self.paths.clone(), self.ledger);
         let set = tokio::task::spawn_blocking(move || definitions::read(&paths, ledger)).await?;
-        let set = set.map_err(|found| anyhow::anyhow!("{found}"))?;
+        let set = set?;
         for warning in &set.warnings {
             tracing::warn!("{warning}");
         }
         Ok(set)
     }
 
+    async fn refuse(&mut self, error: &anyhow::Error) {
+        let reason = format!("{error:#}");
+        tracing::error!("could not take up the definitions: the last good set is in force: {reason}");
+        if self.refused.as_ref() == Some(&reason) {
+            return;
+        }
+        let record = async {
+            let mut connection = self.engine.pool().acquire().await?;
+            event::record(&mut connection, &told(error)).await
+        };
+        match record.await {
+            Ok(_) => self.refused = Some(reason),
+            Err(error) => tracing::warn!(%error, "could not record that the definitions were refused"),
+        }
+    }
+
     async fn apply(&self, set: Set) -> Result<()> {
         take_up(&self.engine, &self.agent, &set.definitions, Utc::now()).await?;
         self.playbook.send_replace(Arc::new(set.playbook));
         Ok(())
+    }
+}
+
+/// One sentence, and in the data the first mistake: all of them are at `/readyz`, and in the files.
+fn told(error: &anyhow::Error) -> Event {
+    let (why, data) = match error.downcast_ref::<Diagnostics>() {
+        Some(found) => {
+            let is_mistake = |severity| severity == DiagnosticSeverity::Error;
+            let mut mistakes = found.iter().filter(|found| is_mistake(found.severity));
+            let first = mistakes.next();
+            let count = usize::from(first.is_some()) + mistakes.count();
+            let word = if count == 1 { "mistake" } else { "mistakes" };
+            (
+                format!("{count} {word}"),
+                json!({ "mistakes": count, "first": first }),
+            )
+        }
+        None => {
+            let reason = format!("{error:#}");
+            let why = reason.lines().next().unwrap_or_default().to_owned();
+            (why, json!({ "reason": reason }))
+        }
+    };
+    Event {
+        at: Utc::now(),
+        kind: EventKind::DefinitionsRefused,
+        subject: event::DEFINITIONS.to_owned(),
+        message: format!("definitions refused: {why}, the last good set stays"),
+        data,
+        traceparent: None,
     }
 }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
-use slo_engine::Engine;
+use serde_json::json;
 use slo_engine::definitions::Definitions;
+use slo_engine::event::{self, Event, EventKind};
+use slo_engine::{Engine, TakenUp};
 
 use super::agent::SharedAgent;
 
@@ -24,11 +26,14 @@ pub async fn take_up(
         .await?
         .context("read what is watched")?;
     let mut books = engine.pool().begin().await?;
-    engine
+    let taken_up = engine
         .apply_within(&mut books, definitions, now)
         .await
         .context("apply the definitions")?;
-    let taken_up = async {
+    event::record(&mut books, &told(taken_up, now))
+        .await
+        .context("record that the definitions were taken up")?;
+    let everywhere = async {
         // Nothing is booked meanwhile.
         tokio::time::timeout(LOOK_AT_MOST, agent.watch(definitions.services.clone()))
             .await
@@ -36,7 +41,7 @@ pub async fn take_up(
             .context("watch the services")?;
         books.commit().await.context("commit the definitions")
     };
-    if let Err(error) = taken_up.await {
+    if let Err(error) = everywhere.await {
         agent
             .with(|agent| agent.put_back(standing))
             .await?
@@ -45,4 +50,25 @@ pub async fn take_up(
         return Err(error);
     }
     Ok(())
+}
+
+fn told(taken_up: TakenUp, at: DateTime<Utc>) -> Event {
+    let TakenUp {
+        new,
+        changed,
+        withdrawn,
+    } = taken_up;
+    let what = if taken_up == TakenUp::default() {
+        "no objective changed".to_owned()
+    } else {
+        format!("{new} new, {changed} changed, {withdrawn} withdrawn")
+    };
+    Event {
+        at,
+        kind: EventKind::DefinitionsTakenUp,
+        subject: event::DEFINITIONS.to_owned(),
+        message: format!("definitions taken up: {what}"),
+        data: json!({ "new": new, "changed": changed, "withdrawn": withdrawn }),
+        traceparent: None,
+    }
 }

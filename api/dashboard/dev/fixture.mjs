@@ -188,6 +188,8 @@ const STORY = [
   [-11.3 * DAY, "source_seen", "edge-1", "source on `edge-1` is back after 16 h 48 min; the gap is not covered"],
   [-9 * DAY + 40, "alert_firing", SLO, "`checkout-availability` burns 30.1 times too fast over 5 min and 24 over 1 h (page-1h)"],
   [-9 * DAY + 45 * MIN, "alert_resolved", SLO, "page-1h is over after 45 min"],
+  [-80, "definitions_refused", "definitions", "definitions refused: 1 mistake, the last good set stays"],
+  [-40, "definitions_taken_up", "definitions", "definitions taken up: 1 new, 0 changed, 0 withdrawn"],
   [-40, "definition_changed", "stock-latency", "objective `stock-latency` is kept from now on"],
   [20, "alert_pending", SLO, "page-1h is pending: 18.2 times too fast over 5 min"],
   [31, "alert_firing", SLO, "`checkout-availability` burns 231 times too fast over 5 min and 15.6 over 1 h (page-1h)"],

@@ -106,6 +106,8 @@ const kinds: Record<string, [Tone, Shape]> = {
   source_retired: ["warn", "up"],
   clock_stepped: ["warn", "up"],
   endpoint_renamed: ["warn", "up"],
+  definitions_taken_up: ["good", "tick"],
+  definitions_refused: ["warn", "stop"],
   alert_pending: ["warn", "half"],
   alert_firing: ["bad", "flame"],
   alert_resolved: ["good", "tick"],

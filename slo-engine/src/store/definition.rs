@@ -16,7 +16,7 @@ use super::{
 };
 use crate::budgeting::Budgeting;
 use crate::definitions::Definitions;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, TakenUp};
 use crate::event::{self, Event, EventKind};
 use crate::measurement::{Role, Series};
 use crate::objective::Objective;
@@ -45,7 +45,7 @@ pub(crate) async fn apply(
     settings: &Settings,
     definitions: &Definitions,
     now: DateTime<Utc>,
-) -> Result<(), EngineError> {
+) -> Result<TakenUp, EngineError> {
     sqlx::query!("select pg_advisory_xact_lock($1)", lock::DEFINITIONS)
         .execute(&mut *connection)
         .await?;
@@ -73,7 +73,7 @@ pub(crate) async fn apply(
     let service_ids = services(connection, &names, now).await?;
     dependency::keep(connection, &definitions.dependencies, &service_ids).await?;
     let mut standing = standing(connection).await?;
-    let mut changed = false;
+    let mut taken_up = TakenUp::default();
     let mut new = Vec::new();
     for objective in &definitions.objectives {
         let service_id = service_ids
@@ -84,21 +84,24 @@ pub(crate) async fn apply(
         if before.is_none() {
             new.push(&objective.name);
         }
-        changed |= define(connection, settings, objective, service_id, before, now).await?;
+        let is_new = before.as_ref().is_none_or(|before| before.withdrawn);
+        let is_another = define(connection, settings, objective, service_id, before, now).await?;
+        taken_up.new += u64::from(is_new);
+        taken_up.changed += u64::from(is_another && !is_new);
     }
     for (name, gone) in standing {
         if !gone.withdrawn {
             withdraw(connection, &name, &gone, &new, now).await?;
-            changed = true;
+            taken_up.withdrawn += 1;
         }
     }
     correction::defined::keep(connection, &definitions.corrections, now).await?;
-    if changed {
+    if taken_up != TakenUp::default() {
         sqlx::query!("update engine_state set definition_version = definition_version + 1")
             .execute(connection)
             .await?;
     }
-    Ok(())
+    Ok(taken_up)
 }
 
 fn counts_text(service: &str, sli: &str, method: &str, slices: [Option<String>; 2], parts: &str) -> String {

@@ -1,9 +1,9 @@
 //! Definitions are dated: what changes, and what a change leaves alone.
 
 use rust_decimal::Decimal;
-use slo_engine::Settings;
 use slo_engine::measurement::Clock;
 use slo_engine::objective::{Sli, SliKind, Target};
+use slo_engine::{Settings, TakenUp};
 
 use crate::support::{World, at, availability, batch, decimal, definitions, noon, reading, seconds, status};
 
@@ -214,5 +214,31 @@ async fn a_series_first_seen_late_counts_for_the_generation_of_its_time() {
     late.sent_at = at(105);
     world.ingest(&late).await;
     assert_eq!(world.window(3600, at(99)).await, (91, 3));
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn what_is_new_changed_and_withdrawn_is_counted() {
+    let world = World::new(Settings::default()).await;
+    let take = async |names: &[&str], target: &str, second| {
+        let objective = |name: &&str| {
+            let mut objective = availability(name, "web");
+            objective.target = Target::try_from(decimal(target)).unwrap();
+            objective
+        };
+        let definitions = definitions(names.iter().map(objective).collect());
+        let TakenUp {
+            new,
+            changed,
+            withdrawn,
+        } = world.engine.apply(&definitions, at(second)).await.unwrap();
+        (new, changed, withdrawn)
+    };
+    let own = "web-availability";
+    assert_eq!(take(&[own, "a", "b"], "0.9", 10).await, (2, 1, 0));
+    assert_eq!(take(&[own, "a", "b"], "0.9", 20).await, (0, 0, 0));
+    assert_eq!(take(&[own, "a", "c"], "0.8", 30).await, (1, 2, 1));
+    // What comes back is new, whatever it asks.
+    assert_eq!(take(&[own, "a", "b"], "0.8", 40).await, (1, 0, 1));
     world.database.drop().await;
 }
