@@ -27,6 +27,7 @@ mod expand;
 mod fast_page;
 mod files;
 mod indicator;
+mod json;
 mod matching;
 mod metric_source;
 pub mod node;
@@ -153,7 +154,7 @@ pub fn read_partly(paths: &[PathBuf], ledger: LedgerLimits) -> (Definitions, Dia
     let mut parsed = Vec::new();
     for file in files::find(paths, &mut report) {
         if let Some(bytes) = files::read(&file, &mut report) {
-            let documents = documents(&bytes, &mut report);
+            let documents = documents(&file, &bytes, &mut report);
             parsed.push((file, documents));
         }
     }
@@ -168,7 +169,7 @@ pub fn read_text(name: &Path, text: &[u8]) -> Result<Definitions, Diagnostics> {
     let mut report = Report::new(name);
     let fits = files::check_size(text, &mut report);
     let documents = if fits {
-        documents(text, &mut report)
+        documents(name, text, &mut report)
     } else {
         Vec::new()
     };
@@ -176,8 +177,9 @@ pub fn read_text(name: &Path, text: &[u8]) -> Result<Definitions, Diagnostics> {
 }
 
 /// The documents of one file, in the versions that are read from here on.
-fn documents(bytes: &[u8], report: &mut Report) -> Vec<Node> {
-    let documents = yaml::parse(bytes, report);
+fn documents(file: &Path, bytes: &[u8], report: &mut Report) -> Vec<Node> {
+    let text = yaml::decode(bytes, report).filter(|text| json::check(file, text, report));
+    let documents = text.map(|text| yaml::parse(text, report)).unwrap_or_default();
     v1alpha::rewrite(documents, report)
 }
 

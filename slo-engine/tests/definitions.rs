@@ -344,7 +344,7 @@ fn a_directory_is_read_whole_and_each_file_once() {
     let folder = tempfile::tempdir().unwrap();
     let service = |name: &str| {
         format!(
-            "{{apiVersion: slowburn/v1, kind: Service, metadata: {{name: {name}}}, spec: {{match: {{executable: {name}}}}}}}"
+            r#"{{"apiVersion": "slowburn/v1", "kind": "Service", "metadata": {{"name": "{name}"}}, "spec": {{}}}}"#
         )
     };
     for (path, name) in [

@@ -6,8 +6,8 @@ use std::time::Duration;
 use rust_decimal::Decimal;
 
 use super::metric_source::word;
-use super::node::{Node, Position, Report, quoted, shorten};
-use super::ratio::share;
+use super::node::{Node, Position, Report, Value, quoted, shorten};
+use super::ratio::{in_percent, share};
 use crate::budget_alert::{BudgetAlert, BudgetRule};
 use crate::budgeting::Budgeting;
 use crate::duration;
@@ -30,7 +30,8 @@ const HINT: &str = "such as `{severity: ticket, remaining: 20%}`, `{severity: pa
 
 /// Reads the list of the short form: `[{severity, remaining | exhaustedWithin | drop + within, name}]`.
 pub(super) fn read_list(node: &Node, report: &mut Report) -> Vec<BudgetAlertDraft> {
-    let Some(items) = node.list("budget", report) else {
+    let Value::List(items) = &node.value else {
+        node.wrong("budget", "a list of alerts", Some(HINT.to_owned()), report);
         return Vec::new();
     };
     let drafts = items.iter().map(|item| read_item(item, report)).collect();
@@ -131,15 +132,16 @@ fn draft(
     let (least, most) = (Decimal::ZERO, Decimal::ONE);
     let wrong = match rule {
         BudgetRule::Remaining(share) if share < least || share >= most => {
-            Some("`remaining` is out of range, expected 0 % up to below 100 %")
+            Some(("remaining", share, "0 % up to below 100 %"))
         }
         BudgetRule::Drop { share, .. } if share <= least || share > most => {
-            Some("`drop` is out of range, expected above 0 % and at most 100 %")
+            Some(("drop", share, "above 0 % and at most 100 %"))
         }
         _ => None,
     };
-    if let Some(wrong) = wrong {
-        report.error(at, wrong, None);
+    if let Some((what, share, expected)) = wrong {
+        let message = format!("`{what}` is {}, expected {expected}", in_percent(share));
+        report.error(at, message, None);
         return None;
     }
     let name = match name.map_or_else(|| rule.default_name().parse(), Ok) {

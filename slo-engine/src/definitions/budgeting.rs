@@ -201,6 +201,16 @@ fn slice_target(target: Decimal, what: &str, at: Position, report: &mut Report) 
 /// Reads the window of the short form: `30d`, or `{duration: 1M, calendar: {startTime, timeZone}}`.
 pub(super) fn short_window(node: &Node, report: &mut Report) -> Option<Period> {
     if !matches!(node.value, Value::Map(_)) {
+        let text = node.scalar().unwrap_or_default();
+        if text.ends_with(['M', 'Q', 'Y']) && step_of(&text).is_some() {
+            let message =
+                format!("`window` is `{text}`, which is a calendar's: rolling ones are days and less");
+            let hint = format!(
+                "write `window: 30d`, or `window: {{duration: {text}, calendar: {{startTime: 2026-01-01 00:00:00, timeZone: UTC}}}}`"
+            );
+            report.error(node.at, message, Some(hint));
+            return None;
+        }
         let length = node.duration("window", report)?;
         return check_period(length, "window", node.at, report).map(Period::rolling);
     }
@@ -326,8 +336,7 @@ pub(super) fn time_zone(node: &Node, report: &mut Report) -> Option<Tz> {
 }
 
 /// One number of `d`, `w`, `M`, `Q` or `Y`, at most a year.
-fn step(node: &Node, report: &mut Report) -> Option<CalendarStep> {
-    let text = node.scalar().unwrap_or_default();
+fn step_of(text: &str) -> Option<CalendarStep> {
     let unit = text.chars().next_back();
     let number = text
         .get(..text.len().saturating_sub(1))
@@ -341,9 +350,14 @@ fn step(node: &Node, report: &mut Report) -> Option<CalendarStep> {
         (Some(years), Some('Y')) => Some(CalendarStep::Months(years * 12)),
         _ => None,
     };
-    let step = step.filter(|step| step.nominal() <= PERIOD_MAX);
+    step.filter(|step| step.nominal() <= PERIOD_MAX)
+}
+
+fn step(node: &Node, report: &mut Report) -> Option<CalendarStep> {
+    let text = node.scalar().unwrap_or_default();
+    let step = step_of(&text);
     if step.is_none() {
-        let hint = match unit {
+        let hint = match text.chars().next_back() {
             Some('m') => format!(
                 "`m` are minutes: write `{}M` for months",
                 text.trim_end_matches('m')

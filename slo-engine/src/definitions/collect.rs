@@ -49,7 +49,7 @@ pub(super) fn services(drafts: Vec<ServiceDraft>, report: &mut Report) -> Servic
                     report.error(
                         *at,
                         format!("`{matched}` is matched twice by service `{owner}`"),
-                        None,
+                        Some("remove one of them".to_owned()),
                     );
                 }
                 Some(owner) => {

@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 
 use super::metric_source::word;
 use super::node::{Node, Position, Report, Value, shorten};
-use super::ratio::{percentage, share};
+use super::ratio::{in_percent, percentage, share};
 use crate::duration;
 use crate::evaluate::{MissingData, OutageRule, Rules};
 use crate::objective::Severity;
@@ -102,7 +102,10 @@ fn check_coverage(coverage: Decimal, at: Position, report: &mut Report) -> Optio
     if coverage > Decimal::ZERO && coverage <= Decimal::ONE {
         return Some(coverage);
     }
-    let message = "the least coverage is out of range, expected above 0 % and at most 100 %";
+    let message = format!(
+        "the least coverage is {}, expected above 0 % and at most 100 %",
+        in_percent(coverage)
+    );
     report.error(
         at,
         message,

@@ -11,7 +11,7 @@ use crate::name::{LABEL, is_label};
 pub(super) const OPENSLO: &str = "openslo/v1";
 pub(super) const SLOWBURN: &str = "slowburn/v1";
 
-const OPENSLO_KINDS: [&str; 7] = [
+pub(super) const OPENSLO_KINDS: [&str; 7] = [
     "Service",
     "SLO",
     "SLI",
@@ -71,7 +71,17 @@ impl Envelope<'_> {
         match self.spec {
             Some(spec) => spec.fields(&format!("spec of {}", self.title()), report),
             None => {
-                report.error(self.node.at, format!("{} has no `spec`", self.title()), None);
+                let (message, hint) = match self.node.get("spec") {
+                    Some(_) => (
+                        format!("`spec` of {} is empty", self.title()),
+                        "indent its keys below it; one without any is `spec: {}`",
+                    ),
+                    None => (
+                        format!("{} has no `spec`", self.title()),
+                        "`spec` holds everything but its name",
+                    ),
+                };
+                report.error(self.node.at, message, Some(hint.to_owned()));
                 None
             }
         }
@@ -93,17 +103,17 @@ pub(super) fn envelopes<'a>(file: &'a Path, documents: &'a [Node], report: &mut 
 }
 
 fn envelope<'a>(file: &'a Path, node: &'a Node, report: &mut Report) -> Option<Envelope<'a>> {
-    let Some(mut fields) = node.fields("document", report) else {
+    let Some(mut fields) = node.fields("the document", report) else {
         report.unread.anything();
         return None;
     };
     let api_version = fields
-        .required("apiVersion", report)
+        .required_such_as("apiVersion", "apiVersion: slowburn/v1", report)
         .and_then(|n| Some((n.at, n.text("apiVersion", report)?)));
     let kind = fields
-        .required("kind", report)
+        .required_such_as("kind", "kind: Service", report)
         .and_then(|n| Some((n.at, n.text("kind", report)?)));
-    let metadata = fields.required("metadata", report);
+    let metadata = fields.required_such_as("metadata", "metadata: {name: checkout}", report);
     let spec = fields.optional("spec");
     let known = api_version.and_then(|(at, version)| Some((version, known_kinds(at, version, report)?)));
     let known = known.zip(kind).and_then(|((version, kinds), (at, kind))| {
@@ -134,7 +144,7 @@ fn envelope<'a>(file: &'a Path, node: &'a Node, report: &mut Report) -> Option<E
         report.unread.one_of(kind);
         return Some(nameless);
     };
-    let name = metadata.required("name", report);
+    let name = metadata.required_such_as("name", "name: checkout", report);
     let display_name = metadata
         .optional("displayName")
         .and_then(|n| n.text("displayName", report));
@@ -187,9 +197,12 @@ fn known_kind<'a>(
         return Some(kind);
     }
     let near = nearest(kind, kinds);
-    let hint = match near {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("known kinds: {}", quoted(kinds)),
+    let mut versions = [(OPENSLO, OPENSLO_KINDS.as_slice()), (SLOWBURN, &SLOWBURN_KINDS)].into_iter();
+    let other = versions.find(|(_, kinds)| kinds.contains(&kind));
+    let hint = match (near, other) {
+        (_, Some((other, _))) => format!("`{kind}` is a kind of `{other}`: write `apiVersion: {other}`"),
+        (Some(near), None) => format!("did you mean `{near}`?"),
+        (None, None) => format!("known kinds: {}", quoted(kinds)),
     };
     let message = format!("`{api_version}` has no kind `{}`", shorten(kind));
     report.error(at, message, Some(hint));

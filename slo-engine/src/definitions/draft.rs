@@ -160,7 +160,7 @@ pub(super) fn check_period(
     at: Position,
     report: &mut Report,
 ) -> Option<Duration> {
-    if (PERIOD_MIN..=PERIOD_MAX).contains(&period) && period.subsec_nanos() == 0 {
+    if is_period(period) {
         return Some(period);
     }
     let message = format!(
@@ -169,6 +169,10 @@ pub(super) fn check_period(
     );
     report.error(at, message, None);
     None
+}
+
+pub(super) fn is_period(period: Duration) -> bool {
+    (PERIOD_MIN..=PERIOD_MAX).contains(&period) && period.subsec_nanos() == 0
 }
 
 pub(super) fn check_timeout(timeout: Duration, at: Position, report: &mut Report) -> Option<Duration> {

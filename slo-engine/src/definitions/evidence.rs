@@ -3,7 +3,7 @@
 use rust_decimal::Decimal;
 
 use super::node::{Node, Position, Report, Value, shorten};
-use super::ratio::share;
+use super::ratio::{in_percent, share};
 use crate::evaluate::EvidenceGate;
 
 const HINT: &str =
@@ -54,7 +54,10 @@ fn check(chance: Decimal, at: Position, report: &mut Report) -> Option<Decimal> 
     if (Decimal::new(1, 6)..=Decimal::new(5, 1)).contains(&chance) {
         return Some(chance);
     }
-    let message = "the chance that counts are none is out of range, expected from 0.0001 % to 50 %";
+    let message = format!(
+        "the chance that counts are none is {}, expected from 0.0001 % to 50 %",
+        in_percent(chance)
+    );
     let hint = "to let ratios alone decide, write `off`";
     report.error(at, message, Some(hint.to_owned()));
     None

@@ -54,7 +54,7 @@ pub fn expand(definitions: &Definitions) -> String {
 #[must_use]
 pub fn expand_json(definitions: &Definitions) -> serde_json::Value {
     let mut report = Report::new(Path::new("expansion"));
-    let documents = yaml::parse(expand(definitions).as_bytes(), &mut report);
+    let documents = yaml::parse(&expand(definitions), &mut report);
     documents.iter().map(Node::to_json).collect()
 }
 

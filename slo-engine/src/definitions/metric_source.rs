@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rust_decimal::Decimal;
 
-use super::node::{Fields, Node, Position, Report, shorten};
+use super::node::{Fields, Node, Position, Report, quoted, shorten};
+use crate::duration;
 use crate::measurement::{Clock, Role, Route, ServiceName};
 use crate::objective::StatusSet;
 
@@ -132,8 +133,10 @@ where
     let text = node.text(what, report)?;
     let found = all.iter().find(|word| word.to_string() == text);
     if found.is_none() {
-        let words: Vec<String> = all.iter().map(|word| format!("`{word}`")).collect();
-        node.wrong(what, &format!("one of {}", words.join(", ")), None, report);
+        let words: Vec<String> = all.iter().map(ToString::to_string).collect();
+        let near = report.nearest(text, words.iter().map(String::as_str));
+        let hint = near.map(|near| format!("did you mean `{near}`?"));
+        node.wrong(what, &format!("one of {}", quoted(&words)), hint, report);
     }
     found.copied()
 }
@@ -186,7 +189,10 @@ fn check_threshold(span: Duration, at: Position, what: &str, report: &mut Report
     }
     report.error(
         at,
-        format!("`{what}` is out of range, expected whole microseconds from `1us` to `1h`"),
+        format!(
+            "`{what}` is `{}`, expected whole microseconds from `1us` to `1h`",
+            duration::format(span)
+        ),
         None,
     );
     None

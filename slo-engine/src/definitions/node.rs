@@ -53,6 +53,7 @@ impl Node {
             Value::Null => "nothing".to_owned(),
             Value::Bool(value) => format!("the boolean `{value}`"),
             Value::Number(text) => format!("the number `{}`", shorten(text)),
+            Value::Text(text) if text.is_empty() => "an empty text".to_owned(),
             Value::Text(text) => format!("the text `{}`", shorten(text)),
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a mapping".to_owned(),
@@ -149,10 +150,14 @@ impl Node {
         {
             return Some(number);
         }
+        let hint = match &self.value {
+            Value::Text(text) if text.parse::<u64>().is_ok() => Some("remove the quotes".to_owned()),
+            _ => None,
+        };
         self.wrong(
             what,
             &format!("a whole number from {least} to {most}"),
-            None,
+            hint,
             report,
         );
         None
@@ -227,13 +232,15 @@ impl Node {
         None
     }
 
-    /// Reports that this is not what was expected.
+    /// Reports that this is not what was expected. `what` is a key, or several words for what has none.
     pub fn wrong(&self, what: &str, expected: &str, hint: Option<String>, report: &mut Report) {
-        report.error(
-            self.at,
-            format!("`{what}` is {}, expected {expected}", self.describe()),
-            hint,
-        );
+        let found = self.describe();
+        let message = if what.contains([' ', '`']) {
+            format!("{what} is {found}, expected {expected}")
+        } else {
+            format!("`{what}` is {found}, expected {expected}")
+        };
+        report.error(self.at, message, hint);
     }
 }
 
@@ -265,7 +272,18 @@ impl<'a> Fields<'a> {
 
     /// The value of a key that must be there.
     pub fn required(&mut self, key: &'static str, report: &mut Report) -> Option<&'a Node> {
+        self.required_such_as(key, None, report)
+    }
+
+    /// The same, with an example of how it is written.
+    pub fn required_such_as(
+        &mut self,
+        key: &'static str,
+        example: impl Into<Option<&'static str>>,
+        report: &mut Report,
+    ) -> Option<&'a Node> {
         let found = self.optional(key);
+        let hint = example.into().map(|example| format!("such as `{example}`"));
         if found.is_none() {
             let empty = self
                 .entries
@@ -273,8 +291,8 @@ impl<'a> Fields<'a> {
                 .find(|(k, _)| k.name == key)
                 .map(|(k, _)| k.at);
             match empty {
-                Some(at) => report.error(at, format!("`{key}` is empty"), None),
-                None => report.error(self.at, format!("{} has no `{key}`", self.what), None),
+                Some(at) => report.error(at, format!("`{key}` is empty"), hint),
+                None => report.error(self.at, format!("{} has no `{key}`", self.what), hint),
             }
         }
         found
@@ -301,8 +319,13 @@ impl<'a> Fields<'a> {
             if report.is_full() {
                 break;
             }
+            let first = key.name.split([' ', ':']).next().unwrap_or_default();
             let hint = match nearest(&key.name, &self.asked) {
                 Some(near) => format!("did you mean `{near}`?"),
+                // YAML takes `port 80` and `match:{..}` for keys.
+                None if self.asked.contains(&first) => {
+                    format!("write a `:` and a space between `{first}` and its value")
+                }
                 None if self.asked.is_empty() => format!("{} takes no keys", self.what),
                 None => format!("known keys: {}", quoted(&self.asked)),
             };

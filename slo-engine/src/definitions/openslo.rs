@@ -146,10 +146,10 @@ pub(super) fn slo(
     };
     let about = description(fields.optional("description"), report);
     let service = fields
-        .required("service", report)
+        .required_such_as("service", "service: checkout", report)
         .and_then(|n| Some((n.parse::<ServiceName>("service", report)?, n.at)));
     let method = fields
-        .required("budgetingMethod", report)
+        .required_such_as("budgetingMethod", "budgetingMethod: Occurrences", report)
         .and_then(|n| Some((budgeting::method(n, report)?, n.at)));
     let period = match fields.optional("timeWindow") {
         Some(node) => budgeting::time_window(node, report),
@@ -166,7 +166,7 @@ pub(super) fn slo(
     let keys = IndicatorKeys::take(&mut fields);
     let at = fields.at();
     let is_composite = composite::is_stated(fields.optional("objectives"));
-    let stated = match fields.required("objectives", report) {
+    let stated = match fields.required_such_as("objectives", "objectives: [{target: 0.999}]", report) {
         Some(node) => objectives::read(node, envelope, report),
         None => {
             report.unread.one_of(OBJECTIVE);

@@ -15,12 +15,11 @@ pub(super) fn share(node: &Node, what: &str, report: &mut Report) -> Option<Deci
         Value::Text(text) => match percentage(text) {
             Some(share) => Some(share),
             None => {
-                node.wrong(
-                    what,
-                    "a percentage such as `99.9%` or a ratio such as `0.999`",
-                    None,
-                    report,
-                );
+                let point = text.replace(',', ".");
+                let hint = (percentage(&point).is_some() || parse_decimal(&point).is_some())
+                    .then(|| format!("write `{point}`"));
+                let expected = "a percentage such as `99.9%` or a ratio such as `0.999`";
+                node.wrong(what, expected, hint, report);
                 None
             }
         },
@@ -36,6 +35,14 @@ pub(super) fn percentage(text: &str) -> Option<Decimal> {
         .ok()
         .and_then(|_| parse_decimal(number))?
         .checked_div(PERCENT)
+}
+
+/// For messages: `2 %`.
+pub(super) fn in_percent(share: Decimal) -> String {
+    match share.checked_mul(PERCENT) {
+        Some(percent) => format!("{} %", percent.normalize()),
+        None => share.to_string(),
+    }
 }
 
 /// Reads a target, spelled as a ratio or as a percentage.

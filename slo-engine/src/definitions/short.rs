@@ -271,7 +271,7 @@ fn availability_objective(node: &Node, context: &Context<'_>, report: &mut Repor
     let (target, common) = if matches!(node.value, Value::Map(_)) {
         let mut fields = node.fields(kind, report)?;
         let target = fields
-            .required("target", report)
+            .required_such_as("target", "target: 99.9%", report)
             .and_then(|n| ratio::target(n, "target", report));
         let common = Common::read(&mut fields, kind, context, report);
         fields.finish(report);
@@ -303,9 +303,11 @@ fn latency_objective(node: &Node, context: &Context<'_>, report: &mut Report) ->
         );
     }
     let mut fields = node.fields("latency", report)?;
-    let threshold = fields.required("below", report).and_then(|n| below(n, report));
+    let threshold = fields
+        .required_such_as("below", "below: 250ms", report)
+        .and_then(|n| below(n, report));
     let target = fields
-        .required("target", report)
+        .required_such_as("target", "target: 99%", report)
         .and_then(|n| ratio::target(n, "target", report));
     let clock = fields.optional("clock").map_or(Some(Clock::Turnaround), |n| {
         word(n, "clock", Clock::OF_REQUESTS, report)

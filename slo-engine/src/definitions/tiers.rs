@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use super::default_tiers::default_name;
 use super::metric_source::word;
 use super::node::{Node, Position, Report, parse_decimal, quoted, shorten};
-use super::ratio::{percentage, share};
+use super::ratio::{in_percent, percentage, share};
 use crate::duration;
 use crate::evaluate::DATA_OUTAGE;
 use crate::objective::{BurnRate, Severity, Target, Tier, TierName};
@@ -203,11 +203,11 @@ fn check_share(share: Decimal, at: Position, report: &mut Report) -> Option<Deci
     if share > Decimal::ZERO && share <= Decimal::ONE {
         return Some(share.normalize());
     }
-    report.error(
-        at,
-        "the share of the budget is out of range, expected above 0 % and at most 100 %",
-        None,
+    let message = format!(
+        "the share of the budget is {}, expected above 0 % and at most 100 %",
+        in_percent(share)
     );
+    report.error(at, message, None);
     None
 }
 

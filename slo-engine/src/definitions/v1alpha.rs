@@ -6,9 +6,12 @@
 
 use std::path::Path;
 
-use super::document::OPENSLO;
+use super::document::{OPENSLO, OPENSLO_KINDS};
+use super::draft::is_period;
 use super::node::{Key, Node, Position, Report, Value, nearest, quoted, shorten};
 use super::{objectives, yaml};
+use crate::duration;
+use crate::name::is_label;
 
 pub(super) const V1ALPHA: &str = "openslo/v1alpha";
 
@@ -46,8 +49,11 @@ fn document(node: Node, report: &mut Report) -> Vec<Node> {
         "SLO" => slo(&with(&node, "apiVersion", OPENSLO), report),
         _ => {
             let hint = match nearest(&kind, &KINDS) {
+                _ if OPENSLO_KINDS.contains(&kind.as_str()) => {
+                    format!("`{kind}` is a kind of `{OPENSLO}`: write `apiVersion: {OPENSLO}`")
+                }
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known kinds: {}; `openslo/v1` has others", quoted(&KINDS)),
+                None => format!("known kinds: {}; `{OPENSLO}` has others", quoted(&KINDS)),
             };
             let message = format!("`{V1ALPHA}` has no kind `{}`", shorten(&kind));
             report.error(at, message, Some(hint));
@@ -73,17 +79,20 @@ fn slo(node: &Node, report: &mut Report) -> Vec<Node> {
         .get("metadata")
         .and_then(|m| m.get("name"))
         .and_then(Node::scalar);
-    let Some(mut fields) = node
-        .get("spec")
-        .and_then(|spec| spec.fields("spec of SLO", report))
-    else {
+    let title = match name.as_deref().filter(|name| is_label(name)) {
+        Some(name) => format!("spec of SLO `{name}`"),
+        None => "spec of SLO".to_owned(),
+    };
+    let Some(mut fields) = node.get("spec").and_then(|spec| spec.fields(&title, report)) else {
         return Vec::new();
     };
     let at = fields.at();
-    let windows = fields.required("timeWindows", report);
+    let example = "timeWindows: [{unit: Day, count: 30, isRolling: true}]";
+    let windows = fields.required_such_as("timeWindows", example, report);
     let windows_at = fields.key_at("timeWindows").unwrap_or(at);
     let indicator = fields.optional("indicator");
-    let stated = fields.required("objectives", report);
+    let example = "objectives: [{target: 0.999, ratioMetrics: {good: .., total: ..}}]";
+    let stated = fields.required_such_as("objectives", example, report);
     let mut spec: Vec<(&str, Node)> = Vec::new();
     for key in ["description", "service", "budgetingMethod"] {
         spec.extend(fields.optional(key).map(|n| (key, n.clone())));
@@ -94,17 +103,22 @@ fn slo(node: &Node, report: &mut Report) -> Vec<Node> {
         .unwrap_or_else(|| some_window(windows_at));
     spec.push(("timeWindow", windows));
 
-    let items: Vec<(Node, Option<Node>)> = stated
-        .and_then(|n| n.list("objectives", report))
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|item| objective(item, report))
-        .collect();
-    let with_ratio = items.iter().filter(|(_, ratio)| ratio.is_some()).count();
     let objectives_at = stated.map_or(at, |n| n.at);
+    let stated = stated.and_then(|n| n.list("objectives", report));
+    let stand_in = |at| {
+        let ratio = indicator.is_none().then(|| some_indicator(at));
+        (some_objective(at, &spec), ratio)
+    };
+    let items: Vec<(Node, Option<Node>)> = match stated {
+        Some(items) => items
+            .iter()
+            .map(|item| objective(item, indicator, report).unwrap_or_else(|| stand_in(item.at)))
+            .collect(),
+        None => vec![stand_in(at)],
+    };
     match indicator {
         Some(indicator) => {
-            if with_ratio > 0 {
+            if items.iter().any(|(_, ratio)| ratio.is_some()) {
                 let message = "an SLO with an `indicator` has no `ratioMetrics` in its objectives";
                 report.error(indicator.at, message, Some("remove one of them".to_owned()));
             }
@@ -114,14 +128,10 @@ fn slo(node: &Node, report: &mut Report) -> Vec<Node> {
             spec.push(("objectives", list(objectives_at, items)));
             vec![with_spec(node, at, spec)]
         }
-        None if with_ratio < items.len() || items.is_empty() => {
-            let hint =
-                "write `ratioMetrics: {good: .., total: ..}` in each objective, or `indicator` in `spec`";
-            let message = "not every objective says what it measures";
-            report.error(objectives_at, message, Some(hint.to_owned()));
+        // What has none is for the reader of v1 to report.
+        None if items.is_empty() => {
             spec.push(("indicator", some_indicator(objectives_at)));
-            let items = items.into_iter().map(|(item, _)| item).collect();
-            spec.push(("objectives", list(objectives_at, items)));
+            spec.push(("objectives", list(objectives_at, Vec::new())));
             vec![with_spec(node, at, spec)]
         }
         None => {
@@ -144,8 +154,8 @@ fn slo(node: &Node, report: &mut Report) -> Vec<Node> {
     }
 }
 
-/// The objective in v1's words, and its ratio as an indicator.
-fn objective(node: &Node, report: &mut Report) -> Option<(Node, Option<Node>)> {
+/// The objective in v1's words, and its ratio as an indicator where `whole`, the SLO's, does not measure it.
+fn objective(node: &Node, whole: Option<&Node>, report: &mut Report) -> Option<(Node, Option<Node>)> {
     let mut fields = node.fields("objective", report)?;
     let ratio = fields.optional("ratioMetrics");
     let mut kept = Vec::new();
@@ -161,8 +171,25 @@ fn objective(node: &Node, report: &mut Report) -> Option<(Node, Option<Node>)> {
     ] {
         kept.extend(fields.optional(key).map(|n| (key, n.clone())));
     }
-    fields.finish(report);
-    let ratio = ratio.map(|n| ratio_indicator(n, report).unwrap_or_else(|| some_indicator(n.at)));
+    let is_known = fields.finish(report);
+    // Where what is measured has a mistake, what it is compared with may be right.
+    if ratio.is_none() && whole.is_none_or(|n| n.get("thresholdMetric").is_none()) {
+        kept.retain(|(key, _)| !["op", "value"].contains(key));
+    }
+    let ratio = match ratio {
+        Some(ratio) => Some(ratio_indicator(ratio, report).unwrap_or_else(|| some_indicator(ratio.at))),
+        None if whole.is_some() => None,
+        None => {
+            // A key that is not known was meant to say it.
+            if is_known {
+                let hint =
+                    "write `ratioMetrics: {good: .., total: ..}` in each objective, or `indicator` in `spec`";
+                let message = "the objective does not say what it measures";
+                report.error(node.at, message, Some(hint.to_owned()));
+            }
+            Some(some_indicator(node.at))
+        }
+    };
     Some((map(node.at, kept), ratio))
 }
 
@@ -181,6 +208,12 @@ fn ratio_indicator(node: &Node, report: &mut Report) -> Option<Node> {
 }
 
 fn threshold_indicator(node: &Node, report: &mut Report) -> Node {
+    if let (Some(ratio), None) = (node.get("ratioMetric"), node.get("thresholdMetric")) {
+        let message = format!("`indicator` has a `ratioMetric`, which `{V1ALPHA}` states in the objectives");
+        let hint = format!("write it as `ratioMetrics` in each, or write `apiVersion: {OPENSLO}`");
+        report.error(ratio.at, message, Some(hint));
+        return some_indicator(node.at);
+    }
     let found = node.fields("indicator", report).and_then(|mut fields| {
         let metric = fields.required("thresholdMetric", report);
         fields.finish(report);
@@ -188,6 +221,9 @@ fn threshold_indicator(node: &Node, report: &mut Report) -> Node {
     });
     match found {
         Some(found) => indicator(node.at, "thresholdMetric", found),
+        None if node.get("thresholdMetric").is_some() => {
+            indicator(node.at, "thresholdMetric", some_source(node.at, Vec::new()))
+        }
         None => some_indicator(node.at),
     }
 }
@@ -214,36 +250,32 @@ fn metric_source(node: &Node, what: &str, report: &mut Report) -> Option<Node> {
     };
     is_ours(source, "source", report)?;
     is_ours(query_type, "queryType", report)?;
-    let spec = query.and_then(|n| read_query(n, hint, report))?;
+    let spec = query.and_then(|n| read_query(n, report))?;
     let kind = text(source?.at, "slowburn");
     let source = map(node.at, vec![("type", kind), ("spec", spec)]);
     Some(map(node.at, vec![("metricSource", source)]))
 }
 
-fn read_query(node: &Node, hint: &str, report: &mut Report) -> Option<Node> {
+fn read_query(node: &Node, report: &mut Report) -> Option<Node> {
     if let Value::Map(_) = node.value {
         return Some(node.clone());
     }
+    let hint = || Some("such as `status: [1xx, 2xx, 3xx, 4xx]`, or `{}` for everything".to_owned());
     let text = node.text("query", report)?;
     let mut inner = Report::new(Path::new("query"));
-    let mut documents = yaml::parse(text.as_bytes(), &mut inner);
-    if let Some(found) = inner.into_diagnostics().0.first() {
+    let mut documents = yaml::parse(text, &mut inner);
+    if let Some(found) = inner.into_diagnostics().0.into_iter().next() {
         report.error(
             node.at,
             format!("`query`: {}", found.message),
-            Some(hint.to_owned()),
+            found.hint.or_else(hint),
         );
         return None;
     }
     match (documents.pop(), documents.is_empty()) {
         (Some(spec), true) if matches!(spec.value, Value::Map(_)) => Some(moved(spec, node.at)),
         _ => {
-            node.wrong(
-                "query",
-                "the keys of a metric source",
-                Some(hint.to_owned()),
-                report,
-            );
+            node.wrong("query", "the keys of a metric source", hint(), report);
             None
         }
     }
@@ -271,10 +303,21 @@ fn time_windows(node: &Node, report: &mut Report) -> Option<Node> {
             kept.extend(fields.optional(key).map(|n| (key, n.clone())));
         }
         fields.finish(report);
-        let unit = unit.and_then(|n| unit_of(n, report));
+        let unit = unit.and_then(|n| Some((unit_of(n, report)?, n.scalar()?)));
         let number = count.and_then(|n| Some((n.integer("count", 1, 1_000_000_000, report)?, n.at)));
-        let (unit, (number, at)) = (unit?, number?);
-        kept.push(("duration", text(at, &format!("{number}{unit}"))));
+        let ((unit, name), (number, at)) = (unit?, number?);
+        let span = format!("{number}{unit}");
+        let is_rolling = kept
+            .iter()
+            .all(|(key, node)| *key != "isRolling" || node.value != Value::Bool(false));
+        if is_rolling && !duration::parse_openslo(&span).is_ok_and(is_period) {
+            let message = format!(
+                "`count` is `{number}` of `unit: {name}`, expected a period from a minute to 366 days"
+            );
+            report.error(at, message, None);
+            return None;
+        }
+        kept.push(("duration", text(at, &span)));
         Some(map(node.at, kept))
     };
     let items = node.list("timeWindows", report)?;
@@ -302,10 +345,31 @@ fn some_window(at: Position) -> Node {
     list(at, vec![window])
 }
 
+/// What no reader has anything to say of, whatever the budget counts.
+fn some_objective(at: Position, spec: &[(&str, Node)]) -> Node {
+    let method = spec.iter().find(|(key, _)| *key == "budgetingMethod");
+    let method = method.and_then(|(_, node)| node.scalar());
+    let share = || Node {
+        at,
+        value: Value::Number("0.9".to_owned()),
+    };
+    let mut stated = vec![("target", share())];
+    if let Some("Timeslices" | "RatioTimeslices") = method.as_deref() {
+        stated.push(("timeSliceWindow", text(at, "1m")));
+    }
+    if let Some("Timeslices") = method.as_deref() {
+        stated.push(("timeSliceTarget", share()));
+    }
+    map(at, stated)
+}
+
+fn some_source(at: Position, spec: Vec<(&str, Node)>) -> Node {
+    let source = vec![("type", text(at, "slowburn")), ("spec", map(at, spec))];
+    map(at, vec![("metricSource", map(at, source))])
+}
+
 fn some_indicator(at: Position) -> Node {
-    let spec = map(at, vec![("status", text(at, "2xx"))]);
-    let source = map(at, vec![("type", text(at, "slowburn")), ("spec", spec)]);
-    let raw = map(at, vec![("metricSource", source)]);
+    let raw = some_source(at, vec![("status", text(at, "2xx"))]);
     let ratio = map(at, vec![("raw", raw), ("rawType", text(at, "success"))]);
     indicator(at, "ratioMetric", ratio)
 }

@@ -1,6 +1,7 @@
 //! Turns the bytes of one file into documents with positions.
 //!
-//! In: bytes. Out: one [`Node`] a document, or diagnostics. JSON is read as the YAML it is.
+//! In: bytes. Out: one [`Node`] a document, or diagnostics. JSON is read as the YAML it is, once [`super::json`] has
+//! seen that it is JSON.
 //! Everything that could grow without bound has a limit: bytes, values, nesting, and what anchors and aliases repeat.
 
 use std::cell::Cell;
@@ -22,10 +23,10 @@ pub const NESTING_MAX: usize = 64;
 /// How many values the aliases of one file may repeat altogether.
 pub const ALIAS_NODES_MAX: usize = 10_000;
 
-/// Reads every document. One that is no YAML ends there; those after it are read all the same.
-pub(super) fn parse(bytes: &[u8], report: &mut Report) -> Vec<Node> {
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
+/// The bytes as text.
+pub(super) fn decode<'a>(bytes: &'a [u8], report: &mut Report) -> Option<&'a str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Some(text.strip_prefix('\u{feff}').unwrap_or(text)),
         Err(error) => {
             let (good, bad) = bytes.split_at(error.valid_up_to());
             let byte = bad.first().copied().unwrap_or_default();
@@ -36,9 +37,13 @@ pub(super) fn parse(bytes: &[u8], report: &mut Report) -> Vec<Node> {
                 hint,
             );
             report.unread.anything();
-            return Vec::new();
+            None
         }
-    };
+    }
+}
+
+/// Reads every document. One that is no YAML ends there; those after it are read all the same.
+pub(super) fn parse(text: &str, report: &mut Report) -> Vec<Node> {
     let mut builder = Builder::default();
     for part in parts(text) {
         if builder.read(part, report).is_err() {
@@ -104,13 +109,11 @@ impl Builder {
             match event {
                 Ok((event, span)) => self.take(event, position(&span.start), report)?,
                 Err(error) => {
-                    let hint = error
-                        .info()
-                        .contains("tab")
-                        .then(|| "indent with spaces".to_owned());
+                    let said = error.info().replacen("character: `", "character '", 1);
+                    let hint = way_out(&said);
                     report.error(
                         position(error.marker()),
-                        format!("this is not YAML: {}", error.info()),
+                        format!("this is not YAML: {said}"),
                         hint,
                     );
                     // What it would have defined is not known.
@@ -122,6 +125,44 @@ impl Builder {
         }
         Ok(())
     }
+}
+
+/// What the parser says, by what it says it with, and what people most often did.
+const WAYS_OUT: [(&str, &str); 14] = [
+    ("tabs ", "indent with spaces"),
+    ("tab cannot", "indent with spaces"),
+    ("a tab", "indent with spaces"),
+    (
+        "unprintable",
+        "save the file as UTF-8, without control characters",
+    ),
+    ("Unicode character escape", "write the character itself"),
+    (
+        "quoted scalar",
+        "close the quote, and indent what goes on over several lines",
+    ),
+    ("or '}'", "is a `}` or a `,` missing, here or above?"),
+    ("or ']'", "is a `]` or a `,` missing, here or above?"),
+    ("illegal placement", "is a `]` or a `}` missing above?"),
+    ("misplaced bracket", "is a `]` or a `}` too many?"),
+    (
+        "mapping values are not allowed",
+        "put a text with `: ` in it in quotes, and begin the keys of one mapping in the same column",
+    ),
+    (
+        "block",
+        "begin the keys of one mapping, and the `-` of one list, in the same column",
+    ),
+    (
+        "indentation",
+        "begin the keys of one mapping, and the `-` of one list, in the same column",
+    ),
+    ("unexpected character", "put a text that begins with it in quotes"),
+];
+
+fn way_out(said: &str) -> Option<String> {
+    let found = WAYS_OUT.iter().find(|(part, _)| said.contains(part));
+    found.map(|(_, hint)| (*hint).to_owned())
 }
 
 /// Hands the text to the parser, which reads a list in `[]` to its end before it says that it begins, as it could be
@@ -148,7 +189,7 @@ impl Iterator for LookAhead<'_> {
 }
 
 /// The place right after valid text.
-fn end_of(good: &[u8]) -> Position {
+pub(super) fn end_of(good: &[u8]) -> Position {
     let text = String::from_utf8_lossy(good);
     let line = text.matches('\n').count() + 1;
     let column = text.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
