@@ -94,15 +94,17 @@ pub async fn counted(world: &World, host: &str, seconds: i64, totals: [u64; 4]) 
     world.engine.ingest_at(&batch, at(seconds)).await.unwrap();
 }
 
-/// Burn rate, good and bad of a window, as psql has it.
+/// Burn rate (0 where nothing was counted), good and bad of a window, as psql has it.
 pub async fn burn(world: &World, name: &str, length: u64, now: i64) -> (Decimal, i64, i64) {
-    sqlx::query_as("select burn_rate, good, bad from burn_rate($1, make_interval(secs => $2), $3)")
-        .bind(name)
-        .bind(f64::from(u32::try_from(length).unwrap()))
-        .bind(at(now))
-        .fetch_one(&world.database.pool)
-        .await
-        .unwrap()
+    sqlx::query_as(
+        "select coalesce(burn_rate, 0), good, bad from burn_rate($1, make_interval(secs => $2), $3)",
+    )
+    .bind(name)
+    .bind(f64::from(u32::try_from(length).unwrap()))
+    .bind(at(now))
+    .fetch_one(&world.database.pool)
+    .await
+    .unwrap()
 }
 
 async fn remaining(world: &World, now: i64) -> Decimal {
