@@ -104,6 +104,11 @@ pub(crate) async fn book(
         .execute(&mut *connection)
         .await?;
     }
+    // Of a slot that statistics do not know yet Postgres expects one row, and joins all objectives to it by loops; planned without
+    // the values it looks each up by its key.
+    sqlx::raw_sql("set local plan_cache_mode = force_generic_plan")
+        .execute(&mut *connection)
+        .await?;
     let unopened = sqlx::query_file!(
         "queries/book_ledger.sql",
         &objectives,

@@ -1,9 +1,10 @@
 //! What evaluation costs: looked at in the plan, not on a clock.
 
 use serde_json::Value;
-use slo_engine::Settings;
+use slo_engine::{Engine, Settings};
+use sqlx::postgres::PgPoolOptions;
 
-use crate::support::{World, at};
+use crate::support::{World, at, batch, noon, reading, status};
 
 const OBJECTIVES: i64 = 1000;
 
@@ -156,5 +157,33 @@ async fn one_window_is_looked_up_for_one_objective() {
         .filter_map(|node| node["Actual Loops"].as_i64())
         .max();
     assert!(most <= Some(2), "{}", serde_json::to_string_pretty(plan).unwrap());
+    world.database.drop().await;
+}
+
+/// With its values, of a slot that statistics do not know, Postgres would join all objectives to it by loops.
+#[tokio::test]
+async fn a_booking_is_planned_without_its_values() {
+    let world = World::new(Settings::default()).await;
+    let server = world.database.pool.connect_options().as_ref().clone();
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .connect_with(server)
+        .await
+        .unwrap();
+    let engine = Engine::new(pool.clone(), Settings::default());
+    for second in [10_i64, 15, 20] {
+        let readings = vec![reading(status("web", 200), noon(), second.unsigned_abs())];
+        let batch = batch(&world.source, at(second), readings);
+        engine.ingest_at(&batch, at(second)).await.unwrap();
+    }
+    let plans: (i64, i64) = sqlx::query_as(
+        "select sum(generic_plans)::bigint, sum(custom_plans)::bigint
+         from pg_prepared_statements where statement like '-- Adds deltas to one slot%'",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(plans, (3, 0));
+    pool.close().await;
     world.database.drop().await;
 }
