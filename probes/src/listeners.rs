@@ -19,6 +19,7 @@ use slo_engine::measurement::ServiceName;
 
 use crate::{
     agent::{AgentError, chain},
+    discovery::listener::cookie_here,
     edge::{
         starts::hash,
         table::{Raw, open},
@@ -75,11 +76,7 @@ impl Looker {
 fn look(namespaces: &BTreeMap<u64, PathBuf>) -> Look {
     let mut look = Look::default();
     for (cookie, path) in namespaces {
-        let found = fs::File::open(path).and_then(|namespace| {
-            setns(&namespace, CloneFlags::CLONE_NEWNET)?;
-            sock_diag::listeners()
-        });
-        match found {
+        match within(path, *cookie) {
             Ok(sockets) => look
                 .sockets
                 .extend(sockets.into_iter().map(|socket| (*cookie, socket))),
@@ -89,6 +86,15 @@ fn look(namespaces: &BTreeMap<u64, PathBuf>) -> Look {
         }
     }
     look
+}
+
+/// Another process may have taken the number of the one that led there, and leads elsewhere.
+fn within(path: &Path, cookie: u64) -> io::Result<Vec<ListenSocket>> {
+    setns(fs::File::open(path)?, CloneFlags::CLONE_NEWNET)?;
+    if cookie_here()? != cookie {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    sock_diag::listeners()
 }
 
 /// One socket as it was counted for one service.
@@ -259,5 +265,22 @@ impl BookEntry {
     fn name(&self) -> &str {
         let end = self.name.iter().position(|byte| *byte == 0).unwrap_or(NAME_MAX);
         std::str::from_utf8(&self.name[..end]).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::listener::tests::Elsewhere;
+
+    #[test]
+    fn a_path_that_leads_elsewhere_by_now_is_not_looked_along() {
+        let (gone, other) = (Elsewhere::start(), Elsewhere::start());
+        for (cookie, found) in [(gone.cookie(), 0), (other.cookie(), 1)] {
+            let namespaces = BTreeMap::from([(cookie, other.namespace())]);
+            let look = thread::spawn(move || look(&namespaces)).join().unwrap();
+            let of = look.sockets.iter().filter(|(of, _)| *of == cookie);
+            assert_eq!((of.count(), look.failed), (found, Vec::<String>::new()));
+        }
     }
 }

@@ -252,7 +252,7 @@ fn parse_listener(line: &str) -> Option<(u16, u64)> {
 }
 
 /// The kernel's own name for this thread's network namespace. 0 where the kernel has none.
-fn cookie_here() -> io::Result<u64> {
+pub(crate) fn cookie_here() -> io::Result<u64> {
     let socket = socket(
         AddressFamily::Unix,
         SockType::Datagram,
@@ -284,7 +284,7 @@ fn cookie_here() -> io::Result<u64> {
 const SO_NETNS_COOKIE: libc::c_int = 71;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::{
         os::unix::process::CommandExt as _,
         process::{Child, Command, Stdio},
@@ -300,10 +300,10 @@ mod tests {
     use crate::mounts::cgroup_root;
 
     /// A process that listens in a network namespace of its own, on a port that the kernel picks.
-    struct Elsewhere(Child);
+    pub(crate) struct Elsewhere(Child);
 
     impl Elsewhere {
-        fn start() -> Self {
+        pub(crate) fn start() -> Self {
             let mut command = Command::new("cat");
             command.stdin(Stdio::piped());
             // SAFETY: only system calls between fork and exec.
@@ -319,7 +319,7 @@ mod tests {
             Self(command.spawn().unwrap())
         }
 
-        fn namespace(&self) -> PathBuf {
+        pub(crate) fn namespace(&self) -> PathBuf {
             PathBuf::from(format!("/proc/{}/ns/net", self.0.id()))
         }
 
@@ -328,7 +328,7 @@ mod tests {
         }
 
         /// As a socket inside tells it.
-        fn cookie(&self) -> u64 {
+        pub(crate) fn cookie(&self) -> u64 {
             let namespace = fs::File::open(self.namespace()).unwrap();
             let inside = thread::spawn(move || {
                 setns(&namespace, CloneFlags::CLONE_NEWNET).unwrap();
