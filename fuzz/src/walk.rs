@@ -11,8 +11,8 @@ pub use host::Walk;
 pub use made::{Random, frame, made};
 pub use plan::{DIVIDER, FIRST, Plan, Segment, fate};
 use probes_ebpf::{
-    http2::{PREFACE, kind},
-    http2_wire::{ASKS, event as http2_event, mode, part},
+    http2::PREFACE,
+    http2_wire::{event as http2_event, mode, part},
     replay::http2::{Entry, event},
     wire::role,
 };
@@ -49,7 +49,7 @@ pub fn ask(input: &[u8]) {
     }
 }
 
-/// For each request that began one of both, before the next begins; and for nothing else.
+/// For each request that began one of both, before the next begins; and for nothing else, trailers among it.
 fn every_request_is_told_or_unknown(entries: &[Entry]) {
     let mut begun = None;
     for entry in entries {
@@ -60,13 +60,8 @@ fn every_request_is_told_or_unknown(entries: &[Entry]) {
                 begun = Some(entry.what);
             }
             event::UNKNOWN => assert_eq!(begun.take(), Some(entry.what), "it is both: {entries:#?}"),
-            event::TOLD
-                if usize::from(record.direction) == ASKS
-                    && record.kind == kind::HEADERS
-                    && record.part & part::FIRST != 0
-                    && begun == Some(record.stream) =>
-            {
-                begun = None;
+            event::TOLD if record.part & part::BEGINS != 0 => {
+                assert_eq!(begun.take(), Some(record.stream), "it is neither: {entries:#?}");
             }
             _ => {}
         }

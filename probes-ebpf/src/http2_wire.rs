@@ -110,6 +110,8 @@ pub mod event {
 pub mod part {
     pub const FIRST: u8 = 1;
     pub const LAST: u8 = 2;
+    /// With it a request begins: its stream is higher than any before.
+    pub const BEGINS: u8 = 4;
 }
 
 #[repr(C)]

@@ -20,15 +20,15 @@ use crate::{
 pub fn tell_piece(edge: &mut impl Edge, length: u32, begins: bool) {
     // One of a few sizes, for the verifier wants to know them beforehand.
     let is_told = if length == 0 {
-        put::<0>(edge, length)
+        put::<0>(edge, length, begins)
     } else if length <= 64 {
-        put::<64>(edge, length)
+        put::<64>(edge, length, begins)
     } else if length <= 256 {
-        put::<256>(edge, length)
+        put::<256>(edge, length, begins)
     } else if length <= 1024 {
-        put::<1024>(edge, length)
+        put::<1024>(edge, length, begins)
     } else {
-        put::<4096>(edge, length)
+        put::<4096>(edge, length, begins)
     };
     if is_told {
         return;
@@ -43,19 +43,19 @@ pub fn tell_piece(edge: &mut impl Edge, length: u32, begins: bool) {
 /// Tells that the last byte of a stream's DATA has passed.
 #[inline(always)]
 pub fn tell_end(edge: &mut impl Edge) {
-    if !put::<0>(edge, 0) {
+    if !put::<0>(edge, 0, false) {
         lost(edge, loss::HTTP2_RING_FULL);
     }
 }
 
 #[inline(always)]
-fn put<const N: usize>(edge: &mut impl Edge, length: u32) -> bool {
+fn put<const N: usize>(edge: &mut impl Edge, length: u32, begins: bool) -> bool {
     let mut upload_ns = 0;
     if !edge.asks() && edge.http2().uploads != 0 && direction(edge).kind == kind::HEADERS {
         let stream = direction(edge).stream;
         upload_ns = edge.uploaded(stream);
     }
-    let is_told = edge.tell_bytes::<N>(length, |edge| of_piece(edge, length, upload_ns));
+    let is_told = edge.tell_bytes::<N>(length, |edge| of_piece(edge, length, upload_ns, begins));
     if is_told {
         let at = direction(edge);
         at.records = at.records.wrapping_add(1);
@@ -65,12 +65,12 @@ fn put<const N: usize>(edge: &mut impl Edge, length: u32) -> bool {
 
 /// The record of the next `length` bytes.
 #[inline(always)]
-fn of_piece(edge: &mut impl Edge, length: u32, upload_ns: u64) -> Record {
+fn of_piece(edge: &mut impl Edge, length: u32, upload_ns: u64, begins: bool) -> Record {
     let endpoint = edge.endpoint();
     let (cookie, settings) = (edge.http2().cookie, edge.connection().settings);
     let (asks, now) = (edge.asks(), edge.now());
     let at = direction(edge);
-    let mut part = 0;
+    let mut part = if begins { part::BEGINS } else { 0 };
     if at.is_first != 0 {
         part |= part::FIRST;
     }

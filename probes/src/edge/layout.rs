@@ -61,7 +61,7 @@ pub(crate) const RECORDS: &str = "HTTP2_RECORDS";
 
 /// Where user space keeps what it knows of HTTP/2. Its name holds the version of what is written, and of what
 /// records mean.
-pub(crate) const BOOK: &str = "HTTP2_BOOK_5";
+pub(crate) const BOOK: &str = "HTTP2_BOOK_6";
 pub(crate) const BOOK_BLOCK: usize = 4096;
 /// One block, and two halves of 4 MiB.
 pub(crate) const BOOK_BLOCKS: u32 = 1 + 2 * 1024;

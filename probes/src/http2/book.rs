@@ -3,8 +3,7 @@
 use std::collections::{BTreeSet, HashMap, hash_map::Entry};
 
 use probes_ebpf::{
-    http2::{frame_flag, kind},
-    http2_wire::{ASKS, Record, event, part},
+    http2_wire::{Record, event, part},
     wire::{InFlight, what},
 };
 use serde::{Deserialize, Serialize};
@@ -82,7 +81,7 @@ impl Book {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) if record.number == 0 => unknown.insert(Known::Followed(Box::default())),
             // It was let go, or its beginning was told to an agent that kept nothing of it.
-            Entry::Vacant(unknown) if begins(record, piece) => {
+            Entry::Vacant(unknown) if record.part & part::BEGINS != 0 => {
                 self.tally.lose(record.settings, boot_ns);
                 unknown.insert(Known::Lost {
                     last_stream: 0,
@@ -104,7 +103,7 @@ impl Book {
                     // Whatever requests are in it, nobody counts them.
                     self.tally.lose(record.settings, boot_ns);
                 }
-                if begins(record, piece) && record.stream > *last_stream {
+                if record.part & part::BEGINS != 0 && record.stream > *last_stream {
                     *last_stream = record.stream;
                     let place = Place::new(&record.endpoint, record.settings);
                     self.tally.count(&place, what::UNKNOWN, boot_ns);
@@ -260,32 +259,9 @@ impl Book {
     }
 }
 
-/// Whether a request begins with this.
-fn begins(record: &Record, piece: &[u8]) -> bool {
-    usize::from(record.direction) == ASKS
-        && record.kind == kind::HEADERS
-        && record.part & part::FIRST != 0
-        && !is_trailer(record, piece)
-}
-
-/// Whether a header block begins with a field that no request's does, by what HPACK says of it without its table: a name
-/// that is spelled out and begins with no `:`, or the table's own that stands for no `:method` or the like.
-fn is_trailer(record: &Record, piece: &[u8]) -> bool {
-    let padding = usize::from(record.flags & frame_flag::PADDED != 0);
-    let priority = usize::from(record.flags & frame_flag::PRIORITY != 0) * 5;
-    let ends = record.flags & frame_flag::END_STREAM != 0;
-    ends && match piece.get(padding + priority..).unwrap_or_default() {
-        // Spelled as it is, or in Huffman's code, where `:` is seven bits.
-        [0x00 | 0x10 | 0x40, 0..0x80, b':', ..] => false,
-        [0x00 | 0x10 | 0x40, 0x80..=0xff, first, ..] => first >> 1 != 0b101_1100,
-        [first, ..] => matches!(first, 0x00 | 0x10 | 0x40 | 0x4f..=0x7d | 0x8f..=0xbd),
-        [] => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use probes_ebpf::http2::{Direction, PREFACE};
+    use probes_ebpf::http2::{Direction, PREFACE, frame_flag, kind};
 
     use super::*;
     use crate::edge::settings::Definition;
@@ -350,7 +326,7 @@ mod tests {
             settings,
             stream: 1,
             kind: kind::HEADERS,
-            part: part::FIRST | part::LAST,
+            part: part::FIRST | part::BEGINS | part::LAST,
             ..Record::default()
         };
         // A record is missing; another's beginning is; and one goes on that is known to be lost.
@@ -371,7 +347,7 @@ mod tests {
             stream,
             at_ns: 1,
             kind: kind::HEADERS,
-            part: part::FIRST | part::LAST,
+            part: part::FIRST | part::BEGINS | part::LAST,
             ..Record::default()
         };
         book.take(&begins, &[0x82], &mut NoMeaning, 0);
@@ -418,7 +394,7 @@ mod tests {
             at_ns: 100,
             stream: 1,
             kind: kind::HEADERS,
-            part: part::FIRST | part::LAST,
+            part: part::FIRST | part::BEGINS | part::LAST,
             ..Record::default()
         };
         book.take(&silent, &[0x82], &mut NoMeaning, 0);
@@ -431,34 +407,18 @@ mod tests {
         let (mut book, begins) = lost(1);
         assert!(book.shed(&mut NoMeaning, 0));
         let unknown = |book: &Book| book.tally.counts().map(|(_, count)| count.value).sum::<u64>();
+        // They may begin with any entry of the table.
         let trailers = Record {
+            part: part::FIRST | part::LAST,
             flags: frame_flag::END_STREAM | frame_flag::END_HEADERS,
             ..begins
         };
-        // A name that is spelled out, `date`, and behind a padding's length and a priority `link`.
-        for piece in [&[0x40, 1, b'x', 1, b'y'][..], &[0x61, 0]] {
-            book.take(&trailers, piece, &mut NoMeaning, 0);
+        for piece in [[0xbe], [0x82]] {
+            book.take(&trailers, &piece, &mut NoMeaning, 0);
         }
-        let padded = Record {
-            flags: trailers.flags | frame_flag::PADDED | frame_flag::PRIORITY,
-            ..trailers
-        };
-        book.take(&padded, &[0, 0, 0, 0, 0, 16, 0x6d, 0], &mut NoMeaning, 0);
         assert_eq!(unknown(&book), 1);
-        // A GET that has no more, either.
-        let next = Record {
-            stream: 3,
-            ..trailers
-        };
-        book.take(&next, &[0x82], &mut NoMeaning, 0);
+        let next = Record { stream: 3, ..begins };
+        book.take(&next, &[0xbe], &mut NoMeaning, 0);
         assert_eq!(unknown(&book), 2);
-        // One whose `:method` is spelled out, in letters or in Huffman's code.
-        for (stream, piece) in [
-            (5, &b"\x00\x07:method\x03GET"[..]),
-            (7, &[0x40, 0x85, 0xb9, 0x49]),
-        ] {
-            book.take(&Record { stream, ..next }, piece, &mut NoMeaning, 0);
-        }
-        assert_eq!(unknown(&book), 4);
     }
 }

@@ -1,6 +1,6 @@
 //! What becomes of requests whose end was never told: the ring was full, or the agent's layout changed.
 
-use std::{fs, net::TcpStream, path::Path, time::Duration};
+use std::{fs, io::Write as _, net::TcpStream, path::Path, time::Duration};
 
 use nix::sys::signal::Signal::SIGUSR2;
 use probes::agent::Agent;
@@ -19,6 +19,7 @@ const SHOP: u16 = 8220;
 const NODE: u16 = 8221;
 /// Where whoever calls the node listens itself.
 const CALLER: u16 = 8222;
+const SINK: u16 = 8223;
 
 fn impatient(name: &str, port: u16) -> WatchedService {
     WatchedService {
@@ -88,6 +89,68 @@ fn what_hangs_after_the_ring_was_full_times_out_and_who_went_meanwhile_hangs_no_
     asking.wait().unwrap();
     assert_eq!(value(&batch, "node", Signal::TimedOut), 1);
     assert_eq!(value(&batch, "node", Signal::Unknown), 0);
+}
+
+/// Reads what it is sent, and says nothing.
+const READS: &str = "
+import socket, sys, threading
+listener = socket.create_server(('127.0.0.1', int(sys.argv[1])), backlog=64)
+def read(asked):
+    while asked.recv(65536):
+        pass
+while True:
+    threading.Thread(target=read, args=(listener.accept()[0],), daemon=True).start()
+";
+
+/// A request's beginning on `stream`, which may have a body, and trailers.
+fn headers(stream: u8, flags: u8, block: &[u8]) -> Vec<u8> {
+    let [.., a, b, c] = block.len().to_be_bytes();
+    [&[a, b, c, 1, flags, 0, 0, 0, stream], block].concat()
+}
+
+#[test]
+fn trailers_of_what_was_let_go_for_want_of_room_are_no_other_request() {
+    const CONNECTIONS: u64 = 24;
+    const OPENING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    // POST http://near/one, and a field that is kept in the table.
+    const POST: &[u8] = b"\x83\x86\x04\x04/one\x01\x04near\x40\x01x\x01y";
+    let place = Place::new("h2-let-go");
+    let mut agent = place.agent();
+    agent
+        .watch(&[WatchedService {
+            timeout: Duration::from_secs(600),
+            ..watched("sink", SINK)
+        }])
+        .unwrap();
+    let server = Server::start(&place, SINK, &["python3", "-c", READS, &SINK.to_string()]);
+    // All of them together are more than there is room for, while they are on their way.
+    let field = [&b"\0\x01x\x64"[..], &[b'y'; 100]].concat();
+    let large = headers(3, 5, &[POST, &field.repeat(2000)].concat());
+    let (most, rest) = large.split_at(large.len() - 10);
+    let first = [OPENING, &headers(1, 4, POST), most].concat();
+    let mut streams: Vec<TcpStream> = server.beside(move || {
+        let connect = |_| {
+            let mut stream = TcpStream::connect(("127.0.0.1", SINK)).unwrap();
+            stream.write_all(&first).unwrap();
+            stream
+        };
+        (0..CONNECTIONS).map(connect).collect()
+    });
+    eventually("some are let go", || {
+        (value(&read(&mut agent), "sink", Signal::Unknown) > 0).then_some(())
+    });
+    let trailers = headers(1, 5, b"\xbe");
+    for stream in &mut streams {
+        stream.write_all(&[rest, &trailers].concat()).unwrap();
+    }
+    drop(streams);
+    eventually("all have ended", || {
+        (waiting(&mut agent, "sink")[0] == Some(0.0)).then_some(())
+    });
+    let batch = read(&mut agent);
+    let ended = [Signal::Unknown, Signal::ClientGaveUp, Signal::ClosedUnanswered];
+    let ended = ended.map(|signal| value(&batch, "sink", signal));
+    assert_eq!(ended.iter().sum::<u64>(), 2 * CONNECTIONS, "{ended:?}");
 }
 
 /// Renames directories of connections whose names end so: as if another build laid them out differently, or came back.

@@ -174,7 +174,7 @@ fn counters_that_hold_http2_of_an_earlier_build_end_their_source() {
     let mut counts = 4096;
     for (pin, held) in [
         ("HTTP2_RECORDS", "HTTP2_RECORDS"),
-        ("HTTP2_BOOK_5", "HTTP2_BOOK_4"),
+        ("HTTP2_BOOK_6", "HTTP2_BOOK_5"),
     ] {
         let agent = agent_with(&place, counts);
         let before = agent.source();
