@@ -100,8 +100,12 @@ pub fn client(payload: &impl Payload, at: u32, is_gap: bool, state: u64) -> Aske
     while records < RECORDS && asked.next < payload.length() {
         records += 1;
         let Some((kind, length)) = header(payload, asked.next) else {
-            // In the middle of a record. Only what is missing may have begun it.
-            if asked.state & FINISHED != 0 && is_gap {
+            let is_cut = is_cut(payload, asked.next);
+            if is_cut && asked.state & (VERSION_KNOWN | VERSION_13) == VERSION_KNOWN {
+                asked.state |= FINISHED | ANSWERING;
+            }
+            // In the middle of a record. Only what is missing may have begun it, or so little as does not tell its length.
+            if asked.state & FINISHED != 0 && (is_gap || is_cut) {
                 asked.length = LONGEST;
             }
             break;
@@ -131,6 +135,12 @@ pub fn client(payload: &impl Payload, at: u32, is_gap: bool, state: u64) -> Aske
         }
     }
     asked
+}
+
+/// Whether a record of an application begins there, and the segment ends before its length.
+#[inline(always)]
+fn is_cut(payload: &impl Payload, at: u32) -> bool {
+    payload.length() - at < HEADER && matches!(payload.load(at), Some([APPLICATION_DATA]))
 }
 
 /// Whether an application's record of this length may ask for something.

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use program::Scratch;
+use program::{Scratch, certificate};
 use slo_engine::{
     measurement::{Batch, Clock, Signal},
     service::WatchedService,
@@ -21,37 +21,6 @@ use slo_engine::{
 use support::{Place, Server, eventually, read, value, watched};
 
 const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tls_client.py");
-
-/// A key and a certificate for it, in one file.
-fn certificate(scratch: &Scratch) -> String {
-    let (key, certificate) = (scratch.path("key.pem"), scratch.path("certificate.pem"));
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-        ])
-        .args([
-            "-subj",
-            "/CN=localhost",
-            "-days",
-            "2",
-            "-keyout",
-            &key,
-            "-out",
-            &certificate,
-        ])
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{made:?}");
-    let both = fs::read_to_string(&key).unwrap() + &fs::read_to_string(&certificate).unwrap();
-    fs::write(scratch.path("both.pem"), both).unwrap();
-    scratch.path("both.pem")
-}
 
 fn run(server: &Server, program: &str, arguments: &[&str]) {
     let mut command = Command::new("timeout");

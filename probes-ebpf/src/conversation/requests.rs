@@ -329,8 +329,9 @@ fn no_request(edge: &mut impl Edge, pipelines: &mut impl Pipelines, connection: 
             edge.lose(connection.settings, loss::UNPARSABLE);
         }
     } else if connection.flight == 0 && connection.asking & asking::END_KNOWN == 0 {
-        // Its very first bytes began like a method.
+        // Its very first bytes began like a method. What they did begin is not counted.
         connection.protocol = protocol::OTHER;
+        edge.lose(connection.settings, loss::UNPARSABLE);
     }
 }
 

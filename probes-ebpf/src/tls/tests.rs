@@ -285,3 +285,21 @@ fn no_bytes_break_it() {
         );
     }
 }
+
+#[test]
+fn a_record_whose_header_is_cut_asks_with_what_there_is_of_it() {
+    let state = greeted([0x13, 1], &[]);
+    let over_13 = says(state, &sealed(36)).state;
+    let over_12 = greeted([0xc0, 0x2f], &[]);
+    for state in [over_13, over_12] {
+        let record = sealed(100);
+        for cut in 1..record.len() {
+            let (first, rest) = record.split_at(cut);
+            let asked = says(state, first);
+            assert!(asked.length != 0 && asked.state & FINISHED != 0, "{cut}");
+            assert_eq!(says(asked.state, rest).length, 0, "{cut}");
+        }
+    }
+    // In a handshake it may be anything.
+    assert_eq!(says(state, &sealed(36)[..3]).state, state);
+}

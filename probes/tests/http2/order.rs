@@ -105,6 +105,40 @@ fn late_preface(name: &str, port: u16, open: fn(u16, u16) -> Peer, more: &[&[u32
     }
 }
 
+/// What a client says first, and the header of a frame, may be cut anywhere. Of less than four bytes of a preface nothing is
+/// known; then turns are counted, or it is told that there was something.
+#[test]
+fn a_preface_or_a_frame_may_be_cut_anywhere() {
+    let port = 8244;
+    let place = Place::new("h2-cuts");
+    let (mut agent, _files, server) = shop(&place, port, &["GET /one"]);
+    let bytes = [PREFACE, SETTINGS, &request(1), &request(3)].concat();
+    let end = u32::try_from(bytes.len()).unwrap();
+    for cut in 1..46 {
+        let local = 54_000 + u16::try_from(cut).unwrap();
+        let mut peer = server.beside(move || Peer::open(local, port));
+        peer.send(0, PSH | ACK, &bytes[..cut]);
+        peer.send(u32::try_from(cut).unwrap(), PSH | ACK, &bytes[cut..]);
+        let mut answers = Vec::new();
+        while ![1, 3].iter().all(|stream| ends(&answers, *stream)) {
+            answers.extend(peer.answer().payload);
+            peer.send(end, ACK, b"");
+        }
+    }
+    let batch = settled(&mut agent, "shop", 2 * 42);
+    assert_eq!(
+        (
+            route_value(&batch, "shop", "GET /one", Signal::Status(200)),
+            value(&batch, "shop", Signal::Unknown)
+        ),
+        (2 * 42, 0)
+    );
+    // Two turns; and a request that is none.
+    assert_eq!(value(&batch, "shop", Signal::Answered), 2);
+    assert_eq!(lost(&batch, LossReason::Unparsable), 1);
+    assert_eq!(lost(&batch, LossReason::GapInSequence), 0);
+}
+
 /// Room for what comes early is all connections': whoever leaves holes and never fills them takes a part of it.
 #[test]
 fn a_client_that_leaves_holes_takes_no_room_from_others() {

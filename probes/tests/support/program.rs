@@ -78,3 +78,34 @@ impl Drop for Scratch {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
+
+/// A key and a certificate for it, in one file.
+pub fn certificate(scratch: &Scratch) -> String {
+    let (key, certificate) = (scratch.path("key.pem"), scratch.path("certificate.pem"));
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+        ])
+        .args([
+            "-subj",
+            "/CN=localhost",
+            "-days",
+            "2",
+            "-keyout",
+            &key,
+            "-out",
+            &certificate,
+        ])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let both = fs::read_to_string(&key).unwrap() + &fs::read_to_string(&certificate).unwrap();
+    fs::write(scratch.path("both.pem"), both).unwrap();
+    scratch.path("both.pem")
+}

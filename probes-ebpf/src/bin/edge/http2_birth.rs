@@ -191,7 +191,9 @@ pub fn born(ops: *mut bpf_sock_ops, connection: &mut Connection, length: u32) {
     }
     if ahead == 0 {
         let spoken = begun(opening, length);
-        if spoken == protocol::OTHER {
+        // What may still be an empty line in front of a request is left to what follows it.
+        let is_turn = spoken == protocol::OTHER || spoken == protocol::UNDECIDED && length > 2;
+        if is_turn {
             turns::born(connection, seq, length, opening.record.at_ns);
         }
         if spoken != protocol::HTTP2 {

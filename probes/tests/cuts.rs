@@ -1,0 +1,172 @@
+//! Segments that end so early that what they begin cannot be told yet.
+
+#![allow(clippy::unwrap_used, reason = "tests panic")]
+
+#[path = "support/program.rs"]
+mod program;
+mod support;
+
+use std::process::Command;
+
+use probes::agent::Agent;
+use program::{Scratch, certificate};
+use slo_engine::measurement::{LossReason, Signal};
+use support::by_hand::{ACK, PSH, Peer};
+use support::stage::{GET, Stage};
+use support::{Place, Server, eventually, lost, read, value, watched};
+
+#[test]
+fn serve_when_asked() {
+    support::serve_when_asked();
+}
+
+/// Answers each request; in two segments where its path says so.
+const SERVES: &str = r#"
+import re, threading
+def serve(asked):
+    asked.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    held = b""
+    while True:
+        got = asked.recv(1000)
+        if not got:
+            return
+        held += got
+        while b"\r\n\r\n" in held:
+            head, held = held.split(b"\r\n\r\n", 1)
+            found = re.search(rb"/cut/(\d+)", head)
+            cut = int(found[1]) if found else 0
+            for piece in ANSWER[:cut], ANSWER[cut:]:
+                asked.sendall(piece)
+def accept():
+    while True:
+        threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+listener.listen(64)
+threading.Thread(target=accept, daemon=True).start()
+told()
+"#;
+
+/// Sends `request` from `at` on in two segments, and hears the answer. Where the next begins.
+fn ask(peer: &mut Peer, at: u32, request: &[u8], cut: usize) -> u32 {
+    let (first, rest) = request.split_at(cut);
+    let behind = at + u32::try_from(cut).unwrap();
+    let end = behind + u32::try_from(rest.len()).unwrap();
+    if !first.is_empty() {
+        peer.send(at, PSH | ACK, first);
+    }
+    peer.send(behind, PSH | ACK, rest);
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"\r\n\r\n") {
+        heard.extend(peer.answer().payload);
+        peer.send(end, ACK, b"");
+    }
+    end
+}
+
+#[test]
+fn a_request_or_its_answer_may_be_cut_anywhere() {
+    let port = 8600;
+    let mut stage = Stage::new("cuts", &watched("cuts", port), port, SERVES);
+    let (mut local, mut requests) = (40_000, 0);
+    // No byte of it, or some; with an empty line before it and without.
+    for cut in 0..15 {
+        for line in ["", "\r\n"] {
+            let get = [line.as_bytes(), GET].concat();
+            let mut peer = stage.namespace.beside(move || Peer::open(local, port));
+            let end = ask(&mut peer, 0, &get, cut);
+            ask(&mut peer, end, &get, cut);
+            local += 1;
+            requests += 2;
+        }
+        let get = format!("GET /cut/{cut} HTTP/1.1\r\n\r\n");
+        let mut peer = stage.namespace.beside(move || Peer::open(local, port));
+        ask(&mut peer, 0, get.as_bytes(), 0);
+        local += 1;
+        requests += 1;
+    }
+    let batch = stage.once("all are counted", |batch| {
+        value(batch, "cuts", Signal::Status(200)) >= requests
+    });
+    assert_eq!(value(&batch, "cuts", Signal::Status(200)), requests);
+    assert_eq!(value(&batch, "cuts", Signal::Answered), 0);
+    assert_eq!(value(&batch, "cuts", Signal::Unknown), 0);
+    assert_eq!(lost(&batch, LossReason::Unparsable), 0);
+    stage.program.go_on();
+    stage.program.end();
+}
+
+/// What a listener took is read once. Where that shows no method yet, requests are turns.
+#[test]
+fn a_request_of_which_a_listener_took_a_part_is_counted() {
+    let port = 8601;
+    let mut stage = Stage::new("cut-early", &watched("cuts", port), port, SERVES);
+    let (mut local, mut requests) = (40_000, 0);
+    for cut in 0..15 {
+        for line in ["", "\r\n"] {
+            let get = [line.as_bytes(), GET].concat();
+            let mut peer = stage.namespace.beside(move || Peer::half_open(local, port));
+            let end = ask(&mut peer, 0, &get, cut);
+            ask(&mut peer, end, &get, cut);
+            local += 1;
+            requests += 2;
+        }
+    }
+    let counted = |batch: &_| {
+        [Signal::Status(200), Signal::Answered, Signal::Unknown].map(|signal| value(batch, "cuts", signal))
+    };
+    let batch = stage.once("all are counted", |batch| {
+        counted(batch).iter().sum::<u64>() >= requests
+    });
+    let [statuses, turns, unknown] = counted(&batch);
+    assert_eq!((statuses + turns, unknown), (requests, 0));
+    // Of a method in one piece all is known.
+    assert!(statuses >= 2 * 8, "{statuses} of {requests}");
+    stage.program.go_on();
+    stage.program.end();
+}
+
+const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tls_cuts.py");
+const TURNS: u64 = 3;
+
+/// What one connection adds to the turns of `service` whose client cuts `what`.
+fn turns(agent: &mut Agent, server: &Server, (service, port): (&str, u16), what: &str, cut: usize) -> u64 {
+    let before = value(&read(agent), service, Signal::Answered);
+    let arguments = [
+        port.to_string(),
+        cut.to_string(),
+        TURNS.to_string(),
+        what.to_owned(),
+    ];
+    let mut command = Command::new("python3");
+    command.arg(CLIENT).args(arguments);
+    let output = server.beside(move || command.output().unwrap());
+    assert!(output.status.success(), "{output:?}");
+    eventually("its turns are counted", || {
+        let found = value(&read(agent), service, Signal::Answered) - before;
+        (found >= TURNS).then_some(found)
+    })
+}
+
+#[test]
+fn a_record_of_tls_may_be_cut_anywhere() {
+    let place = Place::new("tls-cuts");
+    let scratch = Scratch::new();
+    let both = certificate(&scratch);
+    let mut agent = place.agent();
+    let cases = [("old", 8602, "1.2"), ("new", 8603, "1.3")];
+    agent
+        .watch(&cases.map(|(name, port, _)| watched(name, port)))
+        .unwrap();
+    for (name, port, version) in cases {
+        let server = place.peer(port, &["--certificate", &both, "--version", version]);
+        for (what, cuts) in [
+            ("line", &[1, 2, 3, 4, 5, 6, 20][..]),
+            ("hello", &[2, 3, 4, 5, 6, 12, 50]),
+            ("finished", &[5, 6, 20]),
+        ] {
+            for cut in cuts {
+                let found = turns(&mut agent, &server, (name, port), what, *cut);
+                assert_eq!(found, TURNS, "{name}: {what} cut at {cut}");
+            }
+        }
+    }
+}
