@@ -283,13 +283,21 @@ fn report(parcel: &Parcel, delivered: &Delivered, now: DateTime<Utc>) -> Option<
             format!("told `{target}` about run {} ({action})", notice.run_id),
         ),
         // The first failure is news, the following are not.
-        Delivered::Later { error, .. } if parcel.attempts == 1 => (
-            EventKind::NotificationFailed,
-            format!(
-                "could not tell `{target}` about run {}: {error}; trying again",
-                notice.run_id
-            ),
-        ),
+        Delivered::Later { error, .. } if parcel.attempts == 1 => {
+            tracing::warn!(
+                target.name = target,
+                run.id = notice.run_id,
+                error,
+                "notification failed, trying again"
+            );
+            (
+                EventKind::NotificationFailed,
+                format!(
+                    "could not tell `{target}` about run {}: {error}; trying again",
+                    notice.run_id
+                ),
+            )
+        }
         Delivered::GivenUp { error, .. } => {
             tracing::error!(
                 target.name = target,

@@ -48,7 +48,7 @@ pub enum EngineError {
     Unreadable { column: &'static str, value: String },
     #[error("what is kept of {} was left out", partly::named(names))]
     LeftOut {
-        /// Objectives, in order.
+        /// Objectives, or what stands beside them, as they were come across.
         names: Vec<String>,
         /// Why the first of them was.
         #[source]
@@ -331,7 +331,7 @@ impl Engine {
                 .into_iter()
                 .map(|gone| evaluate::evaluate_withdrawn_budget(gone, now)),
         );
-        Partly::of(found, left_out.or(too))
+        Partly::of(found, partly::both(left_out, too))
     }
 
     /// Records what changes in the caller's transaction, and returns it. An evaluation whose alert

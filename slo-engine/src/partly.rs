@@ -41,6 +41,17 @@ impl<T> Partly<T> {
     }
 }
 
+/// What two looks left out.
+pub(crate) fn both(one: Option<EngineError>, other: Option<EngineError>) -> Option<EngineError> {
+    match (one, other) {
+        (Some(EngineError::LeftOut { mut names, first }), Some(EngineError::LeftOut { names: more, .. })) => {
+            names.extend(more);
+            Some(EngineError::LeftOut { names, first })
+        }
+        (one, other) => one.or(other),
+    }
+}
+
 impl<T> From<EngineError> for Partly<T> {
     fn from(error: EngineError) -> Self {
         let rest = Vec::new();

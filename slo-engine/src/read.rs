@@ -14,7 +14,6 @@ use crate::annotation::{AnnotationId, AnnotationKind};
 use crate::composite::Part;
 use crate::correction::{CorrectionId, CorrectionKind};
 use crate::evaluate::EvidenceGate;
-use crate::event::EventKind;
 use crate::measurement::{Role, Route, ServiceName, SourceId};
 use crate::objective::{BurnRate, ObjectiveName, Severity, Target, TierName};
 use crate::ownership::Ownership;
@@ -349,7 +348,8 @@ pub struct Alert {
 pub struct RecordedEvent {
     pub id: i64,
     pub at: DateTime<Utc>,
-    pub kind: EventKind,
+    /// An [`EventKind`](crate::event::EventKind), or one that only a newer release knows.
+    pub kind: String,
     pub subject: String,
     pub message: String,
     pub data: serde_json::Value,

@@ -10,9 +10,10 @@ use anyhow::{Context as _, Error, Result, anyhow};
 use api::Readiness;
 use chrono::{DateTime, Utc};
 use remediation::Playbook;
+use slo_engine::alert::Transition;
 use slo_engine::evaluate::Evaluation;
 use slo_engine::{Engine, Partly};
-use sqlx::PgPool;
+use sqlx::{PgPool, PgTransaction};
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -59,7 +60,7 @@ impl Judge {
                 continue;
             }
             match outcome {
-                Ok(()) => tracing::info!("every objective is evaluated again"),
+                Ok(()) => tracing::info!("nothing is left out of the evaluation any more"),
                 Err(error) => tracing::error!(
                     error = format!("{error:#}"),
                     "could not evaluate every objective, the next time tries again"
@@ -108,23 +109,43 @@ impl Judge {
         failures.with(outcome)
     }
 
-    /// All in one transaction. When that fails for what is kept of one, halves of it, until that one is alone.
+    /// All in one transaction, as what is inhibited and what is told together goes by all of them. When that fails for what is
+    /// kept of one, all but that one.
     async fn record(
         &self,
         evaluations: &[Evaluation],
         now: DateTime<Utc>,
         failures: &mut Failures,
     ) -> Result<()> {
+        let Err(error) = self.record_together(evaluations, now, failures).await else {
+            return Ok(());
+        };
+        // What fails with nothing to record is of none of them.
+        if !is_of_a_row(&error) || self.prepare(&[], now, failures).await.is_err() {
+            return Err(error);
+        }
+        let rest = self.without_what_fails(evaluations, now, failures).await?;
+        self.record_together(&rest, now, failures).await
+    }
+
+    /// Found by halves that are rolled back, until it is alone.
+    async fn without_what_fails(
+        &self,
+        evaluations: &[Evaluation],
+        now: DateTime<Utc>,
+        failures: &mut Failures,
+    ) -> Result<Vec<Evaluation>> {
+        let mut rest = Vec::new();
         let mut batches = vec![evaluations];
         while let Some(batch) = batches.pop() {
-            let Err(error) = self.record_together(batch, now, failures).await else {
+            let Err(error) = self.prepare(batch, now, failures).await else {
+                rest.extend_from_slice(batch);
                 continue;
             };
             if !is_of_a_row(&error) || failures.0.len() >= APART_MAX {
                 return Err(error);
             }
             match batch {
-                [] => return Err(error),
                 [one] => failures.add(&error.context(format!("record `{}` (`{}`)", one.objective, one.tier))),
                 _ => {
                     let (first, second) = batch.split_at(batch.len() / 2);
@@ -132,7 +153,7 @@ impl Judge {
                 }
             }
         }
-        Ok(())
+        Ok(rest)
     }
 
     async fn record_together(
@@ -141,6 +162,30 @@ impl Judge {
         now: DateTime<Utc>,
         failures: &mut Failures,
     ) -> Result<()> {
+        let (transaction, transitions, runs) = self.prepare(evaluations, now, failures).await?;
+        transaction.commit().await.context("commit")?;
+        for transition in &transitions {
+            tracing::info!(
+                alert.id = transition.alert_id.0,
+                objective.name = %transition.objective,
+                tier.name = %transition.tier,
+                alert.state = %transition.to,
+                "alert changed"
+            );
+        }
+        if !transitions.is_empty() || runs > 0 {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// What changes, and how many runs are queued, in a transaction that is to be committed.
+    async fn prepare(
+        &self,
+        evaluations: &[Evaluation],
+        now: DateTime<Utc>,
+        failures: &mut Failures,
+    ) -> Result<(PgTransaction<'static>, Vec<Transition>, usize)> {
         let playbook = Arc::clone(&self.playbook.borrow());
         let mut transaction = self.pool.begin().await.context("begin")?;
         let traceparent = telemetry::traceparent();
@@ -157,20 +202,7 @@ impl Judge {
         let runs = remediation::enqueue(&mut transaction, &told, &playbook, now)
             .await
             .context("queue runs")?;
-        transaction.commit().await.context("commit")?;
-        for transition in &transitions {
-            tracing::info!(
-                alert.id = transition.alert_id.0,
-                objective.name = %transition.objective,
-                tier.name = %transition.tier,
-                alert.state = %transition.to,
-                "alert changed"
-            );
-        }
-        if !transitions.is_empty() || !runs.is_empty() {
-            self.wake.notify_one();
-        }
-        Ok(())
+        Ok((transaction, transitions, runs.len()))
     }
 }
 

@@ -32,7 +32,7 @@ impl From<read::RecordedEvent> for EventView {
         Self {
             id: event.id,
             at: event.at,
-            kind: event.kind.to_string(),
+            kind: event.kind,
             subject: event.subject,
             message: event.message,
             data: event.data,

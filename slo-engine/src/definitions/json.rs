@@ -56,6 +56,8 @@ impl Slip {
             .split_once(" at line ")
             .map_or(said.as_str(), |(said, _)| said);
         match found {
+            // Of a bad escape the sign is the one behind it.
+            _ if said == "invalid escape" => Self::new(before, said, "write `\\\\` for a backslash"),
             '#' | '/' => Self::new(
                 before,
                 "a comment",

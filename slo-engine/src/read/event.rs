@@ -5,7 +5,6 @@ use sqlx::PgPool;
 
 use super::RecordedEvent;
 use crate::engine::EngineError;
-use crate::store::parse;
 
 #[derive(Debug)]
 struct Row {
@@ -18,19 +17,17 @@ struct Row {
     traceparent: Option<String>,
 }
 
-impl TryFrom<Row> for RecordedEvent {
-    type Error = EngineError;
-
-    fn try_from(row: Row) -> Result<Self, EngineError> {
-        Ok(Self {
+impl From<Row> for RecordedEvent {
+    fn from(row: Row) -> Self {
+        Self {
             id: row.event_id,
             at: row.at,
-            kind: parse("event.kind", &row.kind)?,
+            kind: row.kind,
             subject: row.subject,
             message: row.message,
             data: row.data,
             traceparent: row.traceparent,
-        })
+        }
     }
 }
 
@@ -72,5 +69,5 @@ pub async fn events(
         .fetch_all(pool)
         .await?
     };
-    rows.into_iter().map(RecordedEvent::try_from).collect()
+    Ok(rows.into_iter().map(RecordedEvent::from).collect())
 }

@@ -208,7 +208,7 @@ pub(crate) async fn hold_back(
         }
     }
     transitions.retain(|one| one.to != AlertState::Firing || !held.contains(&one.alert_id));
-    Partly::of(transitions, unread.or(left_out))
+    Partly::of(transitions, partly::both(unread, left_out))
 }
 
 /// Every alert that fires, as a transition that changes nothing.
