@@ -67,7 +67,7 @@ impl Story<'_> {
         self.tell(
             Act::Flood,
             &format!(
-                "{source} sends {} checkouts/s, more than web can do; + counts from here",
+                "{source} sends {} checkouts/s, more than web can do; + counts from its start, a moment ago",
                 self.stage.flood_rate()
             ),
         )
