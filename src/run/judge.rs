@@ -146,6 +146,7 @@ impl Judge {
                 return Err(error);
             }
             match batch {
+                [] => return Err(error),
                 [one] => failures.add(&error.context(format!("record `{}` (`{}`)", one.objective, one.tier))),
                 _ => {
                     let (first, second) = batch.split_at(batch.len() / 2);
