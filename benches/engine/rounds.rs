@@ -159,7 +159,7 @@ impl World {
             let kind = match objective.sli.kind {
                 SliKind::Ratio { .. } => Kind::Availability,
                 SliKind::Latency { .. } => Kind::Latency,
-                SliKind::Composite(_) => unreachable!("the bench defines none"),
+                SliKind::Retransmits | SliKind::Composite(_) => unreachable!("the bench defines none"),
             };
             let counts = self.engine.burn(&objective.name, objective.period, at).await?;
             let to = self.span.slots(at);

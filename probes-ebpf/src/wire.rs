@@ -6,6 +6,7 @@
 
 mod bucket;
 mod pipeline;
+pub mod spare;
 mod statuses;
 mod words;
 
@@ -17,7 +18,7 @@ pub use words::{control, kernel, loss, mode};
 /// Of the records in this file. [`Connection`] has a version of its own: it outlives upgrades.
 pub const VERSION: u32 = 6;
 /// Of [`Connection`].
-pub const CONNECTION_VERSION: u8 = 3;
+pub const CONNECTION_VERSION: u8 = 4;
 
 /// Where a connection ends, as the kernel knows it. Names are user space's business.
 #[repr(C)]
@@ -158,6 +159,8 @@ pub mod what {
     pub const ZERO_WINDOWS_RECEIVED: u16 = 2012;
     /// Connections that TCP gave up on, as the peer acknowledged nothing any more.
     pub const CONNECTION_TIMEOUTS: u16 = 2013;
+    /// Segments with data, each when it first left: those of [`RETRANSMITS`] are not among them.
+    pub const SEGMENTS_SENT: u16 = 2014;
     /// [`RESETS_SENT`] by the kernel's own reason: this and 39 more.
     pub const RESET_SENT_BECAUSE: u16 = 2020;
     pub const RESET_REASONS: u16 = 40;
@@ -323,27 +326,6 @@ pub mod asking {
     pub const ROUTE_OPEN: u8 = 8;
     /// The connection has a [`Pipeline`](super::Pipeline).
     pub const PIPELINE: u8 = 16;
-}
-
-/// Words of [`Connection::spare`] that are taken.
-pub mod spare {
-    /// [`sources`].
-    pub const SOURCE: usize = 0;
-    /// Bytes received that are counted, with [`BYTES_KNOWN`]; before the connection is open the
-    /// monotonic time at which it began to be.
-    pub const BYTES_RECEIVED: usize = 3;
-    /// Bytes acknowledged that are counted.
-    pub const BYTES_SENT: usize = 1;
-    pub const BYTES_KNOWN: u64 = 1 << 63;
-    /// Of those that speak HTTP/1: how far segments came that cannot be read before one is here that stands in
-    /// front of them, in the count of `asked`; nothing unless that is beyond it.
-    pub const AHEAD: usize = super::turn::WORD;
-
-    /// Requests that are not counted yet for the address that asks, below when others last were.
-    pub mod sources {
-        pub const COUNT_BITS: u32 = 16;
-        pub const COUNT: u64 = (1 << COUNT_BITS) - 1;
-    }
 }
 
 /// What a connection speaks, by its first bytes.

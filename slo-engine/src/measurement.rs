@@ -125,12 +125,13 @@ pub enum Signal {
     Connected,
     ResetsSent,
     ResetsReceived,
-    /// Segments that a listener turned away, as its accept queue was full or for another reason of
-    /// the kernel's. At least its `ListenDrops`: requests sent into a full queue are in it, too.
+    /// Segments that a listener turned away, mostly as its accept queue was full: at least its `ListenDrops`.
     ListenDrops,
     BytesReceived,
     /// Acknowledged by the peer.
     BytesSent,
+    /// Segments with data, each when first sent: again is [`Self::Retransmits`].
+    SegmentsSent,
     /// Segments that told the peer to stop sending.
     ZeroWindowsSent,
     ZeroWindowsReceived,
@@ -158,6 +159,7 @@ impl Signal {
                 | Self::ListenDrops
                 | Self::BytesReceived
                 | Self::BytesSent
+                | Self::SegmentsSent
                 | Self::ZeroWindowsSent
                 | Self::ZeroWindowsReceived
                 | Self::ConnectionTimeouts
@@ -239,6 +241,7 @@ const PLAIN_SIGNALS: &[(Signal, &str)] = &[
     (Signal::ListenDrops, "tcp:listen_drops"),
     (Signal::BytesReceived, "tcp:bytes_received"),
     (Signal::BytesSent, "tcp:bytes_sent"),
+    (Signal::SegmentsSent, "tcp:segments_sent"),
     (Signal::ZeroWindowsSent, "tcp:zero_windows_sent"),
     (Signal::ZeroWindowsReceived, "tcp:zero_windows_received"),
     (Signal::ConnectionTimeouts, "tcp:connection_timeouts"),

@@ -114,6 +114,8 @@ pub enum SliKind {
     Ratio { good: StatusSet, total: StatusSet },
     /// Good within the threshold, bad past it.
     Latency { clock: Clock, threshold: Duration },
+    /// Of connections' segments with data: good when first sent, bad when sent again. Knows no routes.
+    Retransmits,
     /// No event of its own: what its parts burn.
     Composite(Vec<Part>),
 }
@@ -130,8 +132,18 @@ impl Sli {
     /// The service is not looked at: an SLI belongs to the service of its objective.
     #[must_use]
     pub fn side(&self, series: &Series) -> Option<Side> {
+        if series.role != self.role {
+            return None;
+        }
+        if self.kind == SliKind::Retransmits {
+            return match series.signal {
+                Signal::SegmentsSent => Some(Side::Good),
+                Signal::Retransmits => Some(Side::Bad),
+                _ => None,
+            };
+        }
         let counted = series.route.as_ref()?;
-        if series.role != self.role || self.route.as_ref().is_some_and(|route| !route.covers(counted)) {
+        if self.route.as_ref().is_some_and(|route| !route.covers(counted)) {
             return None;
         }
         match &self.kind {
@@ -157,7 +169,7 @@ impl Sli {
                 } if (c, t) == (*clock, *threshold) => Some(Side::Bad),
                 _ => None,
             },
-            SliKind::Composite(_) => None,
+            SliKind::Retransmits | SliKind::Composite(_) => None,
         }
     }
 
@@ -188,6 +200,7 @@ impl fmt::Display for Sli {
                     duration::format(*threshold)
                 )?;
             }
+            SliKind::Retransmits => write!(f, "{} segments:again/all route:", self.role)?,
             SliKind::Composite(parts) => {
                 let parts: Vec<String> = parts.iter().map(ToString::to_string).collect();
                 write!(f, "{} composite:{} route:", self.role, parts.join(","))?;
@@ -226,6 +239,7 @@ impl FromStr for Sli {
                     threshold: duration::parse(threshold).map_err(|_| unknown())?,
                 }
             }
+            "segments" if detail == "again/all" => SliKind::Retransmits,
             "composite" => {
                 let parts = detail.split(',').map(|part| part.parse().map_err(|()| unknown()));
                 SliKind::Composite(parts.collect::<Result<_, _>>()?)
@@ -244,13 +258,14 @@ impl FromStr for Sli {
     }
 }
 
-/// The stored spelling of the kind alone: `ratio`, `latency` or `composite`.
+/// The stored spelling of the kind alone: `ratio`, `latency`, `retransmits` or `composite`.
 impl SliKind {
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
             Self::Ratio { .. } => "ratio",
             Self::Latency { .. } => "latency",
+            Self::Retransmits => "retransmits",
             Self::Composite(_) => "composite",
         }
     }
@@ -379,6 +394,25 @@ mod tests {
             None
         );
         assert_eq!(side(&sli, Signal::Status(500)), None);
+    }
+
+    #[test]
+    fn of_retransmits_segments_are_counted_and_no_requests() {
+        let sli = Sli {
+            kind: SliKind::Retransmits,
+            ..Sli::availability()
+        };
+        let side = |signal| sli.side(&series(Role::Server, None, signal));
+        assert_eq!(side(Signal::SegmentsSent), Some(Side::Good));
+        assert_eq!(side(Signal::Retransmits), Some(Side::Bad));
+        for signal in [Signal::SynRetransmits, Signal::BytesSent, Signal::ResetsSent] {
+            assert_eq!(side(signal), None, "{signal}");
+        }
+        assert_eq!(sli.side(&series(Role::Client, None, Signal::SegmentsSent)), None);
+        assert_eq!(
+            sli.side(&series(Role::Server, Some("GET *"), Signal::Status(200))),
+            None
+        );
     }
 
     #[test]

@@ -213,6 +213,7 @@ crate::measurement::words!(
         Availability => "availability",
         Latency => "latency",
         Ratio => "ratio",
+        Retransmits => "retransmits",
         /// What its parts burn.
         Composite => "composite",
     }

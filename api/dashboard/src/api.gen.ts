@@ -1398,7 +1398,7 @@ export interface components {
             tiers: components["schemas"]["TierView"][];
         };
         /** @enum {string} */
-        SloKind: "availability" | "latency" | "ratio" | "composite";
+        SloKind: "availability" | "latency" | "ratio" | "retransmits" | "composite";
         /** @description Columns of equal length: one value a step. */
         SloSeriesView: {
             /** @description Epoch seconds. */
@@ -1644,6 +1644,11 @@ export interface components {
             rtt_p50_ms?: number | null;
             /** Format: double */
             rtt_p99_ms?: number | null;
+            /**
+             * Format: int64
+             * @description Segments with data, each when it was first sent: those sent again are `retransmits`.
+             */
+            segments_sent: number;
             /** Format: int64 */
             syn_retransmits: number;
             /**

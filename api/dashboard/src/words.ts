@@ -144,8 +144,10 @@ export function isOver(run: { state: string; finished_at?: string | null }): boo
   return Boolean(run.finished_at) || OVER.has(run.state);
 }
 
+const KINDS: Record<string, string> = { availability: "Availability", latency: "Latency", retransmits: "Retransmits", composite: "Composite" };
+
 export function kindWord(kind: string): string {
-  return kind === "availability" ? "Availability" : kind === "latency" ? "Latency" : kind === "composite" ? "Composite" : "Ratio";
+  return KINDS[kind] ?? "Ratio";
 }
 
 function capital(text: string): string {

@@ -125,6 +125,8 @@ pub enum SloKind {
     Availability,
     Latency,
     Ratio,
+    /// Of segments with data, those that had to be sent again are bad.
+    Retransmits,
     /// Burns what its parts burn, each times its weight.
     Composite,
 }
@@ -412,6 +414,7 @@ impl From<read::SloKind> for SloKind {
             read::SloKind::Availability => Self::Availability,
             read::SloKind::Latency => Self::Latency,
             read::SloKind::Ratio => Self::Ratio,
+            read::SloKind::Retransmits => Self::Retransmits,
             read::SloKind::Composite => Self::Composite,
         }
     }

@@ -27,6 +27,8 @@ pub struct TcpView {
     pub bytes_received: u64,
     /// Acknowledged by the peer.
     pub bytes_sent: u64,
+    /// Segments with data, each when it was first sent: those sent again are `retransmits`.
+    pub segments_sent: u64,
     pub retransmits: u64,
     pub syn_retransmits: u64,
     /// Segments that told the peer to stop sending.
@@ -69,6 +71,7 @@ impl From<read::Tcp> for TcpView {
             open: tcp.open.and_then(whole),
             bytes_received: tcp.bytes_received,
             bytes_sent: tcp.bytes_sent,
+            segments_sent: tcp.segments_sent,
             retransmits: tcp.retransmits,
             syn_retransmits: tcp.syn_retransmits,
             zero_windows_sent: tcp.zero_windows_sent,

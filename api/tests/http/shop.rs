@@ -216,6 +216,7 @@ fn batch(start_time: DateTime<Utc>, at: DateTime<Utc>, good: u64, bad: u64) -> B
             reading(Signal::Status(503), bad),
             reading(Signal::Within { clock, threshold }, good),
             reading(Signal::Over { clock, threshold }, 0),
+            reading(Signal::SegmentsSent, good * 2),
             reading(Signal::Retransmits, good / 100),
             reading(Signal::Accepted, good / 10),
             reading(Signal::BytesReceived, 200 * good),

@@ -39,7 +39,8 @@ pub mod kernel {
     pub const STATE_CGROUP: usize = 12;
     pub const SOCK_NETNS: usize = 13;
     pub const NETNS_COOKIE: usize = 14;
-    pub const WORDS: usize = 15;
+    pub const TCP_SEGMENTS_SENT: usize = 15;
+    pub const WORDS: usize = 16;
 }
 
 /// How much is done for each request. Each leaves out what the ones before it do, too.

@@ -41,6 +41,7 @@ pub(crate) fn signal_of(number: u16, reasons: &[ResetReason]) -> Option<Signal> 
         what::RESETS_RECEIVED => Signal::ResetsReceived,
         what::BYTES_RECEIVED => Signal::BytesReceived,
         what::BYTES_SENT => Signal::BytesSent,
+        what::SEGMENTS_SENT => Signal::SegmentsSent,
         what::ZERO_WINDOWS_SENT => Signal::ZeroWindowsSent,
         what::ZERO_WINDOWS_RECEIVED => Signal::ZeroWindowsReceived,
         what::CONNECTION_TIMEOUTS => Signal::ConnectionTimeouts,

@@ -79,7 +79,7 @@ pub(crate) const TRACEPOINTS: [Tracepoint; 4] = [
 type Field = (usize, &'static [(&'static str, &'static str)]);
 
 /// Of connections.
-pub(crate) const FIELDS: [Field; 6] = [
+pub(crate) const FIELDS: [Field; 7] = [
     (kernel::SOCK_ERROR, &[("sock", "sk_err")]),
     // Every socket begins with its `sock_common`.
     (kernel::SOCK_LOCAL_PORT, &[("sock_common", "skc_num")]),
@@ -87,6 +87,7 @@ pub(crate) const FIELDS: [Field; 6] = [
     (kernel::TCP_BYTES_ACKED, &[("tcp_sock", "bytes_acked")]),
     (kernel::TCP_ROUND_TRIP, &[("tcp_sock", "srtt_us")]),
     (kernel::TCP_TOTAL_RETRANSMITS, &[("tcp_sock", "total_retrans")]),
+    (kernel::TCP_SEGMENTS_SENT, &[("tcp_sock", "data_segs_out")]),
 ];
 
 /// By which a listener's cgroup and namespace are found: all of them, or none is of use.

@@ -16,7 +16,7 @@ use probes::agent::Agent;
 use slo_engine::measurement::{Gauge, Signal};
 use support::{Client, Inside, Place, client_value, eventually, gauge, read, value, watched};
 use unseen::Unseen;
-use wire::{Wire, ss, told};
+use wire::{Wire, data_segments, ss, told};
 
 #[test]
 fn serve_when_asked() {
@@ -80,13 +80,18 @@ fn matrix(test: &str, listen: &str, target: &str, way: &str) {
         let told = unseen.with(told(&batch), kernel);
         assert_eq!(told, kernel, "{name}");
         if way == "keep" {
+            let sockets = [ss(&wire.server), ss(&wire.client)];
+            let again = wire.kernel().map(|side| side.segments);
+            assert_eq!(sockets.map(|side| side.sent_again), again, "{name}");
             assert_eq!(
-                [ss(&wire.server), ss(&wire.client)],
-                wire.kernel().map(|side| side.segments),
+                data_segments(&batch),
+                sockets.map(|side| side.data_segments),
                 "{name}"
             );
         }
         for value in [value, client_value] {
+            // A request is one segment, and so is its answer.
+            assert_eq!(value(&batch, "shop", Signal::SegmentsSent), answered, "{name}");
             assert_eq!(value(&batch, "shop", Signal::Status(200)), answered, "{name}");
             assert_eq!(value(&batch, "shop", Signal::Unknown), 0, "{name}");
             assert_eq!(value(&batch, "shop", Signal::ClientGaveUp), 0, "{name}");
@@ -137,6 +142,8 @@ fn connections_older_than_the_probe_count_by_differences() {
     client.said("answered ");
     let (batch, before) = wire.settled(&mut agent);
     assert_eq!(told(&batch).map(|side| side.segments), [0, 0]);
+    let sockets = |wire: &Wire| [ss(&wire.server), ss(&wire.client)].map(|side| side.data_segments);
+    let (seen_before, sent_before) = (data_segments(&batch), sockets(&wire));
     assert!(before.iter().all(|side| side.segments > 0), "{before:?}");
     wire.lose(20);
     client.go_on();
@@ -145,6 +152,11 @@ fn connections_older_than_the_probe_count_by_differences() {
     let fresh = [0, 1].map(|side| after[side].segments - before[side].segments);
     assert!(fresh.iter().all(|segments| *segments > 0), "{fresh:?}");
     assert_eq!(told(&batch).map(|side| side.segments), fresh);
+    let (seen, sent) = (data_segments(&batch), sockets(&wire));
+    assert_eq!(
+        [0, 1].map(|side| seen[side] - seen_before[side]),
+        [0, 1].map(|side| sent[side] - sent_before[side])
+    );
     client.go_on();
     client.end();
 }

@@ -126,8 +126,16 @@ fn counter(side: &Server, table: &str, prefix: &str, name: &str) -> u64 {
     values.split(' ').nth(column).unwrap().parse().unwrap()
 }
 
-/// The sum over the connections of one side, as `ss` tells of each: `retrans:0/3`.
-pub fn ss(side: &Server) -> u64 {
+/// What `ss` tells of the connections of one side, added up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sockets {
+    /// `data_segs_out:12`.
+    pub data_segments: u64,
+    /// SYNs among them: `retrans:0/3`.
+    pub sent_again: u64,
+}
+
+pub fn ss(side: &Server) -> Sockets {
     let text = side.beside(|| {
         let output = Command::new("ss")
             .args(["-tinH", "state", "connected"])
@@ -135,12 +143,23 @@ pub fn ss(side: &Server) -> u64 {
             .unwrap();
         String::from_utf8(output.stdout).unwrap()
     });
-    let totals = text
-        .split_ascii_whitespace()
-        .filter_map(|field| field.strip_prefix("retrans:"));
-    totals
-        .map(|field| field.split_once('/').unwrap().1.parse::<u64>().unwrap())
-        .sum()
+    let sum = |prefix: &str| {
+        let fields = text
+            .split_ascii_whitespace()
+            .filter_map(|field| field.strip_prefix(prefix));
+        let numbers = fields.map(|field| field.rsplit('/').next().unwrap().parse::<u64>().unwrap());
+        numbers.sum()
+    };
+    Sockets {
+        data_segments: sum("data_segs_out:"),
+        sent_again: sum("retrans:"),
+    }
+}
+
+/// Segments with data that slowburn says each side has sent, those that it sent again among them.
+pub fn data_segments(batch: &Batch) -> [u64; 2] {
+    let of: [fn(&Batch, &str, Signal) -> u64; 2] = [value, client_value];
+    of.map(|value| value(batch, "shop", Signal::SegmentsSent) + value(batch, "shop", Signal::Retransmits))
 }
 
 /// As slowburn tells of each side.

@@ -186,7 +186,7 @@ pub(super) fn objective(
     if let (Some((sli, at)), Some((service, _))) = (&sli, &draft.service) {
         count(sli, *at, service, services, report);
     }
-    let fast_page = fast_page(&draft, report);
+    let fast_page = fast_page(&draft, sli.as_ref().map(|(sli, _)| &sli.kind), report);
     if let Some(slice) = draft.budgeting.and_then(Budgeting::slice) {
         warn_of_short_windows(&tiers, slice, draft.place.at, report);
     }
@@ -267,13 +267,24 @@ fn count(sli: &Sli, at: Position, service: &ServiceName, services: &mut Services
     }
 }
 
-fn fast_page(draft: &ObjectiveDraft, report: &mut Report) -> Option<FastPage> {
+fn fast_page(draft: &ObjectiveDraft, counts: Option<&SliKind>, report: &mut Report) -> Option<FastPage> {
     match (draft.budgeting?, draft.fast_page) {
+        (_, stated) if counts == Some(&SliKind::Retransmits) => {
+            if let Some(FastPageDraft::On(_)) = stated {
+                let message = format!(
+                    "objective `{}` has no fast page: it would take segments for lost independently, and they are lost in bursts",
+                    draft.name
+                );
+                let hint = "leave its outages to the tiers".to_owned();
+                report.warning(draft.place.at, message, Some(hint));
+            }
+            None
+        }
         (Budgeting::Occurrences, stated) => {
             let target = draft.target?;
             let period = draft.period?.length;
             fast_page::check(stated, period, target, draft.place.at, report);
-            fast_page::build(stated, draft.tiers.is_some(), period, target)
+            fast_page::build(stated, draft.tiers.is_none(), period, target)
         }
         (_, Some(FastPageDraft::On(_))) => {
             let message = "the fast page tests requests one by one, but this budget counts slices of time";

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::default_tiers::{default_name, default_tiers};
+use super::metric_source::Segments;
 use super::node::{Node, Report};
 use super::{Definitions, yaml};
 use super::{Notified, budget_alerts, fast_page};
@@ -133,7 +134,8 @@ fn objective(out: &mut String, objective: &Objective, parts: &[(&Part, &Objectiv
             .try_for_each(|note| writeln!(out, "# {note}"))?;
     }
     let counts_requests = objective.budgeting == Budgeting::Occurrences && parts.is_empty();
-    let default_page = fast_page::build(None, has_own_tiers, objective.period, objective.target);
+    let pages_by_default = !has_own_tiers && objective.sli.kind != SliKind::Retransmits;
+    let default_page = fast_page::build(None, pages_by_default, objective.period, objective.target);
     let has_default_page = objective.fast_page == default_page;
     if let (Some(page), true) = (&objective.fast_page, has_default_page) {
         writeln!(out, "# fast page {}", fast_page::spell(Some(page)))?;
@@ -214,16 +216,18 @@ fn indicator(out: &mut String, indent: &str, objective: &Objective) -> fmt::Resu
         "indicator:\n  metadata:\n    name: {}\n  spec:\n    ratioMetric:\n      counter: true\n",
         quote(objective.name.as_str())
     );
-    let (good, total) = match &objective.sli.kind {
+    let (side, part, total) = match &objective.sli.kind {
         SliKind::Ratio { good, total } => {
             let all = *total == StatusSet::all_by_default();
-            (status(good), if all { Vec::new() } else { status(total) })
+            let total = if all { Vec::new() } else { status(total) };
+            ("good", status(good), total)
         }
-        SliKind::Latency { clock, threshold } => (latency(clock.as_str(), *threshold), Vec::new()),
+        SliKind::Latency { clock, threshold } => ("good", latency(clock.as_str(), *threshold), Vec::new()),
+        SliKind::Retransmits => ("bad", segments(Segments::Retransmitted), segments(Segments::Sent)),
         // A part is no composite.
-        SliKind::Composite(_) => (Vec::new(), Vec::new()),
+        SliKind::Composite(_) => ("good", Vec::new(), Vec::new()),
     };
-    metric_source(&mut text, "good", objective, &good)?;
+    metric_source(&mut text, side, objective, &part)?;
     metric_source(&mut text, "total", objective, &total)?;
     text.lines()
         .try_for_each(|line| writeln!(out, "{indent}  {line}"))
@@ -266,6 +270,10 @@ fn metric_source(
 
 fn status(set: &StatusSet) -> Vec<(&'static str, String)> {
     vec![("status", format!("[{}]", set.words().join(", ")))]
+}
+
+fn segments(which: Segments) -> Vec<(&'static str, String)> {
+    vec![("segments", which.to_string())]
 }
 
 fn latency(clock: &str, threshold: Duration) -> Vec<(&'static str, String)> {

@@ -156,18 +156,18 @@ pub(super) fn check(
     }
 }
 
-/// The fast page of an objective. One that states its tiers has a fast page only if it states that, too.
+/// The fast page of an objective. One that states its tiers, or counts segments, has none by default.
 pub(super) fn build(
     draft: Option<FastPageDraft>,
-    has_own_tiers: bool,
+    by_default: bool,
     period: Duration,
     target: Target,
 ) -> Option<FastPage> {
     let numbers = match draft {
         Some(FastPageDraft::Off) => return None,
         Some(FastPageDraft::On(numbers)) => numbers,
-        None if has_own_tiers => return None,
-        None => Numbers::default(),
+        None if by_default => Numbers::default(),
+        None => return None,
     };
     let default = FastPage::for_period(period).ok()?;
     let burn_rate = match numbers.burn_rate {

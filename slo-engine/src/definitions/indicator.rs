@@ -4,7 +4,7 @@
 //! whose threshold the objective still has to name.
 
 use super::draft::IndicatorDraft;
-use super::metric_source::{Selection, Sources};
+use super::metric_source::{Segments, Selection, Sources};
 use super::node::{Fields, Node, Position, Report};
 use crate::measurement::{Clock, Role, Route, ServiceName};
 use crate::objective::{Sli, SliKind, StatusSet};
@@ -260,6 +260,9 @@ fn combine(
         );
         return None;
     }
+    if part.segments.or(total.segments).is_some() {
+        return segments((word, is_good), at, part, &total, report);
+    }
     let service = part.service.or(total.service);
     let (role, route) = (part.role, part.route);
     let counts = match part.below {
@@ -316,6 +319,51 @@ fn combine(
         role,
         route,
         counts: Counts::Known(counts),
+        at,
+    })
+}
+
+/// The share of segments that were sent again.
+fn segments(
+    (word, is_good): (&str, bool),
+    at: Position,
+    part: Selection,
+    total: &Selection,
+    report: &mut Report,
+) -> Option<Indicator> {
+    let of_requests = [&part, total].into_iter().find_map(|selection| {
+        let status = selection.status.map(|(_, at)| ("status", at));
+        let clock = selection.clock.map(|(_, at)| ("clock", at));
+        let below = selection.below.map(|(_, at)| ("below", at));
+        let route = selection.route.is_some().then_some(("route", at));
+        status.or(clock).or(below).or(route)
+    });
+    if let Some((key, at)) = of_requests {
+        let message = format!("`{key}` and `segments` cannot be combined: TCP knows no requests");
+        let hint = format!("leave `{key}` out, or state it as an objective of its own");
+        report.error(at, message, Some(hint));
+        return None;
+    }
+    let which = |selection: &Selection| selection.segments.map(|(which, _)| which);
+    let is_share = (which(&part), which(total)) == (Some(Segments::Retransmitted), Some(Segments::Sent));
+    if is_good || !is_share {
+        let instead = if word == "raw" {
+            "`rawType: failure` and `segments: retransmitted`"
+        } else {
+            "`segments: retransmitted` in `bad` and `segments: sent` in `total`"
+        };
+        report.error(
+            part.segments.or(total.segments).map_or(at, |(_, at)| at),
+            "of segments, those that were retransmitted are bad and those that were sent are all",
+            Some(format!("write {instead}")),
+        );
+        return None;
+    }
+    Some(Indicator {
+        service: part.service.or_else(|| total.service.clone()),
+        role: part.role,
+        route: None,
+        counts: Counts::Known(SliKind::Retransmits),
         at,
     })
 }
@@ -396,6 +444,13 @@ fn threshold_metric(node: &Node, sources: &Sources<'_>, report: &mut Report) -> 
             "`status` and a latency threshold cannot be combined: the kernel counts them apart",
             None,
         );
+        return None;
+    }
+    if let Some((_, at)) = found.segments {
+        let hint =
+            "write a `ratioMetric` with `segments: retransmitted` in `bad` and `segments: sent` in `total`"
+                .to_owned();
+        report.error(at, "`segments` have no latency", Some(hint));
         return None;
     }
     let clock = found.clock.map_or(Clock::Turnaround, |(clock, _)| clock);

@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 
 use super::node::{Fields, Node, Position, Report, quoted, shorten};
 use crate::duration;
-use crate::measurement::{Clock, Role, Route, ServiceName};
+use crate::measurement::{Clock, Role, Route, ServiceName, words};
 use crate::objective::StatusSet;
 
 /// The DataSources of type `slowburn`, by name.
@@ -24,7 +24,17 @@ pub(super) struct Selection {
     pub status: Option<(StatusSet, Position)>,
     pub clock: Option<(Clock, Position)>,
     pub below: Option<(Duration, Position)>,
+    pub segments: Option<(Segments, Position)>,
 }
+
+words!(
+    /// Segments with data, of a service's connections.
+    Segments, "segments", {
+        /// Each as often as it was.
+        Sent => "sent",
+        Retransmitted => "retransmitted",
+    }
+);
 
 impl Selection {
     /// Reads `{metricSource: {type, metricSourceRef, spec}}`.
@@ -62,6 +72,7 @@ impl Selection {
             status: None,
             clock: None,
             below: None,
+            segments: self.segments.map(|(_, at)| (Segments::Sent, at)),
         }
     }
 
@@ -82,6 +93,9 @@ impl Selection {
         let below = fields
             .optional("below")
             .map(|n| below(n, report).map(|d| (d, n.at)));
+        let segments = fields
+            .optional("segments")
+            .map(|n| word(n, "segments", Segments::ALL, report).map(|s| (s, n.at)));
         // An unknown key may be a misspelt one, so what the others mean is not judged.
         if !fields.finish(report) {
             return None;
@@ -93,6 +107,7 @@ impl Selection {
             status: status.map_or(Some(None), |s| s.map(Some))?,
             clock: clock.map_or(Some(None), |c| c.map(Some))?,
             below: below.map_or(Some(None), |b| b.map(Some))?,
+            segments: segments.map_or(Some(None), |s| s.map(Some))?,
         })
     }
 }
@@ -102,7 +117,8 @@ fn check_type(kind: &Node, report: &mut Report) -> Option<()> {
     if text == "slowburn" {
         return Some(());
     }
-    let hint = "write `type: slowburn` with `spec: {service, role, route, status, clock, below}`".to_owned();
+    let hint = "write `type: slowburn` with `spec: {service, role, route, status, clock, below, segments}`"
+        .to_owned();
     let message = format!(
         "metric sources of type `{}` are not read: slowburn measures in the kernel",
         shorten(text)

@@ -60,6 +60,27 @@ pub(super) fn target(node: &Node, what: &str, report: &mut Report) -> Option<Tar
     )
 }
 
+/// Reads the share that may be bad, spelled as a ratio or as a percentage, with the target that it leaves.
+pub(super) fn bad_share(node: &Node, what: &str, report: &mut Report) -> Option<(Decimal, Target)> {
+    let bad = share(node, what, report)?;
+    let written = node.scalar().unwrap_or_default();
+    match Decimal::ONE.checked_sub(bad).map(Target::try_from) {
+        Some(Ok(target)) => Some((bad, target)),
+        Some(Err(RatioError::TargetTooFine(_))) => {
+            let message = format!("`{what}` is `{written}`, expected at most 9 decimals of the ratio");
+            report.error(node.at, message, None);
+            None
+        }
+        _ => {
+            let message = format!("`{what}` is `{written}`, expected a share above 0 and below 100 %");
+            let is_percent = bad >= Decimal::ONE && bad < PERCENT && !matches!(node.value, Value::Text(_));
+            let hint = is_percent.then(|| format!("write `{written}%` if a percentage was meant"));
+            report.error(node.at, message, hint);
+            None
+        }
+    }
+}
+
 /// Reads OpenSLO's `target` (a ratio).
 pub(super) fn openslo_target(node: &Node, report: &mut Report) -> Option<Target> {
     let ratio = node.decimal("target", report)?;

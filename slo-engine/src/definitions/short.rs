@@ -238,7 +238,7 @@ fn read_alerts(node: &Node, report: &mut Report) -> Alerts {
     }
 }
 
-/// Reads a mapping of `availability` and `latency`, each one or a list, or a list of such mappings.
+/// Reads a mapping of `availability`, `latency` and `retransmits`, each one or a list, or a list of such mappings.
 fn read_objectives(node: &Node, context: &Context<'_>, report: &mut Report) -> Vec<Stated> {
     let mut found = Vec::new();
     for item in node.one_or_many() {
@@ -248,11 +248,13 @@ fn read_objectives(node: &Node, context: &Context<'_>, report: &mut Report) -> V
         };
         let availability = fields.optional("availability");
         let latency = fields.optional("latency");
+        let retransmits = fields.optional("retransmits");
         let at = fields.at();
         if !fields.finish(report) {
             report.unread.one_of(OBJECTIVE);
-        } else if availability.is_none() && latency.is_none() {
-            let hint = "expected `availability: 99.9%` or `latency: {below: 250ms, target: 99%}`".to_owned();
+        } else if [availability, latency, retransmits] == [None; 3] {
+            let hint = "expected `availability: 99.9%`, `latency: {below: 250ms, target: 99%}` or `retransmits: {below: 1%}`"
+                .to_owned();
             report.error(at, "`objectives` states nothing", Some(hint));
         }
         for node in availability.map(Node::one_or_many).unwrap_or_default() {
@@ -260,6 +262,9 @@ fn read_objectives(node: &Node, context: &Context<'_>, report: &mut Report) -> V
         }
         for node in latency.map(Node::one_or_many).unwrap_or_default() {
             found.extend(latency_objective(node, context, report));
+        }
+        for node in retransmits.map(Node::one_or_many).unwrap_or_default() {
+            found.extend(retransmits_objective(node, context, report));
         }
     }
     found
@@ -322,7 +327,34 @@ fn latency_objective(node: &Node, context: &Context<'_>, report: &mut Report) ->
     common.stated(node.at, what, target, kind)
 }
 
-/// The keys that both kinds of objectives take. What is `None` is a mistake.
+/// `{below: 1%, role, name, owner, runbookUrl}`: the target is what is left.
+fn retransmits_objective(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<Stated> {
+    let kind = "retransmits";
+    if !matches!(node.value, Value::Map(_)) {
+        let hint = "write `retransmits: {below: 1%}`".to_owned();
+        node.wrong(kind, "a mapping with `below`", Some(hint), report);
+        let common = Common::by_default(kind, context, node.at, report);
+        return common.stated(node.at, String::new(), None, None);
+    }
+    let mut fields = node.fields(kind, report)?;
+    let below = fields
+        .required_such_as("below", "below: 1%", report)
+        .and_then(|n| ratio::bad_share(n, "below", report));
+    let common = Common::read(&mut fields, kind, context, report);
+    if let Some((_, Some(_))) = common.measured {
+        let at = fields.key_at("route").unwrap_or(node.at);
+        let hint = "remove it: TCP sends segments of a connection, whatever is asked on it".to_owned();
+        report.error(at, "`retransmits` have no `route`", Some(hint));
+    }
+    fields.finish(report);
+    let what = below
+        .map(|(share, _)| format!("retransmits below {}", ratio::in_percent(share)))
+        .unwrap_or_default();
+    let target = below.map(|(_, target)| target);
+    common.stated(node.at, what, target, Some(SliKind::Retransmits))
+}
+
+/// The keys that all kinds of objectives take. What is `None` is a mistake.
 struct Common {
     measured: Option<(Role, Option<Route>)>,
     name: Option<ObjectiveName>,

@@ -273,11 +273,11 @@ impl Row {
             target,
             threshold: match sli.kind {
                 SliKind::Latency { threshold, .. } => Some(threshold),
-                SliKind::Ratio { .. } | SliKind::Composite(_) => None,
+                SliKind::Ratio { .. } | SliKind::Retransmits | SliKind::Composite(_) => None,
             },
             parts: match sli.kind {
                 SliKind::Composite(parts) => parts,
-                SliKind::Ratio { .. } | SliKind::Latency { .. } => Vec::new(),
+                SliKind::Ratio { .. } | SliKind::Latency { .. } | SliKind::Retransmits => Vec::new(),
             },
             part_of: self
                 .part_of
@@ -328,6 +328,7 @@ impl Row {
 fn kind(sli: &Sli) -> SloKind {
     match &sli.kind {
         SliKind::Latency { .. } => SloKind::Latency,
+        SliKind::Retransmits => SloKind::Retransmits,
         SliKind::Composite(_) => SloKind::Composite,
         kind if *kind == Sli::availability().kind => SloKind::Availability,
         SliKind::Ratio { .. } => SloKind::Ratio,

@@ -19,6 +19,8 @@ pub struct Tcp {
     pub open: Option<f64>,
     pub bytes_received: u64,
     pub bytes_sent: u64,
+    /// Segments with data, each when it was first sent.
+    pub segments_sent: u64,
     pub retransmits: u64,
     pub syn_retransmits: u64,
     pub zero_windows_sent: u64,
@@ -78,6 +80,7 @@ impl Tcp {
             Signal::Accepted | Signal::Connected => &mut self.opened,
             Signal::BytesReceived => &mut self.bytes_received,
             Signal::BytesSent => &mut self.bytes_sent,
+            Signal::SegmentsSent => &mut self.segments_sent,
             Signal::Retransmits => &mut self.retransmits,
             Signal::SynRetransmits => &mut self.syn_retransmits,
             Signal::ZeroWindowsSent => &mut self.zero_windows_sent,

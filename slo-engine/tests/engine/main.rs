@@ -36,6 +36,7 @@ mod patience;
 mod plan;
 mod prometheus;
 mod read;
+mod retransmits;
 mod silence;
 mod slices;
 mod support;

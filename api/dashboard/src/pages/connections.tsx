@@ -43,6 +43,14 @@ function Cell({ title, row }: { title: string; row: ConnectionRow | undefined })
   );
 }
 
+/** Beside the segments that were sent again: of how many that is which share. */
+function again(tcp: Tcp): string {
+  const all = tcp.segments_sent + tcp.retransmits;
+  const share = tcp.retransmits > 0 ? [`${format.percent(tcp.retransmits / all)} of ${format.count(all)} segments`] : [];
+  const syn = tcp.syn_retransmits > 0 ? [`${share.length > 0 ? "and " : ""}${format.count(tcp.syn_retransmits)} SYN`] : [];
+  return [...share, ...syn].join(", ");
+}
+
 /** What is worth a line: an accept queue for who listens, connect times and errors for who calls. */
 export function connectionRows(tcp: Tcp, role: "server" | "client"): ConnectionRow[] {
   const reasons = (counts: Record<string, number>) =>
@@ -64,7 +72,7 @@ export function connectionRows(tcp: Tcp, role: "server" | "client"): ConnectionR
         ]),
     { name: "Round trip, p50 / p99", value: `${format.latency(tcp.rtt_p50_ms)} / ${format.latency(tcp.rtt_p99_ms)}` },
     { name: "Received / sent", value: `${format.bytes(tcp.bytes_received)} / ${format.bytes(tcp.bytes_sent)}` },
-    counted("Sent again", tcp.retransmits, tcp.syn_retransmits > 0 ? `and ${format.count(tcp.syn_retransmits)} SYN` : "", "warn"),
+    counted("Sent again", tcp.retransmits, again(tcp), "warn"),
     counted("Resets sent", tcp.resets_sent, reasons(tcp.resets_sent_because)),
     counted("Resets received", tcp.resets_received),
     counted("Windows closed by it", tcp.zero_windows_sent, "", "warn"),

@@ -81,7 +81,7 @@ function Tiles({ slo }: { slo: SloDetail }) {
   return (
     <dl className="tiles three">
       <Tile label="Objective" value={format.target(slo.target)}>
-        {slo.kind === "composite" ? `of ${slo.parts.length} parts, ${slo.unit === 1 ? "all of which have to be good" : "each by its weight and target"}` : slo.kind === "latency" && slo.threshold_ms != null ? `answered within ${format.duration(slo.threshold_ms / 1000)}` : "good answers"}{slices !== "" && <>, counted in{slices}</>}, {span}
+        {slo.kind === "composite" ? `of ${slo.parts.length} parts, ${slo.unit === 1 ? "all of which have to be good" : "each by its weight and target"}` : slo.kind === "latency" && slo.threshold_ms != null ? `answered within ${format.duration(slo.threshold_ms / 1000)}` : slo.kind === "retransmits" ? "segments that TCP sent only once" : "good answers"}{slices !== "" && <>, counted in{slices}</>}, {span}
       </Tile>
       <Tile label="Measured" value={format.sli(slo.sli, slo.target)}>
         {good + bad === 0 ? "nothing was counted in the period" : slo.kind === "composite" && slo.unit !== 1 ? "mean of its parts" : <>{format.count(bad)} bad of {format.count(good + bad)}{slices}</>}

@@ -11,7 +11,7 @@ type Extra = Option<(&'static str, &'static str)>;
 /// Name, help, and which signals are of it.
 type Counter = (&'static str, &'static str, fn(Signal) -> Option<Extra>);
 
-const COUNTERS: [Counter; 9] = [
+const COUNTERS: [Counter; 10] = [
     (
         "slowburn_tcp_connections_opened_total",
         "Connections that a server accepted, or a client opened.",
@@ -38,6 +38,11 @@ const COUNTERS: [Counter; 9] = [
             Signal::BytesSent => Some(Some(("direction", "transmit"))),
             _ => None,
         },
+    ),
+    (
+        "slowburn_tcp_segments_sent_total",
+        "Segments with data, each when it was first sent.",
+        |signal| (signal == Signal::SegmentsSent).then_some(None),
     ),
     (
         "slowburn_tcp_retransmits_total",

@@ -29,7 +29,7 @@ use crate::{
     pipeline::{self, edge_end_next_of},
     request::{begin, closed},
     segment::{CLOSE_WAIT, LAST_ACK},
-    tcp::{not_opened, opened, opening, over},
+    tcp::{not_opened, opened, opening, over, sent_again},
     tls, turns,
 };
 
@@ -80,13 +80,13 @@ pub fn edge_socket(context: SockOpsContext) -> u32 {
     if op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB {
         opened(connection);
     } else if op == BPF_SOCK_OPS_RETRANS_CB {
-        let is_syn = unsafe { (*ops).state } == SYN_SENT;
-        let what = if is_syn {
-            what::SYN_RETRANSMITS
+        let segments = context.arg(1);
+        // SAFETY: the context's own field.
+        if unsafe { (*ops).state } == SYN_SENT {
+            count_tcp(connection, what::SYN_RETRANSMITS, u64::from(segments));
         } else {
-            what::RETRANSMITS
-        };
-        count_tcp(connection, what, u64::from(context.arg(1)));
+            sent_again(connection, ops, context.arg(0), segments);
+        }
     } else if op == BPF_SOCK_OPS_STATE_CB && context.arg(1) == CLOSE {
         ended(sk.cast(), connection, ops, context.arg(0));
     }

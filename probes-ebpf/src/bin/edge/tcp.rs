@@ -10,7 +10,7 @@ use core::ffi::c_void;
 use aya_ebpf::{bindings::bpf_sock_ops, helpers::bpf_ktime_get_ns, helpers::generated::bpf_skc_to_tcp_sock};
 use probes_ebpf::wire::{
     Connection, ROUTE_CONNECT, ROUTE_ROUND_TRIP, birth, flag, kernel,
-    spare::{BYTES_KNOWN, BYTES_RECEIVED, BYTES_SENT},
+    spare::{BYTES_KNOWN, BYTES_RECEIVED, SENT, sent},
     what,
 };
 
@@ -38,7 +38,7 @@ pub fn opening(connection: &mut Connection) {
     connection.flags = 0;
     // SAFETY: takes nothing.
     connection.spare[BYTES_RECEIVED] = unsafe { bpf_ktime_get_ns() };
-    connection.spare[BYTES_SENT] = 0;
+    connection.spare[SENT] = 0;
 }
 
 #[inline(always)]
@@ -82,10 +82,11 @@ pub fn over(connection: &mut Connection, ops: *mut bpf_sock_ops, old: u32) {
         _ => {}
     }
     // SAFETY: the context's own fields.
-    let (mut received, acked, srtt, una, next) = unsafe {
+    let (mut received, acked, segments, srtt, una, next) = unsafe {
         (
             (*ops).bytes_received,
             (*ops).bytes_acked,
+            (*ops).data_segs_out,
             (*ops).srtt_us,
             (*ops).snd_una,
             (*ops).snd_nxt,
@@ -95,11 +96,11 @@ pub fn over(connection: &mut Connection, ops: *mut bpf_sock_ops, old: u32) {
     if connection.flags & flag::PEER_CLOSED != 0 && old != ESTABLISHED {
         received = received.saturating_sub(1);
     }
-    let mut sent = payload_acked(connection, acked);
+    let mut acked = payload_acked(connection, acked);
     if connection.flags & flag::LOCAL_CLOSED != 0 && una == next {
-        sent = sent.saturating_sub(1);
+        acked = acked.saturating_sub(1);
     }
-    count_bytes(connection, received, sent);
+    count_moved(connection, received, sent::word(acked, u64::from(segments)));
     round_trip(connection, srtt);
 }
 
@@ -141,6 +142,7 @@ pub fn passed(connection: &mut Connection, sk: *mut c_void) {
     if of_kernel(kernel::TCP_BYTES_RECEIVED) == 0
         || of_kernel(kernel::TCP_BYTES_ACKED) == 0
         || of_kernel(kernel::TCP_ROUND_TRIP) == 0
+        || of_kernel(kernel::TCP_SEGMENTS_SENT) == 0
     {
         return;
     }
@@ -156,10 +158,11 @@ pub fn passed(connection: &mut Connection, sk: *mut c_void) {
         return;
     }
     // SAFETY: fields of the kernel's own type, where it says they are; the verifier checks each.
-    let (received, acked, srtt) = unsafe {
+    let (received, acked, segments, srtt) = unsafe {
         (
             *tcp.add(of_kernel(kernel::TCP_BYTES_RECEIVED)).cast::<u64>(),
             *tcp.add(of_kernel(kernel::TCP_BYTES_ACKED)).cast::<u64>(),
+            *tcp.add(of_kernel(kernel::TCP_SEGMENTS_SENT)).cast::<u32>(),
             *tcp.add(of_kernel(kernel::TCP_ROUND_TRIP)).cast::<u32>(),
         )
     };
@@ -169,12 +172,12 @@ pub fn passed(connection: &mut Connection, sk: *mut c_void) {
             *tcp.add(of_kernel(kernel::TCP_TOTAL_RETRANSMITS)).cast::<u32>()
         });
     }
-    let sent = payload_acked(connection, acked);
+    let sent = sent::word(payload_acked(connection, acked), u64::from(segments));
     if !is_known {
         // Older than the probe: from here on.
         connection.spare[BYTES_RECEIVED] = received | BYTES_KNOWN;
-        connection.spare[BYTES_SENT] = sent;
-    } else if count_bytes(connection, received, sent) {
+        connection.spare[SENT] = sent;
+    } else if count_moved(connection, received, sent) {
         round_trip(connection, srtt);
     }
 }
@@ -185,7 +188,7 @@ pub fn retransmitted(connection: &mut Connection, total: u32) {
     if connection.flags & flag::RETRANSMITS_KNOWN != 0 {
         let fresh = total.wrapping_sub(connection.retransmits);
         if fresh != 0 {
-            count_tcp(connection, what::RETRANSMITS, u64::from(fresh));
+            count_again(connection, fresh);
         }
     }
     raise(connection, flag::RETRANSMITS_KNOWN);
@@ -198,18 +201,42 @@ fn payload_acked(connection: &Connection, acked: u64) -> u64 {
     acked.saturating_sub(u64::from(connection.birth == birth::OPENED))
 }
 
-/// Whether there were any.
+/// Counts segments that have left again.
 #[inline(always)]
-fn count_bytes(connection: &mut Connection, received: u64, sent: u64) -> bool {
+fn count_again(connection: &mut Connection, segments: u32) {
+    count_tcp(connection, what::RETRANSMITS, u64::from(segments));
+    // TCP has them among all that left, but they are none that first did.
+    connection.spare[SENT] = sent::advanced(connection.spare[SENT], 0, u64::from(segments));
+}
+
+/// Segments have left again, from `sequence` on.
+#[inline(always)]
+pub fn sent_again(connection: &mut Connection, ops: *mut bpf_sock_ops, sequence: u32, segments: u32) {
+    // SAFETY: the context's own field.
+    let next = unsafe { (*ops).snd_nxt };
+    // A FIN alone has no data, and so is not among what left.
+    if connection.flags & flag::LOCAL_CLOSED != 0 && sequence.wrapping_add(1) == next {
+        count_tcp(connection, what::RETRANSMITS, u64::from(segments));
+    } else {
+        count_again(connection, segments);
+    }
+}
+
+/// Whether any bytes have moved. `sent` is as [`spare::sent`](probes_ebpf::wire::spare::sent) has it.
+#[inline(always)]
+fn count_moved(connection: &mut Connection, received: u64, sent: u64) -> bool {
     let fresh_in = received.saturating_sub(connection.spare[BYTES_RECEIVED] & !BYTES_KNOWN);
-    let fresh_out = sent.saturating_sub(connection.spare[BYTES_SENT]);
+    let (fresh_out, segments) = sent::fresh(sent, connection.spare[SENT]);
     if fresh_in != 0 {
         connection.spare[BYTES_RECEIVED] = received | BYTES_KNOWN;
         count_tcp(connection, what::BYTES_RECEIVED, fresh_in);
     }
+    connection.spare[SENT] = sent::advanced(connection.spare[SENT], fresh_out, segments);
     if fresh_out != 0 {
-        connection.spare[BYTES_SENT] = sent;
         count_tcp(connection, what::BYTES_SENT, fresh_out);
+    }
+    if segments != 0 {
+        count_tcp(connection, what::SEGMENTS_SENT, segments);
     }
     fresh_in | fresh_out != 0
 }

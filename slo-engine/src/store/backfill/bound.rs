@@ -108,7 +108,7 @@ pub(in crate::store) async fn told_apart_from(
 ) -> Result<Option<DateTime<Utc>>, EngineError> {
     let threshold = |sli: &Sli| match sli.kind {
         SliKind::Latency { clock, threshold } => Some((clock, threshold)),
-        SliKind::Ratio { .. } | SliKind::Composite(_) => None,
+        SliKind::Ratio { .. } | SliKind::Retransmits | SliKind::Composite(_) => None,
     };
     if sli.route.is_none() && threshold(sli).is_none() {
         return Ok(None);

@@ -88,8 +88,8 @@ impl Ingest {
                 .await?;
                 if loss.reason.is_of_requests() {
                     self.unseen.lose(service_id, loss.reason, lost);
-                    self.lose(service_id, loss.reason, lost);
                 }
+                self.lose(service_id, loss.reason, lost);
             }
         }
         Ok(())

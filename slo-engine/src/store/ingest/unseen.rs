@@ -41,6 +41,10 @@ impl Unseen {
     /// What is covered of a time in which all of it was watched.
     pub fn seen_of(&self, ms: i64, service_id: i64, generation: &Generation) -> i64 {
         let counted = self.counted.get(&service_id).copied().unwrap_or(0);
+        // What is lost are requests: of segments they say nothing.
+        if generation.sli.kind == SliKind::Retransmits {
+            return ms;
+        }
         let mut seen = ms;
         if let Some(lost) = self.lost.get(&Some(service_id)) {
             seen = share(seen, counted, *lost);
@@ -64,6 +68,10 @@ impl Unseen {
 /// Whether what is lost is missing from an objective. By some reasons the requests are counted, and lack a part.
 pub(super) fn concerns(reason: LossReason, sli: &Sli) -> bool {
     match reason {
+        // Segments are counted whether or not requests are followed.
+        _ if sli.kind == SliKind::Retransmits => {
+            matches!(reason, LossReason::SignalsFull | LossReason::ProbeAbsent)
+        }
         LossReason::Reduced => sli.route.is_some(),
         LossReason::Untimed => matches!(sli.kind, SliKind::Latency { .. }),
         _ => reason.is_of_requests(),
