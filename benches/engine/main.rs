@@ -11,6 +11,7 @@
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 mod books;
+mod burning;
 mod history;
 mod peer;
 mod rounds;
@@ -126,6 +127,18 @@ fn print(objectives: usize, cost: &Cost) {
         ms(cost.second),
         cost.second.as_secs_f64()
     );
+    let burning = [
+        ("an evaluation, all burning", cost.burning.evaluation),
+        ("the one in which they fire", cost.burning.firing),
+        ("every second, all burning", cost.burning.second),
+    ];
+    for (name, time) in burning {
+        println!(
+            "  {name:26}{:9.1} ms   {:.4} ms an objective; engine included",
+            ms(time),
+            each(time)
+        );
+    }
     print_windows(&cost.windows);
     println!(
         "  ledger                    {:9.1} MB   {:.2} MB an objective; engine {} MiB resident",

@@ -14,6 +14,7 @@ use slo_engine::objective::SliKind;
 use slo_engine::{Engine, Settings};
 
 use super::books::Books;
+use super::burning::Burning;
 use super::history::{self, Span};
 use super::traffic::{A_SERVICE, Kind, Traffic};
 
@@ -44,14 +45,16 @@ pub struct Cost {
     pub windows: Vec<(&'static str, Duration)>,
     pub ledger_bytes: i64,
     pub resident: u64,
+    /// When the calm is over, and everything was measured that needs it.
+    pub burning: Burning,
 }
 
 pub struct World {
     pub books: Books,
     pub engine: Engine,
-    definitions: Definitions,
+    pub definitions: Definitions,
     source: SourceId,
-    span: Span,
+    pub span: Span,
 }
 
 impl World {
@@ -85,8 +88,9 @@ impl World {
         self.definitions.objectives.len() / A_SERVICE
     }
 
-    /// Everything counted from the end of history to `at`, as a source sends it.
-    fn batch(&self, at: DateTime<Utc>) -> anyhow::Result<Batch> {
+    /// Everything counted from the end of history to `at`, as a source sends it. For so many seconds of it,
+    /// every service was asked ten times more than in a quiet time, and failed all of that.
+    pub fn batch(&self, at: DateTime<Utc>, failing: i64) -> anyhow::Result<Batch> {
         let since = self.span.slots(self.span.end);
         let seconds = (at - self.span.end).num_seconds();
         let mut batch = Batch {
@@ -105,7 +109,8 @@ impl World {
             // Within a slot all is asked evenly: an intake a second has something new each time.
             let [availability, latency] = Kind::ALL.map(|kind| {
                 let (good, bad) = traffic.between(kind, since, since + seconds / 10);
-                (good + traffic.quiet() * (seconds % 10) / 10, bad)
+                let failed = traffic.quiet() * failing;
+                (good + traffic.quiet() * (seconds % 10) / 10, bad + failed)
             });
             let count = |signal: Signal, value: i64| -> anyhow::Result<Reading> {
                 Ok(Reading {
@@ -196,7 +201,7 @@ impl World {
         let mut seconds = Duration::ZERO;
         for _ in 0..SECONDS {
             now += TimeDelta::seconds(1);
-            let batch = self.batch(now)?;
+            let batch = self.batch(now, 0)?;
             let before = self.used().await?;
             self.engine.take_at(&batch, now).await?;
             let calm = self.engine.evaluate_fast_pages(now).await?;
@@ -207,7 +212,12 @@ impl World {
         self.engine.settle().await?;
         self.books.tidy().await?;
         let windows = self.windows(&WINDOWS, now).await?;
+        let ledger_bytes = self.books.bytes("ledger").await?
+            + self.books.bytes("ledger_chunk").await?
+            + self.books.bytes("ledger_day").await?;
+        let resident = resident()?;
         Ok(Cost {
+            burning: self.burn_all(now).await?,
             evaluation: median(evaluations.iter().map(|used| used.database)),
             decision: median(evaluations.iter().map(|used| used.own)),
             evaluation_wall: median(evaluations.iter().map(|used| used.wall)),
@@ -216,21 +226,19 @@ impl World {
             tick: median(ticks.iter().map(|used| used.database)),
             second: seconds / SECONDS,
             windows,
-            ledger_bytes: self.books.bytes("ledger").await?
-                + self.books.bytes("ledger_chunk").await?
-                + self.books.bytes("ledger_day").await?,
-            resident: resident()?,
+            ledger_bytes,
+            resident,
         })
     }
 
     /// What has been counted up to `now`, taken as it is sent.
     pub async fn take(&self, now: DateTime<Utc>) -> anyhow::Result<()> {
-        self.engine.ingest_at(&self.batch(now)?, now).await?;
+        self.engine.ingest_at(&self.batch(now, 0)?, now).await?;
         Ok(())
     }
 
     async fn intake(&self, now: DateTime<Utc>) -> anyhow::Result<Used> {
-        let batch = self.batch(now)?;
+        let batch = self.batch(now, 0)?;
         let before = self.used().await?;
         self.engine.ingest_at(&batch, now).await?;
         let calm = self.engine.evaluate_fast_pages(now).await?;
@@ -296,7 +304,7 @@ impl World {
         Ok(self.used().await?.since(&before).database / u32::try_from(ASKED)?)
     }
 
-    async fn used(&self) -> anyhow::Result<Used> {
+    pub async fn used(&self) -> anyhow::Result<Used> {
         Ok(Used {
             database: self.books.cpu().await?,
             own: clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?.into(),
@@ -307,15 +315,15 @@ impl World {
 }
 
 /// What has been used so far, or between two looks.
-struct Used {
-    database: Duration,
-    own: Duration,
+pub struct Used {
+    pub database: Duration,
+    pub own: Duration,
     at: Instant,
-    wall: Duration,
+    pub wall: Duration,
 }
 
 impl Used {
-    fn since(&self, before: &Self) -> Self {
+    pub fn since(&self, before: &Self) -> Self {
         Self {
             database: self.database.saturating_sub(before.database),
             own: self.own.saturating_sub(before.own),
@@ -325,7 +333,7 @@ impl Used {
     }
 }
 
-fn median(values: impl Iterator<Item = Duration>) -> Duration {
+pub fn median(values: impl Iterator<Item = Duration>) -> Duration {
     let mut values: Vec<_> = values.collect();
     values.sort();
     values[values.len() / 2]
