@@ -11,6 +11,9 @@ use support::network::{Network, SERVER, Side};
 use support::nginx::Nginx;
 use support::slowburn::Slowburn;
 
+/// Takes no connection from its queue.
+const DEAF: &str = "import socket, threading; s = socket.create_server(('', 8081)); threading.Event().wait()";
+
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The buyer is known by its cgroup and never listens; one objective in each form.
@@ -75,6 +78,20 @@ fn what_a_service_calls_is_judged_by_the_answers_it_gets() {
     }
     // Errors within the threshold are no latency.
     assert_eq!(counts("buyer-latency"), (Some(good), Some(0)));
+
+    // A call that hangs is late while it hangs, though nobody listens where the buyer lives.
+    let deaf = network.spawn(Side::Server, "python3", &["-c", DEAF]);
+    eventually("the deaf one to listen", PATIENCE, || {
+        let listening = network.output(Side::Server, "ss", &["-tlnH"]);
+        listening.contains(":8081").then_some(())
+    });
+    let url = format!("http://{SERVER}:8081/");
+    let mut hanging = network.spawn(Side::Client, "curl", &["-s", &url]);
+    eventually("the call that hangs to be late", PATIENCE, || {
+        (counts("buyer-latency") == (Some(good), Some(1))).then_some(())
+    });
+    assert!(hanging.0.try_wait().unwrap().is_none(), "it has ended before");
+    drop((hanging, deaf));
 
     // What it costs to know all this is there to be scraped.
     let page = scrape(&format!("{}/metrics", slowburn.address()));

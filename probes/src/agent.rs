@@ -4,7 +4,7 @@
 //! nothing that a restart would lose: names, start times and counters live in pinned maps, and what is attached stays so when it is gone.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     error::Error,
     fmt, fs,
     os::unix::fs::MetadataExt as _,
@@ -66,6 +66,8 @@ pub struct Agent {
     sources: SourceTable,
     starts: StartTimes,
     walker: Option<Walker>,
+    /// Network namespaces in which somebody called, as of the last read: where nobody listens, too.
+    callers: BTreeSet<u64>,
     http2: http2::Reader,
     watcher: Watcher,
     looker: Option<Looker>,
@@ -185,6 +187,7 @@ impl Agent {
             object,
             registry,
             walker,
+            callers: BTreeSet::new(),
             http2: http2::Reader::start(&directories)?,
             attached_ns,
             degraded,
@@ -230,7 +233,7 @@ impl Agent {
         let walks_now = self.overhead.modes().of(Probe::Walks) == 0 || self.reads.is_multiple_of(FEWER_WALKS);
         let walker = self.walker.as_ref().filter(|_| walks_now);
         let mut walk = match walker {
-            Some(walker) => walker.walk(self.watcher.namespaces()),
+            Some(walker) => walker.walk(self.watcher.namespaces(&self.callers)),
             None => Walk::default(),
         };
         let has_walked = walker.is_some();
@@ -260,6 +263,7 @@ impl Agent {
                 tracing::warn!("some of what listens has no name: {text}");
             }
         }
+        self.callers = totals.activities.callers();
         let queues = self.look_at_queues();
         for (service, (first_ns, drops)) in self.drop_book.totals() {
             totals.add_service(service, Signal::ListenDrops, first_ns, drops);

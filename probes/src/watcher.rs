@@ -5,7 +5,7 @@
 //! name by the next, however the two are timed: within 2 s where reads are a second apart.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
@@ -85,12 +85,19 @@ impl Watcher {
         lock(&self.found).is_new
     }
 
-    /// Files that lead into the network namespaces with a listener.
-    pub fn namespaces(&self) -> Vec<PathBuf> {
-        lock(&self.found).scan.namespaces.values().cloned().collect()
+    /// Files that lead into the network namespaces with a listener, and into those of `callers`.
+    pub fn namespaces(&self, callers: &BTreeSet<u64>) -> Vec<PathBuf> {
+        let found = lock(&self.found);
+        let calling = found
+            .scan
+            .others
+            .iter()
+            .filter(|(cookie, _)| callers.contains(*cookie));
+        let files = found.scan.namespaces.iter().chain(calling);
+        files.map(|(_, file)| file.clone()).collect()
     }
 
-    /// The same, each under the cookie of its namespace.
+    /// Those with a listener, each under the cookie of its namespace.
     pub fn namespaces_by_cookie(&self) -> BTreeMap<u64, PathBuf> {
         lock(&self.found).scan.namespaces.clone()
     }

@@ -48,6 +48,8 @@ pub(crate) struct Scan {
     pub listeners: Vec<Listener>,
     /// A file that leads into each network namespace with a listener, by cookie.
     pub namespaces: BTreeMap<u64, PathBuf>,
+    /// The same of those in which nobody of ours listens.
+    pub others: BTreeMap<u64, PathBuf>,
 }
 
 impl Scanner {
@@ -82,6 +84,10 @@ impl Scanner {
             open,
         } in namespaces
         {
+            let file = PathBuf::from(format!("/proc/{pid}/ns/net"));
+            if let Ok(cookie) = &cookie {
+                scan.others.insert(*cookie, file.clone());
+            }
             for Open { port, socket, birth } in open {
                 let Some(owner) = self.owners.get(socket).cloned() else {
                     continue;
@@ -97,9 +103,8 @@ impl Scanner {
                         continue;
                     }
                 };
-                scan.namespaces
-                    .entry(netns)
-                    .or_insert_with(|| PathBuf::from(format!("/proc/{pid}/ns/net")));
+                scan.others.remove(&netns);
+                scan.namespaces.entry(netns).or_insert_with(|| file.clone());
                 scan.listeners.push(Listener {
                     netns,
                     port,

@@ -4,9 +4,9 @@
 //! In: what each read found of every endpoint. Out: those whose keys may go. Being wrong costs no
 //! count: an endpoint that comes back gets new keys, and their sum is what is reported.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use probes_ebpf::wire::{CountKey, Endpoint, Latency, what};
+use probes_ebpf::wire::{CountKey, Endpoint, Latency, role, what};
 
 use super::table::Raw;
 
@@ -64,6 +64,15 @@ impl Activities {
         let activity = self.endpoints.entry(*endpoint).or_default();
         activity.is_current |= is_current;
         activity
+    }
+
+    /// The network namespaces in which somebody calls.
+    pub fn callers(&self) -> BTreeSet<u64> {
+        let calling = self
+            .endpoints
+            .keys()
+            .filter(|endpoint| endpoint.role == role::CLIENT);
+        calling.map(|endpoint| endpoint.netns).collect()
     }
 
     pub fn contains(&self, endpoint: &Endpoint) -> bool {
