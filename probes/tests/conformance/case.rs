@@ -232,7 +232,10 @@ fn start_agent(network: &Network, side: Side, instance: &str) -> Agent {
         overhead: OverheadConfig::default(),
     })
     .unwrap();
-    assert_eq!(agent.degraded(), [""; 0]);
+    // As `support` has it, for `scripts/test-kernels`.
+    if std::env::var_os("SLOWBURN_TEST_DEGRADED").is_none() {
+        assert_eq!(agent.degraded(), [""; 0]);
+    }
     agent
 }
 
