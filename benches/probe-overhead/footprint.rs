@@ -1,5 +1,5 @@
 //! What slowburn itself takes while a server answers 20,000 requests/s and 1,008 routes have counters: the
-//! agent alone, which reads once a second and does nothing else; `slowburn run` with engine and API, and
+//! agent alone, which reads once a second and does nothing else, of HTTP/2, too; `slowburn run` with engine and API, and
 //! its private Postgres beside it; and bpftrace, as in the rest of this bench.
 
 use std::{
@@ -26,13 +26,13 @@ use slo_engine::{measurement::Clock, service::WatchedService};
 
 use super::{
     figures::to_f64,
-    nginx::{Nginx, ROUTED},
+    nginx::{HTTP2, Nginx, ROUTED},
     peer::Bpftrace,
 };
 
 const ASKED: &str = "SLOWBURN_BENCH_AGENT";
 const READY: &str = "the agent measures";
-/// Of each service, one a port: 16 times 63 are 1,008.
+/// Of each service, one a port, [`HTTP2`] among them: 16 times 63 are 1,008.
 const ROUTES: usize = 63;
 const SECONDS: u32 = 20;
 
@@ -50,7 +50,7 @@ pub fn measure_nothing_but_live() -> anyhow::Result<()> {
         sizes: MapSizes::default(),
         overhead: OverheadConfig::default(),
     })?;
-    agent.watch(&ROUTED.map(watched).collect::<anyhow::Result<Vec<_>>>()?)?;
+    agent.watch(&ports().map(watched).collect::<anyhow::Result<Vec<_>>>()?)?;
     let mut out = std::io::stdout();
     writeln!(out, "{READY}")?;
     let mut next = Instant::now();
@@ -60,6 +60,10 @@ pub fn measure_nothing_but_live() -> anyhow::Result<()> {
         next += Duration::from_secs(1);
         thread::park_timeout(next.saturating_duration_since(Instant::now()));
     }
+}
+
+fn ports() -> impl Iterator<Item = u16> {
+    ROUTED.chain([HTTP2])
 }
 
 fn watched(port: u16) -> anyhow::Result<WatchedService> {
@@ -85,7 +89,7 @@ fn path(number: usize) -> String {
 
 /// The same services as definitions, each with two objectives.
 fn definitions() -> String {
-    let each = ROUTED.map(|port| {
+    let each = ports().map(|port| {
         let routes: String = routes().map(|route| format!("    - {route}\n")).collect();
         format!(
             "apiVersion: slowburn/v1\nkind: Service\nmetadata: {{name: s{port}}}\nspec:\n  match: {{port: {port}}}\n  \
@@ -98,25 +102,28 @@ fn definitions() -> String {
 pub fn print(nginx: &Nginx) -> anyhow::Result<()> {
     println!(
         "\nwhat watches, with {} routes, over {SECONDS} s",
-        ROUTED.count() * ROUTES
+        ports().count() * ROUTES
     );
     println!(
         "{:<28} {:>12} {:>12} {:>14}",
         "", "requests/s", "% of a core", "MB resident"
     );
     let agent = Slowburn::agent(nginx)?;
-    let alone = measured(nginx, "the agent alone", || agent.used())?;
+    let alone = measured(nginx, "the agent alone", ROUTED.start, || agent.used())?;
+    measured(nginx, "the agent alone, HTTP/2", HTTP2, || agent.used())?;
     drop(agent);
     let run = Slowburn::run(nginx)?;
     let mut postgres = Vec::new();
-    let whole = measured(nginx, "`slowburn run`", || {
+    let whole = measured(nginx, "`slowburn run`", ROUTED.start, || {
         postgres.push(run.used_by_others()?);
         run.used()
     })?;
     drop(run);
     print_row("  its Postgres", "", &(postgres[1].since(&postgres[0])));
     let bpftrace = Bpftrace::start()?;
-    let peer = measured(nginx, "bpftrace read/write", || Used::of(bpftrace.pid()))?;
+    let peer = measured(nginx, "bpftrace read/write", ROUTED.start, || {
+        Used::of(bpftrace.pid())
+    })?;
     println!(
         "times bpftrace: the agent {:.2} of its CPU and {:.2} of its memory, `slowburn run` {:.2} and {:.2}",
         alone.share() / peer.share(),
@@ -131,12 +138,13 @@ pub fn print(nginx: &Nginx) -> anyhow::Result<()> {
 fn measured(
     nginx: &Nginx,
     name: &str,
+    port: u16,
     mut used: impl FnMut() -> anyhow::Result<Used>,
 ) -> anyhow::Result<Used> {
     ask_every_route(nginx)?;
-    load(nginx, 5)?;
+    load(nginx, port, 5)?;
     let before = used()?;
-    let rate = load(nginx, SECONDS)?;
+    let rate = load(nginx, port, SECONDS)?;
     let used = used()?.since(&before);
     print_row(name, &rate, &used);
     Ok(used)
@@ -152,19 +160,15 @@ fn print_row(name: &str, rate: &str, used: &Used) {
 
 /// So that all of them have counters.
 fn ask_every_route(nginx: &Nginx) -> anyhow::Result<()> {
-    for port in ROUTED {
+    for port in ports() {
         h2load(nginx, port, &["-c1", "-n", &ROUTES.to_string()])?;
     }
     Ok(())
 }
 
 /// 16 connections of 1,250 requests/s each, over all routes of one service.
-fn load(nginx: &Nginx, seconds: u32) -> anyhow::Result<String> {
-    let said = h2load(
-        nginx,
-        ROUTED.start,
-        &["-c16", "--rps=1250", "-D", &seconds.to_string()],
-    )?;
+fn load(nginx: &Nginx, port: u16, seconds: u32) -> anyhow::Result<String> {
+    let said = h2load(nginx, port, &["-c16", "--rps=1250", "-D", &seconds.to_string()])?;
     let rate = said
         .split_once("finished in ")
         .and_then(|(_, rest)| rest.split(", ").nth(1));
@@ -182,7 +186,8 @@ fn h2load(nginx: &Nginx, port: u16, more: &[&str]) -> anyhow::Result<String> {
     fs::write(&urls, all)?;
     let output = nginx
         .beside("h2load")?
-        .args(["--h1", "-t1"])
+        .args((port != HTTP2).then_some("--h1"))
+        .arg("-t1")
         .args(more)
         .arg("-i")
         .arg(&urls)

@@ -29,7 +29,7 @@ pub const TLS: u16 = 8082;
 pub const REDIS: u16 = 8083;
 const PORTS: [u16; 4] = [HTTP1, HTTP2, TLS, REDIS];
 /// HTTP/1.1, each a service with routes of its own.
-pub const ROUTED: Range<u16> = 8100..8116;
+pub const ROUTED: Range<u16> = 8100..8115;
 
 /// Windows with the kernel's statistics are windows of their own.
 pub const UNWATCHED: OverheadConfig = OverheadConfig {

@@ -3,11 +3,12 @@
 //! The code is canonical: codes of one length follow each other in the order of their bytes, and
 //! longer ones follow shorter ones. So the lengths are all there is to know.
 
+use std::array;
 use std::sync::LazyLock;
 
 use super::HpackError;
 
-const LONGEST: usize = 30;
+const LONGEST: u32 = 30;
 
 /// Bits of each byte's code.
 #[rustfmt::skip]
@@ -23,57 +24,70 @@ const LENGTHS: [u8; 256] = [
 ];
 
 /// The codes of each length: the first of them, and the bytes they stand for in order.
-struct Codes {
-    first: [u32; LONGEST + 1],
-    bytes: [Vec<u8>; LONGEST + 1],
+struct Codes(Vec<(usize, Vec<u8>)>);
+
+impl Codes {
+    /// What such a code of so many bits says; `None` where it is none, or the beginning of one.
+    fn find(&self, code: usize, length: u32) -> Option<u8> {
+        let (first, bytes) = self.0.get(usize::try_from(length).ok()?)?;
+        bytes.get(code.checked_sub(*first)?).copied()
+    }
 }
 
 static CODES: LazyLock<Codes> = LazyLock::new(|| {
-    let mut codes = Codes {
-        first: [0; LONGEST + 1],
-        bytes: [const { Vec::new() }; LONGEST + 1],
+    let mut next = 0;
+    let of = |length| {
+        let bytes: Vec<u8> = (0..=u8::MAX)
+            .filter(|byte| u32::from(LENGTHS[usize::from(*byte)]) == length)
+            .collect();
+        next <<= 1;
+        let first = next;
+        next += bytes.len();
+        (first, bytes)
     };
-    for (byte, length) in (0..=u8::MAX).zip(LENGTHS) {
-        codes.bytes[usize::from(length)].push(byte);
-    }
-    let mut code = 0;
-    for length in 1..=LONGEST {
-        code <<= 1;
-        codes.first[length] = code;
-        code += u32::try_from(codes.bytes[length].len()).unwrap_or(u32::MAX);
-    }
-    codes
+    Codes((0..=LONGEST).map(of).collect())
+});
+
+/// What eight bits begin with, and how many of them it takes; `None` where a longer code begins.
+static BEGINNINGS: LazyLock<[Option<(u8, u32)>; 256]> = LazyLock::new(|| {
+    array::from_fn(|bits| {
+        (1..=u8::BITS).find_map(|length| Some((CODES.find(bits >> (u8::BITS - length), length)?, length)))
+    })
 });
 
 /// Appends what `coded` says to `out`.
 pub(super) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
-    let codes = &*CODES;
-    let (mut code, mut length) = (0_u32, 0_usize);
-    for bit in coded
-        .iter()
-        .flat_map(|byte| (0..8).rev().map(move |at| byte >> at & 1))
-    {
-        code = code << 1 | u32::from(bit);
-        length += 1;
-        // The code of 30 ones is the end of a string, which must not be said.
-        if length > LONGEST {
-            return Err(HpackError::Huffman);
+    let beginnings = &*BEGINNINGS;
+    let mut coded = coded.iter();
+    // The next bits stand highest; behind the last of them are ones.
+    let (mut bits, mut left) = (u64::MAX, 0);
+    loop {
+        while left <= u64::BITS - u8::BITS
+            && let Some(byte) = coded.next()
+        {
+            bits ^= u64::from(!byte) << (u64::BITS - u8::BITS - left);
+            left += u8::BITS;
         }
-        let found = code
-            .checked_sub(codes.first[length])
-            .and_then(|place| codes.bytes[length].get(usize::try_from(place).ok()?));
-        if let Some(byte) = found {
-            out.push(*byte);
-            (code, length) = (0, 0);
+        let next = beginnings[usize::from(bits.to_be_bytes()[0])];
+        match next.or_else(|| longer(bits)) {
+            Some((byte, length)) if length <= left => {
+                out.push(byte);
+                bits = bits << length | ((1 << length) - 1);
+                left -= length;
+            }
+            // What is left fills the last byte: fewer than eight ones. More would be the end of a string, which must not be said.
+            _ if left < u8::BITS && bits == u64::MAX => return Ok(()),
+            _ => return Err(HpackError::Huffman),
         }
     }
-    // What is left fills the last byte: fewer than eight ones.
-    let is_padding = length < 8 && code == (1 << length) - 1;
-    if is_padding {
-        Ok(())
-    } else {
-        Err(HpackError::Huffman)
-    }
+}
+
+/// A code of more than eight bits.
+fn longer(bits: u64) -> Option<(u8, u32)> {
+    (u8::BITS + 1..=LONGEST).find_map(|length| {
+        let code = usize::try_from(bits >> (u64::BITS - length)).ok()?;
+        Some((CODES.find(code, length)?, length))
+    })
 }
 
 #[cfg(test)]
@@ -93,6 +107,27 @@ mod tests {
         );
         assert_eq!(decoded(b"\xa8\xeb\x10\x64\x9c\xbf").unwrap(), b"no-cache");
         assert_eq!(decoded(b"").unwrap(), b"");
+    }
+
+    #[test]
+    fn every_byte_is_read_beside_every_other() {
+        for first in 0..=u8::MAX {
+            let said: Vec<u8> = (0..=u8::MAX).flat_map(|second| [first, second]).collect();
+            let (mut coded, mut place) = (vec![0xff; 2 * said.len() * 4], 0);
+            for byte in &said {
+                let length = u32::from(LENGTHS[usize::from(*byte)]);
+                let (first, bytes) = &CODES.0[usize::from(LENGTHS[usize::from(*byte)])];
+                let code = first + bytes.iter().position(|found| found == byte).unwrap();
+                for at in (0..length).rev() {
+                    if code >> at & 1 == 0 {
+                        coded[place / 8] &= !(0x80 >> (place % 8));
+                    }
+                    place += 1;
+                }
+            }
+            coded.truncate(place.div_ceil(8));
+            assert_eq!(decoded(&coded).unwrap(), said, "{first}");
+        }
     }
 
     #[test]

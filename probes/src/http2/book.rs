@@ -1,6 +1,8 @@
 //! Every connection that speaks HTTP/2, and what was counted of them: all that must outlive an agent.
 
-use std::collections::{BTreeSet, HashMap, hash_map::Entry};
+use std::collections::{BTreeSet, hash_map::Entry};
+
+use foldhash::HashMap;
 
 use probes_ebpf::{
     http2_wire::{Record, event, part},

@@ -1,7 +1,9 @@
 //! What user space has counted of HTTP/2: the kernel's counters again, in user space's own memory, so
 //! that a total is the sum of the two and neither waits for the other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+
+use foldhash::HashMap;
 
 use probes_ebpf::wire::{
     self, BUCKETS, CountKey, Endpoint, LatencyKey, ROUTE_OTHER, STATUSES, THRESHOLDS, bucket, clock, what,
