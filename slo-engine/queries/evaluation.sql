@@ -3,9 +3,11 @@
 -- (`fast_page.sql`, `data_outage.sql`).
 -- A tier is calm when nothing of it stands, its short window does not burn, and both are surely covered whole: then its
 -- long window is not looked up. Where windows end, and where short ones begin that many have, is read of all at once, slot
--- by slot (`ledger_slot`); who has no row in that very slot is looked up, as are all others. A look-up for those alone is a
--- subquery with a limit, which is not begun for the rest; no argument of `ledger_total` holds a subquery: the planner would
--- call it instead of inlining it. What corrections leave out is looked up for objectives that have one.
+-- by slot (`ledger_ends`, `ledger_slot`). Tiers are several times as many as objectives, so they are read only of whom a short
+-- window may burn enough for any tier that has one (`near`), and then held against what each says itself. Who has no row in
+-- that very slot is looked up, as are all others. A look-up for those alone is a subquery with a limit, which is not begun for
+-- the rest; no argument of `ledger_total` holds a subquery: the planner would call it instead of inlining it. What corrections
+-- leave out is looked up for objectives that have one.
 with silent as materialized (
     select w.service_id, w.role
     from watch w
@@ -13,36 +15,14 @@ with silent as materialized (
     cross join engine_state e
     where s.state = 'expected' and greatest(w.expected_to_at, s.state_at) < $1::timestamptz - e.patience
 ),
--- The slot that is not over, of which those have a row who do not wait for its end, and the one before it.
-latest as materialized (
-    select l.*
-    from (
-        select date_bin(e.slot, $1 + e.slot - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00') as at,
-               $1 + e.slot as until
-        from engine_state e
-        where $2::text is null
-    ) slot
-    cross join lateral ledger_slot(slot.at, slot.until) l
-),
-before as materialized (
-    select l.*
-    from (
-        select date_bin(e.slot, $1 - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00') as at,
-               $1 + e.slot as until
-        from engine_state e
-        where $2::text is null
-          and (select count(*) from latest) < (select count(*) from objective o where o.withdrawn_at is null)
-    ) slot
-    cross join lateral ledger_slot(slot.at, slot.until) l
-),
-right_edge as materialized (
-    select o.objective_id, o.generation, o.name, d.target, o.defined_at, g.service_id, g.role, g.method,
-           coalesce(g.counted_from_at, g.started_at) as counted_from_at,
-           coalesce(l.at, b.at, r.at, g.counted_from_at, g.started_at) as at,
-           coalesce(l.good, b.good, r.good, 0) as good, coalesce(l.bad, b.bad, r.bad, 0) as bad,
-           coalesce(l.expected_ms, b.expected_ms, r.expected_ms, 0) as expected_ms,
-           coalesce(l.covered_ms, b.covered_ms, r.covered_ms, 0) as covered_ms,
-           coalesce(l.lost, b.lost, r.lost, 0) as lost, g.uneven_at, e.slot, m.coverage_min, d.evidence,
+right_edge as (
+    select o.objective_id, o.generation, o.name, d.target, (1 - d.target)::float8 as allowed, o.defined_at,
+           g.service_id, g.role, g.method, coalesce(g.counted_from_at, g.started_at) as counted_from_at,
+           coalesce(l.at, r.at, g.counted_from_at, g.started_at) as at,
+           coalesce(l.good, r.good, 0) as good, coalesce(l.bad, r.bad, 0) as bad,
+           coalesce(l.expected_ms, r.expected_ms, 0) as expected_ms,
+           coalesce(l.covered_ms, r.covered_ms, 0) as covered_ms,
+           coalesce(l.lost, r.lost, 0) as lost, g.uneven_at, e.slot, m.coverage_min, d.evidence,
            (g.service_id, g.role) in (select service_id, role from silent) as is_silent,
            g.started_at > $1 - e.patience or (
                select exists (
@@ -56,54 +36,98 @@ right_edge as materialized (
                    from objective_part p
                    join correction x on x.objective_id = p.part_id and x.undone_at is null
                )
-           ) as is_corrected
+           ) as is_corrected,
+           o.objective_id in (
+               select a.objective_id from alert a where a.state <> 'resolved'
+               union all
+               select t.objective_id from tier_freeze t
+           ) as stands
     from engine_state e
     cross join objective o
     join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
     join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
     left join objective_missing_data m on m.objective_id = o.objective_id and m.from_at = o.defined_at
-    left join latest l on l.objective_id = o.objective_id and l.generation = o.generation
-    left join before b on b.objective_id = o.objective_id and b.generation = o.generation
+    left join ledger_ends(case when $2::text is null then $1 end) l
+        on l.objective_id = o.objective_id and l.generation = o.generation
     left join lateral (
-        select t.* from ledger_total(o.objective_id, o.generation, $1 + e.slot) t where l.at is null and b.at is null limit 1
+        select t.* from ledger_total(o.objective_id, o.generation, $1 + e.slot) t where l.at is null limit 1
     ) r on true
-    -- So that the planner expects half of them, not a few.
+    -- So that the planner expects half of them, not a few; and that nothing is worked out for each short window anew.
     where o.withdrawn_at is null and case when $2::text is null then true else o.name = $2 end
+    offset 0
 ),
--- Where short windows begin that a sixteenth of the objectives have.
-short_edge as (
-    select short.short_window, l.*
-    from (
-        select t.short_window,
-               date_bin(e.slot, $1 - t.short_window + e.slot - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00') as at,
-               $1 - t.short_window + e.slot as until
-        from engine_state e
-        cross join objective o
-        join objective_tier t on t.objective_id = o.objective_id and t.from_at = o.defined_at
-        where $2::text is null and o.withdrawn_at is null
-        group by t.short_window, e.slot
-        having count(*) * 16 >= (select count(*) from objective o where o.withdrawn_at is null)
-    ) short
-    cross join lateral ledger_slot(short.at, short.until) l
+-- Short windows: the least burn rate of the tiers that have one, the longest window beside one, and whether a sixteenth of the
+-- objectives have one.
+short as materialized (
+    select t.short_window, min(t.burn_rate)::float8 as burn_rate, greatest(max(t.long_window), t.short_window) as longest,
+           count(*) * 16 >= (select count(*) from objective o where o.withdrawn_at is null) as is_common
+    from objective o
+    join objective_tier t on t.objective_id = o.objective_id and t.from_at = o.defined_at
+    where $2::text is null and o.withdrawn_at is null
+    group by t.short_window
+),
+-- Where those begin that many have. One row for all others, if there are any, in whose slot nobody has a row. A millionth less than
+-- what burns, since floats are rounded.
+edge as materialized (
+    select s.short_window, s.burn_rate * 0.999999 as burn_rate, $1 - s.longest - interval '1 hour' as even_from_at,
+           date_bin(e.slot, $1 - s.short_window + e.slot - interval '1 microsecond', timestamptz '2000-01-01 00:00:00+00') as at,
+           $1 - s.short_window + e.slot as until
+    from engine_state e
+    cross join short s
+    where s.is_common
+    union all
+    select null, null, null, null, null
+    where $2::text is not null or exists (select from short s where not s.is_common)
+),
+-- Of which objectives some tier with such a window may not be calm, and their totals where it begins.
+near as (
+    select o.*, edge.short_window
+    from edge
+    cross join lateral (
+        select o.*, l.at as short_at, l.good as short_good, l.bad as short_bad, l.expected_ms as short_expected_ms,
+               l.covered_ms as short_covered_ms, l.lost as short_lost
+        from right_edge o
+        left join ledger_slot(edge.at, edge.until) l on l.objective_id = o.objective_id and l.generation = o.generation
+    ) o
+    where $3::boolean
+       or o.short_at is null
+       or o.method = 'Composite'
+       or o.is_corrected
+       or o.is_silent
+       or o.stands
+       or o.uneven_at > edge.even_from_at
+       or o.expected_ms <= o.short_expected_ms
+       or o.bad > o.short_bad
+          and o.bad - o.short_bad > edge.burn_rate * o.allowed * (o.good - o.short_good + o.bad - o.short_bad)
+    offset 0
 ),
 -- Time is covered as expected in each slot since `uneven_at`, so in every window that begins later, by more than the
 -- hour that a row of a thinned day may be away from its edge; and if anything is expected of the short window, it is of
 -- the long one.
 tier as materialized (
-    select o.*, t.tier, t.severity, t.long_window, t.short_window, t.burn_rate, t.budget_share,
+    select o.objective_id, o.generation, o.name, o.target, o.service_id, o.role, o.method, o.counted_from_at, o.at,
+           o.good, o.bad, o.expected_ms, o.covered_ms, o.lost, o.slot, o.coverage_min, o.evidence, o.is_silent,
+           o.starting, o.is_corrected,
+           t.tier, t.severity, t.long_window, t.short_window, t.burn_rate, t.budget_share,
            c.at as short_at, c.good as short_good, c.bad as short_bad, c.expected_ms as short_expected_ms,
            c.covered_ms as short_covered_ms, c.lost as short_lost
-    from right_edge o
-    join objective_tier t on t.objective_id = o.objective_id and t.from_at = o.defined_at
-    left join short_edge s
-        on s.objective_id = o.objective_id and s.generation = o.generation and s.short_window = t.short_window
+    from near o
+    join objective_tier t
+        on t.objective_id = o.objective_id and t.from_at = o.defined_at
+        and case
+                when o.short_window is not null then t.short_window = o.short_window
+                else t.short_window not in (select s.short_window from short s where s.is_common)
+            end
     left join lateral (
-        select l.* from ledger_total(o.objective_id, o.generation, $1 - t.short_window + o.slot) l where s.at is null limit 1
+        select l.* from ledger_total(o.objective_id, o.generation, $1 - t.short_window + o.slot) l
+        where o.short_at is null
+        limit 1
     ) l on true
     cross join lateral (
-        select coalesce(s.at, l.at) as at, coalesce(s.good, l.good, 0) as good, coalesce(s.bad, l.bad, 0) as bad,
-               coalesce(s.expected_ms, l.expected_ms, 0) as expected_ms,
-               coalesce(s.covered_ms, l.covered_ms, 0) as covered_ms, coalesce(s.lost, l.lost, 0) as lost
+        select coalesce(o.short_at, l.at) as at, coalesce(o.short_good, l.good, 0) as good,
+               coalesce(o.short_bad, l.bad, 0) as bad,
+               coalesce(o.short_expected_ms, l.expected_ms, 0) as expected_ms,
+               coalesce(o.short_covered_ms, l.covered_ms, 0) as covered_ms, coalesce(o.short_lost, l.lost, 0) as lost
     ) c
     where $3::boolean
        or (o.objective_id, t.tier) in (select a.objective_id, a.tier from alert a where a.state <> 'resolved')
