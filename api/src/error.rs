@@ -55,6 +55,14 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "forbidden", message)
     }
 
+    pub fn unsupported_media_type(message: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            message,
+        )
+    }
+
     /// `what` and `name` make the sentence: no objective is named `checkout`.
     pub fn not_found(what: &str, name: impl std::fmt::Display) -> Self {
         Self::new(

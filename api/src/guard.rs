@@ -67,10 +67,10 @@ impl Guard {
         }
         // A page may post a form anywhere without being asked; for any other method its browser asks first.
         if *method == Method::POST && !headers.get(CONTENT_TYPE).is_some_and(is_json) {
-            return Err(
-                ApiError::forbidden("what is posted has to be sent as `application/json`")
-                    .hint("add the header `Content-Type: application/json`"),
-            );
+            return Err(ApiError::unsupported_media_type(
+                "what is posted has to be sent as `application/json`",
+            )
+            .hint("add the header `Content-Type: application/json`: a form of another site's page cannot"));
         }
         Ok(())
     }

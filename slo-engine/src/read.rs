@@ -38,7 +38,7 @@ pub use event::events;
 pub use ownership::ownerships;
 pub use service::{service, services, sources};
 pub(crate) use silence::active_silences;
-pub use silence::{silence, silences};
+pub use silence::{Alerting, alerting, silence, silences};
 pub use slo::{COURSE_MAX, slo, slo_series, slos};
 pub use tcp::{Tcp, TcpTotals, tcp_totals};
 
@@ -102,6 +102,8 @@ pub struct Endpoint {
     pub source: SourceId,
     pub because: String,
     pub first_seen_at: DateTime<Utc>,
+    /// To the minute.
+    pub last_seen_at: DateTime<Utc>,
 }
 
 /// A service with its course over the window and its routes.

@@ -131,7 +131,7 @@ const SERVICES = [
 ];
 const WORST = { checkout: "firing", web: "ok", stock: "ok", reports: "no_data" };
 const service = ([name, port, cgroup, executable, because, rps, error_ratio, p50_ms, p99_ms, retransmits_per_second, in_flight, overdue], now) => ({
-  name, because, endpoints: [{ port, cgroup, executable, source: SOURCE, because }], requests_per_second: rps && rps * (1 + 0.05 * noise(Math.floor(now))), error_ratio, p50_ms, p99_ms,
+  name, because, endpoints: [{ port, cgroup, executable, source: SOURCE, because, last_seen_at: iso(rps ? now - 20 : now - 3 * HOUR) }], requests_per_second: rps && rps * (1 + 0.05 * noise(Math.floor(now))), error_ratio, p50_ms, p99_ms,
   retransmits_per_second, rtt_ms: rps ? 0.084 : null, in_flight, overdue, coverage: rps ? 1 : 0, slos: OBJECTIVES.filter((o) => o[2] === name).map((o) => o[0]), worst_state: WORST[name],
 });
 function serviceDetail(name, window, now) {
@@ -188,8 +188,10 @@ const STORY = [
   [-11.3 * DAY, "source_seen", "edge-1", "source on `edge-1` is back after 16 h 48 min; the gap is not covered"],
   [-9 * DAY + 40, "alert_firing", SLO, "`checkout-availability` burns 30.1 times too fast over 5 min and 24 over 1 h (page-1h)"],
   [-9 * DAY + 45 * MIN, "alert_resolved", SLO, "page-1h is over after 45 min"],
-  [-80, "definitions_refused", "definitions", "definitions refused: 1 mistake, the last good set stays"],
-  [-40, "definitions_taken_up", "definitions", "definitions taken up: 1 new, 0 changed, 0 withdrawn"],
+  [-80, "definitions_refused", "definition files", "definitions refused: 1 mistake, the last good set stays"],
+  [-41, "slowburn_died", "edge-1/default", "slowburn, started 2026-11-20T08:12:40Z, did not stop in order: it was killed, or could not write that it stopped; the last it measured is of 2026-11-27T09:02:11Z"],
+  [-41, "slowburn_started", "edge-1/default", "slowburn 0.1.0 started"],
+  [-40, "definitions_taken_up", "definition files", "definitions taken up: 1 new, 0 changed, 0 withdrawn"],
   [-40, "definition_changed", "stock-latency", "objective `stock-latency` is kept from now on"],
   [20, "alert_pending", SLO, "page-1h is pending: 18.2 times too fast over 5 min"],
   [31, "alert_firing", SLO, "`checkout-availability` burns 231 times too fast over 5 min and 15.6 over 1 h (page-1h)"],
@@ -238,9 +240,13 @@ export function answer(path, query, scene) {
   if (parts[0] === "services") return serviceDetail(parts[1], query.get("window") ?? "15m", now);
   if (path === "/alerts") return items(empty || calm ? [] : alerts(now));
   if (parts[0] === "alerts") return alerts(now).find((a) => a.id === Number(parts[1])) ?? null;
-  if (path === "/runs") return items(empty || calm ? [] : runs(now).filter((run) => !query.has("open") || !run.finished_at));
+  if (path === "/runs") return items(empty || calm ? [] : runs(now).filter((run) => (!query.has("open") || !run.finished_at) && (!query.has("alert") || run.alert_id === Number(query.get("alert"))) && (!query.has("objective") || run.objective === query.get("objective"))));
   if (parts[0] === "runs") return runDetail(Number(parts[1]), now);
   if (path === "/limits") return items(empty || calm ? [] : limits(now));
+  if (path === "/silences") return items(empty || calm ? [] : [
+    { id: 4, state: "active", matchers: ["service=chekout"], matches: 0, starts_at: iso(now - HOUR), ends_at: iso(now + 3 * HOUR), author: "ann", comment: "moving to the new database", created_at: iso(now - HOUR), ended_at: null, ended_by: null },
+    { id: 3, state: "active", matchers: ["service=stock", "tier=~ticket-.*"], matches: 4, starts_at: iso(now - HOUR), ends_at: iso(now + HOUR), author: "ben", comment: "known, see the wiki", created_at: iso(now - HOUR), ended_at: null, ended_by: null },
+  ]);
   if (path === "/annotations") return items(empty || query.get("service") !== "checkout" ? [] : [{ id: 1, service: "checkout", at: iso(now - 9 * 86_400), kind: "deploy", text: "v1.4.2", author: "ci", created_at: iso(now - 9 * 86_400) }, { id: 2, service: "checkout", at: iso(now - 24 * MIN), kind: "note", text: "sale begins", author: "ann", created_at: iso(now - 24 * MIN) }]);
   if (path === "/corrections") {
     const night = { from: iso(now - 6 * 86_400), to: iso(now - 6 * 86_400 + 40 * 3600) };

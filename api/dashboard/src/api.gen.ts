@@ -288,7 +288,8 @@ export interface paths {
         /**
          * Alerts that match fire and resolve as ever, but no runbook answers to one that fires: nobody is paged and nothing is
          *     limited. What still fires as the silence ends is answered then, once. Runs that have begun go on, and people
-         *     who were told are told that it is over.
+         *     who were told are told that it is over. One that is about nothing that is defined (`matches` is 0) is kept all the
+         *     same: what it is about may come.
          */
         post: operations["create_silence"];
         delete?: never;
@@ -620,6 +621,11 @@ export interface components {
             because: string;
             cgroup: string;
             executable?: string | null;
+            /**
+             * Format: date-time
+             * @description To the minute. What listens no longer stays here with the time at which it did.
+             */
+            last_seen_at: string;
             /** Format: int32 */
             port: number;
             source: string;
@@ -1382,6 +1388,8 @@ export interface components {
              *     ]
              */
             matchers: string[];
+            /** @description Tiers and other alerts of the definitions in force that it is about. 0: it silences nothing as they are now. */
+            matches: number;
             /** Format: date-time */
             starts_at: string;
             /** @description `pending`, `active` or `ended`. */
@@ -1840,6 +1848,14 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
         };
     };
     list_annotations: {
@@ -1924,6 +1940,14 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2030,6 +2054,14 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
         };
     };
     undo_correction: {
@@ -2095,7 +2127,10 @@ export interface operations {
                 after?: number;
                 /** @description At most 500; 100 unless said. */
                 limit?: number;
-                /** @description Only events about this service, objective, run or source. */
+                /**
+                 * @description Only events about this service, objective, run or source; about a slowburn, `host/instance`; about the definitions
+                 *     as a whole, `definition files`.
+                 */
                 subject?: string;
             };
             header?: never;
@@ -2385,6 +2420,14 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
         };
     };
     list_services: {
@@ -2533,6 +2576,14 @@ export interface operations {
                 };
             };
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -80,14 +80,40 @@ export function stepName(kind: string): string {
   return steps[kind] ?? capital(words(kind));
 }
 
-/** A limit or a scale that is applied stands until it is undone; a page or a verification is simply done. */
-export function stepWord(step: { kind: string; state: string }): Word {
-  return stateWord(step.state === "applied" && (step.kind === "page" || step.kind === "verify") ? "done" : step.state);
+type Delivered = { target: string; action: string; state: string; attempts: number; last_error?: string | null };
+
+/**
+ * A limit or a scale that is applied stands until it is undone; a verification is simply done. A page leaves with its alert,
+ * and its step is over as it is written: whether anybody was told is for its deliveries to say, the worst of them first.
+ */
+export function stepWord(step: { kind: string; state: string; intent?: unknown }, deliveries: Delivered[]): Word {
+  if (step.state !== "applied") return stateWord(step.state);
+  if (step.kind === "verify") return stateWord("done");
+  if (step.kind !== "page") return stateWord(step.state);
+  const pages = toldBy(step, deliveries).filter((delivery) => delivery.action === "trigger").map(deliveryState);
+  return stateWord(["failed", "retrying", "queued", "delivered"].find((state) => pages.includes(state)) ?? "done");
 }
 
-export function deliveryWord(delivery: { state: string; attempts: number; last_error?: string | null }): Word {
-  if (delivery.state !== "pending") return stateWord(delivery.state);
-  return stateWord(delivery.attempts > 0 && delivery.last_error ? "retrying" : "queued");
+/** The deliveries of a page step: those to the target it names. */
+export function toldBy<T extends Delivered>(step: { kind: string; intent?: unknown }, deliveries: T[]): T[] {
+  if (step.kind !== "page") return [];
+  const target = (step.intent as { target?: unknown } | null)?.target;
+  return deliveries.filter((delivery) => target === undefined || delivery.target === target);
+}
+
+export function deliveryWord(delivery: Delivered): Word {
+  return stateWord(deliveryState(delivery));
+}
+
+function deliveryState({ state, attempts, last_error }: Delivered): string {
+  if (state !== "pending") return state;
+  return attempts > 0 && last_error ? "retrying" : "queued";
+}
+
+/** `retrying: connection refused` */
+export function deliverySays(delivery: Delivered): string {
+  const word = deliveryWord(delivery).text.toLowerCase();
+  return delivery.state !== "delivered" && delivery.last_error ? `${word}: ${delivery.last_error}` : word;
 }
 
 /** A source that is expected says by its lag how it does. Of a large one the calm counters are booked once a slot, of which patience has three. */
@@ -102,6 +128,9 @@ export function tierWord(tier: { state: string; burn_rate_long?: number | null }
 }
 
 const kinds: Record<string, [Tone, Shape]> = {
+  slowburn_started: ["good", "tick"],
+  slowburn_stopped: ["muted", "stop"],
+  slowburn_died: ["warn", "up"],
   source_gone: ["muted", "stop"],
   source_retired: ["warn", "up"],
   clock_stepped: ["warn", "up"],

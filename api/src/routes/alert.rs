@@ -70,7 +70,8 @@ pub struct AcknowledgeBody {
     params(("id" = i64, Path)), request_body = AcknowledgeBody,
     responses((status = 200, body = AlertView), (status = 400, body = ErrorEnvelope),
               (status = 403, body = ErrorEnvelope), (status = 404, body = ErrorEnvelope),
-              (status = 409, body = ErrorEnvelope)))]
+              (status = 409, body = ErrorEnvelope),
+              (status = 415, body = ErrorEnvelope)))]
 pub async fn acknowledge(
     State(state): State<AppState>,
     Path(id): Path<i64>,

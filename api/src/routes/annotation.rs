@@ -69,7 +69,8 @@ pub struct AnnotationBody {
 #[utoipa::path(post, path = "/api/v1/annotations", tag = "annotations", operation_id = "create_annotation",
     request_body = AnnotationBody,
     responses((status = 201, body = AnnotationView), (status = 400, body = ErrorEnvelope),
-              (status = 403, body = ErrorEnvelope), (status = 404, body = ErrorEnvelope)))]
+              (status = 403, body = ErrorEnvelope), (status = 404, body = ErrorEnvelope),
+              (status = 415, body = ErrorEnvelope)))]
 pub async fn create(
     State(state): State<AppState>,
     Body(body): Body<AnnotationBody>,

@@ -124,7 +124,8 @@ pub struct RecurrenceBody {
     request_body = CorrectionBody,
     responses((status = 201, body = CorrectionView), (status = 400, body = ErrorEnvelope),
               (status = 403, body = ErrorEnvelope), (status = 404, body = ErrorEnvelope),
-              (status = 409, body = ErrorEnvelope)))]
+              (status = 409, body = ErrorEnvelope),
+              (status = 415, body = ErrorEnvelope)))]
 pub async fn create(
     State(state): State<AppState>,
     Body(body): Body<CorrectionBody>,

@@ -17,7 +17,8 @@ use crate::views::{EventView, Items};
 pub struct ListQuery {
     /// Only events with a greater id, oldest first. Without it: the newest ones, newest first.
     pub after: Option<i64>,
-    /// Only events about this service, objective, run or source.
+    /// Only events about this service, objective, run or source; about a slowburn, `host/instance`; about the definitions
+    /// as a whole, `definition files`.
     pub subject: Option<String>,
     /// At most 500; 100 unless said.
     pub limit: Option<u32>,

@@ -71,7 +71,8 @@ pub async fn show(State(state): State<AppState>, Path(id): Path<i64>) -> Result<
 #[utoipa::path(post, path = "/api/v1/runs/{id}/cancel", tag = "runs", operation_id = "cancel_run",
     params(("id" = i64, Path)),
     responses((status = 200, body = RunDetail), (status = 403, body = ErrorEnvelope),
-              (status = 404, body = ErrorEnvelope), (status = 409, body = ErrorEnvelope)))]
+              (status = 404, body = ErrorEnvelope), (status = 409, body = ErrorEnvelope),
+              (status = 415, body = ErrorEnvelope)))]
 pub async fn cancel(State(state): State<AppState>, Path(id): Path<i64>) -> Result<Json<RunDetail>> {
     remediation::cancel(&state.pool, RunId(id), Utc::now()).await?;
     show(State(state), Path(id)).await

@@ -34,7 +34,10 @@ pub async fn list(
     let now = Utc::now();
     let limit = page(query.limit)?;
     let found = read::silences(&state.pool, query.ended.unwrap_or(false), now, limit).await?;
-    let items = found.iter().map(|silence| SilenceView::of(silence, now));
+    let alerting = read::alerting(&state.pool).await?;
+    let items = found
+        .iter()
+        .map(|silence| SilenceView::of(silence, &alerting, now));
     Ok(Json(Items {
         items: items.collect(),
     }))
@@ -58,11 +61,13 @@ pub struct SilenceBody {
 
 /// Alerts that match fire and resolve as ever, but no runbook answers to one that fires: nobody is paged and nothing is
 /// limited. What still fires as the silence ends is answered then, once. Runs that have begun go on, and people
-/// who were told are told that it is over.
+/// who were told are told that it is over. One that is about nothing that is defined (`matches` is 0) is kept all the
+/// same: what it is about may come.
 #[utoipa::path(post, path = "/api/v1/silences", tag = "silences", operation_id = "create_silence",
     request_body = SilenceBody,
     responses((status = 201, body = SilenceView), (status = 400, body = ErrorEnvelope),
-              (status = 403, body = ErrorEnvelope), (status = 409, body = ErrorEnvelope)))]
+              (status = 403, body = ErrorEnvelope), (status = 409, body = ErrorEnvelope),
+              (status = 415, body = ErrorEnvelope)))]
 pub async fn create(
     State(state): State<AppState>,
     Body(body): Body<SilenceBody>,
@@ -79,7 +84,14 @@ pub async fn create(
     };
     let id = state.engine.silence(&new, now).await?;
     tracing::info!(silence.id = id.0, "a silence was made");
-    Ok((StatusCode::CREATED, show(&state, id).await?))
+    let made = show(&state, id).await?;
+    if made.0.matches == 0 {
+        tracing::warn!(
+            silence.id = id.0,
+            "the silence matches nothing that is defined today"
+        );
+    }
+    Ok((StatusCode::CREATED, made))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -110,5 +122,6 @@ pub async fn end(
 async fn show(state: &AppState, id: SilenceId) -> Result<Json<SilenceView>> {
     let silence = read::silence(&state.pool, id).await?;
     let silence = silence.ok_or_else(|| ApiError::not_found("silence", id.0))?;
-    Ok(Json(SilenceView::of(&silence, Utc::now())))
+    let alerting = read::alerting(&state.pool).await?;
+    Ok(Json(SilenceView::of(&silence, &alerting, Utc::now())))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use slo_engine::read;
 use utoipa::ToSchema;
@@ -38,6 +39,8 @@ pub struct EndpointView {
     pub executable: Option<String>,
     pub source: String,
     pub because: String,
+    /// To the minute. What listens no longer stays here with the time at which it did.
+    pub last_seen_at: DateTime<Utc>,
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -115,6 +118,7 @@ impl From<read::Endpoint> for EndpointView {
             executable: endpoint.executable,
             source: endpoint.source.to_string(),
             because: endpoint.because,
+            last_seen_at: endpoint.last_seen_at,
         }
     }
 }

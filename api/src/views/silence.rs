@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use slo_engine::read::Alerting;
 use slo_engine::silence::Silence;
 use utoipa::ToSchema;
 
@@ -14,6 +15,8 @@ pub struct SilenceView {
     /// All must hold.
     #[schema(example = json!(["service=web"]))]
     pub matchers: Vec<String>,
+    /// Tiers and other alerts of the definitions in force that it is about. 0: it silences nothing as they are now.
+    pub matches: usize,
     pub starts_at: DateTime<Utc>,
     pub ends_at: DateTime<Utc>,
     pub author: String,
@@ -25,11 +28,14 @@ pub struct SilenceView {
 }
 
 impl SilenceView {
-    pub fn of(silence: &Silence, now: DateTime<Utc>) -> Self {
+    /// `alerting` is what could be silenced.
+    pub fn of(silence: &Silence, alerting: &[Alerting], now: DateTime<Utc>) -> Self {
+        let is_matched = |one: &&Alerting| silence.is_about(&one.labels());
         Self {
             id: silence.id.0,
             state: silence.state(now).to_string(),
             matchers: silence.matchers.iter().map(ToString::to_string).collect(),
+            matches: alerting.iter().filter(is_matched).count(),
             starts_at: silence.starts_at,
             ends_at: silence.ends_at,
             author: silence.author.clone(),

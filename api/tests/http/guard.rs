@@ -54,9 +54,21 @@ async fn a_foreign_page_or_a_form_changes_nothing(pool: PgPool) {
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{refused:?}");
         assert_eq!(answer.json()["error"]["code"], "forbidden");
     }
+    // A foreign one is refused as that, whatever its form.
+    let foreign = [
+        host,
+        ("content-type", "text/plain"),
+        ("origin", "https://evil.example"),
+    ];
+    let answer = send(&shop, Request::post("/api/v1/silences"), &foreign).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
     for form in [&[host, ("content-type", "text/plain")][..], &[host]] {
         let answer = send(&shop, Request::post("/api/v1/silences"), form).await;
-        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{form:?}");
+        assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{form:?}");
+        let error = &answer.json()["error"];
+        assert_eq!(error["code"], "unsupported_media_type");
+        let hint = error["hint"].as_str().unwrap();
+        assert!(hint.contains("`Content-Type: application/json`"), "{hint}");
     }
     assert_eq!(
         shop.get("/api/v1/silences").await.json()["items"],

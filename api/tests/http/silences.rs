@@ -23,6 +23,7 @@ async fn a_silence_is_made_listed_and_ended(pool: PgPool) {
         (&made["state"], &made["matchers"]),
         (&json!("active"), &asked["matchers"])
     );
+    assert!(made["matches"].as_u64() > Some(0), "{made}");
     assert_eq!(shop.get("/api/v1/silences").await.json()["items"], json!([made]));
 
     let path = format!("/api/v1/silences/{}?author=bob", made["id"]);
@@ -37,6 +38,49 @@ async fn a_silence_is_made_listed_and_ended(pool: PgPool) {
     assert_eq!(shop.get("/api/v1/silences").await.json()["items"], json!([]));
     let all = shop.get("/api/v1/silences?ended=true").await.json();
     assert_eq!(all["items"], json!([ended]));
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn a_silence_says_how_much_that_is_defined_it_is_about(pool: PgPool) {
+    let shop = Shop::open(pool).await;
+    for (matchers, matches) in [
+        (json!(["service=chekout"]), 0),
+        (json!(["service=checkout", "tier=page-1w"]), 0),
+        (json!(["objective=checkout-availability", "tier=page-fast"]), 1),
+        (
+            json!([
+                "objective=checkout-availability",
+                "tier=page-fast",
+                "severity=ticket"
+            ]),
+            0,
+        ),
+        (
+            json!([
+                "objective=checkout-availability",
+                "tier=data-outage",
+                "severity=ticket"
+            ]),
+            1,
+        ),
+        (json!(["objective=checkout-availability"]), 6),
+    ] {
+        let asked = json!({
+            "matchers": matchers,
+            "ends_at": Utc::now() + TimeDelta::hours(2),
+            "author": "ann",
+            "comment": "moving",
+        });
+        let made = shop.post("/api/v1/silences", &asked).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+        assert_eq!(made.json()["matches"], matches, "{matchers}");
+    }
+    let listed = shop.get("/api/v1/silences").await.json();
+    let items = listed["items"].as_array().unwrap().iter();
+    let told: Vec<_> = items
+        .map(|silence| silence["matches"].as_u64().unwrap())
+        .collect();
+    assert_eq!(told, [6, 1, 0, 1, 0, 0]);
 }
 
 #[sqlx::test(migrator = "slo_engine::MIGRATOR")]

@@ -280,7 +280,8 @@ async fn endpoints(
     service: Option<&ServiceName>,
 ) -> Result<BTreeMap<ServiceName, Vec<Endpoint>>, EngineError> {
     let rows = sqlx::query!(
-        "select s.name as service, e.port, e.cgroup, e.executable, e.because, e.first_seen_at, src.name as source
+        "select s.name as service, e.port, e.cgroup, e.executable, e.because, e.first_seen_at, e.last_seen_at,
+                src.name as source
          from endpoint e
          join service s using (service_id)
          join source src using (source_id)
@@ -302,6 +303,7 @@ async fn endpoints(
             source: parse("source.name", &row.source)?,
             because: row.because,
             first_seen_at: row.first_seen_at,
+            last_seen_at: row.last_seen_at,
         };
         endpoints
             .entry(parse("service.name", &row.service)?)

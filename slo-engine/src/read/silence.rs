@@ -1,11 +1,13 @@
-//! Silences, newest first.
+//! Silences, newest first, and what there is to silence.
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
 use crate::engine::EngineError;
+use crate::evaluate::{DATA_OUTAGE, OutageRule};
 use crate::partly::{self, Partly};
-use crate::silence::{Silence, SilenceId};
+use crate::sequential::FAST_PAGE;
+use crate::silence::{Labels, Silence, SilenceId};
 use crate::store::parse;
 
 #[derive(Debug, Clone)]
@@ -83,6 +85,68 @@ pub async fn silence(pool: &PgPool, id: SilenceId) -> Result<Option<Silence>, En
     .fetch_optional(pool)
     .await?;
     row.map(Silence::try_from).transpose()
+}
+
+/// One that may alert, as silences see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alerting {
+    pub service: String,
+    pub objective: String,
+    pub tier: String,
+    pub severity: String,
+}
+
+impl Alerting {
+    #[must_use]
+    pub fn labels(&self) -> Labels<'_> {
+        Labels {
+            service: &self.service,
+            objective: &self.objective,
+            tier: &self.tier,
+            severity: &self.severity,
+        }
+    }
+}
+
+/// Every tier, fast page, alert on a budget and alert of missing data that the definitions in force have.
+///
+/// # Errors
+/// When the database fails.
+pub async fn alerting(pool: &PgPool) -> Result<Vec<Alerting>, EngineError> {
+    let outage = OutageRule::default().severity;
+    let found = sqlx::query_as!(
+        Alerting,
+        r#"select s.name as service, o.name as objective, t.tier as "tier!", t.severity as "severity!"
+           from objective o
+           join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
+           join service s using (service_id)
+           cross join lateral (
+               select d.tier, d.severity
+               from objective_tier d
+               where d.objective_id = o.objective_id and d.from_at = o.defined_at
+               union all
+               select b.name, b.severity
+               from objective_budget_alert b
+               where b.objective_id = o.objective_id and b.from_at = o.defined_at
+               union all
+               select $1::text, 'page'
+               from objective_fast_page f
+               where f.objective_id = o.objective_id and f.from_at = o.defined_at
+               union all
+               -- What nothing is said of is as it is by default; who says `off` is never told.
+               select $2::text, case when m.objective_id is null then $3::text else m.severity end
+               from (select) x
+               left join objective_missing_data m on m.objective_id = o.objective_id and m.from_at = o.defined_at
+           ) t
+           where o.withdrawn_at is null and t.severity is not null
+           order by o.name, t.tier"#,
+        FAST_PAGE,
+        DATA_OUTAGE,
+        outage.as_str()
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(found)
 }
 
 /// Those that hold now and can be read, the oldest first.

@@ -8,6 +8,8 @@ import { Link, to } from "../router";
 import { Ago, Choice, Clock, Empty, Loading, Page, Section, Tile, Trouble } from "../ui/bits";
 import { burnWords, Evidence, Owned, Took, Trace } from "../ui/lists";
 import { State } from "../ui/state";
+import { isOver } from "../words";
+import { meanwhile } from "./at-work";
 import { Care, Silences } from "./care";
 import { RunTable } from "./runs";
 
@@ -50,7 +52,7 @@ export function AlertTable({ alerts, short }: { alerts: Alert[]; short?: boolean
               </th>
               <td data-label="State"><State state={alert.state} />{alert.state !== "resolved" && <Cared alert={alert} />}</td>
               {!short && <td data-label="Objective"><Link href={to.slo(alert.objective)}>{alert.objective}</Link><span className="sub"><Link href={to.service(alert.service)}>{alert.service}</Link></span></td>}
-              <td data-label="Burn" className="right num">
+              <td data-label="Burn, short and long" className="right num">
                 {burnWords(alert).rates}
                 <span className="sub">{burnWords(alert).rule}</span>
               </td>
@@ -62,6 +64,34 @@ export function AlertTable({ alerts, short }: { alerts: Alert[]; short?: boolean
       </table>
     </div>
   );
+}
+
+/** Runs that answer it, and those for another tier of its objective that are at work on the same trouble. */
+function DoneAbout({ alert }: { alert: Alert }) {
+  const answers = useResource<Items<Run>>(`/runs?alert=${alert.id}`, { everyMs: 2_000 });
+  const objective = useResource<Items<Run>>(`/runs?objective=${encodeURIComponent(alert.objective)}`, { everyMs: 2_000 });
+  const mine = answers.data?.items ?? [];
+  const others = answers.data ? meanwhile(alert, objective.data?.items ?? []).filter((run) => !mine.some(({ id }) => id === run.id)) : [];
+  return (
+    <Section id="runs" title="Done about it">
+      <Trouble of={answers} what="runs" />
+      <Trouble of={objective} what="runs of the objective" />
+      {mine.length > 0 && <RunTable runs={mine} />}
+      {answers.data && mine.length === 0 && (others.length > 0 || objective.data) && (
+        <p className="note">{others.length > 0 ? "No runbook answered to this tier." : unanswered(alert)}</p>
+      )}
+      {others.map((run) => (
+        <p key={run.id}>
+          <Link href={to.run(run.id)} className="strong">{run.runbook}</Link>, run #{run.id}, {isOver(run) ? "answered" : "is at work for"} <Link href={to.alert(run.alert_id)}>{run.tier}, alert #{run.alert_id}</Link>: <State state={run.state} />
+        </p>
+      ))}
+    </Section>
+  );
+}
+
+function unanswered({ state }: Alert): string {
+  if (state === "pending") return "Nothing is done before it fires.";
+  return state === "resolved" ? "No runbook answered to it." : "No runbook answers to it. A person has to act.";
 }
 
 function Stands({ evidence, unit }: Pick<Alert, "evidence" | "unit">) {
@@ -82,7 +112,6 @@ function Cared({ alert: { silenced_by, inhibited_by, acknowledged } }: { alert: 
 
 export function AlertPage({ id }: { id: number }) {
   const found = useResource<Alert>(`/alerts/${id}`);
-  const runs = useResource<Items<Run>>("/runs", { everyMs: 2_000 });
   const alert = found.data;
   if (!alert) {
     return (
@@ -92,7 +121,6 @@ export function AlertPage({ id }: { id: number }) {
       </Page>
     );
   }
-  const mine = runs.data?.items.filter((run) => run.alert_id === id) ?? [];
   return (
     <Page
       title={`${alert.tier} on ${alert.objective}`} aside={<State state={alert.state} />}
@@ -114,10 +142,7 @@ export function AlertPage({ id }: { id: number }) {
         </Section>
       )}
       <Care alert={alert} done={found.reload} />
-      <Section id="runs" title="Done about it">
-        <Trouble of={runs} what="runs" />
-        {mine.length ? <RunTable runs={mine} /> : <p className="note">No runbook answered to it.</p>}
-      </Section>
+      <DoneAbout alert={alert} />
       <Section id="trace" title="Trace"><Trace id={alert.trace_id} /></Section>
     </Page>
   );

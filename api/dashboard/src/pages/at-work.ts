@@ -11,6 +11,12 @@ export type AtWork = {
   limits: Limit[];
 };
 
+/** Runs that were at work at some time while the alert was open. */
+export function meanwhile(alert: Alert, runs: Run[]): Run[] {
+  const time = (at: string | null | undefined) => (at == null ? Infinity : Date.parse(at));
+  return runs.filter((run) => time(run.started_at) <= time(alert.resolved_at) && time(run.finished_at) >= time(alert.opened_at));
+}
+
 /** `groups` are the open alerts of each objective. A limit stands with the first that it fits. */
 export function atWork(groups: [objective: string, alerts: Alert[]][], runs: Run[], limits: Limit[]): Map<string, AtWork> {
   const standing = (run: Run) => !isOver(run) || limits.some((limit) => limit.run_id === run.id);

@@ -74,7 +74,7 @@ export function Silences() {
               <tr key={silence.id}>
                 <th scope="row" data-label="Silence" className="num">#{silence.id}</th>
                 <td data-label="State"><State state={silence.state} /></td>
-                <td data-label="Of alerts with">{silence.matchers.map((matcher) => <code key={matcher} className="sub">{matcher}</code>)}</td>
+                <td data-label="Of alerts with">{silence.matchers.map((matcher) => <code key={matcher} className="sub">{matcher}</code>)}{silence.matches === 0 && <span className="sub tone-warn">matches nothing that is defined today</span>}</td>
                 <td data-label="Why">{silence.comment}<span className="sub">{silence.author}</span></td>
                 <td data-label="Ends"><Clock at={silence.ends_at} /><span className="sub">in <Countdown until={silence.ends_at} /></span></td>
                 <td className="right">

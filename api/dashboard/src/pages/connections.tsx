@@ -77,6 +77,6 @@ export function connectionRows(tcp: Tcp, role: "server" | "client"): ConnectionR
     counted("Resets received", tcp.resets_received),
     counted("Windows closed by it", tcp.zero_windows_sent, "", "warn"),
     counted("Windows closed by peers", tcp.zero_windows_received),
-    counted("Given up", tcp.timeouts, "", "bad"),
+    counted("Timed out", tcp.timeouts, "", "bad"),
   ];
 }

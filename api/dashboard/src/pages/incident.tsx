@@ -6,7 +6,7 @@ import { Link, to } from "../router";
 import { Ago, Said, Trouble } from "../ui/bits";
 import { burnWords, Evidence, LimitRow, Owned, StepStrip, Took } from "../ui/lists";
 import { Glyph, State } from "../ui/state";
-import { deliveryWord, isOver, stateWord } from "../words";
+import { deliverySays, isOver, stateWord } from "../words";
 import type { AtWork } from "./at-work";
 
 type Props = { alerts: Alert[]; slo: SloSummary | undefined; work: AtWork; runsKnown: boolean; onChange: () => void };
@@ -24,7 +24,7 @@ export function Incident({ alerts, slo, work, runsKnown, onChange }: Props) {
           <p>pending for <Took from={worst.opened_at} to={null} /> on <Link href={to.service(worst.service)}>{worst.service}</Link></p>
           <Chips alerts={alerts} />
           <p className="note num">
-            {burnWords(worst).rates}, {burnWords(worst).rule}
+            {burnWords(worst).named}, {burnWords(worst).rule}
           </p>
           {besides.map((run) => <Besides key={run.id} run={run} />)}
         </header>
@@ -108,7 +108,7 @@ function RunLine({ run, answers }: { run: Run; answers: boolean }) {
       {detail.data && <StepStrip run={detail.data} />}
       {detail.data && detail.data.deliveries.length > 0 && (
         <p className="note">
-          Told: {detail.data.deliveries.map((delivery) => `${delivery.target} (${deliveryWord(delivery).text.toLowerCase()})`).join(", ")}
+          Told: <Said text={detail.data.deliveries.map((delivery) => `${delivery.target} (${deliverySays(delivery)})`).join(", ")} />
         </p>
       )}
     </div>

@@ -127,7 +127,7 @@ function Sources({ sources }: { sources: Source[] }) {
   );
 }
 
-function example({ name, endpoints }: Pick<Service, "name" | "endpoints">): string {
+function example({ name, endpoints }: { name: string; endpoints: { port: number }[] }): string {
   const ports = [...new Set(endpoints.map((endpoint) => endpoint.port))];
   return `apiVersion: slowburn/v1
 kind: Service
@@ -143,7 +143,7 @@ spec:
     - latency: {below: 250ms, target: 99%}`;
 }
 
-const MADE_UP = { name: "checkout", endpoints: [{ port: 8080, cgroup: "", source: "", because: "" }] };
+const MADE_UP = { name: "checkout", endpoints: [{ port: 8080 }] };
 
 function NoObjective() {
   const services = useResource<Items<Service>>("/services", { everyMs: 5_000 });

@@ -8,7 +8,7 @@ import { Act, Ago, Clock, Countdown, Loading, Page, Said, Section, Tile, Trouble
 import { Facts } from "../ui/facts";
 import { LimitRow, Took, Trace } from "../ui/lists";
 import { Glyph, State, StateTag } from "../ui/state";
-import { deliveryWord, isOver, stepName, stepWord } from "../words";
+import { deliverySays, deliveryWord, isOver, stepName, stepWord, toldBy } from "../words";
 
 export function RunPage({ id }: { id: number }) {
   const found = useResource<RunDetail>(`/runs/${id}`);
@@ -65,20 +65,13 @@ export function RunPage({ id }: { id: number }) {
   );
 }
 
-/** The deliveries of a page step: those to the target it names. */
-function toldBy(step: Step, deliveries: Delivery[]): Delivery[] {
-  if (step.kind !== "page") return [];
-  const target = (step.intent as { target?: unknown } | null)?.target;
-  return deliveries.filter((delivery) => target === undefined || delivery.target === target);
-}
-
 function Told({ deliveries }: { deliveries: Delivery[] }) {
   return (
     <ul>
       {deliveries.map((delivery, i) => (
         <li key={i} className="told">
           <strong>{delivery.target}</strong>{" "}
-          {delivery.delivered_at ? <>was told ({format.words(delivery.action)}) at <Clock at={delivery.delivered_at} />, after <Took from={delivery.created_at} to={delivery.delivered_at} /></> : <>is not told yet ({format.words(delivery.action)}): {deliveryWord(delivery).text.toLowerCase()}{delivery.last_error && `, ${delivery.last_error}`}</>}
+          {delivery.delivered_at ? <>was told ({format.words(delivery.action)}) at <Clock at={delivery.delivered_at} />, after <Took from={delivery.created_at} to={delivery.delivered_at} /></> : <>{delivery.state === "failed" ? "could not be told" : "is not told yet"} ({format.words(delivery.action)}, {format.plural(delivery.attempts, "attempt")}): <Said text={deliverySays(delivery)} /></>}
         </li>
       ))}
     </ul>
@@ -90,7 +83,7 @@ type StepProps = { step: Step; began: string; over: boolean; told: Delivery[]; l
 function StepItem({ step, began, over, told, limitEnds }: StepProps) {
   // A limit's own deadline is what the kernel keeps to.
   const ends = (step.kind === "xdp_limit" ? limitEnds : undefined) ?? step.expires_at;
-  const word = stepWord(step);
+  const word = stepWord(step, told);
   const after = step.started_at ? (Date.parse(step.started_at) - Date.parse(began)) / 1000 : null;
   return (
     <li className={`step tone-line-${word.tone}`}>
@@ -130,7 +123,7 @@ function Deliveries({ deliveries }: { deliveries: Delivery[] }) {
               <td data-label="State"><StateTag word={deliveryWord(delivery)} /></td>
               <td data-label="Attempts" className="right num">{format.count(delivery.attempts)}</td>
               <td data-label="Delivered"><Clock at={delivery.delivered_at} />{delivery.delivered_at && <span className="sub">after <Took from={delivery.created_at} to={delivery.delivered_at} /></span>}</td>
-              <td data-label="Last error">{delivery.last_error ?? <span className="note">none</span>}</td>
+              <td data-label="Last error">{delivery.last_error ? <Said text={delivery.last_error} /> : <span className="note">none</span>}</td>
             </tr>
           ))}
         </tbody>

@@ -8,9 +8,10 @@ import { serverNow } from "../data/now";
 import { useResource } from "../data/resource";
 import * as format from "../format";
 import { usePlace } from "../router";
-import { Choice, Loading, Page, Said, Section, Tile, Trouble } from "../ui/bits";
+import { Ago, Choice, Loading, Page, Said, Section, Tile, Trouble } from "../ui/bits";
 import { SloStateTag } from "../ui/state";
 import { Connections } from "./connections";
+import { goneSince } from "./endpoints";
 import { SloTable } from "./slo-table";
 
 const WINDOWS: [string, string, number][] = [["5m", "5 min", 300], ["15m", "15 min", 900], ["1h", "1 h", 3600], ["6h", "6 h", 21_600], ["1d", "1 d", 86_400]];
@@ -33,12 +34,14 @@ export function ServicePage({ name }: { name: string }) {
     );
   }
   const { series } = service;
+  const gone = goneSince(service.endpoints, serverNow());
   const requests = meanRate(series.requests, series.coverage, series.step_seconds);
   const retransmits = meanRate(series.retransmits, series.coverage, series.step_seconds);
   const over = requests.seconds >= span * 0.995 ? "on average" : requests.seconds > 0 ? `on average over ${format.duration(requests.seconds)} measured` : "not measured";
   return (
     <Page title={name} kicker={<>Service{service.because ? <> · <Said text={service.because} /></> : null}</>} aside={<>{service.slos.length > 0 && <SloStateTag state={service.worst_state} />}{choice}</>}>
       <Trouble of={detail} what="service" />
+      {gone && <p className="banner">Nothing listens for it any more: last seen <Ago at={gone} />. Rates are of the span that is shown, and run out with it.</p>}
       <dl className="tiles dense">
         <Tile label={`Requests, last ${spanText}`} value={format.perSecond(requests.rate)}>{over}</Tile>
         <Tile label="Errors" value={format.percent(service.error_ratio)} {...((service.error_ratio ?? 0) > 0.01 ? { tone: "bad" } : {})} />
@@ -49,7 +52,7 @@ export function ServicePage({ name }: { name: string }) {
           <span className={(service.overdue ?? 0) > 0 ? "tone-bad strong" : ""}>{service.overdue == null ? "overdue unknown" : `${format.count(service.overdue)} overdue`}</span>
         </Tile>
         <Tile label="Retransmits" value={format.perSecond(retransmits.rate)} />
-        <Tile label="Round trip" value={format.latency(service.rtt_ms)} />
+        <Tile label="Round trip (RTT)" value={format.latency(service.rtt_ms)}>{service.rtt_ms != null && "mean, as last read"}</Tile>
         <Tile label="Measured" value={format.percent(service.coverage)} {...((service.coverage ?? 1) < 0.995 ? { tone: "warn" } : {})} />
       </dl>
       <Charts service={service} span={span} />
@@ -153,7 +156,7 @@ function Endpoints({ service }: { service: ServiceDetail }) {
             <tbody>
               {service.endpoints.map((endpoint, i) => (
                 <tr key={i}>
-                  <th scope="row" data-label="Port" className="num">{endpoint.port}</th>
+                  <th scope="row" data-label="Port" className="num">{endpoint.port}{goneSince([endpoint], serverNow()) && <span className="sub">last seen <Ago at={endpoint.last_seen_at} /></span>}</th>
                   <td data-label="Because"><Said text={endpoint.because} /></td>
                   <td data-label="Executable">{endpoint.executable ? <code>{endpoint.executable}</code> : <span className="note">not readable</span>}</td>
                   <td data-label="Cgroup"><code>{endpoint.cgroup}</code></td>

@@ -1,12 +1,14 @@
 /** Every service that was named or found, loudest first. */
 
 import type { Items, Service } from "../data/client";
+import { serverNow } from "../data/now";
 import { useResource } from "../data/resource";
 import * as format from "../format";
 import { Link, to } from "../router";
-import { Empty, Loading, Page, Trouble } from "../ui/bits";
+import { Ago, Empty, Loading, Page, Trouble } from "../ui/bits";
 import { SloStateTag } from "../ui/state";
 import { byLoudness } from "../words";
+import { goneSince } from "./endpoints";
 
 export function ServicesPage() {
   const services = useResource<Items<Service>>("/services", { everyMs: 2_000 });
@@ -41,11 +43,12 @@ export function ServicesPage() {
 
 function Row({ service }: { service: Service }) {
   const ports = [...new Set(service.endpoints.map((endpoint) => endpoint.port))];
+  const gone = goneSince(service.endpoints, serverNow());
   return (
     <tr>
       <th scope="row" data-label="Service">
         <Link href={to.service(service.name)} className="row-link">{service.name}</Link>
-        <span className="sub">{ports.length ? `port ${ports.join(", ")}` : "no listening socket seen"}</span>
+        <span className="sub">{ports.length ? `port ${ports.join(", ")}` : "no listening socket seen"}{gone && <>, last seen <Ago at={gone} /></>}</span>
       </th>
       <td data-label="Worst objective">{service.slos.length ? <SloStateTag state={service.worst_state} /> : <span className="note">no objective</span>}</td>
       <td data-label="Requests" className="right num">{format.perSecond(service.requests_per_second)}</td>

@@ -90,7 +90,7 @@ export function Trace({ id }: { id: string | null | undefined }) {
   return <Copy text={id} what="trace id" />;
 }
 
-/** `1 204 bad of 8 400 in 5 min, 14.4×` for each of the tier's two windows. */
+/** `short window: 14.4× over 5 min, 1 204 bad of 8 400` for each of the tier's two windows. */
 export function Evidence({ evidence, unit }: Pick<Alert, "evidence" | "unit">) {
   if (evidence.budget) return <BudgetEvidence evidence={evidence} unit={unit} budget={evidence.budget} />;
   return (
@@ -99,6 +99,7 @@ export function Evidence({ evidence, unit }: Pick<Alert, "evidence" | "unit">) {
         const span = (Date.parse(counts.to) - Date.parse(counts.from)) / 1000;
         return (
           <li key={name}>
+            {evidence.test === "windows" && <><span className="note">{name}:</span> </>}
             <span className="num strong">{format.burn(rate)}</span> over {format.duration(span)}:{" "}
             {badOf(counts, unit)}
             {counts.coverage !== null && counts.coverage !== undefined && counts.coverage < 0.995 && `, ${format.percent(counts.coverage)} measured`}
@@ -161,18 +162,21 @@ export function limitWords(budget: Spending) {
 
 /** The spans that an alert stands on: only windows are two. */
 function spans(evidence: Alert["evidence"]) {
-  const short = ["short", evidence.short, evidence.burn_rate_short] as const;
-  const long = ["long", evidence.long, evidence.burn_rate_long] as const;
+  const short = ["short window", evidence.short, evidence.burn_rate_short] as const;
+  const long = ["long window", evidence.long, evidence.burn_rate_long] as const;
   return evidence.test === "windows" ? [short, long] : [long];
 }
 
-/** The burn rates of an alert in a few words. */
+/** The burn rates of an alert in a few words: `named` where no heading says which window is which. */
 export function burnWords({ evidence }: Alert) {
+  const alone = (rates: string, rule: string) => ({ rates, named: rates, rule });
   if (evidence.test === "coverage")
-    return { rates: `${format.percent(evidence.long.coverage)} measured`, rule: `fires below ${format.percent(evidence.threshold)}` };
-  if (evidence.budget) return { rates: `${format.percent(evidence.budget.remaining)} of the budget left`, rule: `fires at: ${evidence.budget.rule}` };
-  const rates = spans(evidence).map(([, , rate]) => format.burn(rate)).join(" and ");
-  return { rates, rule: `${evidence.test === "sequential" ? "looks for" : "fires above"} ${format.burn(evidence.threshold)}` };
+    return alone(`${format.percent(evidence.long.coverage)} measured`, `fires below ${format.percent(evidence.threshold)}`);
+  if (evidence.budget) return alone(`${format.percent(evidence.budget.remaining)} of the budget left`, `fires at: ${evidence.budget.rule}`);
+  const windows = spans(evidence);
+  const rates = windows.map(([, , rate]) => format.burn(rate)).join(" and ");
+  const named = windows.length > 1 ? windows.map(([name, , rate]) => `${format.burn(rate)} (${name})`).join(" and ") : rates;
+  return { rates, named, rule: `${evidence.test === "sequential" ? "looks for" : "fires above"} ${format.burn(evidence.threshold)}` };
 }
 
 /** The run in one line of steps, for who only wants to know what is being done. */
@@ -181,10 +185,10 @@ export function StepStrip({ run }: { run: RunDetail }) {
     <ol className="strip" aria-label="steps of the run">
       {run.steps.map((step) => (
         <li key={step.seq}>
-          <Glyph word={stepWord(step)} />
+          <Glyph word={stepWord(step, run.deliveries)} />
           <span>{stepName(step.kind)}</span>
           <span className="note">
-            {stepWord(step).text.toLowerCase()}
+            {stepWord(step, run.deliveries).text.toLowerCase()}
             {!isOver(run) && step.expires_at && <>, <Countdown until={step.expires_at} /></>}
           </span>
         </li>
