@@ -15,6 +15,16 @@ pub struct Set {
     pub stamp: Stamp,
 }
 
+impl Set {
+    /// Logs what was accepted but deserves a look, and whom nobody could tell from here.
+    pub async fn warn(&self) {
+        let missing = self.playbook.missing_secrets().await;
+        for warning in self.warnings.iter().chain(&missing) {
+            tracing::warn!("{warning}");
+        }
+    }
+}
+
 /// Reads files and directories. All or nothing: any error refuses the whole set, and all errors come at once.
 /// Warnings are about such a ledger.
 pub fn read(paths: &[PathBuf], ledger: LedgerLimits) -> Result<Set, Diagnostics> {

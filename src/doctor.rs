@@ -126,6 +126,9 @@ fn text(out: &mut impl Write, checks: &[Check], memory: &[MapMemory]) -> Result<
             writeln!(out, "{:31} remedy: {remedy}", "")?;
         }
     }
+    if !memory.is_empty() {
+        writeln!(out, "{:31} the largest maps of the kernel memory:", "")?;
+    }
     for map in memory.iter().take(MAPS_SHOWN) {
         writeln!(
             out,

@@ -90,7 +90,7 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     let outcome = match cli.command {
         Command::Run(args) => run::run(*args).await,
         Command::Demo(args) => demo::run(args).await,
-        Command::Validate(args) => validate::run(&args),
+        Command::Validate(args) => validate::run(&args).await,
         Command::Expand(args) => expand::run(&args),
         Command::Doctor(args) => doctor::run(&args).await,
         Command::Limits(args) => limits::run(&args),

@@ -10,6 +10,7 @@ mod agent;
 mod backfill;
 mod intake;
 mod judge;
+mod life;
 mod maintenance;
 mod options;
 mod readiness;
@@ -22,12 +23,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent::explained;
 use anyhow::{Context as _, Result};
 use api::{Door, IngestCounters, Part, ProbeGauges, Readiness};
 use chrono::Utc;
 use intake::Intake;
 use judge::Judge;
-use probes::agent::{Agent, AgentError};
+use life::Life;
+use probes::agent::Agent;
 use reload::Reload;
 use remediation::runbook::Action;
 use remediation::{Limits, Outbox, Worker};
@@ -63,7 +66,7 @@ pub async fn run(args: RunArgs) -> Result<ExitCode> {
             cancel.cancel();
             match starting.await {
                 // It was too late to give up.
-                Ok(running) => running.shutdown().await?,
+                Ok(running) => running.shutdown(ASKED).await?,
                 // What has been started so far is taken apart by the start itself.
                 Err(error) => tracing::info!(reason = format!("{error:#}"), "stopped while starting"),
             }
@@ -71,13 +74,13 @@ pub async fn run(args: RunArgs) -> Result<ExitCode> {
         }
     };
     running.announce()?;
-    let code = tokio::select! {
-        () = stopped(&mut interrupt, &mut terminate) => ExitCode::SUCCESS,
+    let (code, why) = tokio::select! {
+        () = stopped(&mut interrupt, &mut terminate) => (ExitCode::SUCCESS, ASKED),
         // A part of it ended, and said so.
-        () = cancel.cancelled() => ExitCode::FAILURE,
+        () = cancel.cancelled() => (ExitCode::FAILURE, "since a part of it ended, as the log says"),
     };
     tracing::info!("stopping; the probes stay attached and go on counting");
-    running.shutdown().await?;
+    running.shutdown(why).await?;
     Ok(code)
 }
 
@@ -88,8 +91,14 @@ async fn stopped(interrupt: &mut tokio::signal::unix::Signal, terminate: &mut to
     }
 }
 
+/// Why it stops.
+pub const ASKED: &str = "as it was asked to";
+
 /// A source that is silent for longer than this many slots leaves a gap.
 const SLOTS_PATIENCE: u32 = 3;
+
+/// A database that is away keeps nobody from stopping.
+const LAST_WORD_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Longer than a call to a receiver or a booking may take.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(35);
@@ -110,6 +119,7 @@ struct Parts {
     limits: Arc<KernelLimits>,
     tasks: TaskTracker,
     agent: SharedAgent,
+    life: Life,
 }
 
 /// Starts everything. Cancelling while it starts makes it give up, with everything taken apart again.
@@ -117,17 +127,13 @@ pub async fn start_with(options: Options, cancel: CancellationToken) -> Result<R
     // Everything that can be refused without touching anything comes first.
     let set = crate::definitions::read(&options.config, options.ledger())
         .map_err(|found| anyhow::anyhow!("{found}"))?;
-    for warning in &set.warnings {
-        tracing::warn!("{warning}");
-    }
+    set.warn().await;
     probes::capability::privileged().context("check privileges")?;
-    options
-        .measured()
-        .check()
-        .context("check `--cgroup` and `--instance`")?;
+    options.measured().check().map_err(explained)?;
     let listener = listen(options.listen).await?;
     let address = listener.local_addr()?;
     let state = State::open(&options.state_dir)?;
+    options.measured().check_free().map_err(explained)?;
     let (readiness, watched) = watch::channel(Readiness::starting());
     let door = Door::new(watched);
     let parts = Tasks {
@@ -237,15 +243,18 @@ async fn assemble(
     });
     // Dated before anything is attached: what begins after the first contact is counted from zero.
     let contact = Utc::now();
-    let agent = Agent::start(measured).map_err(|error| match error {
-        AgentError::CgroupInUse { .. } => anyhow::Error::new(error)
-            .context("attach the probes (one slowburn measures a cgroup: stop the other, or name another with `--cgroup`)"),
-        error => anyhow::Error::new(error).context("attach the probes"),
-    })?;
+    let agent = Agent::start(measured)
+        .map_err(explained)
+        .context("attach the probes")?;
     let source = agent.source();
     let agent = SharedAgent::new(agent);
     readiness_sender.send_modify(|now| now.probes = Part::Ready);
     take_up(&engine, &agent, &set.definitions, contact).await?;
+    // Before the greeting, which gives up what the machine's last boot measured.
+    let life = Life::of(&options.instance);
+    life.started(&engine, contact)
+        .await
+        .context("record that it started")?;
     engine
         .hello(&Hello {
             source,
@@ -262,10 +271,13 @@ async fn assemble(
         address,
         agent.clone(),
     ));
-    let (playbook_sender, playbook) = watch::channel(Arc::new(set.playbook));
     // From here on each part says itself how its work goes.
-    readiness_sender.send_replace(Readiness::ready());
-    let readiness = readiness_sender.subscribe();
+    readiness_sender.send_replace(Readiness {
+        definitions: readiness::in_force(&set.playbook).await,
+        ..Readiness::ready()
+    });
+    let (playbook_sender, playbook) = watch::channel(Arc::new(set.playbook));
+    let watched = readiness_sender.subscribe();
     let wake = Arc::new(Notify::new());
     let booked = Arc::new(Notify::new());
     let host = host_name();
@@ -349,7 +361,7 @@ async fn assemble(
         playbook,
         ingest: counters,
         probes: gauges,
-        readiness,
+        readiness: watched,
         listen: address,
         names: options.names,
         stopping: cancel.clone(),
@@ -361,6 +373,7 @@ async fn assemble(
         limits,
         tasks,
         agent,
+        life,
     })
 }
 
@@ -387,11 +400,17 @@ impl Running {
     /// Ends every task, then the agent, then Postgres. Programs, pins and limits stay in the kernel:
     /// counting goes on, and limits end by their lease. What does not end in time is left where it is: an
     /// intent without a result is done again, and what was not committed did not happen.
-    pub async fn shutdown(self) -> Result<()> {
+    pub async fn shutdown(self, why: &str) -> Result<()> {
         self.cancel.cancel();
         let pool = self.parts.engine.pool();
         let ending = async {
             self.parts.tasks.wait().await;
+            let said = self.parts.life.stopped(pool, why);
+            match tokio::time::timeout(LAST_WORD_PATIENCE, said).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(error = format!("{error:#}"), "the stop is no event"),
+                Err(_) => tracing::warn!("the stop is no event: the database did not answer in time"),
+            }
             pool.close().await;
         };
         if tokio::time::timeout(SHUTDOWN_PATIENCE, ending).await.is_err() {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use slo_engine::definitions::LedgerLimits;
+use slo_engine::definitions::{Diagnostics, LedgerLimits};
 
 use crate::definitions;
 use crate::run::keep_ledger;
@@ -31,13 +31,18 @@ enum Format {
 }
 
 /// Exit code 1 when something is wrong; warnings alone are 0.
-pub fn run(args: &ValidateArgs) -> Result<ExitCode> {
-    let mut out = stdout().lock();
+pub async fn run(args: &ValidateArgs) -> Result<ExitCode> {
     let ledger = LedgerLimits {
         keep: args.keep_ledger,
         ..LedgerLimits::default()
     };
-    let (found, code) = match definitions::read(&args.paths, ledger) {
+    let read = definitions::read(&args.paths, ledger);
+    let missing = match &read {
+        Ok(set) => set.playbook.missing_secrets().await,
+        Err(_) => Diagnostics::default(),
+    };
+    let mut out = stdout().lock();
+    let (mut found, code) = match read {
         Ok(set) => {
             if args.format == Format::Text {
                 writeln!(
@@ -53,6 +58,8 @@ pub fn run(args: &ValidateArgs) -> Result<ExitCode> {
         }
         Err(diagnostics) => (diagnostics, ExitCode::FAILURE),
     };
+    found.extend(missing);
+    found.0.sort();
     match args.format {
         Format::Text if found.is_empty() => {}
         Format::Text => writeln!(out, "{}", found.to_string().trim_end())?,

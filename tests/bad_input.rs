@@ -135,7 +135,57 @@ fn a_second_slowburn_on_the_same_cgroup_is_refused() {
     let _first = Slowburn::start(&network, "");
     let state = state();
     let output = run(&network, state.path().to_str().unwrap(), &[]);
-    refused(&output, &["another", "cgroup"]);
+    refused(
+        &output,
+        &["another slowburn already measures the cgroup", "hint", "--cgroup"],
+    );
+    assert!(!state.path().join("postgres").exists(), "told before Postgres");
+}
+
+#[test]
+fn a_second_slowburn_of_the_same_instance_is_refused() {
+    let (network, other) = (Network::create(), Network::create());
+    let _first = Slowburn::start(&network, "");
+    let state = state();
+    let output = slowburn(&[
+        "run",
+        "--listen=127.0.0.1:0",
+        &format!("--cgroup={}", other.cgroup.display()),
+        &format!("--instance={}", network.name),
+        &format!("--state-dir={}", state.path().display()),
+    ]);
+    refused(
+        &output,
+        &["in use by another slowburn", &network.name, "hint", "--instance"],
+    );
+    assert!(!state.path().join("postgres").exists(), "told before Postgres");
+}
+
+#[test]
+fn where_there_is_no_cgroup_v2_it_says_what_to_do() {
+    let state = state();
+    // Nothing of cgroups is mounted there, and nothing can be.
+    let script = "for at in $(findmnt -rnt cgroup2 -o TARGET); do umount -l \"$at\" || exit 7; done
+                  mount -t tmpfs -o ro none /run && exec \"$@\"";
+    let output = Command::new("unshare")
+        .args([
+            "--mount",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            env!("CARGO_BIN_EXE_slowburn"),
+        ])
+        .args(["run", "--listen=127.0.0.1:0"])
+        .arg(format!("--state-dir={}/state", state.path().display()))
+        .env_remove("DATABASE_URL")
+        .output()
+        .unwrap();
+    refused(
+        &output,
+        &["cannot mount cgroup2", "hint", "CONFIG_CGROUPS", "--privileged"],
+    );
+    assert!(!state.path().join("state").exists());
 }
 
 #[test]
@@ -166,6 +216,45 @@ fn bad_definitions_refuse_to_start_with_every_mistake() {
         text.contains(&format!("{file}:5:")) && text.contains("hint:"),
         "{text}"
     );
+}
+
+#[test]
+fn a_secret_that_is_not_here_is_a_warning() {
+    let state = state();
+    let file = state.path().join("target.yaml");
+    fs::write(
+        &file,
+        "apiVersion: slowburn/v1\nkind: NotificationTarget\nmetadata: {name: hook}\nspec:\n  webhook:\n    url: https://hooks.example.com/\n    secretFrom: {env: TEST_NOT_SET_ANYWHERE}\n",
+    )
+    .unwrap();
+    let validate = |format: &str, secret: Option<&str>| {
+        let output = Command::new(env!("CARGO_BIN_EXE_slowburn"))
+            .args(["validate", "--format", format])
+            .arg(&file)
+            .envs(secret.map(|secret| ("TEST_NOT_SET_ANYWHERE", secret)))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let said = validate("text", None);
+    let place = format!("{}:7:17: warning: nobody can be told by `hook`", file.display());
+    for words in [
+        "no mistakes",
+        &place,
+        "`TEST_NOT_SET_ANYWHERE` is not set",
+        "hint: set",
+    ] {
+        assert!(said.contains(words), "no `{words}` in: {said}");
+    }
+    let said: serde_json::Value = serde_json::from_str(&validate("json", None)).unwrap();
+    assert_eq!(
+        (said[0]["severity"].as_str(), said[0]["line"].as_u64()),
+        (Some("warning"), Some(7)),
+        "{said}"
+    );
+    let said = validate("text", Some("5ecret"));
+    assert!(!said.contains("warning") && !said.contains("5ecret"), "{said}");
 }
 
 #[test]

@@ -49,6 +49,36 @@ fn until_500_more_are_booked(slowburn: &Slowburn) {
 }
 
 #[test]
+fn starts_and_stops_are_events_and_the_next_start_tells_of_a_death() {
+    let network = Network::create();
+    let mut slowburn = Slowburn::start(&network, SERVICE);
+    let told = |slowburn: &Slowburn| {
+        slowburn.sql("select string_agg(kind, ' ' order by event_id) from event where kind like 'slowburn%'")
+    };
+    slowburn.stop();
+    slowburn.launch();
+    let ended_well = "slowburn_started slowburn_stopped slowburn_started";
+    assert_eq!(told(&slowburn), ended_well);
+    eventually("something to be measured", PATIENCE, || {
+        let is_later = "select max(last_at) > (select max(at) + interval '1 s' from event where kind = 'slowburn_started') from source";
+        (slowburn.sql(is_later) == "t").then_some(())
+    });
+    slowburn.kill();
+    slowburn.launch();
+    assert_eq!(
+        told(&slowburn),
+        format!("{ended_well} slowburn_died slowburn_started")
+    );
+    let died = slowburn.sql("select message from event where kind = 'slowburn_died'");
+    assert!(
+        died.contains("did not stop in order") && died.contains("the last it measured is of"),
+        "{died}"
+    );
+    let subject = slowburn.sql("select distinct subject from event where kind like 'slowburn%'");
+    assert!(subject.ends_with(&format!("/{}", network.name)), "{subject}");
+}
+
+#[test]
 fn a_killed_slowburn_loses_and_doubles_no_request() {
     let network = Network::create();
     let mut slowburn = Slowburn::start(&network, SERVICE);

@@ -13,6 +13,8 @@ use support::network::{Network, SERVER, Side};
 use support::nginx::Nginx;
 use support::slowburn::Slowburn;
 
+const PATIENCE: Duration = Duration::from_secs(60);
+
 const SERVICE: &str = "
 apiVersion: slowburn/v1
 kind: Service
@@ -107,6 +109,135 @@ fn every_page_shows_live_data_without_an_error() {
     let events = slowburn.get("/api/v1/events?subject=shop-availability");
     let messages = events.to_string();
     assert!(messages.contains("by ann"), "{messages}");
+}
+
+/// Of two targets nobody listens for one, and of the other the secret is missing. The runbook answers to pages alone.
+const INCIDENT: &str = "
+apiVersion: slowburn/v1
+kind: Service
+metadata: {name: shop}
+spec:
+  match: {port: 8080}
+  objectives: [{availability: 99%}]
+  window: 10m
+  alerts:
+    tiers:
+      - {severity: page, long: 10s, short: 5s, burnRate: 5}
+      - {severity: ticket, long: 20s, short: 5s, burnRate: 4}
+    fastPage: off
+---
+apiVersion: slowburn/v1
+kind: NotificationTarget
+metadata: {name: on-call}
+spec:
+  webhook: {url: \"http://127.0.0.1:9/hook\", secretFrom: {env: TEST_WEBHOOK_SECRET}}
+---
+apiVersion: slowburn/v1
+kind: NotificationTarget
+metadata: {name: channel}
+spec:
+  slack: {urlFrom: {env: TEST_NOT_SET_ANYWHERE}}
+---
+apiVersion: slowburn/v1
+kind: Runbook
+metadata: {name: tell}
+spec:
+  on: {severity: page}
+  steps:
+    - scale: {command: [/bin/true]}
+    - page: {target: on-call}
+    - page: {target: channel}
+  verify: {within: 4m, every: 2m}
+";
+
+#[test]
+fn an_incident_says_what_is_true_of_windows_deliveries_runs_silences_and_secrets() {
+    let network = Network::create();
+    let secret = [("TEST_WEBHOOK_SECRET", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz")];
+    let slowburn = Slowburn::start_with(&network, INCIDENT, &[], &secret);
+    let nginx = Nginx::start(&network);
+    let broken = format!("http://{SERVER}:8080/broken");
+    let load = network.spawn(Side::Client, "wrk", &["-t1", "-c1", "-d300s", &broken]);
+    let alert = |severity: &str| {
+        eventually("both alerts to fire", PATIENCE, || {
+            let alerts = slowburn.try_get("/api/v1/alerts?state=firing").ok()?;
+            let items = alerts["items"].as_array()?.iter();
+            let mut of_severity = items.filter(|alert| alert["severity"] == severity);
+            of_severity.next()?["id"].as_u64()
+        })
+    };
+    let (page, ticket) = (alert("page"), alert("ticket"));
+    eventually("both to have been tried to tell", PATIENCE, || {
+        let run = slowburn.try_get("/api/v1/runs/1").ok()?;
+        let told = run["deliveries"].as_array()?.iter();
+        (told.filter(|delivery| delivery["last_error"].is_string()).count() == 2).then_some(())
+    });
+    slowburn.sql(
+        "insert into silence (matchers, starts_at, ends_at, author, comment, created_at)
+         values ('{service=chekout}', now(), now() + interval '1 hour', 'ann', 'moving', now())",
+    );
+    let paths = [
+        "--still".to_owned(),
+        format!("/alerts/{page}"),
+        format!("/alerts/{ticket}"),
+        "/runs/1".to_owned(),
+        "/alerts".to_owned(),
+        "/".to_owned(),
+        "/events".to_owned(),
+    ];
+    look(
+        &slowburn,
+        "incident",
+        &paths,
+        &[
+            &["short window: ", "long window: ", "tell"],
+            &[
+                "No runbook answered to this tier",
+                &format!("tell, run #1, is at work for page-10s, alert #{page}"),
+            ],
+            &[
+                "Retrying",
+                "on-call is not told yet (trigger",
+                "retrying: ",
+                "TEST_NOT_SET_ANYWHERE is not set",
+            ],
+            &["service=chekout", "matches nothing that is defined today"],
+            &["nobody can be told by channel", "TEST_NOT_SET_ANYWHERE"],
+            &["slowburn started", "started", "definitions taken up"],
+        ],
+    );
+    drop((load, nginx));
+    eventually("nobody to listen", PATIENCE, || {
+        slowburn.sql("update endpoint set last_seen_at = now() - interval '5 hours'");
+        let read_at = slowburn.sql("select max(last_at) from source");
+        // What still listened would be written down with the next read.
+        eventually("the next reads", PATIENCE, || {
+            let later = format!("select max(last_at) > timestamptz '{read_at}' + interval '3 s' from source");
+            (slowburn.sql(&later) == "t").then_some(())
+        });
+        let is_gone = slowburn.sql("select max(last_seen_at) < now() - interval '30 min' from endpoint");
+        (is_gone == "t").then_some(())
+    });
+    let paths = ["--still", "/services/shop", "/services"].map(String::from);
+    let gone: &[&str] = &["last seen 5"];
+    look(&slowburn, "gone", &paths, &[gone, gone]);
+}
+
+/// Each page says its words, and logs no error.
+fn look(slowburn: &Slowburn, name: &str, paths: &[String], words: &[&[&str]]) {
+    let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&shots).unwrap();
+    let mut arguments = vec![slowburn.address(), shots.to_str().unwrap()];
+    arguments.extend(paths.iter().map(String::as_str));
+    let pages = browser("browse.mjs", &arguments);
+    assert_eq!(pages.as_array().map(Vec::len), Some(words.len()), "{pages}");
+    for (page, words) in pages.as_array().unwrap().iter().zip(words) {
+        assert_eq!(page["errors"].as_array().map(Vec::len), Some(0), "{page}");
+        let text = page["text"].as_str().unwrap();
+        for word in *words {
+            assert!(text.contains(word), "no `{word}` on {}: {text}", page["path"]);
+        }
+    }
 }
 
 fn good(slowburn: &Slowburn) -> u64 {

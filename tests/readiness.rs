@@ -166,7 +166,7 @@ fn a_changed_file_is_taken_up_and_a_bad_one_leaves_the_last_good_set_in_force() 
     });
     assert_eq!(names(), ["shop-availability", "shop-latency"]);
 
-    let events = slowburn.get("/api/v1/events?subject=definitions&after=0");
+    let events = slowburn.get("/api/v1/events?subject=definition%20files&after=0");
     let events = events["items"].as_array().unwrap();
     let told: Vec<_> = events
         .iter()
@@ -204,6 +204,38 @@ fn a_changed_file_is_taken_up_and_a_bad_one_leaves_the_last_good_set_in_force() 
         (Some(7), Some(31)),
         "{first}"
     );
+}
+
+#[test]
+fn a_secret_that_is_missing_is_told_until_it_is_there() {
+    let network = Network::create();
+    let secrets = tempfile::tempdir().unwrap();
+    let secret = secrets.path().join("url");
+    let target = format!(
+        "---\napiVersion: slowburn/v1\nkind: NotificationTarget\nmetadata: {{name: channel}}\nspec:\n  slack: {{urlFrom: {{file: {}}}}}\n",
+        secret.display()
+    );
+    let slowburn = Slowburn::start(&network, &format!("{SERVICE}{target}"));
+    // Red would take a whole slowburn out of service for it.
+    let definitions = || {
+        let readyz = slowburn.get("/readyz");
+        assert_eq!(readyz["ready"], true, "{readyz}");
+        let checks = readyz["checks"].as_array().unwrap().iter();
+        let mut checks = checks.filter(|check| check["name"] == "definitions");
+        checks.next().unwrap()["reason"].as_str().map(str::to_owned)
+    };
+    let reason = definitions().unwrap();
+    let place = secret.display().to_string();
+    assert!(
+        reason.contains("nobody can be told by `channel`") && reason.contains(&place),
+        "{reason}"
+    );
+    let overview = slowburn.get("/api/v1/overview");
+    assert_eq!(overview["notes"][0].as_str(), Some(reason.as_str()), "{overview}");
+    fs::write(&secret, "https://hooks.example.com/").unwrap();
+    eventually("nothing to be missing", PATIENCE, || {
+        definitions().is_none().then_some(())
+    });
 }
 
 #[test]

@@ -19,6 +19,10 @@ pub enum Part {
     Absent {
         reason: String,
     },
+    /// It works, but not all of it can: a person should look. Does not make the process unready.
+    Lacking {
+        reason: String,
+    },
     NotReady {
         reason: String,
     },
@@ -61,7 +65,7 @@ impl From<&Readiness> for ReadinessView {
         .map(|(name, part)| {
             let (ready, reason) = match part {
                 Part::Ready => (true, None),
-                Part::Absent { reason } => (true, Some(reason.clone())),
+                Part::Absent { reason } | Part::Lacking { reason } => (true, Some(reason.clone())),
                 Part::NotReady { reason } => (false, Some(reason.clone())),
             };
             CheckView {

@@ -22,11 +22,11 @@ mod config;
 mod error;
 mod standing;
 
-use self::config::{Place, refused};
+use self::config::{Place, lock, refused};
 pub use self::{config::AgentConfig, error::AgentError, standing::Standing};
 pub use crate::edge::{layout::MapSizes, reading::HOST, room::MapUse, sources::Source};
 use crate::{
-    bpffs::{self, BpffsError, DirectoryLock},
+    bpffs::{self, DirectoryLock},
     discovery::cgroup::Hierarchy,
     edge::{
         attach, generation,
@@ -100,10 +100,7 @@ impl Agent {
             path,
             within,
         } = config.place()?;
-        let lock = bpffs::lock(&path).map_err(|error| match error {
-            BpffsError::InUse { path } => AgentError::CgroupInUse { path },
-            other => other.into(),
-        })?;
+        let lock = lock(&path)?;
         let cgroup = fs::File::open(&path).map_err(refused(&path))?;
 
         let bpffs_root = PathBuf::from(bpffs::DEFAULT_ROOT);

@@ -141,6 +141,9 @@ fn privileges() -> Check {
     )
 }
 
+/// What to do where there is no cgroup v2.
+pub const NO_CGROUP: &str = "boot a kernel with CONFIG_CGROUPS, without `cgroup_disable=`; a hierarchy that is only not mounted is mounted by slowburn, which a container has to be allowed (`--privileged`, or the host's `/sys/fs/cgroup` as a volume)";
+
 fn cgroup() -> Check {
     required(
         "cgroup v2",
@@ -148,7 +151,7 @@ fn cgroup() -> Check {
         mounts::cgroup_root()
             .map(|path| path.display().to_string())
             .map_err(|error| chain(&error)),
-        "boot a kernel with CONFIG_CGROUPS; a hierarchy that is only not mounted is mounted by slowburn",
+        NO_CGROUP,
     )
 }
 

@@ -155,6 +155,17 @@ impl Playbook {
         Ok(playbook)
     }
 
+    /// A warning for every target whose secret cannot be read here and now.
+    pub async fn missing_secrets(&self) -> Diagnostics {
+        let mut found = Diagnostics::default();
+        for target in &self.targets {
+            if let Err(error) = target.sink.secret().read().await {
+                found.extend([target.without_secret(&error)]);
+            }
+        }
+        found
+    }
+
     #[must_use]
     pub fn target(&self, name: &str) -> Option<&Target> {
         self.targets.iter().find(|target| target.name == name)

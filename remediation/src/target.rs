@@ -1,8 +1,13 @@
 //! Who is told: notification targets, and their reading from `kind: NotificationTarget`.
 
-use slo_engine::definitions::{Diagnostics, Document, Node, Report, Value, node::quoted};
+use std::path::PathBuf;
 
-use crate::secret::SecretRef;
+use slo_engine::definitions::{
+    Diagnostic, DiagnosticSeverity, Diagnostics, Document, Node, Report, Value, node::Position, node::quoted,
+};
+
+use crate::error::chain;
+use crate::secret::{SecretError, SecretRef};
 use crate::words::words;
 
 /// Someone to tell, and how.
@@ -10,6 +15,9 @@ use crate::words::words;
 pub struct Target {
     pub name: String,
     pub sink: Sink,
+    /// Where it names its secret.
+    pub file: PathBuf,
+    pub at: Position,
 }
 
 /// How a target is told.
@@ -40,10 +48,40 @@ impl Sink {
             Self::Webhook { .. } => SinkKind::Webhook,
         }
     }
+
+    /// What a call cannot be made without.
+    #[must_use]
+    pub fn secret(&self) -> &SecretRef {
+        match self {
+            Self::PagerDuty { routing_key, .. } => routing_key,
+            Self::Slack { url } => url,
+            Self::Webhook { secret, .. } => secret,
+        }
+    }
+}
+
+impl Target {
+    /// What to tell of a secret that this process cannot read now. A warning: another machine may hold it, and a file may
+    /// be put there yet.
+    pub(crate) fn without_secret(&self, error: &SecretError) -> Diagnostic {
+        let hint = match self.sink.secret() {
+            SecretRef::Env(name) => format!("set `{name}` where `slowburn run` is started"),
+            SecretRef::File(_) => "put it there: it is read anew for every call".to_owned(),
+        };
+        Diagnostic {
+            file: self.file.clone(),
+            line: self.at.line,
+            column: self.at.column,
+            severity: DiagnosticSeverity::Warning,
+            message: format!("nobody can be told by `{}`: {}", self.name, chain(error)),
+            hint: Some(hint),
+        }
+    }
 }
 
 pub const PAGERDUTY_URL: &str = "https://events.pagerduty.com/v2/enqueue";
 const SINKS: [&str; 3] = ["pagerduty", "slack", "webhook"];
+const SECRETS: [&str; 3] = ["routingKeyFrom", "urlFrom", "secretFrom"];
 
 /// Reads a `NotificationTarget`.
 ///
@@ -96,6 +134,11 @@ fn read(document: &Document, report: &mut Report) -> Option<Target> {
     Some(Target {
         name: document.name.clone(),
         sink: sink?,
+        file: document.file.clone(),
+        at: SECRETS
+            .iter()
+            .find_map(|key| node.get(key))
+            .map_or(node.at, |from| from.at),
     })
 }
 

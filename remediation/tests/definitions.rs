@@ -59,3 +59,30 @@ fn a_stored_step_reads_back_as_it_was() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_target_whose_secret_is_not_here_is_told_with_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("url");
+    let place = file.display();
+    let text = format!(
+        "apiVersion: slowburn/v1\nkind: NotificationTarget\nmetadata: {{name: pager}}\nspec:\n  \
+         pagerduty:\n    routingKeyFrom: {{env: NOT_SET_ANYWHERE}}\n---\n\
+         apiVersion: slowburn/v1\nkind: NotificationTarget\nmetadata: {{name: channel}}\nspec:\n  \
+         slack: {{urlFrom: {{file: {place}}}}}\n"
+    );
+    let definitions = definitions::read_text(Path::new("targets.yaml"), text.as_bytes()).unwrap();
+    let playbook = Playbook::read(&definitions).unwrap();
+    let pager = "targets.yaml:6:21: warning: nobody can be told by `pager`: environment variable `NOT_SET_ANYWHERE` is not set\n\
+                 hint: set `NOT_SET_ANYWHERE` where `slowburn run` is started";
+    let channel = format!(
+        "targets.yaml:12:19: warning: nobody can be told by `channel`: read file `{place}`: No such file or directory (os error 2)\n\
+         hint: put it there: it is read anew for every call"
+    );
+    assert_eq!(
+        playbook.missing_secrets().await.to_string(),
+        format!("{pager}\n{channel}")
+    );
+    std::fs::write(&file, "https://hooks.example.com/secret\n").unwrap();
+    assert_eq!(playbook.missing_secrets().await.to_string(), pager);
+}

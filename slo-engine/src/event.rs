@@ -6,10 +6,12 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
+use crate::engine::EngineError;
 use crate::measurement::words;
+use crate::store::parse;
 
-/// The subject of what is about the definitions as a whole.
-pub const DEFINITIONS: &str = "definitions";
+/// The subject of what is about the definitions as a whole. No objective can be named so.
+pub const DEFINITIONS: &str = "definition files";
 
 /// `LISTEN` on this: the payload is the event's id.
 pub const CHANNEL: &str = "slowburn_event";
@@ -18,7 +20,7 @@ pub const CHANNEL: &str = "slowburn_event";
 pub struct Event {
     pub at: DateTime<Utc>,
     pub kind: EventKind,
-    /// Name of the service, objective or run it is about.
+    /// Name of the service, objective, source or run it is about; of a slowburn, `host/instance`.
     pub subject: String,
     /// One sentence that reads alone.
     pub message: String,
@@ -28,6 +30,10 @@ pub struct Event {
 
 words!(
     EventKind, "event kind", {
+        SlowburnStarted => "slowburn_started",
+        SlowburnStopped => "slowburn_stopped",
+        /// What the next one found: it was killed, or could not say that it stopped.
+        SlowburnDied => "slowburn_died",
         SourceSeen => "source_seen",
         SourceGone => "source_gone",
         SourceRetired => "source_retired",
@@ -87,4 +93,25 @@ pub async fn record(connection: &mut PgConnection, event: &Event) -> Result<i64,
         .execute(connection)
         .await?;
     Ok(id)
+}
+
+/// The newest event about the subject that is of one of these kinds: which, and when.
+///
+/// # Errors
+/// When the database fails.
+pub async fn newest(
+    connection: &mut PgConnection,
+    subject: &str,
+    kinds: &[EventKind],
+) -> Result<Option<(EventKind, DateTime<Utc>)>, EngineError> {
+    let kinds: Vec<String> = kinds.iter().map(EventKind::to_string).collect();
+    let row = sqlx::query!(
+        "select kind, at from event where subject = $1 and kind = any($2) order by event_id desc limit 1",
+        subject,
+        &kinds
+    )
+    .fetch_optional(connection)
+    .await?;
+    row.map(|row| Ok((parse("event.kind", &row.kind)?, row.at)))
+        .transpose()
 }

@@ -150,7 +150,10 @@ impl Stack {
 
     /// Ends it in order, and takes everything out of the kernel.
     pub async fn stop(self) -> Result<()> {
-        self.running.shutdown().await.context("stop slowburn")
+        self.running
+            .shutdown(crate::run::ASKED)
+            .await
+            .context("stop slowburn")
     }
 }
 

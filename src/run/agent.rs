@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
-use probes::agent::Agent;
+use probes::agent::{Agent, AgentError};
+use probes::bpffs::BpffsError;
+use probes::capability::NO_CGROUP;
 use slo_engine::service::WatchedService;
 
 #[derive(Debug, Clone)]
@@ -27,4 +29,19 @@ impl SharedAgent {
     pub async fn watch(&self, services: Vec<WatchedService>) -> Result<()> {
         Ok(self.with(move |agent| agent.watch(&services)).await??)
     }
+}
+
+/// What the agent refuses, with the way out.
+pub fn explained(error: AgentError) -> anyhow::Error {
+    let hint = match &error {
+        AgentError::CgroupInUse { .. } => {
+            "one slowburn measures a cgroup: stop the other, or name another with `--cgroup`"
+        }
+        AgentError::Pins(BpffsError::InUse { .. }) => "stop the other, or name this one with `--instance`",
+        AgentError::Pins(BpffsError::InstanceName { .. }) => "see `--instance`",
+        AgentError::Cgroup { .. } | AgentError::NotACgroup { .. } => "see `--cgroup`",
+        AgentError::Mount(error) if error.kind == "cgroup2" => NO_CGROUP,
+        _ => return error.into(),
+    };
+    anyhow::anyhow!("{:#}\nhint: {hint}", anyhow::Error::new(error))
 }

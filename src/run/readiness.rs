@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use api::{Part, Readiness};
+use remediation::Playbook;
 use tokio::sync::watch;
 
 /// Reports how the work with one part went; watchers are woken only by a change.
@@ -16,12 +17,27 @@ pub fn report<T>(
             reason: format!("{error:#}"),
         },
     };
+    set(readiness, part, now);
+}
+
+pub fn set(readiness: &watch::Sender<Readiness>, part: impl FnOnce(&mut Readiness) -> &mut Part, now: Part) {
     readiness.send_if_modified(|readiness| {
         let part = part(readiness);
         let changed = *part != now;
         *part = now;
         changed
     });
+}
+
+/// What is said of definitions that are in force: nothing, unless a target's secret cannot be read here.
+pub async fn in_force(playbook: &Playbook) -> Part {
+    let missing = playbook.missing_secrets().await;
+    if missing.is_empty() {
+        return Part::Ready;
+    }
+    Part::Lacking {
+        reason: missing.to_string(),
+    }
 }
 
 #[cfg(test)]

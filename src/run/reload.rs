@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use api::Part;
 use chrono::Utc;
 use remediation::Playbook;
 use serde_json::json;
@@ -20,7 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::agent::SharedAgent;
-use super::readiness::report;
+use super::readiness::{in_force, report, set};
 use super::take_up::take_up;
 use crate::definitions::{self, Set};
 
@@ -70,6 +71,11 @@ impl Reload {
                 self.take(seen.clone()).await;
                 tried = Some((seen.clone(), Instant::now()));
             }
+            // A secret that was missing may be there by now.
+            let lacks = matches!(self.readiness.borrow().definitions, Part::Lacking { .. });
+            if lacks {
+                self.say_in_force().await;
+            }
         }
     }
 
@@ -98,17 +104,23 @@ impl Reload {
             }
             Err(error) => self.refuse(error).await,
         }
-        let outcome = outcome.context("the last good set is in force");
-        report(&self.readiness, |readiness| &mut readiness.definitions, &outcome);
+        match outcome.context("the last good set is in force") {
+            Ok(()) => self.say_in_force().await,
+            refused => report(&self.readiness, |readiness| &mut readiness.definitions, &refused),
+        }
+    }
+
+    async fn say_in_force(&self) {
+        let playbook = Arc::clone(&self.playbook.borrow());
+        let now = in_force(&playbook).await;
+        set(&self.readiness, |readiness| &mut readiness.definitions, now);
     }
 
     async fn read(&self) -> Result<Set> {
         let (paths, ledger) = (self.paths.clone(), self.ledger);
         let set = tokio::task::spawn_blocking(move || definitions::read(&paths, ledger)).await?;
         let set = set?;
-        for warning in &set.warnings {
-            tracing::warn!("{warning}");
-        }
+        set.warn().await;
         Ok(set)
     }
 

@@ -28,8 +28,10 @@ pub async fn show(State(state): State<AppState>) -> Result<Json<OverviewView>> {
         limit::live(&state),
     );
     let mut notes = Vec::new();
-    if let Part::NotReady { reason } = &state.readiness.borrow().definitions {
-        notes.push(format!("the definition files are not in force: {reason}"));
+    match &state.readiness.borrow().definitions {
+        Part::NotReady { reason } => notes.push(format!("the definition files are not in force: {reason}")),
+        Part::Lacking { reason } => notes.push(reason.clone()),
+        Part::Ready | Part::Absent { .. } => {}
     }
     // The limiter is another machine than the database: the budgets are true without it.
     let limits = limits.unwrap_or_else(|error| {

@@ -27,6 +27,19 @@ async fn readiness_follows_the_process_and_says_why(pool: PgPool) {
     let answer = shop.get("/readyz").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     insta::assert_json_snapshot!(answer.json());
+    // What is lacking is told, and takes nothing out of service.
+    shop.readiness.send_replace(Readiness {
+        definitions: Part::Lacking {
+            reason: "nobody can be told by `on-call`".to_owned(),
+        },
+        ..Readiness::ready()
+    });
+    let answer = shop.get("/readyz").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(
+        answer.json()["checks"][2]["reason"],
+        "nobody can be told by `on-call`"
+    );
     let alive = shop.get("/healthz").await;
     assert_eq!((alive.status, alive.text.as_str()), (StatusCode::OK, "ok\n"));
 }

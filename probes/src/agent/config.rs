@@ -6,7 +6,12 @@ use std::{
 };
 
 use super::{AgentError, MapSizes};
-use crate::{bpffs, discovery::cgroup::Hierarchy, mounts, overhead::OverheadConfig};
+use crate::{
+    bpffs::{self, BpffsError, DirectoryLock},
+    discovery::cgroup::Hierarchy,
+    mounts,
+    overhead::OverheadConfig,
+};
 
 /// Where to attach, and under which name to pin.
 #[derive(Clone, Debug)]
@@ -24,6 +29,16 @@ impl AgentConfig {
     pub fn check(&self) -> Result<(), AgentError> {
         bpffs::instance_path(Path::new(bpffs::DEFAULT_ROOT), &self.instance)?;
         self.place().map(|_| ())
+    }
+
+    /// Refuses what another agent that lives measures or pins by. It looks and holds nothing: [`super::Agent::start`] decides.
+    pub fn check_free(&self) -> Result<(), AgentError> {
+        let _free = lock(&self.place()?.path)?;
+        let pins = bpffs::instance_path(Path::new(bpffs::DEFAULT_ROOT), &self.instance)?;
+        if pins.exists() {
+            let _free = bpffs::lock(&pins)?;
+        }
+        Ok(())
     }
 
     pub(super) fn place(&self) -> Result<Place, AgentError> {
@@ -59,6 +74,14 @@ pub(super) struct Place {
     pub path: PathBuf,
     /// The path under the root.
     pub within: String,
+}
+
+/// One agent to a cgroup.
+pub(super) fn lock(cgroup: &Path) -> Result<DirectoryLock, AgentError> {
+    bpffs::lock(cgroup).map_err(|error| match error {
+        BpffsError::InUse { path } => AgentError::CgroupInUse { path },
+        other => other.into(),
+    })
 }
 
 pub(super) fn refused(path: &Path) -> impl FnOnce(io::Error) -> AgentError {
