@@ -73,7 +73,7 @@ function summary([name, display_name, service, kind, target, threshold_ms], now)
 const view = (name, from, to) => { const { coverage, ...counts } = span(name, from, to); return { ...counts, from: iso(from), to: iso(to), coverage, lost: 0 }; };
 function evidence(name, target, long, short, threshold, now) {
   const l = view(name, now - long, now), s = view(name, now - short, now);
-  return { test: "windows", long: l, short: s, burn_rate_long: burnOf(l, target), burn_rate_short: burnOf(s, target), threshold, bad_needed: Math.round(threshold * (1 - target) * (l.good + l.bad)), chance: 0.00004, silent: [], budget: null };
+  return { test: "windows", long: l, short: s, burn_rate_long: burnOf(l, target), burn_rate_short: burnOf(s, target), threshold, bad_needed: Math.round(threshold * (1 - target) * (l.good + l.bad)), chance: 0.00004, parts: [], silent: [], budget: null };
 }
 function alerts(now) {
   const base = { objective: "checkout-availability", service: "checkout", severity: "page", trace_id: TRACE, unit: 1, owner: "Payments", runbook_url: "https://wiki.example.com/slo/checkout" };
