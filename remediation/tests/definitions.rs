@@ -76,7 +76,7 @@ async fn a_target_whose_secret_is_not_here_is_told_with_its_place() {
     let pager = "targets.yaml:6:21: warning: nobody can be told by `pager`: environment variable `NOT_SET_ANYWHERE` is not set\n\
                  hint: set `NOT_SET_ANYWHERE` where `slowburn run` is started";
     let channel = format!(
-        "targets.yaml:12:19: warning: nobody can be told by `channel`: read file `{place}`: No such file or directory (os error 2)\n\
+        "targets.yaml:12:20: warning: nobody can be told by `channel`: read file `{place}`: No such file or directory (os error 2)\n\
          hint: put it there: it is read anew for every call"
     );
     assert_eq!(
