@@ -319,7 +319,12 @@ fn a_slow_upload_is_not_held_against_the_server() {
     let place = Place::new("upload");
     let mut agent = place.agent();
     // Its pieces take longer together; the server has as long, should others keep it from the processor.
-    agent.watch(&[timed("up", 8070, &[500])]).unwrap();
+    let threshold = Duration::from_millis(500);
+    let service = WatchedService {
+        thresholds: vec![(Clock::Turnaround, threshold), (Clock::FirstByte, threshold)],
+        ..watched("up", 8070)
+    };
+    agent.watch(&[service]).unwrap();
     let server = place.server(&["127.0.0.1:8070"]);
     let upload = server.spawn_beside(|| {
         let mut client = Client::connect("127.0.0.1:8070");
@@ -338,6 +343,10 @@ fn a_slow_upload_is_not_held_against_the_server() {
     let batch = read(&mut agent);
     assert_eq!(value(&batch, "up", over(500)), 0);
     assert_eq!(value(&batch, "up", within(500)), 1);
+    // But by the clock that begins with its first byte: overdue before it is whole, and one event.
+    let clock = Clock::FirstByte;
+    assert_eq!(value(&batch, "up", Signal::Over { clock, threshold }), 1);
+    assert_eq!(value(&batch, "up", Signal::Within { clock, threshold }), 0);
     assert_eq!(value(&batch, "up", Signal::Status(200)), 1);
 }
 

@@ -21,10 +21,12 @@ fn node(place: &Place, thresholds: &[u64]) -> (Agent, Server) {
     (agent, serve(place))
 }
 
+/// On the clock that begins with a request's last byte and on the one that begins with its first.
 fn watch(agent: &mut Agent, thresholds: &[u64]) {
-    let turnaround = |ms: &u64| (Clock::Turnaround, Duration::from_millis(*ms));
+    let on_both =
+        |ms: &u64| [Clock::Turnaround, Clock::FirstByte].map(|clock| (clock, Duration::from_millis(*ms)));
     let service = WatchedService {
-        thresholds: thresholds.iter().map(turnaround).collect(),
+        thresholds: thresholds.iter().flat_map(on_both).collect(),
         routes: vec!["GET /status/".parse().unwrap(), "POST *".parse().unwrap()],
         ..watched("node", PORT)
     };
@@ -176,6 +178,12 @@ fn a_slow_upload_is_not_held_against_the_server() {
         ),
         (1, 0)
     );
+    let (clock, threshold) = (Clock::FirstByte, Duration::from_millis(400));
+    let from_its_first_byte = (
+        value(&batch, "node", Signal::Within { clock, threshold }),
+        value(&batch, "node", Signal::Over { clock, threshold }),
+    );
+    assert_eq!(from_its_first_byte, (0, 1));
 }
 
 #[test]
