@@ -106,6 +106,7 @@ impl Capture {
             Protocol::Http1 => "pair.py",
             Protocol::Http2 => "pair_http2.py",
             Protocol::Turns => "pair_turns.py",
+            Protocol::Tls if case.alone => "pair_tls.py",
             Protocol::Tls | Protocol::Upgraded => return None,
         };
         let reader = format!("{}/../tests/programs/{reader}", env!("CARGO_MANIFEST_DIR"));

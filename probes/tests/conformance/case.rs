@@ -1,6 +1,6 @@
 //! One case: run it, and hold what slowburn counted against the log, the client and the capture.
 
-use std::{fmt::Write as _, sync::Mutex, thread, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Mutex, thread, time::Duration};
 
 use chrono::Utc;
 use probes::{
@@ -14,13 +14,14 @@ use slo_engine::{
 
 use super::{
     capture::Capture,
-    client::{Answers, Client, beside},
+    client::{self, Answers, Client},
     compare, eventually,
     network::{Network, Side, run as run_command},
     pause,
-    raw::Talk,
-    server::{self, PORT, Protocol, Server},
-    servers, times,
+    server::{self, PORT, Server},
+    servers,
+    speaker::Speaker,
+    times,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,6 +42,8 @@ pub struct Case {
     pub seen: Seen,
     /// Bodies frame themselves, so the capture has to keep all of them.
     pub framed: bool,
+    /// Inside TLS each answer is one record, so that the capture can tell its time.
+    pub alone: bool,
     /// Requests the log must have, at least: a case that asked for nothing shows nothing.
     pub at_least: u64,
     /// Requests sent along with another, in protocols of which only turns are seen.
@@ -97,6 +100,7 @@ pub const CASE: Case = Case {
     wire: Wire::Plain,
     seen: BY_SERVER,
     framed: false,
+    alone: false,
     at_least: 1,
     together: 0,
     losses: 0,
@@ -110,6 +114,21 @@ pub const fn on(server: &'static Server, case: Case) -> Case {
 /// The same under another name.
 pub const fn over(name: &'static str, case: Case) -> Case {
     Case { name, ..case }
+}
+
+/// The same, and the client is looked at instead of the server.
+pub const fn by_client(name: &'static str, case: Case) -> Case {
+    Case {
+        seen: BY_CLIENT,
+        ..over(name, case)
+    }
+}
+
+impl Case {
+    /// No two have the same.
+    pub fn title(&self) -> String {
+        format!("{}::{}", self.server.name, self.name.replace(' ', "_"))
+    }
 }
 
 /// Takes the pins away.
@@ -129,12 +148,10 @@ pub fn run(case: Case) {
     let at = directory.path();
     let running = server::start(case.server, &network, at);
 
-    let is_older = |client: &&Client| matches!(client, Client::Older(_));
-    let mut older: Vec<Talk> = case
-        .clients
-        .iter()
+    let is_older = |number: &usize| matches!(case.clients[*number], Client::Older(_));
+    let mut older: BTreeMap<usize, Speaker> = (0..case.clients.len())
         .filter(is_older)
-        .map(|_| older_talk(&network, case.server.protocol))
+        .map(|number| (number, Speaker::older(&network, &case, number)))
         .collect();
     let before = eventually("the log of what was before", PATIENCE, || {
         let log = server::log(case.server, at);
@@ -144,13 +161,11 @@ pub fn run(case: Case) {
     let mut agent = start_agent(&network, case.seen.side, &instance.0);
     agent.watch(&[service(&case, &network)]).unwrap();
     let capture = Capture::start(&network, &case, at);
-    let answers: Vec<Answers> = case
-        .clients
-        .iter()
-        .map(|client| {
-            let older = is_older(&client).then(|| older.remove(0));
+    let answers: Vec<Answers> = (0..case.clients.len())
+        .map(|number| {
+            let older = older.remove(&number);
             thread::scope(|scope| {
-                let client = scope.spawn(|| client.run(&network, case.server, at.to_str().unwrap(), older));
+                let client = scope.spawn(|| client::run(&network, &case, number, at, older));
                 // As in life, the agent looks while there is traffic.
                 while !client.is_finished() {
                     agent.read(Utc::now()).unwrap();
@@ -237,17 +252,6 @@ fn start_agent(network: &Network, side: Side, instance: &str) -> Agent {
         assert_eq!(agent.degraded(), [""; 0]);
     }
     agent
-}
-
-fn older_talk(network: &Network, protocol: Protocol) -> Talk {
-    beside(network, Side::Client, move || {
-        let mut talk = match protocol {
-            Protocol::Http2 => Talk::open_http2(),
-            _ => Talk::open(),
-        };
-        assert_eq!(talk.get("/ok"), 200);
-        talk
-    })
 }
 
 fn service(case: &Case, network: &Network) -> WatchedService {

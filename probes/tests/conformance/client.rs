@@ -1,13 +1,15 @@
 //! The clients: how each is run, and how many answers it says it got.
 
-use std::{fs::File, thread};
+use std::{fs::File, path::Path, thread};
 
 use nix::sched::{CloneFlags, setns};
 
 use super::{
+    case::Case,
     network::{Network, SERVER, SERVER_V6, Side},
     raw::Talk,
     server::{Protocol, Server, needs},
+    speaker::Speaker,
 };
 
 /// Arguments of clients know these words.
@@ -58,63 +60,71 @@ impl Client {
             Self::Raw(_) | Self::Older(_) => "raw",
         }
     }
+}
 
-    pub fn run(&self, network: &Network, server: &Server, directory: &str, older: Option<Talk>) -> Answers {
-        let run = |program: &str, first: &[&str], rest: &[&str]| {
-            needs(program);
-            let words: Vec<String> = [first, rest]
-                .concat()
-                .iter()
-                .map(|word| fill(word, server, directory))
-                .collect();
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            let output = network.command(Side::Client, program, &words).output().unwrap();
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-            (format!("{text}\n{errors}"), output.status)
-        };
-        match *self {
-            Self::Curl(rest) => {
-                let told = "%{stderr}answered %{http_code}\n";
-                let (text, _) = run(
-                    "curl",
-                    &[&["-sS", "--no-progress-meter", "-w", told], server.curl].concat(),
-                    rest,
-                );
-                let answers = text.lines().filter_map(|line| line.strip_prefix("answered "));
-                Answers::Exactly(answers.filter(|status| *status != "000").count() as u64)
-            }
-            Self::Ab(rest) => {
-                let (text, status) = run("ab", &["-q"], rest);
-                assert!(status.success(), "{text}");
-                Answers::Exactly(number(&text, "Complete requests:"))
-            }
-            Self::Wrk(rest) => {
-                let (text, status) = run("wrk", &["-t1"], rest);
-                assert!(status.success(), "{text}");
-                let line = text.lines().find(|line| line.contains(" requests in ")).unwrap();
-                Answers::AtLeast(line.trim().split(' ').next().unwrap().parse().unwrap())
-            }
-            Self::H2load(rest) => {
-                let (text, status) = run("h2load", &[], rest);
-                assert!(status.success(), "{text}");
-                let line = text.lines().find(|line| line.starts_with("requests: ")).unwrap();
-                let done = line.split(", ").find_map(|part| part.strip_suffix(" done"));
-                Answers::Exactly(done.unwrap().parse().unwrap())
-            }
-            Self::Says(label, words) => {
-                let (text, status) = run(words[0], &[], &words[1..]);
-                assert!(status.success(), "{text}");
-                Answers::Exactly(number(&text, label))
-            }
-            Self::Silent(words) => {
-                let (text, status) = run(words[0], &[], &words[1..]);
-                assert!(status.success(), "{text}");
-                Answers::AtLeast(0)
-            }
-            Self::Raw(talk) => Answers::Exactly(beside(network, Side::Client, talk)),
-            Self::Older(talk) => Answers::Exactly(talk(older.unwrap())),
+/// Runs one of the case's clients to its end. `older` is it, if it has its connection already.
+pub fn run(
+    network: &Network,
+    case: &Case,
+    which: usize,
+    directory: &Path,
+    older: Option<Speaker>,
+) -> Answers {
+    let (server, directory) = (case.server, directory.to_str().unwrap());
+    let run = |program: &str, first: &[&str], rest: &[&str]| {
+        needs(program);
+        let words: Vec<String> = [first, rest]
+            .concat()
+            .iter()
+            .map(|word| fill(word, server, directory))
+            .collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let output = network.command(Side::Client, program, &words).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        (format!("{text}\n{errors}"), output.status)
+    };
+    match case.clients[which] {
+        Client::Curl(rest) => {
+            let told = "%{stderr}answered %{http_code}\n";
+            let (text, _) = run(
+                "curl",
+                &[&["-sS", "--no-progress-meter", "-w", told], server.curl].concat(),
+                rest,
+            );
+            let answers = text.lines().filter_map(|line| line.strip_prefix("answered "));
+            Answers::Exactly(answers.filter(|status| *status != "000").count() as u64)
         }
+        Client::Ab(rest) => {
+            let (text, status) = run("ab", &["-q"], rest);
+            assert!(status.success(), "{text}");
+            Answers::Exactly(number(&text, "Complete requests:"))
+        }
+        Client::Wrk(rest) => {
+            let (text, status) = run("wrk", &["-t1"], rest);
+            assert!(status.success(), "{text}");
+            let line = text.lines().find(|line| line.contains(" requests in ")).unwrap();
+            Answers::AtLeast(line.trim().split(' ').next().unwrap().parse().unwrap())
+        }
+        Client::H2load(rest) => {
+            let (text, status) = run("h2load", &[], rest);
+            assert!(status.success(), "{text}");
+            let line = text.lines().find(|line| line.starts_with("requests: ")).unwrap();
+            let done = line.split(", ").find_map(|part| part.strip_suffix(" done"));
+            Answers::Exactly(done.unwrap().parse().unwrap())
+        }
+        Client::Says(label, words) => {
+            let (text, status) = run(words[0], &[], &words[1..]);
+            assert!(status.success(), "{text}");
+            Answers::Exactly(number(&text, label))
+        }
+        Client::Silent(words) => {
+            let (text, status) = run(words[0], &[], &words[1..]);
+            assert!(status.success(), "{text}");
+            Answers::AtLeast(0)
+        }
+        Client::Raw(_) => Answers::Exactly(Speaker::start(network, case, which).answers()),
+        Client::Older(_) => Answers::Exactly(older.unwrap().go_on().answers()),
     }
 }
 

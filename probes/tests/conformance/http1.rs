@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use super::{
-    case::{BY_CLIENT, BY_SERVER_AS_CLIENT, CASE, Case, on},
+    case::{CASE, Case, on},
     client::Client::{Ab, Curl, H2load, Older},
-    servers::{APACHE, BEHIND_HAPROXY, CADDY, HAPROXY, HYPER, LIGHTTPD, NGINX, NODE, PYTHON, URING},
+    servers::{
+        APACHE, APACHE_SENDFILE, CADDY, HAPROXY, HAPROXY_SPLICE, HYPER, LIGHTTPD, LIGHTTPD_SENDFILE, NGINX,
+        NGINX_SENDFILE, NODE, PYTHON, URING,
+    },
 };
 
 #[rustfmt::skip]
@@ -61,7 +64,7 @@ pub const HEAD: Case = Case {
     ..CASE
 };
 
-const CHUNKED: Case = Case {
+pub const CHUNKED: Case = Case {
     name: "answers in chunks",
     clients: &[Curl(&[
         "-H",
@@ -116,7 +119,7 @@ const UPLOAD_CHUNKED: Case = Case {
     ..CASE
 };
 
-const CONTINUE: Case = Case {
+pub const CONTINUE: Case = Case {
     name: "100 Continue before a short body",
     clients: &[Curl(&[
         "-H",
@@ -171,12 +174,6 @@ const TIMED_OUT: Case = Case {
     ..CASE
 };
 
-/// As the client sees it; the server is not looked at.
-const CALLER: Case = Case {
-    seen: BY_CLIENT,
-    ..MIXED
-};
-
 pub const CASES: &[Case] = &[
     on(&NGINX, MIXED),
     on(&APACHE, MIXED),
@@ -222,11 +219,10 @@ pub const CASES: &[Case] = &[
     on(&PYTHON, CHUNKED),
     on(&NODE, CHUNKED),
     on(&HYPER, CHUNKED),
-    // By sendfile, by sendfile or mmap, by splice from another server, by write.
-    on(&NGINX, DOWNLOAD),
-    on(&APACHE, DOWNLOAD),
-    on(&HAPROXY, DOWNLOAD),
-    on(&LIGHTTPD, DOWNLOAD),
+    on(&NGINX_SENDFILE, DOWNLOAD),
+    on(&APACHE_SENDFILE, DOWNLOAD),
+    on(&HAPROXY_SPLICE, DOWNLOAD),
+    on(&LIGHTTPD_SENDFILE, DOWNLOAD),
     on(&CADDY, DOWNLOAD),
     on(&NODE, DOWNLOAD),
     on(&HYPER, DOWNLOAD),
@@ -259,36 +255,6 @@ pub const CASES: &[Case] = &[
         server: &URING,
         clients: &[Curl(&["-o", "/dev/null", "URL/ok?[1-200]"])],
         at_least: 200,
-        ..CASE
-    },
-    Case {
-        name: "as the client sees it",
-        ..CALLER
-    },
-    Case {
-        name: "load, as the client sees it",
-        seen: BY_CLIENT,
-        ..LOAD
-    },
-    Case {
-        name: "known delays, as the client sees them",
-        server: &HYPER,
-        seen: BY_CLIENT,
-        ..DELAYS
-    },
-    Case {
-        name: "calls of what is behind it",
-        server: &BEHIND_HAPROXY,
-        clients: &[Curl(&[
-            "-o",
-            "/dev/null",
-            "URL/broken?[1-20]",
-            "-o",
-            "/dev/null",
-            "URL/none?[1-20]",
-        ])],
-        seen: BY_SERVER_AS_CLIENT,
-        at_least: 40,
         ..CASE
     },
 ];

@@ -5,7 +5,8 @@ use super::{
     client::Client::{Curl, H2load, Says, Silent},
     http1::{DOWNLOAD, HEAD, MIXED, OLDER, UPLOAD},
     servers::{
-        APACHE_H2, APACHE_UPGRADES, CADDY_H2, GRPC, HAPROXY_H2, HYPER_H2, LIGHTTPD_H2, NGINX_H2, NODE_H2,
+        APACHE_H2, APACHE_UPGRADES, CADDY_H2, GRPC, HAPROXY_H2, HYPER_H2, LIGHTTPD_H2, NGHTTPD, NGINX_H2,
+        NODE_H2,
     },
 };
 
@@ -23,6 +24,13 @@ const ONE_BY_ONE: Case = Case {
     name: "HTTP/2, a stream at a time",
     clients: &[H2load(&["-n500", "-c4", "-t1", "-m1", "URL/ok"])],
     at_least: 500,
+    ..CASE
+};
+
+const H2_V6: Case = Case {
+    name: "HTTP/2, IPv6",
+    clients: &[H2load(&["-n200", "-c4", "-t1", "-m8", "URL6/ok"])],
+    at_least: 200,
     ..CASE
 };
 
@@ -91,13 +99,16 @@ const CALLS: Case = Case {
 /// `calls.py` makes calls of one kind, and says how many were answered.
 macro_rules! calls {
     ($kind:literal) => {
+        calls!($kind, "SERVER:8080")
+    };
+    ($kind:literal, $target:literal) => {
         &[Says(
             "answered",
             &[
                 "/usr/bin/python3",
                 "HERE/../http2/programs/calls.py",
                 "call",
-                "SERVER:8080",
+                $target,
                 $kind,
             ],
         )]
@@ -121,6 +132,9 @@ pub const CASES: &[Case] = &[
     on(&HYPER_H2, INTERLEAVED),
     on(&NGINX_H2, ONE_BY_ONE),
     on(&HYPER_H2, ONE_BY_ONE),
+    on(&NGHTTPD, ONE_BY_ONE),
+    on(&NGINX_H2, H2_V6),
+    on(&NGHTTPD, H2_V6),
     on(&NGINX_H2, AT_ONCE),
     on(&NODE_H2, AT_ONCE),
     on(&NGINX_H2, H2_HEAD),
@@ -148,6 +162,12 @@ pub const CASES: &[Case] = &[
     Case {
         name: "calls with one answer, by code",
         clients: calls!("unary"),
+        at_least: 271,
+        ..CALLS
+    },
+    Case {
+        name: "calls with one answer, IPv6",
+        clients: calls!("unary", "[SERVER_V6]:8080"),
         at_least: 271,
         ..CALLS
     },

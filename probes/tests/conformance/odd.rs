@@ -2,7 +2,7 @@
 
 use super::{
     case::{CASE, Case, Wire, on},
-    client::Client::{Ab, Curl, H2load, Raw, Wrk},
+    client::Client::{Ab, Curl, H2load, Older, Raw, Wrk},
     http1::{DOWNLOAD, LOAD, UPLOAD},
     raw::Talk,
     servers::{HAPROXY_IDLE, HAPROXY_UNASKED, NGINX_IDLE, NODE, NODE_IDLE},
@@ -69,7 +69,7 @@ const UNASKED: Case = Case {
 };
 
 /// One request, however long the conversation that it opens.
-const UPGRADE: Case = Case {
+pub const UPGRADE: Case = Case {
     name: "101, and a conversation behind it",
     clients: &[Raw(|| {
         for _ in 0..3 {
@@ -90,22 +90,99 @@ const UPGRADE: Case = Case {
     ..CASE
 };
 
+pub const PIPELINED: Case = Case {
+    name: "three at once, then two",
+    clients: &[Raw(|| {
+        let mut talk = Talk::open();
+        at_once(&mut talk, &["/ok", "/missing", "/ok"]) + at_once(&mut talk, &["/busy", "/moved"])
+    })],
+    routes: &["GET /ok", "GET /missing"],
+    at_least: 5,
+    ..CASE
+};
+
+pub const IN_PIECES: Case = Case {
+    name: "a header in seven pieces",
+    clients: &[Raw(|| in_pieces(11))],
+    at_least: 5,
+    ..CASE
+};
+
+/// As the wire takes them.
+pub const UNCUT: Case = Case {
+    name: "downloads, segments as on a wire",
+    wire: Wire::NoOffloads,
+    ..DOWNLOAD
+};
+
+pub const CLOSED: Case = Case {
+    name: "closed without an answer",
+    clients: &[Raw(|| in_vain("/drop"))],
+    outcomes: &[("/drop", "outcome:closed_unanswered")],
+    at_least: 10,
+    ..CASE
+};
+
+pub const RESET: Case = Case {
+    name: "reset by the server",
+    clients: &[Raw(|| in_vain("/cut"))],
+    outcomes: &[("/cut", "outcome:reset_by_server")],
+    at_least: 10,
+    ..CASE
+};
+
+/// The last that is asked on a connection older than the probe has no answer.
+fn last_in_vain(mut talk: Talk, path: &str) -> u64 {
+    assert_eq!(talk.get("/ok"), 200);
+    talk.send(&format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
+    assert_eq!(talk.answer(), 0);
+    1
+}
+
+pub const OLDER_CLOSED: Case = Case {
+    name: "older than the probe, closed without an answer",
+    clients: &[
+        Older(|talk| last_in_vain(talk, "/drop")),
+        Older(|talk| last_in_vain(talk, "/drop")),
+    ],
+    at_least: 4,
+    ..CLOSED
+};
+
+pub const OLDER_RESET: Case = Case {
+    name: "older than the probe, reset by the server",
+    clients: &[
+        Older(|talk| last_in_vain(talk, "/cut")),
+        Older(|talk| last_in_vain(talk, "/cut")),
+    ],
+    at_least: 4,
+    ..RESET
+};
+
+pub const OLDER_LEFT: Case = Case {
+    name: "older than the probe, the client goes away first",
+    clients: &[Older(|mut talk| {
+        // nginx lets one a second pass, so the older one waits until its client has gone.
+        let mut first = Talk::open();
+        assert_eq!(first.get("/wait"), 200);
+        talk.send("GET /wait HTTP/1.1\r\nHost: test\r\n\r\n");
+        // Of two answers on another connection, the second comes after nginx has read this.
+        assert_eq!((first.get("/ok"), first.get("/ok")), (200, 200));
+        talk.reset();
+        3
+    })],
+    below_ms: &[5000],
+    at_least: 4,
+    ..CASE
+};
+
 pub const CASES: &[Case] = &[
     on(&NGINX_IDLE, IDLE),
     on(&HAPROXY_IDLE, IDLE),
     on(&NODE_IDLE, IDLE),
     on(&NODE, UPGRADE),
     on(&HAPROXY_UNASKED, UNASKED),
-    Case {
-        name: "three at once, then two",
-        clients: &[Raw(|| {
-            let mut talk = Talk::open();
-            at_once(&mut talk, &["/ok", "/missing", "/ok"]) + at_once(&mut talk, &["/busy", "/moved"])
-        })],
-        routes: &["GET /ok", "GET /missing"],
-        at_least: 5,
-        ..CASE
-    },
+    PIPELINED,
     Case {
         // The next request may come on one processor while an answer leaves on another.
         name: "pipelined under load",
@@ -141,12 +218,7 @@ pub const CASES: &[Case] = &[
         at_least: 5,
         ..CASE
     },
-    Case {
-        name: "a header in seven pieces",
-        clients: &[Raw(|| in_pieces(11))],
-        at_least: 5,
-        ..CASE
-    },
+    IN_PIECES,
     Case {
         name: "wrk over several paths",
         clients: &[Wrk(&["-c8", "-d1s", "-s", "HERE/clients/mix.lua", "URL"])],
@@ -154,11 +226,7 @@ pub const CASES: &[Case] = &[
         at_least: 500,
         ..CASE
     },
-    Case {
-        name: "downloads, segments as on a wire",
-        wire: Wire::NoOffloads,
-        ..DOWNLOAD
-    },
+    UNCUT,
     Case {
         name: "uploads, segments as on a wire",
         wire: Wire::NoOffloads,
@@ -207,20 +275,11 @@ pub const CASES: &[Case] = &[
         at_least: 10,
         ..CASE
     },
-    Case {
-        name: "closed without an answer",
-        clients: &[Raw(|| in_vain("/drop"))],
-        outcomes: &[("/drop", "outcome:closed_unanswered")],
-        at_least: 10,
-        ..CASE
-    },
-    Case {
-        name: "reset by the server",
-        clients: &[Raw(|| in_vain("/cut"))],
-        outcomes: &[("/cut", "outcome:reset_by_server")],
-        at_least: 10,
-        ..CASE
-    },
+    CLOSED,
+    RESET,
+    OLDER_CLOSED,
+    OLDER_RESET,
+    OLDER_LEFT,
     Case {
         name: "the client goes away first",
         clients: &[Raw(|| {

@@ -39,6 +39,8 @@ pub struct Server {
     pub ask: &'static [&'static str],
     /// What a line of the log says was answered, and how often.
     pub line: fn(&str) -> Option<(Entry, u64)>,
+    /// The system call by which it is to be seen to send, of the program in front; empty where that is its own affair.
+    pub sends_by: &'static str,
     /// Ends it once the connections at work are done.
     pub stop: signal::Signal,
 }
@@ -87,7 +89,9 @@ pub fn start(server: &'static Server, network: &Network, directory: &Path) -> Ru
     }
     let mut children = Vec::new();
     for (number, line) in server.programs.iter().enumerate() {
-        let words = filled(line, at);
+        let is_in_front = number + 1 == server.programs.len();
+        let traced = if is_in_front { trace(server) } else { Vec::new() };
+        let words = filled(&[traced.as_slice(), *line].concat(), at);
         needs(&words[0]);
         let rest: Vec<&str> = words[1..].iter().map(String::as_str).collect();
         let output = |kind: &str| fs::File::create(directory.join(format!("{kind}-{number}"))).unwrap();
@@ -114,6 +118,23 @@ pub fn start(server: &'static Server, network: &Network, directory: &Path) -> Ru
         (sockets.lines().count() >= server.sockets).then_some(())
     });
     Running { server, children }
+}
+
+/// What the server's command follows, so that its calls are written down. It stays the process that is waited for.
+fn trace(server: &Server) -> Vec<&'static str> {
+    match server.sends_by {
+        "" => Vec::new(),
+        call => vec![
+            "strace",
+            "-D",
+            "-f",
+            "--seccomp-bpf",
+            "-e",
+            call,
+            "-o",
+            "DIR/calls",
+        ],
+    }
 }
 
 fn filled(line: &[&str], at: &str) -> Vec<String> {
@@ -177,6 +198,12 @@ impl Running {
             signal::kill(id, self.server.stop).unwrap();
             eventually("the server to end", PATIENCE, || child.try_wait().unwrap());
         }
+        // Whoever traces it ends after it.
+        eventually("the call by which it sends", PATIENCE, || {
+            let is_made = |calls: String| calls.contains(&format!("{}(", self.server.sends_by));
+            let calls = fs::read_to_string(directory.join("calls"));
+            (self.server.sends_by.is_empty() || calls.is_ok_and(is_made)).then_some(())
+        });
     }
 }
 

@@ -15,6 +15,7 @@ const PLAIN: Server = Server {
     log: "access.log",
     ask: &[],
     line: words,
+    sends_by: "",
     stop: SIGTERM,
 };
 
@@ -42,6 +43,10 @@ pub const NGINX: Server = Server {
     words: &[("LISTENS", ""), ("IDLE", "75s")],
     sockets: 2,
     ..PLAIN
+};
+pub const NGINX_SENDFILE: Server = Server {
+    sends_by: "sendfile",
+    ..NGINX
 };
 pub const NGINX_IDLE: Server = Server {
     words: &[("LISTENS", ""), ("IDLE", "1s")],
@@ -74,6 +79,10 @@ pub const APACHE: Server = Server {
     files: &["apache.conf"],
     words: &[("PROTOCOL", "")],
     ..PLAIN
+};
+pub const APACHE_SENDFILE: Server = Server {
+    sends_by: "sendfile",
+    ..APACHE
 };
 pub const APACHE_H2: Server = Server {
     protocol: H2.protocol,
@@ -113,6 +122,10 @@ pub const HAPROXY: Server = Server {
     sockets: 2,
     log: "output-1",
     ..PLAIN
+};
+pub const HAPROXY_SPLICE: Server = Server {
+    sends_by: "splice",
+    ..HAPROXY
 };
 const HAPROXY_WORDS: &[(&str, &str)] = &[
     ("LISTENS", ""),
@@ -182,6 +195,10 @@ pub const LIGHTTPD: Server = Server {
     sockets: 2,
     stop: SIGINT,
     ..PLAIN
+};
+pub const LIGHTTPD_SENDFILE: Server = Server {
+    sends_by: "sendfile",
+    ..LIGHTTPD
 };
 pub const LIGHTTPD_H2: Server = Server {
     protocol: H2.protocol,
@@ -284,6 +301,18 @@ pub const URING: Server = Server {
     ..PLAIN
 };
 
+/// By nghttp2. It logs each frame and no request: one status for each that it answered, all of them of `/ok`.
+pub const NGHTTPD: Server = Server {
+    name: "nghttpd",
+    protocol: H2.protocol,
+    curl: H2.curl,
+    programs: &[&["nghttpd", "-v", "--no-tls", "-d", "DIR", "8080"]],
+    sockets: 2,
+    log: "output-0",
+    line: status_of_ok,
+    ..PLAIN
+};
+
 /// gRPC in Python.
 pub const GRPC: Server = Server {
     name: "grpcio",
@@ -326,6 +355,11 @@ fn words(line: &str) -> Option<(Entry, u64)> {
         return None;
     };
     path.starts_with('/').then(|| (entry(method, path, status), 1))
+}
+
+fn status_of_ok(line: &str) -> Option<(Entry, u64)> {
+    let status = line.trim().strip_prefix(":status: ")?;
+    Some((entry("GET", "/ok", status), 1))
 }
 
 fn json(line: &str) -> Option<(Entry, u64)> {

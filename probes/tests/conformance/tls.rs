@@ -3,7 +3,7 @@
 use super::{
     case::{CASE, Case, on, over},
     client::Client::{Ab, Curl, H2load},
-    http1::{DOWNLOAD, HEAD, MIXED, UPLOAD},
+    http1::{DELAYS, DOWNLOAD, HEAD, MIXED, UPLOAD, V6},
     servers::{
         APACHE_TLS, CADDY_TLS, HAPROXY_TLS, HYPER_TLS, NGINX_TLS, NGINX_TLS_OLD, NODE_TLS, PYTHON_TLS,
     },
@@ -20,6 +20,7 @@ const fn inside(name: &'static str, case: Case) -> Case {
 const TLS_MIXED: Case = inside("TLS, statuses mixed", MIXED);
 const TLS_DOWNLOAD: Case = inside("TLS, downloads of 10 MB", DOWNLOAD);
 const TLS_UPLOAD: Case = inside("TLS, uploads of 10 MB", UPLOAD);
+const TLS_V6: Case = inside("TLS, IPv6", V6);
 const TLS_HEAD: Case = inside("TLS, HEAD", HEAD);
 
 /// A handshake for each, all but the first by a ticket of the one before.
@@ -48,6 +49,12 @@ const TLS_LOAD: Case = Case {
     clients: &[H2load(&["--h1", "-n1000", "-c4", "-t1", "URL/ok"])],
     at_least: 1000,
     ..CASE
+};
+
+/// On either side of a threshold: no answer is a ticket's time.
+const TLS_DELAYS: Case = Case {
+    alone: true,
+    ..inside("TLS, known delays around the thresholds", DELAYS)
 };
 
 const KNOWN_CLIENT: Case = Case {
@@ -87,6 +94,10 @@ pub const CASES: &[Case] = &[
     on(&HYPER_TLS, TLS_DOWNLOAD),
     on(&CADDY_TLS, TLS_UPLOAD),
     on(&HYPER_TLS, TLS_HEAD),
+    on(&NGINX_TLS, TLS_V6),
+    on(&HYPER_TLS, TLS_V6),
+    on(&NODE_TLS, TLS_DELAYS),
+    on(&HYPER_TLS, TLS_DELAYS),
     on(&NGINX_TLS, KNOWN_CLIENT),
     on(&NGINX_TLS_OLD, KNOWN_CLIENT),
 ];
