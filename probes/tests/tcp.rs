@@ -8,10 +8,12 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::TcpStream,
-    process::{Command, Stdio},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
+use probes::agent::Agent;
 use slo_engine::measurement::{Batch, Clock, ConnectError, Gauge, ResetReason, Role, Signal};
 use support::{Client, Place, Server, client_value, eventually, gauge, read, value, watched};
 
@@ -243,30 +245,67 @@ fn connects_are_timed_and_their_failures_told_apart() {
     assert!(again >= 1, "no answer to the first SYN");
 }
 
+/// A capture on the loopback device of the server's namespace.
+struct Capture {
+    tcpdump: Child,
+    directory: PathBuf,
+}
+
+impl Capture {
+    fn start(server: &Server, place: &Place, filter: &'static str) -> Self {
+        let directory = std::env::temp_dir().join(&place.name);
+        fs::create_dir(&directory).unwrap();
+        let file = directory.join("capture");
+        let path = file.clone();
+        let tcpdump = server.beside(move || {
+            let arguments = ["-i", "lo", "-U", "--immediate-mode", "-Z", "root", "-w"];
+            let mut command = Command::new("tcpdump");
+            command
+                .args(arguments)
+                .arg(path)
+                .arg(filter)
+                .stderr(Stdio::null());
+            command.spawn().unwrap()
+        });
+        eventually("the capture to begin", || {
+            fs::metadata(&file).ok().filter(|file| file.len() >= 24)
+        });
+        Self { tcpdump, directory }
+    }
+
+    fn packets(&self) -> u64 {
+        let file = self.directory.join("capture");
+        let output = Command::new("tcpdump").arg("-r").arg(file).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().lines().count() as u64
+    }
+
+    /// Once all that was captured, and something was, is counted as this signal, and nothing else.
+    fn equals(&self, agent: &mut Agent, service: &str, signal: Signal) -> Batch {
+        eventually("the window has closed and all of it is captured", || {
+            let before = self.packets();
+            let batch = read(agent);
+            let counted = value(&batch, service, signal);
+            (before > 0 && counted == before && self.packets() == before).then_some(batch)
+        })
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        let _ = self.tcpdump.kill();
+        let _ = self.tcpdump.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
 #[test]
 fn closed_windows_equal_a_capture() {
     let place = Place::new("window");
     let mut agent = place.agent();
     agent.watch(&[watched("stuck", 8230)]).unwrap();
     let server = place.server(&["127.0.0.1:8230"]);
-    let directory = std::env::temp_dir().join(&place.name);
-    fs::create_dir(&directory).unwrap();
-    let file = directory.join("capture");
     let filter = "tcp src port 8230 and tcp[14:2] = 0 and tcp[13] & 6 = 0";
-    let (path, ready) = (file.clone(), file.clone());
-    let mut capture = server.beside(move || {
-        let arguments = ["-i", "lo", "-U", "--immediate-mode", "-Z", "root", "-w"];
-        let mut command = Command::new("tcpdump");
-        command
-            .args(arguments)
-            .arg(path)
-            .arg(filter)
-            .stderr(Stdio::null());
-        command.spawn().unwrap()
-    });
-    eventually("the capture to begin", || {
-        fs::metadata(&ready).ok().filter(|file| file.len() >= 24)
-    });
+    let capture = Capture::start(&server, &place, filter);
     // The server sleeps on the first request and reads nothing of what follows.
     let mut stream = server.beside(|| TcpStream::connect("127.0.0.1:8230").unwrap());
     stream.write_all(b"GET /sleep/1500 HTTP/1.1\r\n\r\n").unwrap();
@@ -275,23 +314,89 @@ fn closed_windows_equal_a_capture() {
         .unwrap();
     let block = [b'x'; 65_536];
     while stream.write(&block).is_ok() {}
-    let batch = eventually("the window has closed and all of it is captured", || {
-        let captured = || {
-            let output = Command::new("tcpdump").arg("-r").arg(&file).output().unwrap();
-            String::from_utf8(output.stdout).unwrap().lines().count() as u64
-        };
-        let before = captured();
-        let batch = read(&mut agent);
-        (before > 0 && value(&batch, "stuck", Signal::ZeroWindowsSent) == before && captured() == before)
-            .then_some(batch)
-    });
+    let batch = capture.equals(&mut agent, "stuck", Signal::ZeroWindowsSent);
     assert_eq!(value(&batch, "stuck", Signal::ZeroWindowsReceived), 0);
     assert!(
         value(&batch, "stuck", Signal::ZeroWindowsSent)
             >= kernel(&server, "netstat", "TcpExt:", "TCPToZeroWindowAdv")
     );
-    drop(stream);
-    capture.kill().unwrap();
-    capture.wait().unwrap();
-    fs::remove_dir_all(&directory).unwrap();
+}
+
+/// Answers each request with more than anybody's buffers hold.
+const FLOOD: &str = r#"
+import socket
+listener = socket.create_server(("127.0.0.1", 8231))
+print("listening", flush=True)
+calls, _ = listener.accept()
+calls.recv(1000)
+calls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n")
+calls.sendall(b"x" * 50000000)
+"#;
+
+#[test]
+fn windows_that_a_client_closes_equal_a_capture() {
+    let place = Place::new("unread");
+    let mut agent = place.agent();
+    agent.watch(&[watched("flood", 8231)]).unwrap();
+    let namespace = place.server(&["127.0.0.1:8159"]);
+    let mut flood = place.spawn(&namespace, "python3", &["-c", FLOOD]);
+    flood.said("listening");
+    let filter = "tcp dst port 8231 and tcp[14:2] = 0 and tcp[13] & 6 = 0";
+    let capture = Capture::start(&namespace, &place, filter);
+    let mut stream = namespace.beside(|| TcpStream::connect("127.0.0.1:8231").unwrap());
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    // It reads nothing of its download.
+    let batch = capture.equals(&mut agent, "flood", Signal::ZeroWindowsReceived);
+    assert_eq!(value(&batch, "flood", Signal::ZeroWindowsSent), 0);
+    assert_eq!(value(&batch, "flood", Signal::Status(200)), 1);
+}
+
+/// What `ss` says of the one connection at this port, on the server's side, once nothing of it is on its way.
+fn quiet(server: &Server, port: u16) -> String {
+    let look = || {
+        server.beside(move || {
+            let filter = format!("sport = :{port}");
+            let output = Command::new("ss")
+                .args(["-tinH", "state", "established", &filter])
+                .output()
+                .unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        })
+    };
+    eventually("all is acknowledged", || {
+        let said = look();
+        (!said.contains(" unacked:") && said.contains(" bytes_acked:")).then_some(said)
+    })
+}
+
+#[test]
+fn round_trips_are_those_that_the_kernel_has_smoothed() {
+    let place = Place::new("rtt");
+    let mut agent = place.agent();
+    agent.watch(&[watched("near", 8232)]).unwrap();
+    let server = place.server(&["127.0.0.1:8232"]);
+    let mut client = server.beside(|| Client::connect("127.0.0.1:8232"));
+    let taken = |batch: &Batch| timed(batch, "near", Role::Server, Clock::RoundTrip);
+    assert_eq!(client.get("/"), 200);
+    quiet(&server, 8232);
+    eventually("its sockets are walked over", || {
+        (taken(&read(&mut agent)).0 > 0).then_some(())
+    });
+    for _ in 0..5 {
+        let before = taken(&read(&mut agent));
+        assert_eq!(client.get("/"), 200);
+        let said = quiet(&server, 8232);
+        // In milliseconds, to the microsecond: `rtt:0.031/0.015`.
+        let rtt = said.split(" rtt:").nth(1).unwrap().split('/').next().unwrap();
+        let micros = (rtt.parse::<f64>().unwrap() * 1000.0).round();
+        assert!(micros > 0.0, "{said}");
+        // It moved bytes, so the walk over sockets asks for it, once.
+        let batch = read(&mut agent);
+        let after = taken(&batch);
+        assert_eq!(after.0, before.0 + 1, "{said}");
+        assert_eq!((after.1 - before.1).as_micros() as f64, micros, "{said}");
+        // The difference of two sums, each of whole microseconds.
+        let mean = gauge(&batch, "near", Gauge::RttMicros).unwrap();
+        assert!((mean - micros).abs() <= 1.0, "{mean} {said}");
+    }
 }

@@ -93,13 +93,24 @@ impl Peer {
 
     /// Accepts the next connection, and becomes it.
     pub fn accept(&mut self) {
+        self.accept_after(|| ());
+    }
+
+    /// The same, once `work` is done.
+    pub fn accept_after(&mut self, work: impl FnOnce()) {
+        self.hear_syn();
+        work();
+        self.send_at(0, SYN | ACK, b"");
+    }
+
+    /// Of the next connection.
+    fn hear_syn(&mut self) {
         loop {
             (self.remote, self.heard) = (0, 0);
             if self.hear().flags & (SYN | ACK) == SYN {
                 break;
             }
         }
-        self.send_at(0, SYN | ACK, b"");
     }
 
     fn at(local: u16, remote: u16) -> Self {
