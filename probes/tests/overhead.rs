@@ -21,7 +21,7 @@ use slo_engine::{
     measurement::{Clock, Gauge, LossReason, Signal},
     service::WatchedService,
 };
-use support::{Client, PATIENCE, Place, gauge, lost, read, route_value, watched, within_patience};
+use support::{Client, PATIENCE, Place, gauge, lost, lost_of, read, route_value, watched, within_patience};
 
 #[test]
 fn serve_when_asked() {
@@ -90,7 +90,7 @@ fn past_its_budget_less_is_counted_and_with_room_everything_again() {
     let other = route_value(&batch, "busy", "other", Signal::Status(200));
     assert_eq!(routed + other, sent, "no request is lost by it");
     assert_eq!(
-        lost(&batch, LossReason::Reduced),
+        lost_of(&batch, "busy", LossReason::Reduced),
         other,
         "and each that has no route is told"
     );

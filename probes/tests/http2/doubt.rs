@@ -12,7 +12,7 @@ use slo_engine::{
 use crate::{
     load::settled,
     program::{Files, Server, Talk, beside_this},
-    support::{Place, client_value, eventually, gauge, lost, read, value, watched},
+    support::{Place, client_value, eventually, gauge, lost_of, read, value, watched},
 };
 
 const SHOP: u16 = 8220;
@@ -68,10 +68,9 @@ fn what_hangs_after_the_ring_was_full_times_out_and_who_went_meanwhile_hangs_no_
     shop.run(&["h2load", "-n120000", "-c4", "-m20", &url]);
     let mut agent = place.agent();
     let batch = settled(&mut agent, "shop", 120_000);
-    assert!(
-        lost(&batch, LossReason::ReserveFailed) > 0,
-        "there was room for all"
-    );
+    let full = |service| lost_of(&batch, service, LossReason::ReserveFailed);
+    assert!(full("shop") > 0, "there was room for all");
+    assert_eq!(full("node"), 0, "it asked for none");
     assert_eq!(value(&batch, "shop", Signal::TimedOut), 0);
     eventually("nothing of the shop is in flight", || {
         (waiting(&mut agent, "shop") == [Some(0.0), Some(0.0)]).then_some(())

@@ -11,7 +11,7 @@ use slo_engine::{
 use crate::{
     doubt::set_aside,
     program::{Files, Server},
-    support::{Place, eventually, lost, read, route_value, value, watched},
+    support::{Place, eventually, lost, lost_of, read, route_value, value, watched},
 };
 
 /// A second server would share nothing with the first but the port: each has a namespace.
@@ -178,7 +178,10 @@ fn requests_that_find_no_room_are_unknown_and_none_is_missing() {
     );
     assert_eq!(resolved + unknown, 120_000, "{resolved} and {unknown}");
     assert!(unknown > 0, "the ring had room for all of them");
-    assert!(lost(&batch, LossReason::ReserveFailed) > 0);
+    // Each is told of the service whose request it was.
+    let full = lost_of(&batch, "shop", LossReason::ReserveFailed);
+    assert!(full > 0);
+    assert_eq!(lost(&batch, LossReason::ReserveFailed), full);
     // Who comes now is followed again.
     server.run(&["h2load", "-n1000", "-c1", "-m20", "http://127.0.0.1:8200/one"]);
     let batch = settled(&mut agent, "shop", 121_000);

@@ -12,7 +12,7 @@ use crate::{
     support::{
         Place,
         by_hand::{ACK, PSH, Peer, wire},
-        lost, route_value, value, watched,
+        lost, lost_of, route_value, value, watched,
     },
 };
 
@@ -175,6 +175,7 @@ fn a_client_that_leaves_holes_takes_no_room_from_others() {
         (4, 0)
     );
     // The other one's.
+    assert_eq!(lost_of(&batch, "shop", LossReason::GapInSequence), 1);
     assert_eq!(lost(&batch, LossReason::GapInSequence), 1);
 }
 

@@ -32,7 +32,7 @@ use nix::unistd::Pid;
 use probes::agent::{Agent, AgentConfig, MapSizes};
 use probes::overhead::OverheadConfig;
 use slo_engine::{
-    measurement::{Batch, Gauge, LossReason, Role, Route, Signal},
+    measurement::{Batch, Gauge, Loss, LossReason, Role, Route, Signal},
     service::WatchedService,
 };
 
@@ -379,9 +379,17 @@ pub fn gauge(batch: &Batch, service: &str, gauge: Gauge) -> Option<f64> {
         .map(|reading| reading.value)
 }
 
+/// Of all services together, and of none.
 pub fn lost(batch: &Batch, reason: LossReason) -> u64 {
     let losses = batch.losses.iter().filter(|loss| loss.reason == reason);
     losses.map(|loss| loss.value).sum()
+}
+
+/// Of this service alone.
+pub fn lost_of(batch: &Batch, service: &str, reason: LossReason) -> u64 {
+    let is_of = |loss: &&Loss| loss.service.as_ref().is_some_and(|name| name.as_str() == service);
+    let losses = batch.losses.iter().filter(|loss| loss.reason == reason);
+    losses.filter(is_of).map(|loss| loss.value).sum()
 }
 
 pub fn watched(name: &str, port: u16) -> WatchedService {
