@@ -9,6 +9,9 @@ use std::{fs, path::Path};
 #[path = "../../../fuzz/src/lib.rs"]
 mod fuzz;
 
+#[path = "../../../tests/support/patience.rs"]
+#[expect(dead_code, reason = "shared with the end-to-end tests, which use all of it")]
+mod patience;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -18,6 +18,7 @@ use probes_ebpf::{conversation::Scratch, replay::Case, wire::asking};
 use super::{
     all,
     fuzz::conversation::{Conversation, Segment, conversations},
+    patience::needs_root,
 };
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/replay"));
@@ -111,10 +112,7 @@ fn follow(kernel: &mut Kernel, asks: u8, segments: &[Segment]) {
 
 #[test]
 fn each_packet_leaves_the_state_that_it_leaves_on_the_host() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: loading a program needs root");
-        return;
-    }
+    needs_root();
     let mut kernel = Kernel::load();
     let mut packets = 0;
     all("conversation", |input| {

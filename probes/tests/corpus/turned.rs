@@ -16,6 +16,7 @@ use probes_ebpf::{
 use super::{
     all,
     fuzz::turns::{self, Plan, Step, Turns, made},
+    patience::needs_root,
 };
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/replay_turns"));
@@ -67,10 +68,7 @@ fn bytes(case: &Case) -> &[u8] {
 
 #[test]
 fn each_step_leaves_the_state_that_it_leaves_on_the_host() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: loading a program needs root");
-        return;
-    }
+    needs_root();
     let mut kernel = Kernel::load();
     let (mut steps, mut answered, mut unanswered) = (0, 0, 0);
     let mut play = |input: &[u8]| {

@@ -16,6 +16,7 @@ use probes_ebpf::{
 use super::{
     all,
     fuzz::walk::{self, Plan, Segment, Walk, made},
+    patience::needs_root,
 };
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/replay_http2"));
@@ -160,10 +161,7 @@ fn follow(kernel: &mut Kernel, plan: &Plan, reached: &mut Reached) {
 
 #[test]
 fn each_packet_leaves_the_state_that_it_leaves_on_the_host() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: loading a program needs root");
-        return;
-    }
+    needs_root();
     let mut kernel = Kernel::load();
     let mut reached = Reached::default();
     let mut play = |input: &[u8]| {

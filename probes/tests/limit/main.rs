@@ -2,7 +2,11 @@
 //! `traffic` counts what a host receives, `pins` is about processes that come and go.
 
 #![expect(clippy::unwrap_used, reason = "tests panic")]
-#![expect(clippy::print_stderr, reason = "measured figures, and why a test was skipped")]
+#![expect(clippy::print_stderr, reason = "measured figures")]
+
+#[path = "../../../tests/support/patience.rs"]
+#[expect(dead_code, reason = "shared with the end-to-end tests, which use all of it")]
+mod patience;
 
 mod frame;
 mod parser;
@@ -12,16 +16,8 @@ mod traffic;
 mod veth;
 
 use chrono::{TimeDelta, Utc};
+use patience::needs_root;
 use probes::limit::Rule;
-
-/// Tests of the kernel need root. They say so when they are skipped.
-fn is_root() -> bool {
-    if nix::unistd::geteuid().is_root() {
-        return true;
-    }
-    eprintln!("skipped: needs root (CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN)");
-    false
-}
 
 fn rule(id: u32, port: u16, source: Option<&str>, rate_per_second: u32, burst: u32) -> Rule {
     let source = source.map(|text| text.parse().unwrap());

@@ -10,7 +10,7 @@ use proptest::prelude::{ProptestConfig, any, proptest};
 
 use crate::{
     frame::{ACK, FrameBuilder, PSH_ACK, SYN, Transport},
-    is_root,
+    needs_root,
     program::{DROP, PASS, limiter, run, slow, tcp, udp},
 };
 
@@ -104,9 +104,7 @@ fn corpus() -> Vec<Vec<u8>> {
 
 #[test]
 fn the_parser_in_the_kernel_is_the_parser_on_the_host() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let parsers = Parsers::load();
     let mut frames = 0;
     for frame in corpus() {
@@ -128,9 +126,7 @@ fn the_parser_in_the_kernel_is_the_parser_on_the_host() {
 
 #[test]
 fn the_parsers_agree_on_noise() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let parsers = Parsers::load();
     let corpus = corpus();
     proptest!(ProptestConfig::with_cases(2000), |(
@@ -151,9 +147,7 @@ fn the_parsers_agree_on_noise() {
 
 #[test]
 fn a_dropped_packet_never_was_an_answer() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     // The strictest rule there is on every port the frames of the corpus go to.
     let mut limiter = limiter();
     for (id, port) in [(1, 8080), (2, 443), (3, 1)] {

@@ -18,7 +18,7 @@ use probes::{
 };
 
 use crate::{
-    is_root, rule,
+    needs_root, rule,
     veth::{Network, pause, wait_for},
 };
 
@@ -116,9 +116,7 @@ fn is_freed_by_its_lease(network: &Network, table: &RuleTable) {
 
 #[test]
 fn a_daemon_that_dies_frees_everybody_within_its_lease() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let network = Network::new();
     let mut daemon = ready_daemon(&network);
     let receiver = network.receiver("10.9.0.2:8080");
@@ -159,9 +157,7 @@ fn a_daemon_that_dies_frees_everybody_within_its_lease() {
 
 #[test]
 fn a_limiter_that_is_dropped_frees_everybody_too() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let network = Network::new();
     let limiter = network.limiter();
     limiter.apply(&rule(7, 8080, Some("10.9.0.1"), 1, 1)).unwrap();
@@ -173,9 +169,7 @@ fn a_limiter_that_is_dropped_frees_everybody_too() {
 
 #[test]
 fn another_process_lists_and_clears_through_the_pins() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let network = Network::new();
     let limiter = network.limiter();
     let receiver = network.receiver("10.9.0.2:8080");
@@ -205,9 +199,7 @@ fn another_process_lists_and_clears_through_the_pins() {
 
 #[test]
 fn a_restart_adopts_the_rules_or_drops_them() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let network = Network::new();
     let limiter = network.limiter();
     limiter.apply(&rule(7, 8080, Some("10.9.0.1"), 10, 5)).unwrap();
@@ -243,9 +235,7 @@ fn a_restart_adopts_the_rules_or_drops_them() {
 
 #[test]
 fn a_foreign_program_is_named_and_left_alone() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     for mode in [XdpMode::Driver, XdpMode::Skb] {
         let network = Network::new();
         let mut peers = Peers::load().unwrap();
@@ -269,9 +259,7 @@ fn a_foreign_program_is_named_and_left_alone() {
 
 #[test]
 fn an_interface_that_cannot_be_had_is_an_error_that_leaves_nothing_behind() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let network = Network::new();
     let nowhere = Interface::within("host", "/run/netns/there-is-no-such-place");
     for (interface, message) in [
@@ -308,9 +296,7 @@ fn an_interface_that_cannot_be_had_is_an_error_that_leaves_nothing_behind() {
 
 #[test]
 fn where_the_driver_cannot_the_stack_does() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let network = Network::new();
     let config = Config {
         interfaces: vec![Interface::within("lo", network.host_path())],
@@ -338,9 +324,7 @@ fn where_the_driver_cannot_the_stack_does() {
 
 #[test]
 fn a_new_device_under_an_old_name_gets_the_program() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let network = Network::new();
     drop(network.limiter());
     network.replace_link();
@@ -360,9 +344,7 @@ fn a_new_device_under_an_old_name_gets_the_program() {
 
 #[test]
 fn unloading_takes_everything_away_even_under_a_running_daemon() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let network = Network::new();
     let limiter = network.limiter();
     limiter.apply(&rule(1, 8080, None, 1, 1)).unwrap();
@@ -383,9 +365,7 @@ fn unloading_takes_everything_away_even_under_a_running_daemon() {
 
 #[test]
 fn another_layout_is_panicked_taken_over_and_removed() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let network = Network::new();
     drop(network.limiter());
     // As if an older version had left its pins.
@@ -415,9 +395,7 @@ fn another_layout_is_panicked_taken_over_and_removed() {
 
 #[test]
 fn the_panic_key_works_beside_a_removal_that_was_cut_short() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let network = Network::new();
     let limiter = network.limiter();
     let instance = bpffs::instance_path(root(), network.instance()).unwrap();

@@ -20,7 +20,7 @@ use probes_ebpf::{limit::packet::EXTENSIONS_MAX, limit_wire::RULES_MAX};
 
 use crate::{
     frame::{ACK, FIN_ACK, FrameBuilder, PSH_ACK, RST, SYN, Transport},
-    is_root, rule,
+    needs_root, rule,
 };
 
 pub const PASS: u32 = 2;
@@ -106,9 +106,7 @@ pub fn tcp(source: &str, port: u16, flags: u8, payload: usize) -> FrameBuilder {
 
 #[test]
 fn the_object_has_the_declared_layout() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let limiter = Unpinned::load().unwrap();
     assert_eq!(limiter.object.maps().count(), declared_layout().len());
     for declared in declared_layout() {
@@ -126,9 +124,7 @@ fn the_object_has_the_declared_layout() {
 
 #[test]
 fn a_burst_passes_and_the_rest_is_dropped_and_counted() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     for (source, flavour) in [
         ("10.9.0.1", None),
         ("2001:db8::1", None),
@@ -161,9 +157,7 @@ fn a_burst_passes_and_the_rest_is_dropped_and_counted() {
 
 #[test]
 fn only_what_costs_the_service_something_is_charged() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     for source in ["10.9.0.1", "2001:db8::1"] {
         let mut limiter = limiter();
         limiter.apply(&slow(1, 80, Some(source), 1)).unwrap();
@@ -181,9 +175,7 @@ fn only_what_costs_the_service_something_is_charged() {
 
 #[test]
 fn what_cannot_be_judged_passes_and_is_counted() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let mut limiter = limiter();
     limiter.apply(&slow(1, 8080, None, 1)).unwrap();
     let frame = udp("10.9.0.1", 8080);
@@ -238,9 +230,7 @@ fn what_cannot_be_judged_passes_and_is_counted() {
 
 #[test]
 fn a_source_does_not_pay_for_another() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let mut limiter = limiter();
     limiter.apply(&slow(1, 8080, Some("10.9.0.1"), 3)).unwrap();
     assert_passed(&mut limiter, &udp("10.9.0.1", 8080), 3);
@@ -269,9 +259,7 @@ fn a_source_does_not_pay_for_another() {
 
 #[test]
 fn a_rule_can_be_changed_and_released() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let mut limiter = limiter();
     let frame = udp("10.9.0.1", 8080);
     let rule = slow(1, 8080, Some("10.9.0.1"), 5);
@@ -308,9 +296,7 @@ fn a_rule_can_be_changed_and_released() {
 
 #[test]
 fn without_a_lease_or_in_a_panic_everything_passes() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let mut limiter = limiter();
     let frame = udp("10.9.0.1", 8080);
     limiter.apply(&slow(1, 8080, None, 1)).unwrap();
@@ -342,9 +328,7 @@ fn without_a_lease_or_in_a_panic_everything_passes() {
 
 #[test]
 fn the_allow_list_spares_what_a_rule_would_drop() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let mut limiter = limiter();
     let prefixes = ["10.9.0.0/30", "2001:db8:5::/48"]
         .map(|text| text.parse().unwrap())
@@ -380,9 +364,7 @@ fn the_allow_list_spares_what_a_rule_would_drop() {
 
 #[test]
 fn a_table_that_is_full_says_so() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let mut limiter = limiter();
     let of = |id: u32| slow(id, 8080, Some(&format!("10.1.{}.{}", id >> 8, id & 255)), 1);
     for id in 0..RULES_MAX {

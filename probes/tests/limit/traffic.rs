@@ -12,7 +12,7 @@ use probes::limit::{AllowList, Limiter, LiveRule, Mode, Rule};
 
 use crate::{
     frame::{ACK, FrameBuilder, Transport},
-    is_root, rule,
+    needs_root, rule,
     veth::{Network, pause, wait_for},
 };
 
@@ -59,9 +59,7 @@ fn settled(limiter: &Limiter, id: u32, sent: u64) -> LiveRule {
 
 #[test]
 fn the_admitted_rate_is_the_asked_one_within_one_percent() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     // A burst of half a second: a sender that is off the processor for less loses nothing.
     let (rate, burst) = (2000, 1000);
     for (id, address, host) in [
@@ -97,9 +95,7 @@ fn the_admitted_rate_is_the_asked_one_within_one_percent() {
 
 #[test]
 fn one_source_is_limited_and_the_other_untouched() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     for (pair, host) in [
         (["10.9.0.1", "10.9.0.3"], "10.9.0.2:8080"),
         (["2001:db8:9::1", "2001:db8:9::3"], "[2001:db8:9::2]:8080"),
@@ -118,9 +114,7 @@ fn one_source_is_limited_and_the_other_untouched() {
 
 #[test]
 fn tagged_frames_are_limited_like_others() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     // The tags are in the frame, as on a wire: this kernel need not know what a VLAN is.
     let network = Network::new();
     let limiter = network.limiter();
@@ -163,9 +157,7 @@ fn tagged_frames_are_limited_like_others() {
 
 #[test]
 fn every_source_gets_a_bucket_of_its_own() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let network = Network::new();
     let limiter = network.limiter();
     let wire = network.wire();
@@ -184,9 +176,7 @@ fn every_source_gets_a_bucket_of_its_own() {
 
 #[test]
 fn an_honest_answer_under_way_is_unharmed() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let network = Network::new();
     let limiter = network.limiter();
     let listener = network.on_host(|| TcpListener::bind("10.9.0.2:8080").unwrap());
@@ -215,9 +205,7 @@ fn an_honest_answer_under_way_is_unharmed() {
 
 #[test]
 fn acknowledgements_arrive_one_for_one() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let segments = || -> u64 {
         let snmp = std::fs::read_to_string("/proc/thread-self/net/snmp").unwrap();
         let mut lines = snmp.lines().filter(|line| line.starts_with("Tcp:"));
@@ -244,9 +232,7 @@ fn acknowledgements_arrive_one_for_one() {
 
 #[test]
 fn the_kernel_ends_a_rule_at_its_deadline_by_itself() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let network = Network::new();
     let limiter = network.limiter();
     let receiver = network.receiver("10.9.0.2:8080");
@@ -281,9 +267,7 @@ fn the_kernel_ends_a_rule_at_its_deadline_by_itself() {
 
 #[test]
 fn the_allow_list_lets_a_prefix_through() {
-    if !is_root() {
-        return;
-    }
+    needs_root();
     let network = Network::new();
     let mut config = network.config();
     config.allowed = AllowList {
