@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::fs;
+
 use probes::agent::Agent;
 use slo_engine::{
     measurement::{Batch, Role, Signal},
@@ -181,6 +183,64 @@ fn a_process_that_moves_takes_its_service_along() {
     assert_eq!(because, "unit `after.service` is matched by `after`");
     assert_eq!(server.ask("call 127.0.0.1:8205 /"), "200");
     eventually_count(&mut agent, &[("after", 1)]);
+}
+
+/// A cgroup as containerd makes one for a pod's container.
+fn in_pod(place: &Place, digit: &str) -> String {
+    let uid = "0a1b2c3d_4e5f_6071_8293_a4b5c6d7e8f".to_owned() + digit;
+    let slice = format!("kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{uid}.slice");
+    let container = digit.repeat(64);
+    format!(
+        "{}/{slice}/cri-containerd-{container}.scope",
+        place.cgroup.display()
+    )
+}
+
+#[test]
+fn pods_are_known_by_what_their_containers_say_of_them() {
+    let place = Place::new("pod");
+    let mut agent = place.agent();
+    let front = WatchedService {
+        matches: vec!["kubernetes:namespace=shop;label.tier=front".parse().unwrap()],
+        ..watched("front", 1)
+    };
+    agent.watch(&[front]).unwrap();
+    let secrets = "var/run/secrets/kubernetes.io/serviceaccount";
+    let container = |files: &[(&str, &str)]| {
+        let root = tempfile::tempdir().unwrap();
+        for directory in ["etc/podinfo", secrets] {
+            fs::create_dir_all(root.path().join(directory)).unwrap();
+        }
+        for (file, text) in files {
+            fs::write(root.path().join(file), text).unwrap();
+        }
+        root
+    };
+    let namespace = format!("{secrets}/namespace");
+    let labelled = container(&[
+        ("etc/hostname", "web-6d4b75cb6d-hx2kq\n"),
+        ("etc/podinfo/labels", "app=\"web\"\ntier=\"front\"\n"),
+        (&namespace, "shop"),
+    ]);
+    // Nothing says that it is what was asked for.
+    let silent = container(&[("etc/hostname", "db-0\n"), (&namespace, "shop")]);
+    let (mut web, mut db) = (worker(&place), worker(&place));
+    for (pod, root, digit, port) in [(&mut web, &labelled, "a", 8207), (&mut db, &silent, "b", 8208)] {
+        pod.ask(&format!("cgroup {}", in_pod(&place, digit)));
+        pod.ask(&format!("root {}", root.path().display()));
+        pod.ask(&format!("listen 127.0.0.1:{port}"));
+    }
+    assert_eq!(
+        eventually_named(&mut agent, 8207, "front"),
+        "pod `shop/web-6d4b75cb6d-hx2kq` (`namespace=shop;label.tier=front`) is matched by `front`"
+    );
+    assert_eq!(
+        eventually_named(&mut agent, 8208, "db"),
+        "it runs in the pod `db-0`"
+    );
+    assert_eq!(web.ask("call 127.0.0.1:8207 / /"), "200 200");
+    assert_eq!(db.ask("call 127.0.0.1:8208 /"), "200");
+    eventually_count(&mut agent, &[("front", 2), ("db", 1)]);
 }
 
 #[test]

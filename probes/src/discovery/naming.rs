@@ -361,6 +361,48 @@ mod tests {
         })
     }
 
+    /// Of all that could name one listener, what stands first does.
+    #[test]
+    fn each_source_of_a_name_yields_to_those_before_it() {
+        let mut known = listener("kubepods/x/web.service", Some("/app/server"));
+        known.home.container = Some(Container {
+            id: "d".repeat(64),
+            name: "box".to_owned(),
+            pod: pod("shop-0", Some(&[("app", "web")])),
+        });
+        let wishes = [
+            ("by-port", "port:8080"),
+            ("by-cgroup", "cgroup:kubepods/**"),
+            ("by-unit", "unit:web"),
+            ("by-container", "container:box"),
+            ("by-pod", "kubernetes:label.app=web"),
+            ("by-executable", "executable:server"),
+        ];
+        // As written, the last come first.
+        let mut services: Vec<WatchedService> = wishes
+            .iter()
+            .rev()
+            .map(|(name, wish)| watched(name, &[wish]))
+            .collect();
+        let service = |known: &Listener, services: &[WatchedService]| {
+            name(known, services).unwrap().service.to_string()
+        };
+        for (expected, _) in wishes {
+            assert_eq!(service(&known, &services), expected);
+            services.pop();
+        }
+        // Undefined: the unit, the pod's workload, the container, the executable, the port.
+        assert_eq!(service(&known, &[]), "web");
+        known.home.cgroup = "kubepods/x".to_owned();
+        assert_eq!(service(&known, &[]), "shop");
+        known.home.container.as_mut().unwrap().pod = None;
+        assert_eq!(service(&known, &[]), "box");
+        known.home.container = None;
+        assert_eq!(service(&known, &[]), "server");
+        known.home.executable = None;
+        assert_eq!(service(&known, &[]), "port-8080");
+    }
+
     #[test]
     fn a_unit_a_container_and_a_pod_are_matched_by_all_that_is_said_of_them() {
         let unit = listener("system.slice/web@1.service", None);

@@ -20,6 +20,7 @@ use nix::{
         AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
         SockaddrStorage, bind, listen, recvmsg, sendmsg, setsockopt, socket, sockopt,
     },
+    unistd::chroot,
 };
 
 use super::{Client, process::obey_when_asked, serve};
@@ -31,6 +32,7 @@ const ACTIVATED: &str = "SLOWBURN_TEST_ACTIVATED";
 /// To be called by a test named `worker_when_asked`.
 ///
 /// - `cgroup DIRECTORY`: moves there, and makes it where it is not
+/// - `root DIRECTORY`: takes it for the root of all files, as in a container
 /// - `enter PID`: goes to that process's network namespace
 /// - `listen ADDRESS`, `share ADDRESS`: serves there, alone or by `SO_REUSEPORT`
 /// - `bind ADDRESS`: listens and leaves serving to others
@@ -71,6 +73,10 @@ impl Worker {
             ["cgroup", directory] => {
                 fs::create_dir_all(directory).unwrap();
                 fs::write(Path::new(directory).join("cgroup.procs"), "0").unwrap();
+            }
+            ["root", directory] => {
+                chroot(*directory).unwrap();
+                std::env::set_current_dir("/").unwrap();
             }
             ["enter", pid] => {
                 let namespace = fs::File::open(format!("/proc/{pid}/ns/net")).unwrap();
