@@ -26,7 +26,8 @@ const OVERLOAD: Load = Load {
     every: Duration::from_micros(16_667),
 };
 
-const SINGLE: &str = "
+/// The server, and who asks it: known by where it runs, since it never listens.
+const DEFINITIONS: &str = "
 apiVersion: slowburn/v1
 kind: Service
 metadata: {name: single}
@@ -34,6 +35,12 @@ spec:
   match: {port: 8083}
   objectives: [{latency: {below: 250ms, target: 99%}}]
   window: 30d
+---
+apiVersion: slowburn/v1
+kind: Service
+metadata: {name: asking}
+spec:
+  match: {cgroup: NETWORK/c}
 ";
 
 #[test]
@@ -61,7 +68,8 @@ impl Saturation {
     /// Runs the load against a server with this accept queue, until all of it is booked.
     fn run(backlog: &str) -> Saturation {
         let network = Network::create();
-        let slowburn = Slowburn::start(&network, SINGLE);
+        let name = network.cgroup.file_name().unwrap().to_str().unwrap();
+        let slowburn = Slowburn::start(&network, &DEFINITIONS.replace("NETWORK", name));
         let scratch = tempfile::tempdir().unwrap();
         let log = scratch.path().join("own.log");
         let _server = single(&network, backlog, log.to_str().unwrap());
@@ -98,9 +106,11 @@ impl Saturation {
         self.network.counter(Side::Server, "TcpExt", "ListenOverflows")
     }
 
-    fn booked(&self, signal: &str) -> u64 {
-        let total = "select coalesce(sum(value), 0) from series_head join series using (series_id)";
-        let booked = self.slowburn.sql(&format!("{total} where signal = '{signal}'"));
+    /// Of the server, or of who asks it, as the client that it is.
+    fn booked(&self, service: &str, role: &str, signal: &str) -> u64 {
+        let total = "select coalesce(sum(value), 0) from series_head join series using (series_id) join service using (service_id)";
+        let of = format!("service.name = '{service}' and role = '{role}' and signal = '{signal}'");
+        let booked = self.slowburn.sql(&format!("{total} where {of}"));
         booked.parse().unwrap()
     }
 }
@@ -124,7 +134,7 @@ fn a_saturated_server_is_as_slow_to_slowburn_as_to_its_clients() {
     // Longer than the burst: nobody waits outside of the queue.
     let saturation = Saturation::run("512");
     assert_eq!(saturation.overflows(), 0);
-    assert_eq!(saturation.booked("tcp:listen_drops"), 0);
+    assert_eq!(saturation.booked("single", "server", "tcp:listen_drops"), 0);
     let (p50, p99) = (saturation.at(0.50, "p50_ms"), saturation.at(0.99, "p99_ms"));
     println!(
         "{} requests, one every {:.1} ms, to a single-threaded server that takes {SERVICE_MS} ms each; accept-queue overflows: 0",
@@ -166,8 +176,15 @@ fn a_full_accept_queue_shows_as_what_was_turned_away_and_sent_again() {
     println!("accept-queue overflows: {overflows}; SYNs sent again: {resent}");
     assert!(overflows > 0, "the queue did not overflow");
     eventually("what was turned away to be booked", PATIENCE, || {
-        (saturation.booked("tcp:listen_drops") >= drops).then_some(())
+        (saturation.booked("single", "server", "tcp:listen_drops") >= drops).then_some(())
     });
+    // As many as its client's kernel says, and all of them its client's: the server has sent nothing again.
+    let booked = |service, role| saturation.booked(service, role, "tcp:syn_retransmits");
+    eventually("each SYN sent again to be booked", PATIENCE, || {
+        (booked("asking", "client") >= resent).then_some(())
+    });
+    assert_eq!(booked("asking", "client"), resent);
+    println!("by slowburn's count: {}", booked("asking", "client"));
     agrees(p99);
     // Who waited to connect waited for a SYN to be sent again, a second later at the earliest.
     let kept_out = saturation.answers.iter();
