@@ -1,4 +1,5 @@
-//! More than there is room for, in the kernel and on the way to the database: what is not counted is counted as lost.
+//! More than there is room for, in the kernel and on the way to the database, and a clock that is set back meanwhile: what
+//! is not counted is counted as lost.
 
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
@@ -7,6 +8,8 @@ mod support;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
@@ -79,6 +82,9 @@ fn under_load<T>(network: &Network, nginx: &Nginx, work: impl FnOnce() -> T) -> 
     })
 }
 
+/// In seconds.
+const SET_BACK: u32 = 10;
+
 struct Done<'a>(&'a AtomicBool);
 
 impl Drop for Done<'_> {
@@ -120,14 +126,55 @@ fn shut_the_database(slowburn: &Slowburn) {
     );
 }
 
+/// A clock of slowburn's own, in a library that it loads before all others; and what sets it.
+struct Clock(tempfile::TempDir);
+
+impl Clock {
+    fn new() -> Clock {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Clock(directory);
+        let built = Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .arg(clock.library())
+            .arg("tests/programs/clock.c")
+            .status();
+        assert!(built.unwrap().success());
+        clock.set_back(0);
+        clock
+    }
+
+    fn library(&self) -> PathBuf {
+        self.0.path().join("clock.so")
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.path().join("step")
+    }
+
+    /// By so many seconds, all at once.
+    fn set_back(&self, seconds: u32) {
+        let next = self.0.path().join("next");
+        fs::write(&next, format!("-{seconds}")).unwrap();
+        fs::rename(next, self.file()).unwrap();
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
 #[test]
 fn what_is_produced_is_delivered_rejected_or_dropped() {
     let network = Network::create();
+    let clock = Clock::new();
     let slowburn = Slowburn::start_with(
         &network,
         &service(),
-        &["--map-counts=512", "--intake-buffer=2s"],
-        &[],
+        &["--map-counts=512", "--intake-buffer=4s"],
+        &[
+            ("LD_PRELOAD", text(&clock.library())),
+            ("SLOWBURN_TEST_CLOCK", text(&clock.file())),
+        ],
     );
     let nginx = Nginx::start_with(&network, &answers());
     let lost = || -> u64 {
@@ -147,10 +194,16 @@ fn what_is_produced_is_delivered_rejected_or_dropped() {
             (lost() > 0).then_some(())
         });
         shut_the_database(&slowburn);
+        // One a second: long enough that what is read after the clock was set back is no older than what is booked.
         eventually("batches to be dropped", PATIENCE, || {
-            (batches(&slowburn)["dropped"] > 0).then_some(())
+            (batches(&slowburn)["dropped"] > u64::from(SET_BACK)).then_some(())
         });
+        // What waits lies in the future then.
+        clock.set_back(SET_BACK);
         slowburn.sql_of("template1", "alter database slowburn with allow_connections true");
+        eventually("batches to be refused", PATIENCE, || {
+            (batches(&slowburn)["refused"] > 0).then_some(())
+        });
         let before = batches(&slowburn)["booked"];
         eventually("batches to be booked again", PATIENCE, || {
             (batches(&slowburn)["booked"] > before + 1).then_some(())
@@ -181,4 +234,6 @@ fn what_is_produced_is_delivered_rejected_or_dropped() {
     });
     println!("batches: {all:?}");
     assert!(all["dropped"] > 0, "the database was never missed: {all:?}");
+    assert!(all["refused"] > 0, "nothing came from the future: {all:?}");
+    assert!(all["booked"] > 0, "{all:?}");
 }
