@@ -35,8 +35,18 @@ const HANGING: u64 = 20;
 
 #[test]
 fn a_stopped_server_burns_budget_within_two_seconds_of_the_first_overdue_request() {
+    burns_within_two_seconds("1s");
+}
+
+/// What is bad does not wait for the slot's end.
+#[test]
+fn it_does_so_with_slots_of_ten_seconds_as_well() {
+    burns_within_two_seconds("10s");
+}
+
+fn burns_within_two_seconds(slot: &str) {
     let network = Network::create();
-    let slowburn = Slowburn::start(&network, HUNG);
+    let slowburn = Slowburn::start_with(&network, HUNG, &[format!("--slot={slot}").as_str()], &[]);
     let server = delays::start(&network, "8084");
     let url = format!("http://{SERVER}:8084/1");
     network.output(Side::Client, "ab", &["-q", "-k", "-n", "300", "-c", "2", &url]);

@@ -22,12 +22,14 @@ pub struct Slowburn {
     instance: String,
     child: Option<Child>,
     address: String,
+    /// Where what it logs is written, where a test reads that.
+    log: Option<PathBuf>,
     /// The file whose id it takes for the machine's, where that is not this machine's.
     machine: Option<PathBuf>,
 }
 
 impl Slowburn {
-    /// Watches the network's cgroup with these definitions (YAML). Ledger slots are one second.
+    /// Watches the network's cgroup with these definitions (YAML). Ledger slots are one second, unless it is told otherwise.
     pub fn start(network: &Network, definitions: &str) -> Slowburn {
         Self::start_with(network, definitions, &[], &[])
     }
@@ -41,6 +43,23 @@ impl Slowburn {
         let mut slowburn = Self::with(network, definitions, arguments, environment);
         slowburn.launch();
         slowburn
+    }
+
+    /// The same, and what it logs can be asked for.
+    pub fn start_logging(
+        network: &Network,
+        definitions: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Slowburn {
+        let mut slowburn = Self::with(network, definitions, arguments, environment);
+        slowburn.log = Some(slowburn.directory.path().join("log"));
+        slowburn.launch();
+        slowburn
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log.as_ref().expect("it was started to log")).unwrap()
     }
 
     /// One that shares the database of `other`, and takes itself for another machine.
@@ -78,10 +97,12 @@ impl Slowburn {
         .unwrap();
         let config = directory.path().join("definitions.yaml");
         fs::write(&config, definitions).unwrap();
+        let mut given = arguments.iter().copied();
+        let slot = given.find(|argument| argument.starts_with("--slot="));
         let mut all: Vec<String> = [
             "run",
             "--listen=127.0.0.1:0",
-            "--slot=1s",
+            slot.unwrap_or("--slot=1s"),
             &format!("--config={}", config.display()),
             &format!("--state-dir={}", directory.path().join("state").display()),
             &format!("--cgroup={}", network.cgroup.display()),
@@ -89,12 +110,14 @@ impl Slowburn {
         ]
         .map(String::from)
         .to_vec();
-        all.extend(arguments.iter().map(ToString::to_string));
+        let others = arguments.iter().filter(|argument| Some(**argument) != slot);
+        all.extend(others.map(ToString::to_string));
         let environment = environment
             .iter()
             .map(|(name, value)| (name.to_string(), value.to_string()))
             .collect();
         Slowburn {
+            log: None,
             machine: None,
             directory,
             arguments: all,
@@ -108,8 +131,11 @@ impl Slowburn {
     /// Starts (again) and waits until it says where it listens.
     pub fn launch(&mut self) {
         assert!(self.child.is_none(), "it runs already");
-        let mut child = self
-            .command()
+        let mut command = self.command();
+        if let Some(log) = &self.log {
+            command.stderr(fs::File::create(log).unwrap());
+        }
+        let mut child = command
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env_remove("DATABASE_URL")
