@@ -1,24 +1,31 @@
-//! kill -9 in the middle of load, or of counting back: nothing is lost, nothing is counted twice, nobody is paged twice.
+//! kill -9 in the middle of load, or of counting back, and databases that go away: nothing is lost, nothing is counted twice,
+//! nobody is paged twice.
 
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
 mod support;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use slo_engine::measurement::{Batch, Hello, Reading, Role, Series, Signal as Counted, SourceId};
 use slo_engine::{Engine, Settings};
 use sqlx::postgres::PgPoolOptions;
 use support::eventually;
 use support::network::{Network, Running, SERVER, Side};
 use support::nginx::{Nginx, booked_and_logged};
-use support::slowburn::Slowburn;
+use support::slowburn::{Slowburn, database_in};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// One budget of requests and one of minutes.
 const SERVICE: &str = "
 apiVersion: slowburn/v1
 kind: Service
@@ -27,17 +34,44 @@ spec:
   match: {port: 8080}
   objectives: [{availability: 99%}]
   window: 30d
+---
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: shop-minutes}
+spec:
+  service: shop
+  budgetingMethod: Timeslices
+  timeWindow: [{duration: 30d, isRolling: true}]
+  objectives: [{target: 0.99, timeSliceTarget: 0.99, timeSliceWindow: 1m}]
+  indicator:
+    spec:
+      ratioMetric:
+        bad: {metricSource: {type: slowburn, spec: {status: [5xx, unanswered]}}}
+        total: {metricSource: {type: slowburn, spec: {}}}
 ";
 
-/// Load until it is interrupted: how long two restarts take is the machine's affair.
-fn load(network: &Network) -> Running {
-    let url = format!("http://{SERVER}:8080/ok");
-    network.spawn(Side::Client, "wrk", &["-t1", "-c8", "-d180s", &url])
+/// Load of which a part fails, until it is interrupted: how long two restarts take is the machine's affair.
+struct Load([Running; 2]);
+
+impl Load {
+    fn start(network: &Network) -> Load {
+        Load([("/ok", "-c8"), ("/broken", "-c2")].map(|(path, connections)| {
+            let url = format!("http://{SERVER}:8080{path}");
+            network.spawn(Side::Client, "wrk", &["-t1", connections, "-d600s", &url])
+        }))
+    }
+
+    fn interrupt(&mut self) {
+        for client in &mut self.0 {
+            client.interrupt();
+        }
+    }
 }
 
 /// Nothing while the engine or its Postgres is away.
 fn booked(slowburn: &Slowburn) -> Option<u64> {
-    slowburn.try_get("/api/v1/slos/shop-availability").ok()?["good"].as_u64()
+    let slo = slowburn.try_get("/api/v1/slos/shop-availability").ok()?;
+    Some(slo["good"].as_u64()? + slo["bad"].as_u64()?)
 }
 
 /// Kills are to land in the middle of intake.
@@ -47,6 +81,55 @@ fn until_500_more_are_booked(slowburn: &Slowburn) {
         booked(slowburn).filter(|now| *now > before + 500)
     });
 }
+
+/// What every book says once the load is over: of services, of requests, of minutes, and who was told.
+fn every_book_says_what_nginx_logged(slowburn: &Slowburn, nginx: &Nginx) {
+    let (booked, logged) = booked_and_logged(slowburn, "shop", nginx);
+    assert_eq!(booked, logged);
+    let (good, bad) = (logged["200"], logged["500"]);
+    let slo = slowburn.get("/api/v1/slos/shop-availability");
+    assert_eq!(
+        (slo["good"].as_u64(), slo["bad"].as_u64()),
+        (Some(good), Some(bad))
+    );
+    assert_eq!(
+        slowburn.sql(&compare("shop-availability")),
+        format!("{good} {bad}, {good} {bad}, 0")
+    );
+    assert_eq!(slowburn.sql(MINUTES), format!("{good} {bad}"));
+    // What is not over is judged as if it were, so that all that was booked is worth something.
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let now = Utc::now() + TimeDelta::minutes(2);
+        engine(slowburn).await.judge_slices(now).await.unwrap();
+    });
+    let worth = slowburn.sql(WORTH);
+    let mut parts = worth.split(", ");
+    let (minutes, ledger, differ) = (parts.next(), parts.next(), parts.next());
+    assert_eq!((minutes, differ), (ledger, Some("0")), "{worth}");
+    assert_ne!(minutes, Some("0 0"), "no minute was judged");
+    let twice = "select count(*) - count(distinct (objective_id, tier)) from alert";
+    assert_eq!(slowburn.sql(twice), "0", "somebody was paged twice");
+}
+
+/// Requests of all minutes.
+const MINUTES: &str = "
+    select format('%s %s', sum(s.good), sum(s.bad))
+    from slice s join objective o using (objective_id, generation)
+    where o.name = 'shop-minutes'";
+
+/// Good and bad minutes as they are booked, as the ledger has them, and how many are booked as what they are not worth by what
+/// was counted in them, where enough was watched.
+const WORTH: &str = "
+    select format('%s %s, %s %s, %s', sum(s.booked_good), sum(s.booked_bad), max(b.good), max(b.bad),
+                  count(*) filter (where not s.is_stale and (s.booked_good, s.booked_bad) <> (w.good, w.bad)))
+    from objective o
+    join slice s using (objective_id, generation)
+    cross join lateral (
+        select (s.covered_ms >= 54000 and s.good >= 0.99 * (s.good + s.bad))::int as good,
+               (s.covered_ms >= 54000 and s.good < 0.99 * (s.good + s.bad))::int as bad
+    ) w
+    cross join lateral error_budget(o.name, now() + interval '2 minutes') b
+    where o.name = 'shop-minutes'";
 
 #[test]
 fn starts_and_stops_are_events_and_the_next_start_tells_of_a_death() {
@@ -83,7 +166,7 @@ fn a_killed_slowburn_loses_and_doubles_no_request() {
     let network = Network::create();
     let mut slowburn = Slowburn::start(&network, SERVICE);
     let nginx = Nginx::start(&network);
-    let mut load = load(&network);
+    let mut load = Load::start(&network);
     for _ in 0..2 {
         until_500_more_are_booked(&slowburn);
         slowburn.kill();
@@ -95,45 +178,111 @@ fn a_killed_slowburn_loses_and_doubles_no_request() {
         slowburn.launch();
     }
     load.interrupt();
-    let (booked, logged) = booked_and_logged(&slowburn, "shop", &nginx);
-    assert_eq!(booked, logged);
+    ask_until_a_minute_was_watched(&network, &slowburn);
+    every_book_says_what_nginx_logged(&slowburn, &nginx);
 }
 
 #[test]
-fn a_killed_postgres_costs_nothing() {
+fn a_postgres_that_is_killed_or_restarted_or_killed_with_slowburn_costs_nothing() {
     let network = Network::create();
-    let slowburn = Slowburn::start(&network, SERVICE);
+    let mut slowburn = Slowburn::start(&network, SERVICE);
     let nginx = Nginx::start(&network);
-    let mut load = load(&network);
-    for _ in 0..2 {
+    let mut load = Load::start(&network);
+    let ends: [fn(&mut Slowburn, Pid); 3] = [
+        |_, postgres| kill(postgres, Signal::SIGKILL).unwrap(),
+        // slowburn starts what ended, too: either may come first.
+        |slowburn, postgres| {
+            control(slowburn, &programs(postgres), &["-m", "fast", "restart"]);
+        },
+        |slowburn, postgres| {
+            kill(postgres, Signal::SIGKILL).unwrap();
+            slowburn.kill();
+            slowburn.launch();
+        },
+    ];
+    for end in ends {
         until_500_more_are_booked(&slowburn);
         let postgres = slowburn.postgres().unwrap();
-        kill(postgres, Signal::SIGKILL).unwrap();
+        end(&mut slowburn, postgres);
         eventually("another Postgres", PATIENCE, || {
             slowburn.postgres().filter(|pid| *pid != postgres)
         });
     }
     load.interrupt();
-    let (booked, logged) = booked_and_logged(&slowburn, "shop", &nginx);
-    assert_eq!(booked, logged);
+    ask_until_a_minute_was_watched(&network, &slowburn);
+    every_book_says_what_nginx_logged(&slowburn, &nginx);
+}
+
+/// Where its programs are.
+fn programs(postgres: Pid) -> PathBuf {
+    let program = fs::read_link(format!("/proc/{postgres}/exe")).unwrap();
+    program.parent().unwrap().to_owned()
+}
+
+/// Tells the cluster in the state directory, as its owner does; whether that worked.
+fn control(slowburn: &Slowburn, programs: &Path, words: &[&str]) -> bool {
+    let directory = slowburn.state().join("postgres");
+    let data = directory.join("data");
+    let owner = fs::metadata(&data).unwrap();
+    let status = Command::new(programs.join("pg_ctl"))
+        .arg("-D")
+        .arg(&data)
+        .args(["-w", "-s"])
+        .args(words)
+        .uid(owner.uid())
+        .gid(owner.gid())
+        .current_dir("/")
+        // A server that it starts would hold them.
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.unwrap().success()
+}
+
+/// Asks a little until a whole minute lies in the books, so that there is one to be judged.
+fn ask_until_a_minute_was_watched(network: &Network, slowburn: &Slowburn) {
+    let [ok, broken] = ["ok", "broken"].map(|path| format!("http://{SERVER}:8080/{path}"));
+    let watched = "select count(*) from slice where covered_ms >= 54000 and good + bad > 0";
+    eventually("a minute to be watched", PATIENCE * 3, || {
+        let twice = ["-s", "-o", "/dev/null", &ok, "-o", "/dev/null", &broken];
+        network.output(Side::Client, "curl", &twice);
+        (slowburn.sql(watched) != "0").then_some(())
+    });
 }
 
 #[test]
-fn an_orderly_stop_leaves_no_postgres_and_keeps_counting() {
+fn an_orderly_stop_leaves_no_postgres_and_its_books_are_taken_up_on_a_server_that_others_restart() {
     let network = Network::create();
     let mut slowburn = Slowburn::start(&network, SERVICE);
     let nginx = Nginx::start(&network);
     let postgres = slowburn.postgres().unwrap();
+    let programs = programs(postgres);
     slowburn.stop();
     assert!(kill(postgres, None).is_err(), "Postgres outlived an orderly stop");
-    network.output(
-        Side::Client,
-        "ab",
-        &["-q", "-n", "500", "-c", "4", &format!("http://{SERVER}:8080/ok")],
-    );
+    for (path, count) in [("ok", "500"), ("broken", "50")] {
+        let url = format!("http://{SERVER}:8080/{path}");
+        network.output(Side::Client, "ab", &["-q", "-n", count, "-c", "4", &url]);
+    }
+
+    // A server as any: slowburn neither starts nor ends it.
+    let socket = slowburn.state().join("postgres/socket");
+    let options = format!("-k {} -c listen_addresses=''", socket.display());
+    assert!(control(&slowburn, &programs, &["-o", &options, "start"]));
+    slowburn.use_database_in(&socket);
     slowburn.launch();
-    let (booked, logged) = booked_and_logged(&slowburn, "shop", &nginx);
-    assert_eq!(booked, logged);
+    let mut load = Load::start(&network);
+    for how in ["fast", "immediate"] {
+        until_500_more_are_booked(&slowburn);
+        assert!(control(&slowburn, &programs, &["-m", how, "restart"]), "{how}");
+    }
+    until_500_more_are_booked(&slowburn);
+    load.interrupt();
+    ask_until_a_minute_was_watched(&network, &slowburn);
+    every_book_says_what_nginx_logged(&slowburn, &nginx);
+    slowburn.stop();
+    let postgres = slowburn.postgres().unwrap();
+    assert!(kill(postgres, None).is_ok(), "it ended somebody's Postgres");
 }
 
 /// The shop, and what `shop-answers` counts.
@@ -167,10 +316,9 @@ spec:
 const HISTORY: TimeDelta = TimeDelta::days(5);
 const READINGS: u64 = 600;
 
-/// What another host measured of the shop in the days before the last hour: every twelve minutes seven answers and two errors.
-async fn measure_before(slowburn: &Slowburn) {
-    let socket = slowburn.state().join("postgres/socket");
-    let url = format!("postgres://slowburn@localhost/slowburn?host={}", socket.display());
+/// One more engine on its books.
+async fn engine(slowburn: &Slowburn) -> Engine {
+    let url = database_in(&slowburn.state().join("postgres/socket"));
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .connect(&url)
@@ -180,7 +328,12 @@ async fn measure_before(slowburn: &Slowburn) {
         slot: Duration::from_secs(1),
         ..Settings::default()
     };
-    let engine = Engine::new(pool, settings);
+    Engine::new(pool, settings)
+}
+
+/// What another host measured of the shop in the days before the last hour: every twelve minutes seven answers and two errors.
+async fn measure_before(slowburn: &Slowburn) {
+    let engine = engine(slowburn).await;
     let source = SourceId::new("another", "boot1", 1).unwrap();
     let to = Utc::now() - TimeDelta::hours(1);
     let from = to - HISTORY;
@@ -222,8 +375,13 @@ fn share_counted_back(slowburn: &Slowburn) -> Option<f64> {
 }
 
 /// Good and bad of the measurements, of the ledger, and how many slots of the two differ.
-const COMPARE: &str = "
-    with objective as (select objective_id, generation from objective where name = 'shop-answers'),
+fn compare(objective: &str) -> String {
+    format!(
+        "with objective as (select objective_id, generation from objective where name = '{objective}'), {COMPARED}"
+    )
+}
+
+const COMPARED: &str = "
     measured as (
         select m.at, coalesce(sum(m.value) filter (where s.side = 'good'), 0) as good,
                coalesce(sum(m.value) filter (where s.side = 'bad'), 0) as bad
@@ -255,7 +413,7 @@ fn a_slowburn_that_is_killed_while_it_counts_back_counts_every_request_once() {
     let network = Network::create();
     let mut slowburn = Slowburn::start(&network, &shop("2xx, 3xx"));
     let nginx = Nginx::start(&network);
-    let mut load = load(&network);
+    let mut load = Load::start(&network);
     tokio::runtime::Runtime::new()
         .unwrap()
         .block_on(measure_before(&slowburn));
@@ -277,12 +435,14 @@ fn a_slowburn_that_is_killed_while_it_counts_back_counts_every_request_once() {
         slo["backfill"].is_null().then_some(())
     });
     load.interrupt();
-    let logged = nginx.settled()["200"];
-    let good = READINGS * 7 + logged;
+    let logged = nginx.settled();
+    let (good, bad) = (READINGS * 7 + logged["200"], READINGS * 2 + logged["500"]);
     eventually("all to be booked", PATIENCE, || {
         let slo = slowburn.try_get("/api/v1/slos/shop-answers").ok()?;
-        (slo["good"].as_u64()? >= good).then_some(())
+        (slo["good"].as_u64()? >= good && slo["bad"].as_u64()? >= bad).then_some(())
     });
-    let bad = READINGS * 2;
-    assert_eq!(slowburn.sql(COMPARE), format!("{good} {bad}, {good} {bad}, 0"));
+    assert_eq!(
+        slowburn.sql(&compare("shop-answers")),
+        format!("{good} {bad}, {good} {bad}, 0")
+    );
 }

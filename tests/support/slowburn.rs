@@ -69,10 +69,9 @@ impl Slowburn {
         definitions: &str,
         environment: &[(&str, &str)],
     ) -> Slowburn {
-        let socket = other.state().join("postgres/socket");
         let url = format!(
-            "--database-url=postgres://slowburn@localhost/slowburn?host={}",
-            socket.display()
+            "--database-url={}",
+            database_in(&other.state().join("postgres/socket"))
         );
         let mut slowburn = Self::with(network, definitions, &[&url], environment);
         let machine = slowburn.directory.path().join("machine-id");
@@ -155,6 +154,12 @@ impl Slowburn {
         eventually("slowburn to be ready", Duration::from_secs(60), || {
             self.try_get("/readyz").ok()
         });
+    }
+
+    /// From its next start on its database is that of whoever runs the server behind this socket.
+    pub fn use_database_in(&mut self, socket: &Path) {
+        self.arguments
+            .push(format!("--database-url={}", database_in(socket)));
     }
 
     /// Starts it where it must end by itself with an error: what it says of that.
@@ -265,6 +270,11 @@ impl Slowburn {
     fn postgres_lock(&self) -> Option<String> {
         fs::read_to_string(self.state().join("postgres/data/postmaster.pid")).ok()
     }
+}
+
+/// The URL of the database that slowburn makes for itself, by the directory of its socket.
+pub fn database_in(socket: &Path) -> String {
+    format!("postgres://slowburn@localhost/slowburn?host={}", socket.display())
 }
 
 fn first_line_pid(lock: &str) -> Option<Pid> {
