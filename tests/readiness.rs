@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use slo_engine::definitions::Stamp;
 use support::eventually;
 use support::network::{Network, SERVER, Side};
 use support::nginx::Nginx;
@@ -156,15 +158,28 @@ fn a_changed_file_is_taken_up_and_a_bad_one_leaves_the_last_good_set_in_force() 
     // Read again, it is refused again for the same reason.
     kill(slowburn.pid(), Signal::SIGHUP).unwrap();
 
-    let more = "{availability: 99%}, {latency: {below: 250ms, target: 99%}}";
-    // At once: what is read on the signal has no time to settle.
-    let whole = file.with_extension("new");
-    fs::write(&whole, SERVICE.replace("{availability: 99%}", more)).unwrap();
-    fs::rename(&whole, &file).unwrap();
+    // What looks as it did is read on the signal alone.
+    let taken = Stamp::of(std::slice::from_ref(&file));
+    let modified = fs::metadata(&file).unwrap().modified().unwrap();
+    let mut open = fs::File::options().write(true).open(&file).unwrap();
+    open.write_all(SERVICE.replace("99%", "98% ").as_bytes()).unwrap();
+    open.set_modified(modified).unwrap();
+    assert_eq!(Stamp::of(std::slice::from_ref(&file)), taken);
+    kill(slowburn.pid(), Signal::SIGHUP).unwrap();
     eventually("readiness to turn green", PATIENCE * 3, || {
         slowburn.try_get("/readyz").ok()
     });
-    assert_eq!(names(), ["shop-availability", "shop-latency"]);
+    let slo = slowburn.get("/api/v1/slos/shop-availability");
+    assert_eq!(slo["target"].as_f64(), Some(0.98), "{slo}");
+
+    let more = "{availability: 99%}, {latency: {below: 250ms, target: 99%}}";
+    // Put in its place whole, as many editors do.
+    let whole = file.with_extension("new");
+    fs::write(&whole, SERVICE.replace("{availability: 99%}", more)).unwrap();
+    fs::rename(&whole, &file).unwrap();
+    eventually("both objectives", PATIENCE * 3, || {
+        (names() == ["shop-availability", "shop-latency"]).then_some(())
+    });
 
     let events = slowburn.get("/api/v1/events?subject=definition%20files&after=0");
     let events = events["items"].as_array().unwrap();
@@ -190,7 +205,11 @@ fn a_changed_file_is_taken_up_and_a_bad_one_leaves_the_last_good_set_in_force() 
             ),
             (
                 "definitions_taken_up",
-                "definitions taken up: 1 new, 0 changed, 0 withdrawn"
+                "definitions taken up: 0 new, 1 changed, 0 withdrawn"
+            ),
+            (
+                "definitions_taken_up",
+                "definitions taken up: 1 new, 1 changed, 0 withdrawn"
             ),
         ]
     );
