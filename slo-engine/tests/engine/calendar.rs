@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Days, Months, NaiveDateTime, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
+use rust_decimal::Decimal;
 use slo_engine::Engine;
 use slo_engine::Settings;
-use slo_engine::budgeting::{Calendar, CalendarStep};
-use slo_engine::objective::Objective;
+use slo_engine::budgeting::{Budgeting, Calendar, CalendarStep};
+use slo_engine::objective::{Objective, Target};
 
-use crate::support::{Database, availability, batch, definitions, reading, source, status};
+use crate::support::{
+    Database, MINUTE, availability, batch, budgets_of_all_are_each_ones, decimal, definitions, reading,
+    source, status,
+};
 
 fn local(text: &str) -> NaiveDateTime {
     NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S").unwrap()
@@ -235,5 +239,144 @@ async fn a_budget_holds_the_requests_of_its_own_day_and_month() {
             .unwrap();
         assert_eq!(good, hours, "{name} at {now}");
     }
+    database.drop().await;
+}
+
+/// A bad minute on each of some days, and how much of its own day, month, quarter and year it spends: 1,380 minutes of a day
+/// of 23 hours, 1,500 of one of 25, 29 days of a leap February.
+#[tokio::test]
+async fn a_budget_of_slices_allows_a_share_of_all_minutes_of_its_own_period() {
+    const METHODS: [(&str, Budgeting, i64); 2] = [
+        (
+            "whole",
+            Budgeting::Timeslices {
+                slice: std::time::Duration::from_secs(MINUTE),
+                target: Decimal::ONE,
+            },
+            1,
+        ),
+        // One of the four requests of the minute.
+        (
+            "partly",
+            Budgeting::RatioTimeslices {
+                slice: std::time::Duration::from_secs(MINUTE),
+            },
+            250_000_000,
+        ),
+    ];
+    let database = Database::new().await;
+    let engine = Engine::new(database.pool.clone(), Settings::default());
+    let mut objectives = Vec::new();
+    for (how, budgeting, _) in METHODS {
+        for (name, zone, every) in [
+            ("berlin-day", "Europe/Berlin", CalendarStep::Days(1)),
+            ("berlin-month", "Europe/Berlin", CalendarStep::Months(1)),
+            ("berlin-quarter", "Europe/Berlin", CalendarStep::Months(3)),
+            ("berlin-year", "Europe/Berlin", CalendarStep::Months(12)),
+            ("new-york-day", "America/New_York", CalendarStep::Days(1)),
+            ("new-york-quarter", "America/New_York", CalendarStep::Months(3)),
+        ] {
+            objectives.push(Objective {
+                target: Target::try_from(decimal("0.99")).unwrap(),
+                calendar: Some(Calendar {
+                    starts: local("2028-01-01 00:00:00"),
+                    zone: zone.parse().unwrap(),
+                    every,
+                }),
+                budgeting,
+                tiers: Vec::new(),
+                ..availability(&format!("{name}-{how}"), "web")
+            });
+        }
+    }
+    let begin = utc("2028-02-28T00:00:00Z");
+    engine.apply(&definitions(objectives), begin).await.unwrap();
+    let host = source("host1");
+    let hello = slo_engine::measurement::Hello {
+        source: host.clone(),
+        host: "host1".to_owned(),
+        at: begin,
+    };
+    engine.hello(&hello).await.unwrap();
+    let ingest = async |now: DateTime<Utc>, minutes: u64| {
+        let counted = vec![
+            reading(status("web", 200), begin, 3 * minutes),
+            reading(status("web", 500), begin, minutes),
+        ];
+        engine.ingest_at(&batch(&host, now, counted), now).await.unwrap();
+    };
+
+    // On which day, and the minutes of a period of that day with how many of them were bad so far.
+    let days: [(&str, &[(&str, i64, i64)]); 6] = [
+        ("2028-02-29", &[("berlin-month", 29 * 1440, 1)]),
+        (
+            "2028-03-12",
+            &[("new-york-day", 1380, 1), ("new-york-quarter", 91 * 1440 - 60, 2)],
+        ),
+        (
+            "2028-03-26",
+            &[
+                ("berlin-day", 1380, 1),
+                ("berlin-month", 31 * 1440 - 60, 2),
+                ("berlin-quarter", 91 * 1440 - 60, 3),
+            ],
+        ),
+        (
+            "2028-03-27",
+            &[("berlin-day", 1440, 1), ("new-york-day", 1440, 1)],
+        ),
+        (
+            "2028-10-29",
+            &[
+                ("berlin-day", 1500, 1),
+                ("berlin-month", 31 * 1440 + 60, 1),
+                ("berlin-quarter", 92 * 1440 + 60, 1),
+                ("new-york-day", 1440, 1),
+            ],
+        ),
+        (
+            "2028-11-05",
+            &[
+                ("new-york-day", 1500, 1),
+                ("new-york-quarter", 92 * 1440 + 60, 2),
+                ("berlin-year", 366 * 1440, 6),
+            ],
+        ),
+    ];
+    let mut judged = Vec::new();
+    for (counted, (day, periods)) in (1..).zip(days) {
+        let evening = utc(&format!("{day}T20:00:00Z"));
+        ingest(evening, counted - 1).await;
+        ingest(evening + TimeDelta::minutes(1), counted).await;
+        let now = evening + TimeDelta::minutes(2);
+        engine.judge_slices(now).await.unwrap();
+        judged.push(now);
+        for (how, budgeting, worth) in METHODS {
+            let slice = if budgeting.method() == "Timeslices" {
+                1
+            } else {
+                1_000_000_000
+            };
+            for (name, minutes, bad) in periods {
+                let name = format!("{name}-{how}");
+                let allowed = Decimal::from(minutes * slice) * decimal("0.01");
+                let spent = Decimal::from(bad * worth);
+                let expected = (
+                    allowed.normalize(),
+                    bad * worth,
+                    (Decimal::ONE - spent / allowed).round_dp(9),
+                );
+                let found: (Decimal, i64, Decimal) =
+                    sqlx::query_as("select allowed, bad, remaining from error_budget($1, $2)")
+                        .bind(&name)
+                        .bind(now)
+                        .fetch_one(&database.pool)
+                        .await
+                        .unwrap();
+                assert_eq!(found, expected, "{name} on {day}");
+            }
+        }
+    }
+    budgets_of_all_are_each_ones(&database.pool, &judged[5..]).await;
     database.drop().await;
 }
