@@ -1,5 +1,7 @@
 //! Published budget arithmetic (facts 3a and 3f), through the real SQL.
 
+use std::collections::BTreeSet;
+
 use rust_decimal::Decimal;
 use slo_engine::objective::{Objective, Target};
 use slo_engine::{Settings, read};
@@ -89,6 +91,103 @@ async fn budgets_come_to_the_published_numbers() {
         let burn_rate = (!case.burn_rate.is_empty()).then(|| decimal(case.burn_rate));
         assert_eq!(found, (decimal(case.remaining), burn_rate), "{}", case.says);
     }
+    world.database.drop().await;
+}
+
+/// Table 5-4 and the text beside it: burn rate, errors of a thousand requests, and after how many seconds of them nothing is left
+/// of the budget of 30 days: 30, 15 and 3 days, 20.57 hours, 43.2 minutes.
+const EXHAUSTION: [(&str, u64, i64); 5] = [
+    ("1", 1, 2_592_000),
+    ("2", 2, 1_296_000),
+    ("10", 10, 259_200),
+    ("35", 35, 74_057),
+    ("1000", 1000, 2592),
+];
+
+#[tokio::test]
+async fn a_budget_is_exhausted_when_the_table_says() {
+    const PERIOD: i64 = 30 * 86_400;
+    const RATE: i64 = 1000;
+    let name = |burn_rate: &str| format!("burns-at-{burn_rate}");
+    let objectives = EXHAUSTION
+        .iter()
+        .map(|(burn_rate, ..)| Objective {
+            tiers: Vec::new(),
+            ..availability(&name(burn_rate), &name(burn_rate))
+        })
+        .collect();
+    let settings = Settings {
+        slot: seconds(1),
+        ..Settings::default()
+    };
+    let world = World::with(settings, objectives).await;
+    // A clean period, then errors. Counters are read where budgets are asked for, and where their periods begin.
+    let mut instants = BTreeSet::from([PERIOD]);
+    for (_, _, after) in EXHAUSTION {
+        for now in [after - 1, after, after + 1, after.max(3600)] {
+            instants.extend([PERIOD + now, now, PERIOD + now - 3600]);
+        }
+    }
+    for now in instants {
+        let mut readings = Vec::new();
+        for (burn_rate, per_mille, _) in EXHAUSTION {
+            let bad = per_mille * u64::try_from((now - PERIOD).max(0)).unwrap();
+            let total = u64::try_from(RATE * now).unwrap();
+            readings.push(reading(status(&name(burn_rate), 200), noon(), total - bad));
+            readings.push(reading(status(&name(burn_rate), 500), noon(), bad));
+        }
+        world.ingest(&batch(&world.source, at(now), readings)).await;
+    }
+    for (burn_rate, _, after) in EXHAUSTION {
+        let remaining = async |now: i64| -> Decimal {
+            sqlx::query_scalar("select remaining from error_budget($1, $2)")
+                .bind(name(burn_rate))
+                .bind(at(PERIOD + now))
+                .fetch_one(&world.database.pool)
+                .await
+                .unwrap()
+        };
+        assert!(remaining(after - 1).await > Decimal::ZERO, "{burn_rate}");
+        // At a burn rate of 1 as much leaves as comes.
+        let behind = remaining(after + 1).await;
+        assert!(
+            behind < Decimal::ZERO || (burn_rate == "1" && behind == Decimal::ZERO),
+            "{burn_rate}: {behind}"
+        );
+        // But for the one that takes 2/7 of a second more.
+        assert_eq!(
+            remaining(after).await == Decimal::ZERO,
+            burn_rate != "35",
+            "{burn_rate}"
+        );
+        let found: Decimal = sqlx::query_scalar("select burn_rate from burn_rate($1, '1 hour', $2)")
+            .bind(name(burn_rate))
+            .bind(at(PERIOD + after.max(3600)))
+            .fetch_one(&world.database.pool)
+            .await
+            .unwrap();
+        assert_eq!(found, decimal(burn_rate));
+    }
+    world.database.drop().await;
+}
+
+/// The book says "1,000x" of it: ten times what it is.
+#[tokio::test]
+async fn one_failure_of_ten_requests_burns_at_a_hundred_over_its_hour() {
+    let world = World::new(Settings::default()).await;
+    for minute in 1..=60 {
+        let asked = minute / 6;
+        let bad = u64::from(asked >= 4);
+        let now = at(i64::try_from(minute * MINUTE).unwrap());
+        world.counted(now, asked - bad, bad).await;
+    }
+    let (burn_rate, good, bad): (Decimal, i64, i64) =
+        sqlx::query_as("select burn_rate, good, bad from burn_rate('web-availability', '1 hour', $1)")
+            .bind(at(3600))
+            .fetch_one(&world.database.pool)
+            .await
+            .unwrap();
+    assert_eq!((burn_rate, good, bad), (Decimal::ONE_HUNDRED, 9, 1));
     world.database.drop().await;
 }
 

@@ -33,6 +33,7 @@ mod maintain_property;
 mod order;
 mod ownership;
 mod patience;
+mod periods;
 mod plan;
 mod prometheus;
 mod read;

@@ -107,6 +107,51 @@ async fn an_attack_spends_the_budgets_of_slices_in_the_published_time() {
     world.database.drop().await;
 }
 
+/// The example in slices of a minute, in two weeks of a calendar that begin with the attack.
+#[tokio::test]
+async fn the_attack_spends_1008_minutes_or_822_and_86_hundredths_of_partly_good_ones() {
+    const WEEKS: i64 = 14 * 24 * 60;
+    let slice = seconds(MINUTE);
+    let objectives = [
+        ("slices", timeslices(MINUTE, "0.95")),
+        ("ratios", Budgeting::RatioTimeslices { slice }),
+    ];
+    let objectives = objectives.map(|(name, budgeting)| Objective {
+        calendar: Some(Calendar {
+            starts: noon().naive_utc(),
+            zone: "UTC".parse().unwrap(),
+            every: CalendarStep::Days(14),
+        }),
+        ..counted(name, budgeting, "0.95", 14 * DAY)
+    });
+    let world = World::with(Settings::default(), objectives.into()).await;
+    for minute in 1..=1009 {
+        let (good, bad) = (10 * minute, 990 * minute);
+        let now = at(i64::try_from(minute * MINUTE).unwrap());
+        read_totals(&world, now, &[("slices", good, bad), ("ratios", good, bad)]).await;
+    }
+    assert_eq!(world.engine.judge_slices(at(1010 * 60)).await.unwrap(), 2 * 1009);
+    let after = async |name, minutes: i64| budget(&world, name, at(minutes * 60)).await;
+    let (nothing, whole) = (Decimal::ZERO, decimal("1008"));
+    assert_eq!(after("slices", 0).await, (Decimal::ONE, whole, 0, 0));
+    assert!(after("slices", 1007).await.0 > nothing);
+    assert_eq!(after("slices", 1008).await, (nothing, whole, 0, 1008));
+    assert!(after("slices", 1009).await.0 < nothing);
+
+    // A hundredth of each minute that is not attacked is spent, too. Nothing else is left after so many:
+    let mut left = Vec::new();
+    for minutes in [822, 823] {
+        let (_, allowed, _, bad) = after("ratios", minutes).await;
+        let billion = Decimal::from(1_000_000_000);
+        let spent = (Decimal::from(bad) / billion, Decimal::new(WEEKS - minutes, 2));
+        left.push(allowed / billion - spent.0 - spent.1);
+    }
+    assert!(left[0] > nothing && left[1] < nothing, "{left:?}");
+    let minutes = Decimal::from(822) + left[0] / (left[0] - left[1]);
+    assert_eq!(minutes.round_dp(2), decimal("822.86"));
+    world.database.drop().await;
+}
+
 /// The same example's requests: the attack enlarges the number that the budget is a share of.
 #[tokio::test]
 async fn an_attack_of_14_297_requests_leaves_the_budget_of_requests_and_one_more_spends_it() {
