@@ -33,9 +33,13 @@ async fn judge(engine: &Engine, second: i64) -> Vec<Transition> {
 
 /// A minute at 20 requests a second, all good.
 async fn calm() -> World {
+    calm_at(20).await
+}
+
+async fn calm_at(rate: u64) -> World {
     let world = World::with(Settings::default(), vec![objective()]).await;
     for second in 1..=60 {
-        let good = 20 * u64::try_from(second).unwrap();
+        let good = rate * u64::try_from(second).unwrap();
         world.counted(at(second), good, 0).await;
         assert_eq!(judge(&world.engine, second).await, []);
     }
@@ -75,6 +79,26 @@ async fn a_total_outage_at_20_a_second_pages_within_5_seconds_and_its_end_resolv
     assert_eq!((resolved.0, resolved.2), (154, AlertState::Resolved));
     assert_eq!(statistic(&world).await, None, "a calm day leaves no row");
     world.database.drop().await;
+}
+
+/// At 99.9 %, where the Workbook's tiers take 5.8 minutes: in the fourth second, or after seven of 48 requests where little is asked.
+#[tokio::test]
+async fn errors_of_15_percent_page_within_30_seconds() {
+    for (rate, paged_after, failed) in [(20, 4, 12), (2, 24, 7)] {
+        let world = calm_at(rate).await;
+        let mut fired = None;
+        for second in 1_i64..=30 {
+            let asked = rate * second.unsigned_abs();
+            let bad = asked * 15 / 100;
+            world.counted(at(60 + second), rate * 60 + asked - bad, bad).await;
+            for one in judge(&world.engine, 60 + second).await {
+                assert_eq!((one.tier, one.to), (TierName::fast_page(), AlertState::Firing));
+                assert_eq!(fired.replace((second, one.evidence.counts().bad)), None);
+            }
+        }
+        assert_eq!(fired, Some((paged_after, failed)), "at {rate} requests a second");
+        world.database.drop().await;
+    }
 }
 
 #[tokio::test]
