@@ -21,6 +21,16 @@ pub fn chance(chance: f64) -> f64 {
     format!("{chance:.2e}").parse().unwrap_or(f64::NAN)
 }
 
+/// Milliseconds to the microsecond: finer than what is measured.
+pub fn millis(millis: f64) -> f64 {
+    (millis * 1_000.0).round() / 1_000.0
+}
+
+/// Six digits of a share or a rate that was divided as a double, so that none of them is the division's; few are not none.
+pub fn six_digits(value: f64) -> f64 {
+    format!("{value:.5e}").parse().unwrap_or(f64::NAN)
+}
+
 pub fn whole(value: f64) -> Option<u64> {
     value.round().to_u64()
 }
@@ -70,6 +80,28 @@ mod tests {
             (0.0, "0.0"),
         ] {
             assert_eq!(serde_json::to_string(&chance(exact)).unwrap(), json);
+        }
+    }
+
+    #[test]
+    fn milliseconds_end_with_the_microsecond_and_shares_with_six_digits() {
+        let json = |value: f64| serde_json::to_string(&value).unwrap();
+        for (exact, spelt) in [
+            (0.982_603_600_552_420_8, "0.983"),
+            (249.999_999_999_999_97, "250.0"),
+            (0.000_3 * 1_000.0, "0.3"),
+            (86_400_000.123_4, "86400000.123"),
+        ] {
+            assert_eq!(json(millis(exact)), spelt);
+        }
+        for (exact, spelt) in [
+            (1.0 / 3.0, "0.333333"),
+            (2.0 / 3e9, "6.66667e-10"),
+            (1_000.0 / 60.0, "16.6667"),
+            (1.0, "1.0"),
+            (0.0, "0.0"),
+        ] {
+            assert_eq!(json(six_digits(exact)), spelt);
         }
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use slo_engine::read;
 use utoipa::ToSchema;
 
-use super::number::{epoch_seconds, number, whole};
+use super::number::{epoch_seconds, millis, number, six_digits, whole};
 use super::{ConnectionsView, SloState};
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -95,12 +95,12 @@ impl From<read::Service> for ServiceSummary {
             name: service.name.to_string(),
             because: service.because,
             endpoints: service.endpoints.into_iter().map(EndpointView::from).collect(),
-            requests_per_second: watched.then_some(service.requests_per_second),
-            error_ratio: service.error_ratio,
-            p50_ms: service.p50_ms,
-            p99_ms: service.p99_ms,
-            retransmits_per_second: watched.then_some(service.retransmits_per_second),
-            rtt_ms: service.rtt_ms,
+            requests_per_second: watched.then(|| six_digits(service.requests_per_second)),
+            error_ratio: service.error_ratio.map(six_digits),
+            p50_ms: service.p50_ms.map(millis),
+            p99_ms: service.p99_ms.map(millis),
+            retransmits_per_second: watched.then(|| six_digits(service.retransmits_per_second)),
+            rtt_ms: service.rtt_ms.map(millis),
             in_flight: service.in_flight.and_then(whole),
             overdue: service.overdue.and_then(whole),
             coverage: service.coverage.map(number),
@@ -127,10 +127,10 @@ impl From<read::ServiceDetail> for ServiceDetail {
     fn from(detail: read::ServiceDetail) -> Self {
         Self {
             summary: detail.service.into(),
-            queue_p50_ms: detail.queue_p50_ms,
-            queue_p99_ms: detail.queue_p99_ms,
-            last_byte_p50_ms: detail.last_byte_p50_ms,
-            last_byte_p99_ms: detail.last_byte_p99_ms,
+            queue_p50_ms: detail.queue_p50_ms.map(millis),
+            queue_p99_ms: detail.queue_p99_ms.map(millis),
+            last_byte_p50_ms: detail.last_byte_p50_ms.map(millis),
+            last_byte_p99_ms: detail.last_byte_p99_ms.map(millis),
             series: detail.course.into(),
             routes: detail.routes.into_iter().map(RouteView::from).collect(),
             connections: detail.tcp.into(),
@@ -156,13 +156,17 @@ impl From<read::ServiceCourse> for ServiceSeriesView {
             at: epoch_seconds(&course.at),
             requests: counts(course.requests),
             errors: counts(course.errors),
-            p50_ms: course.p50_ms,
-            p99_ms: course.p99_ms,
-            queue_p99_ms: course.queue_p99_ms,
+            p50_ms: each(course.p50_ms, millis),
+            p99_ms: each(course.p99_ms, millis),
+            queue_p99_ms: each(course.queue_p99_ms, millis),
             retransmits: counts(course.retransmits),
-            coverage: course.coverage,
+            coverage: each(course.coverage, six_digits),
         }
     }
+}
+
+fn each(column: Vec<Option<f64>>, rounded: fn(f64) -> f64) -> Vec<Option<f64>> {
+    column.into_iter().map(|value| value.map(rounded)).collect()
 }
 
 impl From<read::RouteCounts> for RouteView {
@@ -171,8 +175,8 @@ impl From<read::RouteCounts> for RouteView {
             route: counts.route.to_string(),
             requests: counts.requests,
             errors: counts.errors,
-            p50_ms: counts.p50_ms,
-            p99_ms: counts.p99_ms,
+            p50_ms: counts.p50_ms.map(millis),
+            p99_ms: counts.p99_ms.map(millis),
             statuses: counts
                 .statuses
                 .into_iter()

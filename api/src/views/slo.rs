@@ -8,7 +8,7 @@ use slo_engine::read;
 use utoipa::ToSchema;
 
 use super::alert::SpendingView;
-use super::number::{coverage, epoch_seconds, measured, number};
+use super::number::{coverage, epoch_seconds, measured, millis, number};
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct SloSummary {
@@ -267,7 +267,9 @@ impl From<read::Slo> for SloSummary {
             runbook_url: slo.ownership.runbook_url.map(|url| url.to_string()),
             part_of: slo.part_of.map(|name| name.to_string()),
             target: number(slo.target.ratio()),
-            threshold_ms: slo.threshold.map(|threshold| threshold.as_secs_f64() * 1_000.0),
+            threshold_ms: slo
+                .threshold
+                .map(|threshold| millis(threshold.as_secs_f64() * 1_000.0)),
             period_seconds: slo.period.as_secs(),
             period_from: slo.period_from,
             period_to: slo.period_to,

@@ -7,7 +7,7 @@ use slo_engine::measurement::Role;
 use slo_engine::read;
 use utoipa::ToSchema;
 
-use super::number::whole;
+use super::number::{millis, whole};
 
 /// Null in the role that nothing was counted for.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -80,14 +80,14 @@ impl From<read::Tcp> for TcpView {
             resets_received: tcp.resets_received,
             resets_sent_because: spelled(tcp.resets_sent_because),
             timeouts: tcp.timeouts,
-            rtt_p50_ms: tcp.rtt_p50_ms,
-            rtt_p99_ms: tcp.rtt_p99_ms,
+            rtt_p50_ms: tcp.rtt_p50_ms.map(millis),
+            rtt_p99_ms: tcp.rtt_p99_ms.map(millis),
             accept_queue: tcp.accept_queue.and_then(whole),
             accept_backlog: tcp.accept_backlog.and_then(whole),
             listen_drops: tcp.listen_drops,
             connect_failures: spelled(tcp.connect_failures),
-            connect_p50_ms: tcp.connect_p50_ms,
-            connect_p99_ms: tcp.connect_p99_ms,
+            connect_p50_ms: tcp.connect_p50_ms.map(millis),
+            connect_p99_ms: tcp.connect_p99_ms.map(millis),
         }
     }
 }
