@@ -83,6 +83,10 @@ pub fn range(
     Ok((from, to))
 }
 
+/// Time that an objective does not count. Of `Occurrences` that is the requests of the slots that it touches; of
+/// `Timeslices` and `RatioTimeslices` each slice that it touches, be it for a second, which in a calendar's period is not
+/// among the slices that the budget is a share of either. Of a part of a composite it is what that part counted, of
+/// `Timeslices` the slice of the whole; of the whole the same time of all its parts, on their own pages, too.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CorrectionBody {
