@@ -1,4 +1,4 @@
-//! OpenSLO's alert policies tell whom they name, of their own tiers and of nothing else.
+//! OpenSLO's alert policies tell whom they name, of their own tiers, of missing data where they ask for it, and of nothing else.
 
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
@@ -26,9 +26,11 @@ async fn a_policy_tells_its_targets_of_its_tier(pool: PgPool) {
     for (number, objective, tier) in [
         (1, "by-reference", "fast"),
         (2, "inline", "leak"),
-        // A tier of the policies, of an objective that names none of them; missing data.
+        // A tier of the policies, of an objective that names none of them.
         (3, "none", "slow"),
+        // Missing data: one policy asks for it, the other does not.
         (4, "by-name", "data-outage"),
+        (5, "inline", "data-outage"),
     ] {
         let mut alert = transition(number, AlertState::Firing, at(number));
         // Services apart, so that no alert joins the run of another.
@@ -47,13 +49,16 @@ async fn a_policy_tells_its_targets_of_its_tier(pool: PgPool) {
         }
     }
     let is = |number, target: &str| (number, format!("openslo-{target}"), target.to_owned());
-    assert_eq!(told, [is(1, "on-call"), is(2, "team")]);
+    assert_eq!(told, [is(1, "on-call"), is(2, "team"), is(4, "on-call")]);
     let words: Vec<_> = read::runbooks(&playbook)
         .into_iter()
         .map(|runbook| runbook.when)
         .collect();
     let of = |tiers: &str| vec![format!("tier {tiers}")];
-    let on_call = of("fast of by-reference, slow of by-reference, slow of by-name");
+    let on_call = of(
+        "fast of by-reference, slow of by-reference, data-outage of by-reference, slow of by-name, \
+                      data-outage of by-name",
+    );
     assert_eq!(words, [on_call, of("leak of inline")]);
 }
 

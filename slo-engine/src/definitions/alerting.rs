@@ -12,6 +12,7 @@ use super::metric_source::word;
 use super::node::{Node, Position, Report, Value, quoted, shorten};
 use super::tiers::{self, TierDraft};
 use crate::duration;
+use crate::evaluate::DATA_OUTAGE;
 use crate::objective::{BurnRate, Severity, TierName};
 
 /// The kind of ours that says how to reach somebody.
@@ -42,6 +43,8 @@ struct Condition {
     burn_rate: BurnRate,
     window: Duration,
     tells: Vec<String>,
+    /// They are told when the objective's data are missing, too.
+    when_no_data: bool,
     /// In the file of the SLO that it alerts on, or of its own document.
     at: Position,
 }
@@ -84,13 +87,18 @@ impl<'a> Alerting<'a> {
         }
         let policies: Vec<_> = items.iter().map(|item| self.policy_of(item, report)).collect();
         let conditions: Vec<Condition> = policies.into_iter().flatten().flatten().collect();
-        let tell = |c: &Condition| {
-            c.tells
-                .iter()
-                .map(|target| (c.name.clone(), target.clone()))
-                .collect::<Vec<_>>()
-        };
-        let tells = conditions.iter().flat_map(tell).collect();
+        let mut tells = Vec::new();
+        for condition in &conditions {
+            let data_outage = DATA_OUTAGE.parse().ok().filter(|_| condition.when_no_data);
+            for tier in [Some(condition.name.clone()), data_outage].into_iter().flatten() {
+                for target in &condition.tells {
+                    let told = (tier.clone(), target.clone());
+                    if !tells.contains(&told) {
+                        tells.push(told);
+                    }
+                }
+            }
+        }
         let drafts = conditions.into_iter().map(|c| {
             let short = Duration::from_secs((c.window.as_secs() / 12).max(2));
             Some(TierDraft::at_rate(
@@ -140,11 +148,7 @@ impl<'a> Alerting<'a> {
             Some((node.boolean(key, report)?, node.at))
         };
         let (no_data, resolved) = (stated("alertWhenNoData"), stated("alertWhenResolved"));
-        if let Some((true, at)) = no_data {
-            let message =
-                "`alertWhenNoData` is ignored: without data an objective's alerts neither fire nor resolve";
-            report.warning(at, message, None);
-        }
+        let when_no_data = matches!(no_data, Some((true, _)));
         if let Some((false, at)) = resolved {
             let message =
                 "`alertWhenResolved: false` is ignored: whoever was told of an alert is told of its end";
@@ -156,8 +160,13 @@ impl<'a> Alerting<'a> {
         fields
             .optional("description")
             .and_then(|n| n.text("description", report));
-        let conditions = fields.required("conditions", report);
-        let targets = fields.required("notificationTargets", report);
+        let conditions =
+            fields.required_such_as("conditions", "conditions: [{conditionRef: fast-burn}]", report);
+        let targets = fields.required_such_as(
+            "notificationTargets",
+            "notificationTargets: [{targetRef: on-call}]",
+            report,
+        );
         fields.finish(report);
         if let Some((Some(false), at)) = breaching {
             let hint = "remove the policy from the SLO, or silence its alerts".to_owned();
@@ -193,6 +202,7 @@ impl<'a> Alerting<'a> {
                 Condition {
                     at: reference.at,
                     tells,
+                    when_no_data,
                     ..found
                 }
             }
@@ -200,6 +210,7 @@ impl<'a> Alerting<'a> {
                 let (name, spec) = inline(item, "conditions", "AlertCondition", report)?;
                 Condition {
                     tells,
+                    when_no_data,
                     ..condition(name?.0, name?.1, spec, report)?
                 }
             }
@@ -213,7 +224,8 @@ impl<'a> Alerting<'a> {
             return Vec::new();
         };
         if items.is_empty() {
-            report.error(node.at, "`notificationTargets` is empty", None);
+            let hint = "name who is told: `[{targetRef: on-call}]`".to_owned();
+            report.error(node.at, "`notificationTargets` is empty", Some(hint));
         }
         let mut tells = Vec::new();
         for item in items {
@@ -242,7 +254,7 @@ impl<'a> Alerting<'a> {
     pub fn notification_target(&self, spec: &Node, (name, at): Named<'_>, report: &mut Report) {
         if let Some(mut fields) = spec.fields("spec of AlertNotificationTarget", report) {
             fields
-                .required("target", report)
+                .required_such_as("target", "target: pagerduty", report)
                 .and_then(|n| n.text("target", report));
             fields
                 .optional("description")
@@ -326,12 +338,12 @@ fn inline<'a>(
             None,
         );
     }
-    let metadata = fields.required("metadata", report);
+    let metadata = fields.required_such_as("metadata", "metadata: {name: fast-burn}", report);
     let spec = fields.required("spec", report);
     fields.finish(report);
     let name = metadata.and_then(|metadata| {
         let mut fields = metadata.fields("metadata", report)?;
-        let name = fields.required("name", report);
+        let name = fields.required_such_as("name", "name: fast-burn", report);
         fields.optional("displayName");
         fields.finish(report);
         name.and_then(|n| Some((n.text("name", report)?, n.at)))
@@ -342,12 +354,16 @@ fn inline<'a>(
 fn condition(name: &str, name_at: Position, spec: &Node, report: &mut Report) -> Option<Condition> {
     let mut fields = spec.fields("spec of AlertCondition", report)?;
     let severity = fields
-        .required("severity", report)
+        .required_such_as("severity", "severity: page", report)
         .and_then(|n| word(n, "severity", Severity::ALL, report));
     fields
         .optional("description")
         .and_then(|n| n.text("description", report));
-    let burn = fields.required("condition", report);
+    let burn = fields.required_such_as(
+        "condition",
+        "condition: {kind: burnrate, op: gt, threshold: 14.4, lookbackWindow: 1h}",
+        report,
+    );
     fields.finish(report);
     let burn = burn.and_then(|node| burning(node, report));
     let name = match name.parse::<TierName>() {
@@ -365,16 +381,17 @@ fn condition(name: &str, name_at: Position, spec: &Node, report: &mut Report) ->
         burn_rate,
         window,
         tells: Vec::new(),
+        when_no_data: false,
         at: spec.at,
     })
 }
 
 fn burning(node: &Node, report: &mut Report) -> Option<(BurnRate, Duration)> {
     let mut fields = node.fields("condition", report)?;
-    let kind = fields.required("kind", report);
-    let op = fields.required("op", report);
-    let threshold = fields.required("threshold", report);
-    let window = fields.required("lookbackWindow", report);
+    let kind = fields.required_such_as("kind", "kind: burnrate", report);
+    let op = fields.required_such_as("op", "op: gt", report);
+    let threshold = fields.required_such_as("threshold", "threshold: 14.4", report);
+    let window = fields.required_such_as("lookbackWindow", "lookbackWindow: 1h", report);
     let after = fields.optional("alertAfter");
     fields.finish(report);
     let is_known = kind.and_then(|kind| {

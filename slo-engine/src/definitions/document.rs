@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::node::{Fields, Node, Position, Report, Value, nearest, quoted, shorten};
+use super::node::{Fields, Key, Node, Position, Report, Value, nearest, quoted, shorten};
 use crate::name::{LABEL, is_label};
 
 pub(super) const OPENSLO: &str = "openslo/v1";
@@ -225,24 +225,74 @@ pub(super) fn slug(text: &str) -> String {
 
 /// OpenSLO labels are texts or lists of texts. slowburn keeps none, but a slip is still a slip.
 fn check_labels(labels: Option<&Node>, report: &mut Report) {
-    for (_, value) in entries("labels", labels, report) {
+    for (key, value) in entries("labels", labels, report) {
+        let length = key.name.chars().count();
+        if !(1..=KEY_MAX).contains(&length) {
+            let message = format!(
+                "the label `{}` has a key of {length} characters, expected 1 to {KEY_MAX}",
+                shorten(&key.name)
+            );
+            let hint = "shorten it; a value may be as long as it needs to be".to_owned();
+            report.error(key.at, message, Some(hint));
+        }
         for item in value.one_or_many() {
             item.text("label", report);
         }
     }
 }
 
+/// OpenSLO's annotations have keys as Kubernetes' have: `team`, `example.com/team`.
 fn check_annotations(annotations: Option<&Node>, report: &mut Report) {
-    for (_, value) in entries("annotations", annotations, report) {
+    for (key, value) in entries("annotations", annotations, report) {
+        let (prefix, name) = match key.name.split_once('/') {
+            Some((prefix, name)) => (Some(prefix), name),
+            None => (None, key.name.as_str()),
+        };
+        if !is_annotation_name(name) || prefix.is_some_and(|prefix| !is_dns_name(prefix)) {
+            let message = format!(
+                "the annotation `{}` is not named as OpenSLO has it",
+                shorten(&key.name)
+            );
+            let hint = format!(
+                "such as `team` or `example.com/team`: a name of up to {KEY_MAX} letters, digits, `-`, `_` and `.`, which may \
+                 follow a lower-case DNS name and a `/`"
+            );
+            report.error(key.at, message, Some(hint));
+        } else if prefix == Some(OPENSLO_RESERVES) {
+            let message = format!(
+                "the annotation `{}` is of OpenSLO's own, and means nothing",
+                shorten(&key.name)
+            );
+            let hint = format!("`{OPENSLO_RESERVES}/` is reserved: give it a prefix of yours");
+            report.warning(key.at, message, Some(hint));
+        }
         value.text("annotation", report);
     }
+}
+
+/// Longest key of a label, and name of an annotation behind its prefix.
+const KEY_MAX: usize = 63;
+const DNS_NAME_MAX: usize = 253;
+const OPENSLO_RESERVES: &str = "openslo.com";
+
+fn is_annotation_name(name: &str) -> bool {
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let is_outer = |c: char| c.is_ascii_alphanumeric();
+    (1..=KEY_MAX).contains(&name.len())
+        && name.chars().all(is_inner)
+        && name.starts_with(is_outer)
+        && name.ends_with(is_outer)
+}
+
+fn is_dns_name(name: &str) -> bool {
+    name.len() <= DNS_NAME_MAX && name.split('.').all(is_label)
 }
 
 fn entries<'a>(
     what: &str,
     node: Option<&'a Node>,
     report: &mut Report,
-) -> impl Iterator<Item = (&'a str, &'a Node)> + use<'a> {
+) -> impl Iterator<Item = &'a (Key, Node)> + use<'a> {
     let entries = match node.map(|node| (node, &node.value)) {
         Some((_, Value::Map(entries))) => entries.as_slice(),
         Some((node, _)) => {
@@ -251,7 +301,8 @@ fn entries<'a>(
         }
         None => &[],
     };
-    entries.iter().map(|(key, value)| (key.name.as_str(), value))
+    // A merge key has been reported where it was read.
+    entries.iter().filter(|(key, _)| key.name != "<<")
 }
 
 /// Our own annotations on a document; others are left alone, misspelt ones of ours are mistakes.

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::composite::{Part, Weight};
 use crate::duration;
+use crate::evaluate::{DATA_OUTAGE, MissingData};
 use crate::measurement::{Route, ServiceName};
 use crate::objective::ObjectiveName;
 use crate::service::{EndpointMatch, LongPoll};
@@ -194,6 +195,13 @@ pub(super) fn slo(
         .map(|(text, at)| budget_alerts::read_annotation(text, at, report))
         .unwrap_or_default();
     let missing_data = missing_data.and_then(|(text, at)| data_outage::read_annotation(text, at, report));
+    let tells_of_data = tells.iter().any(|(tier, _)| tier.as_str() == DATA_OUTAGE);
+    if let (true, Some(MissingData { outage: None, .. }), Some(at)) =
+        (tells_of_data, missing_data, policies_at)
+    {
+        let message = "`alertWhenNoData` tells nobody: the annotation `slowburn/data-outage` is `off`";
+        report.warning(at, message, Some("remove one of them".to_owned()));
+    }
     let evidence = evidence.and_then(|(text, at)| evidence::read_annotation(text, at, report));
 
     let indicators = if is_composite {
