@@ -1,10 +1,12 @@
-//! `slowburn expand`, as people run it.
+//! `slowburn expand` and `slowburn validate`, as people and programs run them.
 
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+
+use serde_json::json;
 
 fn slowburn(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_slowburn"))
@@ -122,6 +124,80 @@ fn mistakes_of_services_and_of_runbooks_come_together() {
     assert_eq!(output.status.code(), Some(1));
     let found = text(&output.stdout).replace(directory.path().to_str().unwrap(), "");
     insta::assert_snapshot!(found);
+}
+
+#[test]
+fn programs_read_every_mistake_of_every_file_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let slo = "apiVersion: openslo/v1\nkind: SLO\nmetadata: {name: answers}\nspec:\n  service: nobody\n  budgetingMethod: Minutes\n  \
+               timeWindow: [{duration: 30 days, isRolling: true}]\n  objectives: [{target: 0.99, op: lte}]\n  \
+               indicator: {spec: {ratioMetric: {total: {metricSource: {type: slowburn, spec: {}}}}}}\n";
+    write(
+        directory.path(),
+        "a.yaml",
+        SHORT.replace("port", "prot").as_bytes(),
+    );
+    fs::create_dir(directory.path().join("more")).unwrap();
+    write(directory.path(), "more/b.yaml", slo.as_bytes());
+    write(
+        directory.path(),
+        "more/c.json",
+        b"{\"apiVersion\": \"slowburn/v1\",}",
+    );
+    write(directory.path(), "more/d.yaml", b"caf\xe9: 1\n");
+    let path = directory.path().to_str().unwrap();
+    let output = slowburn(&["validate", "--format", "json", path]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr), "");
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found = found.as_array().unwrap();
+    for mistake in found {
+        let is_placed = mistake["line"].is_u64() && mistake["column"].is_u64();
+        assert!(is_placed && mistake["message"].is_string(), "{mistake}");
+    }
+    let of = |file: &str, says: &str| {
+        let file = format!("{path}/{file}");
+        let is_it = |one: &&serde_json::Value| {
+            one["file"] == file.as_str() && one["message"].as_str().unwrap().contains(says)
+        };
+        found
+            .iter()
+            .find(is_it)
+            .unwrap_or_else(|| panic!("{file}: no `{says}` in {found:#?}"))
+    };
+    let key = of("a.yaml", "unknown key `prot`");
+    assert_eq!(
+        (&key["line"], &key["column"], &key["hint"]),
+        (&json!(5), &json!(11), &json!("did you mean `port`?"))
+    );
+    let method = of("more/b.yaml", "`budgetingMethod` is");
+    let expected = "`Occurrences`, `Timeslices` or `RatioTimeslices`";
+    assert_eq!(
+        method,
+        &json!({
+            "file": format!("{path}/more/b.yaml"), "line": 6, "column": 20, "severity": "error",
+            "message": format!("`budgetingMethod` is the text `Minutes`, expected {expected}"),
+            "value": "Minutes", "expected": expected,
+        })
+    );
+    of("more/b.yaml", "`30 days` is not a span of time");
+    of("more/b.yaml", "`ratioMetric` has neither `good` nor `bad`");
+    of("more/c.json", "");
+    of("more/d.yaml", "");
+
+    // Nothing wrong is an empty list; what deserves a look alone is no failure.
+    for (name, content, is_quiet) in [
+        ("good.yaml", SHORT.replace("90%", "99.9%"), true),
+        ("looked-at.yaml", SHORT.replace("28d", "10m"), false),
+    ] {
+        let file = write(directory.path(), name, content.as_bytes());
+        let output = slowburn(&["validate", "--format=json", &file]);
+        assert!(output.status.success(), "{name}: {}", text(&output.stdout));
+        let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let found = found.as_array().unwrap();
+        assert_eq!(found.is_empty(), is_quiet, "{name}: {found:#?}");
+        assert!(found.iter().all(|one| one["severity"] == "warning"));
+    }
 }
 
 #[test]

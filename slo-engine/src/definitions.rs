@@ -57,7 +57,7 @@ pub use collect::ROUTES_MAX;
 pub use corrections::{CORRECTIONS_MAX, DefinedCorrection};
 pub use default_tiers::default_tiers;
 pub use dependencies::Dependencies;
-pub use diagnostic::{Diagnostic, DiagnosticSeverity, Diagnostics};
+pub use diagnostic::{Diagnostic, DiagnosticSeverity, Diagnostics, Mismatch};
 pub use draft::About;
 pub use expand::{expand, expand_json};
 pub use files::{FILES_MAX, Stamp};
@@ -333,7 +333,8 @@ fn refuse_duplicates(envelopes: &[Envelope<'_>], report: &mut Report) {
                 envelope.title(),
                 collect::show(first)
             );
-            report.error(envelope.name_at, message, None);
+            let hint = "rename one, or remove it".to_owned();
+            report.error(envelope.name_at, message, Some(hint));
         } else {
             named.insert(key, envelope.place());
         }

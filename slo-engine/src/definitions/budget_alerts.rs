@@ -41,7 +41,7 @@ pub(super) fn read_list(node: &Node, report: &mut Report) -> Vec<BudgetAlertDraf
 fn read_item(node: &Node, report: &mut Report) -> Option<BudgetAlertDraft> {
     let mut fields = node.fields("budget alert", report)?;
     let severity = fields
-        .required("severity", report)
+        .required_such_as("severity", "severity: ticket", report)
         .and_then(|n| word(n, "severity", Severity::ALL, report));
     let remaining = fields.optional("remaining");
     let exhausted = fields.optional("exhaustedWithin");
@@ -174,7 +174,7 @@ fn check_list(
             "{} budget alerts, at most {BUDGET_ALERTS_MAX} are evaluated",
             drafts.len()
         );
-        report.error(at, message, None);
+        report.error(at, message, Some("remove some".to_owned()));
     }
     drafts.into_iter().flatten().take(BUDGET_ALERTS_MAX).collect()
 }
@@ -241,7 +241,8 @@ fn check_span(
             spell(stated),
             spell(period)
         );
-        report.error(at, message, None);
+        let hint = "look back on a part of the period".to_owned();
+        report.error(at, message, Some(hint));
         return false;
     }
     let step = budgeting.and_then(Budgeting::slice).unwrap_or(report.ledger.slot);

@@ -145,7 +145,7 @@ impl<'a> Slices<'a> {
 /// Reads the slices of the short form: `{window: 5m, target: 99%}` are good or bad, `{window: 5m}` partly good.
 pub(super) fn short_slices(node: &Node, report: &mut Report) -> Option<Budgeting> {
     let mut fields = node.fields("timeSlices", report)?;
-    let window = fields.required("window", report);
+    let window = fields.required_such_as("window", "window: 5m", report);
     let target = fields.optional("target");
     fields.finish(report);
     let slice = window.and_then(|n| slice_of(n, "window", report));
@@ -215,7 +215,7 @@ pub(super) fn short_window(node: &Node, report: &mut Report) -> Option<Period> {
         return check_period(length, "window", node.at, report).map(Period::rolling);
     }
     let mut fields = node.fields("window", report)?;
-    let length = fields.required("duration", report);
+    let length = fields.required_such_as("duration", "duration: 30d", report);
     let calendar = fields.optional("calendar");
     let at = fields.at();
     fields.finish(report);
@@ -238,8 +238,8 @@ pub(super) fn time_window(node: &Node, report: &mut Report) -> Option<Period> {
         return None;
     };
     let mut fields = window.fields("timeWindow", report)?;
-    let length = fields.required("duration", report);
-    let rolling = fields.required("isRolling", report);
+    let length = fields.required_such_as("duration", "duration: 30d", report);
+    let rolling = fields.required_such_as("isRolling", "isRolling: true", report);
     let calendar = fields.optional("calendar");
     let calendar_at = fields.key_at("calendar");
     let at = fields.at();
@@ -287,10 +287,10 @@ fn rolling_length(node: &Node, report: &mut Report) -> Option<Duration> {
 fn calendar_of(node: &Node, report: &mut Report) -> Option<(NaiveDateTime, Tz)> {
     let mut fields = node.fields("calendar", report)?;
     let starts = fields
-        .required("startTime", report)
+        .required_such_as("startTime", "startTime: 2026-01-01 00:00:00", report)
         .and_then(|n| start_time(n, report));
     let zone = fields
-        .required("timeZone", report)
+        .required_such_as("timeZone", "timeZone: Europe/Berlin", report)
         .and_then(|n| time_zone(n, report));
     fields.finish(report);
     Some((starts?, zone?))

@@ -52,10 +52,10 @@ pub(super) fn read(envelope: &Envelope<'_>, report: &mut Report) -> Option<Corre
     let service = fields.optional("service");
     let objectives = fields.optional("objectives");
     let kind = fields
-        .required("kind", report)
+        .required_such_as("kind", "kind: maintenance", report)
         .and_then(|n| word(n, "kind", CorrectionKind::ALL, report));
-    let starts = fields.required("startsAt", report);
-    let ends = fields.required("endsAt", report);
+    let starts = fields.required_such_as("startsAt", "startsAt: 2026-11-01T01:00:00Z", report);
+    let ends = fields.required_such_as("endsAt", "endsAt: 2026-11-01T03:00:00Z", report);
     let rule = fields.optional("rule");
     let zone = fields.optional("timeZone");
     let dates = Dates {

@@ -28,8 +28,19 @@ pub struct Diagnostic {
     pub column: usize,
     pub severity: DiagnosticSeverity,
     pub message: String,
+    /// What stands there, and what was expected instead, where the message is of one value.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub mismatch: Option<Mismatch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+}
+
+/// The parts of a message that programs may want by themselves.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Mismatch {
+    /// As it is written; a list or a mapping by what it is.
+    pub value: String,
+    pub expected: String,
 }
 
 impl fmt::Display for Diagnostic {

@@ -247,7 +247,7 @@ pub(super) fn description(node: Option<&Node>, report: &mut Report) -> String {
         report.error(
             node.at,
             format!("`description` has more than {DESCRIPTION_MAX} characters"),
-            None,
+            Some("shorten it, and name a page that says more".to_owned()),
         );
     }
     text.trim().to_owned()

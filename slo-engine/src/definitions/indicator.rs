@@ -76,7 +76,7 @@ impl<'a> IndicatorKeys<'a> {
                 report.error(
                     named.at,
                     format!("{title} has both `indicator` and `indicatorRef`"),
-                    None,
+                    Some("remove one".to_owned()),
                 );
                 None
             }
@@ -127,7 +127,7 @@ pub(super) fn read(
             report.error(
                 second.at,
                 format!("{title} has both `ratioMetric` and `thresholdMetric`"),
-                None,
+                Some("write an SLO for each".to_owned()),
             );
             None
         }
@@ -178,7 +178,7 @@ fn ratio_metric(node: &Node, sources: &Sources<'_>, report: &mut Report) -> Opti
             }
         }
         let raw = fields.required("raw", report);
-        let raw_type = fields.required("rawType", report);
+        let raw_type = fields.required_such_as("rawType", "rawType: success", report);
         let known = fields.finish(report);
         let found = raw_ratio(raw, raw_type, sources, report);
         return found.filter(|_| known && good.is_none() && bad.is_none() && total.is_none());
@@ -199,7 +199,8 @@ fn ratio_metric(node: &Node, sources: &Sources<'_>, report: &mut Report) -> Opti
             return None;
         }
         (None, None) => {
-            report.error(node.at, "`ratioMetric` has neither `good` nor `bad`", None);
+            let hint = "such as `bad: {metricSource: {type: slowburn, spec: {status: [5xx]}}}`".to_owned();
+            report.error(node.at, "`ratioMetric` has neither `good` nor `bad`", Some(hint));
             return None;
         }
     };
@@ -294,7 +295,7 @@ fn combine(
                 report.error(
                     at,
                     format!("`total` says the clock `{other}`, `good` says `{clock}`"),
-                    None,
+                    Some("remove `clock` from `total`".to_owned()),
                 );
                 return None;
             }
@@ -410,7 +411,11 @@ fn ratio(
     }
     if part == total {
         let message = format!("`{word}` and `total` are the same, so every request is {word}");
-        report.error(part_at, message, None);
+        let hint = format!(
+            "select fewer in `{word}`, such as `status: [{}]`",
+            if is_good { "2xx, 3xx" } else { "5xx" }
+        );
+        report.error(part_at, message, Some(hint));
         return None;
     }
     let good = if is_good { part } else { total.without(&part) };
@@ -442,7 +447,7 @@ fn threshold_metric(node: &Node, sources: &Sources<'_>, report: &mut Report) -> 
         report.error(
             at,
             "`status` and a latency threshold cannot be combined: the kernel counts them apart",
-            None,
+            Some("write an SLO for each".to_owned()),
         );
         return None;
     }

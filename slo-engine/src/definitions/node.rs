@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rust_decimal::Decimal;
 
+use super::diagnostic::Mismatch;
 pub use super::report::Report;
 use crate::duration;
 
@@ -240,7 +241,11 @@ impl Node {
         } else {
             format!("`{what}` is {found}, expected {expected}")
         };
-        report.error(self.at, message, hint);
+        let value = self
+            .scalar()
+            .map_or_else(|| self.describe(), |text| shorten(&text));
+        let expected = expected.to_owned();
+        report.mismatch(self.at, message, Mismatch { value, expected }, hint);
     }
 }
 

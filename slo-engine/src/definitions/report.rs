@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::LedgerLimits;
-use super::diagnostic::{Diagnostic, DiagnosticSeverity, Diagnostics};
+use super::diagnostic::{Diagnostic, DiagnosticSeverity, Diagnostics, Mismatch};
 use super::node::{Position, nearest};
 
 /// What documents define that could not be read to their names. A reference to any of it may be right.
@@ -85,11 +85,16 @@ impl Report {
     }
 
     pub fn error(&mut self, at: Position, message: impl Into<String>, hint: Option<String>) {
-        self.push(at, DiagnosticSeverity::Error, message.into(), hint);
+        self.push(at, DiagnosticSeverity::Error, message.into(), None, hint);
+    }
+
+    /// An error whose message tells one value from what was expected.
+    pub(super) fn mismatch(&mut self, at: Position, message: String, found: Mismatch, hint: Option<String>) {
+        self.push(at, DiagnosticSeverity::Error, message, Some(found), hint);
     }
 
     pub fn warning(&mut self, at: Position, message: impl Into<String>, hint: Option<String>) {
-        self.push(at, DiagnosticSeverity::Warning, message.into(), hint);
+        self.push(at, DiagnosticSeverity::Warning, message.into(), None, hint);
     }
 
     /// Whether more mistakes of this file would only be counted.
@@ -126,7 +131,14 @@ impl Report {
         Diagnostics(found)
     }
 
-    fn push(&mut self, at: Position, severity: DiagnosticSeverity, message: String, hint: Option<String>) {
+    fn push(
+        &mut self,
+        at: Position,
+        severity: DiagnosticSeverity,
+        message: String,
+        mismatch: Option<Mismatch>,
+        hint: Option<String>,
+    ) {
         self.in_file += 1;
         let Position { line, column } = at;
         if self.in_file <= FOUND_MAX {
@@ -136,6 +148,7 @@ impl Report {
                 column,
                 severity,
                 message,
+                mismatch,
                 hint,
             });
         } else if self.in_file == FOUND_MAX + 1 {
@@ -147,6 +160,7 @@ impl Report {
                 column: 0,
                 severity,
                 message,
+                mismatch: None,
                 hint: None,
             });
         }

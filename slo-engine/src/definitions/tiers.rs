@@ -67,13 +67,13 @@ pub(super) fn read_list(node: &Node, report: &mut Report) -> Vec<TierDraft> {
 fn read_item(node: &Node, report: &mut Report) -> Option<TierDraft> {
     let mut fields = node.fields("tier", report)?;
     let severity = fields
-        .required("severity", report)
+        .required_such_as("severity", "severity: page", report)
         .and_then(|n| word(n, "severity", Severity::ALL, report));
     let long = fields
-        .required("long", report)
+        .required_such_as("long", "long: 1h", report)
         .and_then(|n| n.duration("long", report));
     let short = fields
-        .required("short", report)
+        .required_such_as("short", "short: 5m", report)
         .and_then(|n| n.duration("short", report));
     let budget = fields
         .optional("budget")
@@ -235,7 +235,7 @@ pub(super) fn check_list(
         report.error(
             at,
             format!("{} alert tiers, at most {TIERS_MAX} are evaluated", drafts.len()),
-            None,
+            Some("remove some".to_owned()),
         );
     }
     let drafts: Vec<TierDraft> = drafts.into_iter().flatten().take(TIERS_MAX).collect();
@@ -320,7 +320,8 @@ fn build_one(
             spell(long),
             spell(period)
         );
-        report.error(at, message, None);
+        let hint = "look back on a part of the period".to_owned();
+        report.error(at, message, Some(hint));
         return None;
     }
     let (rate, budget_share) = match burn {

@@ -296,8 +296,8 @@ const UNITS: [(&str, &str); 8] = [
 fn time_windows(node: &Node, report: &mut Report) -> Option<Node> {
     let window = |node: &Node, report: &mut Report| {
         let mut fields = node.fields("timeWindows", report)?;
-        let unit = fields.required("unit", report);
-        let count = fields.required("count", report);
+        let unit = fields.required_such_as("unit", "unit: Day", report);
+        let count = fields.required_such_as("count", "count: 28", report);
         let mut kept = Vec::new();
         for key in ["isRolling", "calendar"] {
             kept.extend(fields.optional(key).map(|n| (key, n.clone())));

@@ -297,7 +297,8 @@ impl Builder {
             Event::Alias(anchor) => {
                 // Counted before it is copied.
                 let Some(nodes) = self.anchors.get(&anchor).map(|built| built.nodes) else {
-                    report.error(at, "the alias is inside of what it repeats", None);
+                    let hint = "write out what is to be repeated".to_owned();
+                    report.error(at, "the alias is inside of what it repeats", Some(hint));
                     return Err(Stop);
                 };
                 self.repeated = self.repeated.saturating_add(nodes);
@@ -410,7 +411,7 @@ fn as_key(node: &Node, seen: &mut HashMap<String, Position>, report: &mut Report
             super::node::shorten(&name),
             first.line
         );
-        report.error(node.at, message, None);
+        report.error(node.at, message, Some("remove one".to_owned()));
     } else {
         seen.insert(name.clone(), node.at);
     }
