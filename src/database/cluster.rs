@@ -21,6 +21,8 @@ pub const VERSION_MIN: u32 = 15;
 const NAME: &str = "slowburn";
 /// How long a server may take to come up: crash recovery replays its log first.
 const START_PATIENCE: Duration = Duration::from_secs(120);
+/// How long a start that fails is tried again.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
 /// A unix socket's path must fit `sockaddr_un`.
@@ -73,7 +75,14 @@ impl Cluster {
             binaries,
             server,
         };
-        cluster.await_answer().await?;
+        // A slowburn that was killed may have been starting it just then, or have left some of its processes ending.
+        let give_up = Instant::now() + SETTLE_PATIENCE;
+        let mut started = cluster.await_answer().await;
+        while started.is_err() && Instant::now() < give_up {
+            sleep(POLL).await;
+            started = cluster.restart().await;
+        }
+        started?;
         Ok(cluster)
     }
 
