@@ -44,6 +44,7 @@ fn it_does_so_with_slots_of_ten_seconds_as_well() {
     burns_within_two_seconds("10s");
 }
 
+#[expect(clippy::print_stdout, reason = "what was measured")]
 fn burns_within_two_seconds(slot: &str) {
     let network = Network::create();
     let slowburn = Slowburn::start_with(&network, HUNG, &[format!("--slot={slot}").as_str()], &[]);

@@ -74,6 +74,7 @@ impl Target {
             column: self.at.column,
             severity: DiagnosticSeverity::Warning,
             message: format!("nobody can be told by `{}`: {}", self.name, chain(error)),
+            mismatch: None,
             hint: Some(hint),
         }
     }

@@ -43,7 +43,8 @@ pub fn speak_when_asked(cases: &[Case]) -> bool {
 }
 
 fn say(line: &str) {
-    writeln!(io::stdout(), "{line}").unwrap();
+    let mut out = io::stdout();
+    writeln!(out, "{line}").unwrap();
 }
 
 /// The network ends it, with its cgroup, if nothing else has.

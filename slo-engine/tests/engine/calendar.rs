@@ -242,6 +242,9 @@ async fn a_budget_holds_the_requests_of_its_own_day_and_month() {
     database.drop().await;
 }
 
+/// Whose period on a day, its minutes, and how many of them were bad so far.
+type Period<'a> = (&'a str, i64, i64);
+
 /// A bad minute on each of some days, and how much of its own day, month, quarter and year it spends: 1,380 minutes of a day
 /// of 23 hours, 1,500 of one of 25, 29 days of a leap February.
 #[tokio::test]
@@ -306,8 +309,7 @@ async fn a_budget_of_slices_allows_a_share_of_all_minutes_of_its_own_period() {
         engine.ingest_at(&batch(&host, now, counted), now).await.unwrap();
     };
 
-    // On which day, and the minutes of a period of that day with how many of them were bad so far.
-    let days: [(&str, &[(&str, i64, i64)]); 6] = [
+    let days: [(&str, &[Period]); 6] = [
         ("2028-02-29", &[("berlin-month", 29 * 1440, 1)]),
         (
             "2028-03-12",
