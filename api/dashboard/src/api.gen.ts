@@ -984,6 +984,8 @@ export interface components {
                  *     ]
                  */
                 matchers: string[];
+                /** @description Tiers and other alerts of the definitions in force that it is about. 0: it silences nothing as they are now. */
+                matches: number;
                 /** Format: date-time */
                 starts_at: string;
                 /** @description `pending`, `active` or `ended`. */
