@@ -147,7 +147,7 @@ mod tests {
     fn what_json_takes_is_held_to_the_rules_of_all_files() {
         refused(
             SERVICE.replace("\"spec\"", "\"kind\": \"Service\", \"spec\""),
-            "a.json:1:77: the key `kind` is given twice, first on line 1",
+            "a.json:1:77: the key `kind` is given twice, first on line 1\nhint: remove one",
         );
         refused(
             b"{\"a\xff\": 1}",
