@@ -1,4 +1,4 @@
--- As before, but whether anybody has a later row is asked once, and of each objective only where somebody has, which is nearly never.
+-- As before, but whether anybody has a later row is asked once, and of each objective only where somebody has.
 -- And `date_part`, whose float holds milliseconds as exactly as the numeric of `extract` does, and takes half as long.
 create or replace function ledger_slot(slot_end timestamptz, before timestamptz)
     returns table (

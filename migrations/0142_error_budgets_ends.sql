@@ -54,16 +54,17 @@ declare
     apart constant bigint[] := array(select budgets_apart(as_of));
 begin
     return query
-    -- As `period_of` has them, of each calendar once.
+    -- As `period_of` has them, of each calendar once. By how steps are spelt: as intervals 30 days and a month are equal.
     with calendar as materialized (
         select c.*, p.from_at, p.to_at
         from (
-            select distinct d.calendar_starts, d.calendar_zone, d.calendar_every
-            from objective_definition d
-            where d.calendar_every is not null
+            select distinct d.calendar_starts, d.calendar_zone, d.calendar_every::text as every
+            from objective o
+            join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at
+            where o.withdrawn_at is null and d.calendar_every is not null
         ) c
         cross join lateral (
-            select * from calendar_period(c.calendar_starts, c.calendar_zone, c.calendar_every, as_of) limit 1
+            select * from calendar_period(c.calendar_starts, c.calendar_zone, c.every::interval, as_of) limit 1
         ) p
     ),
     defined as materialized (
@@ -77,7 +78,7 @@ begin
         join objective_generation g on g.objective_id = o.objective_id and g.generation = o.generation
         left join calendar p
             on p.calendar_starts = d.calendar_starts and p.calendar_zone = d.calendar_zone
-            and p.calendar_every = d.calendar_every
+            and p.every = d.calendar_every::text
         where o.withdrawn_at is null and o.objective_id not in (select unnest(apart))
           and (d.calendar_every is null or p.from_at is not null)
     ),

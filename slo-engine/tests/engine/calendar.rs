@@ -195,6 +195,10 @@ async fn a_budget_holds_the_requests_of_its_own_day_and_month() {
         of("berlin", "Europe/Berlin", CalendarStep::Days(1)),
         of("new-york", "America/New_York", CalendarStep::Days(1)),
         of("month", "UTC", CalendarStep::Months(1)),
+        // As intervals they equal a month and a quarter.
+        of("thirty", "UTC", CalendarStep::Days(30)),
+        of("ninety", "UTC", CalendarStep::Days(90)),
+        of("quarter", "UTC", CalendarStep::Months(3)),
     ];
     let begin = utc("2028-02-28T00:00:00Z");
     engine.apply(&definitions(objectives), begin).await.unwrap();
@@ -239,6 +243,12 @@ async fn a_budget_holds_the_requests_of_its_own_day_and_month() {
             .unwrap();
         assert_eq!(good, hours, "{name} at {now}");
     }
+    let moments = [
+        "2028-02-29T12:00:00Z",
+        "2028-03-12T00:00:00Z",
+        "2028-10-29T12:00:00Z",
+    ];
+    budgets_of_all_are_each_ones(&database.pool, &moments.map(utc)).await;
     database.drop().await;
 }
 
