@@ -301,7 +301,7 @@ pub struct Connection {
     /// How far requests have been seen, in the same count.
     pub asked: u64,
     /// [`spare`].
-    pub spare: [u64; 4],
+    pub spare: [u64; 5],
 }
 
 /// What is known of one request.
@@ -458,7 +458,7 @@ const _: () = {
     assert!(size_of::<LatencyKey>() == 32);
     assert!(size_of::<Latency>() == 8 * (10 + 2 * STATUSES.len() + BUCKETS));
     assert!(size_of::<SourceKey>() == 24);
-    assert!(size_of::<Connection>() == 128);
+    assert!(size_of::<Connection>() == 136);
     assert!(size_of::<PendingKey>() == 48);
     assert!(size_of::<Pending>() == 40);
     assert!(size_of::<Piece>() == 96);

@@ -66,7 +66,7 @@ pub struct Agent {
     sources: SourceTable,
     starts: StartTimes,
     walker: Option<Walker>,
-    /// Network namespaces in which somebody called, as of the last read: where nobody listens, too.
+    /// Network namespaces in which somebody has called: where nobody listens, too.
     callers: BTreeSet<u64>,
     http2: http2::Reader,
     watcher: Watcher,
@@ -260,7 +260,9 @@ impl Agent {
                 tracing::warn!("some of what listens has no name: {text}");
             }
         }
-        self.callers = totals.activities.callers();
+        // Longer than their counters, which are folded while a call may hang or a connection wait for its next.
+        self.callers.extend(totals.activities.callers());
+        self.watcher.retain_living(&mut self.callers);
         let queues = self.look_at_queues();
         for (service, (first_ns, drops)) in self.drop_book.totals() {
             totals.add_service(service, Signal::ListenDrops, first_ns, drops);

@@ -85,16 +85,25 @@ impl Watcher {
         lock(&self.found).is_new
     }
 
-    /// Files that lead into the network namespaces with a listener, and into those of `callers`.
+    /// Files that lead into the network namespaces with a listener, and into those of `callers`: into all of them, where
+    /// the kernel did not tell of a caller in which it is (0).
     pub fn namespaces(&self, callers: &BTreeSet<u64>) -> Vec<PathBuf> {
         let found = lock(&self.found);
         let calling = found
             .scan
             .others
             .iter()
-            .filter(|(cookie, _)| callers.contains(*cookie));
-        let files = found.scan.namespaces.iter().chain(calling);
-        files.map(|(_, file)| file.clone()).collect()
+            .filter(|(cookie, _)| callers.contains(cookie) || callers.contains(&0))
+            .map(|(_, file)| file);
+        found.scan.namespaces.values().chain(calling).cloned().collect()
+    }
+
+    /// Leaves out namespaces that are gone: none comes back under its cookie.
+    pub fn retain_living(&self, callers: &mut BTreeSet<u64>) {
+        let found = lock(&self.found);
+        let others: BTreeSet<u64> = found.scan.others.iter().map(|(cookie, _)| *cookie).collect();
+        let is_living = |cookie: &u64| others.contains(cookie) || found.scan.namespaces.contains_key(cookie);
+        callers.retain(|cookie| *cookie == 0 || is_living(cookie));
     }
 
     /// Those with a listener, each under the cookie of its namespace.

@@ -49,7 +49,7 @@ pub(crate) struct Scan {
     /// A file that leads into each network namespace with a listener, by cookie.
     pub namespaces: BTreeMap<u64, PathBuf>,
     /// The same of those in which nobody of ours listens.
-    pub others: BTreeMap<u64, PathBuf>,
+    pub others: Vec<(u64, PathBuf)>,
 }
 
 impl Scanner {
@@ -85,9 +85,7 @@ impl Scanner {
         } in namespaces
         {
             let file = PathBuf::from(format!("/proc/{pid}/ns/net"));
-            if let Ok(cookie) = &cookie {
-                scan.others.insert(*cookie, file.clone());
-            }
+            let listeners = scan.listeners.len();
             for Open { port, socket, birth } in open {
                 let Some(owner) = self.owners.get(socket).cloned() else {
                     continue;
@@ -103,7 +101,6 @@ impl Scanner {
                         continue;
                     }
                 };
-                scan.others.remove(&netns);
                 scan.namespaces.entry(netns).or_insert_with(|| file.clone());
                 scan.listeners.push(Listener {
                     netns,
@@ -112,6 +109,9 @@ impl Scanner {
                     home: owner.home,
                     pid: owner.pid,
                 });
+            }
+            if let (Ok(cookie), true) = (cookie, scan.listeners.len() == listeners) {
+                scan.others.push((cookie, file));
             }
         }
         scan.listeners.sort();

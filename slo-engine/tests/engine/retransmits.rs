@@ -5,10 +5,14 @@ use std::path::Path;
 use slo_engine::Settings;
 use slo_engine::definitions;
 use slo_engine::measurement::{Loss, LossReason, Signal};
-use slo_engine::objective::{Sli, SliKind};
+use slo_engine::objective::{Objective, SliKind};
 use slo_engine::read::{self, SloKind};
 
-use crate::support::{World, at, availability, batch, decimal, noon, reading, run, seconds, series, service};
+use crate::backfill_property::backfill;
+use crate::support::{
+    World, at, availability, batch, decimal, definitions as defined, noon, reading, run, seconds, series,
+    service,
+};
 
 const FILE: &[u8] = include_bytes!("../../../tests/testdata/good/definitions/retransmits.yaml");
 
@@ -34,17 +38,18 @@ fn segments_that_are_sent_again_are_an_objective_of_their_own() {
     );
 }
 
+fn retransmits() -> Objective {
+    let mut objective = availability("web-retransmits", "web");
+    objective.sli.kind = SliKind::Retransmits;
+    objective
+}
+
 #[test]
 fn segments_are_counted_and_neither_requests_nor_what_is_lost_of_them() {
     run(async {
-        let mut objective = availability("web-retransmits", "web");
-        objective.sli = Sli {
-            kind: SliKind::Retransmits,
-            ..Sli::availability()
-        };
         let world = World::with(
             Settings::default(),
-            vec![availability("web-availability", "web"), objective],
+            vec![availability("web-availability", "web"), retransmits()],
         )
         .await;
         let mut told = batch(
@@ -89,6 +94,34 @@ fn segments_are_counted_and_neither_requests_nor_what_is_lost_of_them() {
             (SloKind::Retransmits, Some(decimal("0.999")))
         );
         assert_eq!(slo.budget_remaining, decimal("0"));
+        world.database.drop().await;
+    });
+}
+
+/// Of the time before, only what was bad is measured.
+#[test]
+fn they_are_counted_back_to_where_first_ones_are_counted() {
+    run(async {
+        let world = World::new(Settings::default()).await;
+        for n in 1..=6 {
+            let mut readings = vec![reading(series("web", Signal::Retransmits), noon(), 10 * n)];
+            if n > 3 {
+                readings.push(reading(
+                    series("web", Signal::SegmentsSent),
+                    at(30),
+                    990 * (n - 3),
+                ));
+            }
+            let seconds = 10 * i64::try_from(n).unwrap();
+            world.ingest(&batch(&world.source, at(seconds), readings)).await;
+        }
+        let both = vec![availability("web-availability", "web"), retransmits()];
+        world.engine.apply(&defined(both), at(60)).await.unwrap();
+        backfill(&world.engine, at(70)).await;
+        let name = "web-retransmits".parse().unwrap();
+        let counts = world.engine.burn(&name, seconds(60), at(60)).await.unwrap();
+        assert!(counts.bad > 0, "{counts:?}");
+        assert_eq!(counts.good, 99 * counts.bad, "{counts:?}");
         world.database.drop().await;
     });
 }

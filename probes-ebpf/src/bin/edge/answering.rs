@@ -181,6 +181,7 @@ pub fn weather(segment: &Segment, connection: &mut Connection) {
     let tcp = unsafe { bpf_tcp_sock(segment.sk.cast()) };
     if !tcp.is_null() {
         // SAFETY: not null.
-        retransmitted(connection, unsafe { (*tcp).total_retrans });
+        let (again, all) = unsafe { ((*tcp).total_retrans, (*tcp).data_segs_out) };
+        retransmitted(connection, again, all);
     }
 }

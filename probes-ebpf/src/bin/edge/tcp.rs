@@ -10,7 +10,7 @@ use core::ffi::c_void;
 use aya_ebpf::{bindings::bpf_sock_ops, helpers::bpf_ktime_get_ns, helpers::generated::bpf_skc_to_tcp_sock};
 use probes_ebpf::wire::{
     Connection, ROUTE_CONNECT, ROUTE_ROUND_TRIP, birth, flag, kernel,
-    spare::{BYTES_KNOWN, BYTES_RECEIVED, SENT, sent},
+    spare::{BYTES_KNOWN, BYTES_RECEIVED, BYTES_SENT, SEGMENTS_SENT},
     what,
 };
 
@@ -38,7 +38,8 @@ pub fn opening(connection: &mut Connection) {
     connection.flags = 0;
     // SAFETY: takes nothing.
     connection.spare[BYTES_RECEIVED] = unsafe { bpf_ktime_get_ns() };
-    connection.spare[SENT] = 0;
+    connection.spare[BYTES_SENT] = 0;
+    connection.spare[SEGMENTS_SENT] = 0;
 }
 
 #[inline(always)]
@@ -96,11 +97,12 @@ pub fn over(connection: &mut Connection, ops: *mut bpf_sock_ops, old: u32) {
     if connection.flags & flag::PEER_CLOSED != 0 && old != ESTABLISHED {
         received = received.saturating_sub(1);
     }
-    let mut acked = payload_acked(connection, acked);
+    let mut sent = payload_acked(connection, acked);
     if connection.flags & flag::LOCAL_CLOSED != 0 && una == next {
-        acked = acked.saturating_sub(1);
+        sent = sent.saturating_sub(1);
     }
-    count_moved(connection, received, sent::word(acked, u64::from(segments)));
+    count_first(connection, segments);
+    count_bytes(connection, received, sent);
     round_trip(connection, srtt);
 }
 
@@ -147,9 +149,7 @@ pub fn passed(connection: &mut Connection, sk: *mut c_void) {
         return;
     }
     let is_known = connection.spare[BYTES_RECEIVED] & BYTES_KNOWN != 0;
-    let is_opening = connection.birth == birth::OPENED && !is_known;
-    // What is about to end is asked then.
-    if is_opening || connection.flags & (flag::PEER_CLOSED | flag::LOCAL_CLOSED) != 0 {
+    if connection.birth == birth::OPENED && !is_known {
         return;
     }
     // SAFETY: the verifier knows `sk` is a socket; null for one that is no full TCP socket.
@@ -166,30 +166,38 @@ pub fn passed(connection: &mut Connection, sk: *mut c_void) {
             *tcp.add(of_kernel(kernel::TCP_ROUND_TRIP)).cast::<u32>(),
         )
     };
-    if connection.birth == birth::UNSEEN && of_kernel(kernel::TCP_TOTAL_RETRANSMITS) != 0 {
+    if connection.birth != birth::UNSEEN {
+        count_first(connection, segments);
+    } else if of_kernel(kernel::TCP_TOTAL_RETRANSMITS) != 0 {
         // SAFETY: as above.
-        retransmitted(connection, unsafe {
-            *tcp.add(of_kernel(kernel::TCP_TOTAL_RETRANSMITS)).cast::<u32>()
-        });
+        let again = unsafe { *tcp.add(of_kernel(kernel::TCP_TOTAL_RETRANSMITS)).cast::<u32>() };
+        retransmitted(connection, again, segments);
     }
-    let sent = sent::word(payload_acked(connection, acked), u64::from(segments));
+    // Bytes of what is about to end, with its FINs, are asked then.
+    if connection.flags & (flag::PEER_CLOSED | flag::LOCAL_CLOSED) != 0 {
+        return;
+    }
+    let sent = payload_acked(connection, acked);
     if !is_known {
         // Older than the probe: from here on.
         connection.spare[BYTES_RECEIVED] = received | BYTES_KNOWN;
-        connection.spare[SENT] = sent;
-    } else if count_moved(connection, received, sent) {
+        connection.spare[BYTES_SENT] = sent;
+    } else if count_bytes(connection, received, sent) {
         round_trip(connection, srtt);
     }
 }
 
-/// Counts what a socket older than the probe has sent again since it was last asked.
+/// Counts what a socket older than the probe has sent, and sent again, since it was last asked.
 #[inline(always)]
-pub fn retransmitted(connection: &mut Connection, total: u32) {
-    if connection.flags & flag::RETRANSMITS_KNOWN != 0 {
-        let fresh = total.wrapping_sub(connection.retransmits);
-        if fresh != 0 {
-            count_again(connection, fresh);
+pub fn retransmitted(connection: &mut Connection, total: u32, segments: u32) {
+    if connection.flags & flag::RETRANSMITS_KNOWN == 0 {
+        connection.spare[SEGMENTS_SENT] = u64::from(segments);
+    } else {
+        let again = total.wrapping_sub(connection.retransmits);
+        if again != 0 {
+            count_again(connection, again);
         }
+        count_first(connection, segments);
     }
     raise(connection, flag::RETRANSMITS_KNOWN);
     connection.retransmits = total;
@@ -206,37 +214,46 @@ fn payload_acked(connection: &Connection, acked: u64) -> u64 {
 fn count_again(connection: &mut Connection, segments: u32) {
     count_tcp(connection, what::RETRANSMITS, u64::from(segments));
     // TCP has them among all that left, but they are none that first did.
-    connection.spare[SENT] = sent::advanced(connection.spare[SENT], 0, u64::from(segments));
+    let counted = connection.spare[SEGMENTS_SENT] as u32;
+    connection.spare[SEGMENTS_SENT] = u64::from(counted.wrapping_add(segments));
 }
 
-/// Segments have left again, from `sequence` on.
+/// Counts segments that have left since, `segments` being all that ever did.
+#[inline(always)]
+fn count_first(connection: &mut Connection, segments: u32) {
+    let fresh = segments.wrapping_sub(connection.spare[SEGMENTS_SENT] as u32) as i32;
+    if fresh > 0 {
+        connection.spare[SEGMENTS_SENT] = u64::from(segments);
+        count_tcp(connection, what::SEGMENTS_SENT, fresh as u64);
+    }
+}
+
+/// Segments have left again, from `sequence` on. What first left until now is counted with them: no share is of these alone.
 #[inline(always)]
 pub fn sent_again(connection: &mut Connection, ops: *mut bpf_sock_ops, sequence: u32, segments: u32) {
-    // SAFETY: the context's own field.
-    let next = unsafe { (*ops).snd_nxt };
+    // SAFETY: the context's own fields.
+    let (next, all) = unsafe { ((*ops).snd_nxt, (*ops).data_segs_out) };
     // A FIN alone has no data, and so is not among what left.
     if connection.flags & flag::LOCAL_CLOSED != 0 && sequence.wrapping_add(1) == next {
         count_tcp(connection, what::RETRANSMITS, u64::from(segments));
     } else {
         count_again(connection, segments);
     }
+    count_first(connection, all);
 }
 
-/// Whether any bytes have moved. `sent` is as [`spare::sent`](probes_ebpf::wire::spare::sent) has it.
+/// Whether there were any.
 #[inline(always)]
-fn count_moved(connection: &mut Connection, received: u64, sent: u64) -> bool {
+fn count_bytes(connection: &mut Connection, received: u64, sent: u64) -> bool {
     let fresh_in = received.saturating_sub(connection.spare[BYTES_RECEIVED] & !BYTES_KNOWN);
-    let (fresh_out, segments) = sent::fresh(sent, connection.spare[SENT]);
+    let fresh_out = sent.saturating_sub(connection.spare[BYTES_SENT]);
     if fresh_in != 0 {
         connection.spare[BYTES_RECEIVED] = received | BYTES_KNOWN;
         count_tcp(connection, what::BYTES_RECEIVED, fresh_in);
     }
-    connection.spare[SENT] = sent::advanced(connection.spare[SENT], fresh_out, segments);
     if fresh_out != 0 {
+        connection.spare[BYTES_SENT] = sent;
         count_tcp(connection, what::BYTES_SENT, fresh_out);
-    }
-    if segments != 0 {
-        count_tcp(connection, what::SEGMENTS_SENT, segments);
     }
     fresh_in | fresh_out != 0
 }

@@ -7,6 +7,7 @@ use super::super::ledger::day_start;
 use super::super::{parse, slot_start};
 use super::Book;
 use crate::engine::EngineError;
+use crate::measurement::Signal;
 use crate::objective::{Sli, SliKind};
 use crate::settings::{Keep, Settings};
 
@@ -106,6 +107,16 @@ pub(in crate::store) async fn told_apart_from(
     (service_id, role): (i64, &str),
     started_at: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, EngineError> {
+    if sli.kind == SliKind::Retransmits {
+        // Before releases that count what first left, only what is bad of it was measured.
+        let first = sqlx::query_scalar!(
+            "select min(first_seen_at) from series where service_id = $1 and role = $2 and signal = $3",
+            service_id,
+            role,
+            Signal::SegmentsSent.to_string()
+        );
+        return Ok(first.fetch_one(connection).await?.or(Some(started_at)));
+    }
     let threshold = |sli: &Sli| match sli.kind {
         SliKind::Latency { clock, threshold } => Some((clock, threshold)),
         SliKind::Ratio { .. } | SliKind::Retransmits | SliKind::Composite(_) => None,

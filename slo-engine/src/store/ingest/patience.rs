@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Scope, book, moment};
 use crate::engine::{Engine, EngineError, IngestError, Ingested};
-use crate::measurement::{Batch, Loss, Series, ServiceName, SourceId};
+use crate::measurement::{Batch, Loss, Series, ServiceName, Signal, SourceId};
 use crate::objective::Side;
 use crate::read::SourceState;
 use crate::store::memory::Memory;
@@ -193,6 +193,10 @@ impl State {
         }
         let known = memory.series.get(&source.source_id);
         let is_bad = |series: &Series| {
+            // No fast page waits for it, and something is sent again every second.
+            if series.signal == Signal::Retransmits {
+                return false;
+            }
             let sides = known.and_then(|known| memory.sides.get(known.get(series)?));
             sides.is_none_or(|sides| sides.iter().any(|counts_for| counts_for.side == Side::Bad))
         };

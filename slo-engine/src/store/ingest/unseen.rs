@@ -40,11 +40,11 @@ impl Unseen {
 
     /// What is covered of a time in which all of it was watched.
     pub fn seen_of(&self, ms: i64, service_id: i64, generation: &Generation) -> i64 {
-        let counted = self.counted.get(&service_id).copied().unwrap_or(0);
         // What is lost are requests: of segments they say nothing.
         if generation.sli.kind == SliKind::Retransmits {
             return ms;
         }
+        let counted = self.counted.get(&service_id).copied().unwrap_or(0);
         let mut seen = ms;
         if let Some(lost) = self.lost.get(&Some(service_id)) {
             seen = share(seen, counted, *lost);
@@ -70,7 +70,10 @@ pub(super) fn concerns(reason: LossReason, sli: &Sli) -> bool {
     match reason {
         // Segments are counted whether or not requests are followed.
         _ if sli.kind == SliKind::Retransmits => {
-            matches!(reason, LossReason::SignalsFull | LossReason::ProbeAbsent)
+            matches!(
+                reason,
+                LossReason::SignalsFull | LossReason::ReserveFailed | LossReason::ProbeAbsent
+            )
         }
         LossReason::Reduced => sli.route.is_some(),
         LossReason::Untimed => matches!(sli.kind, SliKind::Latency { .. }),
