@@ -252,9 +252,9 @@ async fn assemble(
     take_up(&engine, &agent, &set.definitions, contact).await?;
     // Before the greeting, which gives up what the machine's last boot measured.
     let life = Life::of(&options.instance);
-    life.started(&engine, contact)
-        .await
-        .context("record that it started")?;
+    if let Err(error) = life.started(&engine, contact).await {
+        tracing::warn!(error = format!("{error:#}"), "the start is no event");
+    }
     engine
         .hello(&Hello {
             source,

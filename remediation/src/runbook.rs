@@ -19,6 +19,8 @@ pub use step::{Action, Kubernetes, Orchestrated, Page, Rate, Replicas, Scale, Sc
 
 pub const API_VERSION: &str = "slowburn/v1";
 const KINDS: [&str; 2] = ["Runbook", "NotificationTarget"];
+/// To look whether one is there: somebody waits for the answer.
+const SECRET_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What to do when certain alerts fire.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,7 +161,10 @@ impl Playbook {
     pub async fn missing_secrets(&self) -> Diagnostics {
         let mut found = Diagnostics::default();
         for target in &self.targets {
-            if let Err(error) = target.sink.secret().read().await {
+            let secret = target.sink.secret();
+            let read = tokio::time::timeout(SECRET_PATIENCE, secret.read());
+            let read = read.await.unwrap_or_else(|_| Err(secret.too_slow()));
+            if let Err(error) = read {
                 found.extend([target.without_secret(&error)]);
             }
         }

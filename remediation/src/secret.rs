@@ -64,6 +64,14 @@ pub enum SecretError {
 }
 
 impl SecretRef {
+    /// What to say when it is not there in time, as of a pipe that nobody writes into.
+    pub(crate) fn too_slow(&self) -> SecretError {
+        SecretError::Unreadable {
+            place: self.clone(),
+            source: std::io::ErrorKind::TimedOut.into(),
+        }
+    }
+
     /// Reads the value; white space around it is dropped, as editors add a last line end.
     ///
     /// # Errors

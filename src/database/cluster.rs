@@ -76,13 +76,19 @@ impl Cluster {
             server,
         };
         // A slowburn that was killed may have been starting it just then, or have left some of its processes ending.
-        let give_up = Instant::now() + SETTLE_PATIENCE;
         let mut started = cluster.await_answer().await;
-        while started.is_err() && Instant::now() < give_up {
-            sleep(POLL).await;
+        let give_up = Instant::now() + SETTLE_PATIENCE;
+        while let Err(error) = started {
+            if Instant::now() > give_up {
+                return Err(error);
+            }
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "Postgres did not start, trying again"
+            );
+            sleep(POLL * 4).await;
             started = cluster.restart().await;
         }
-        started?;
         Ok(cluster)
     }
 
@@ -173,6 +179,12 @@ impl Cluster {
                 bail!(
                     "Postgres ended at once ({status}):\n{}",
                     last_lines(&self.directory.join("log"), 8)
+                );
+            }
+            if let Server::Adopted(pid) = self.server {
+                ensure!(
+                    kill(pid, None).is_ok(),
+                    "the Postgres of an earlier slowburn has ended"
                 );
             }
             sleep(POLL).await;
