@@ -170,7 +170,7 @@ fn what_is_produced_is_delivered_rejected_or_dropped() {
     let slowburn = Slowburn::start_with(
         &network,
         &service(),
-        &["--map-counts=512", "--intake-buffer=4s"],
+        &["--map-counts=512", "--intake-buffer=10s"],
         &[
             ("LD_PRELOAD", text(&clock.library())),
             ("SLOWBURN_TEST_CLOCK", text(&clock.file())),

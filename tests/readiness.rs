@@ -132,7 +132,7 @@ fn an_objective_that_cannot_be_judged_turns_readiness_red_and_the_others_fire() 
 #[test]
 fn a_changed_file_is_taken_up_and_a_bad_one_leaves_the_last_good_set_in_force() {
     let network = Network::create();
-    let slowburn = Slowburn::start(&network, SERVICE);
+    let slowburn = Slowburn::start_logging(&network, SERVICE, &[], &[]);
     let file = slowburn.state().with_file_name("definitions.yaml");
     let names = || {
         let slos = slowburn.get("/api/v1/slos");
@@ -156,7 +156,13 @@ fn a_changed_file_is_taken_up_and_a_bad_one_leaves_the_last_good_set_in_force() 
     );
     assert_eq!(names(), ["shop-availability"]);
     // Read again, it is refused again for the same reason.
+    let refusals = || slowburn.log().matches("could not take up the definitions").count();
+    let before = refusals();
+    assert!(before > 0, "{}", slowburn.log());
     kill(slowburn.pid(), Signal::SIGHUP).unwrap();
+    eventually("it to be refused again", PATIENCE, || {
+        (refusals() > before).then_some(())
+    });
 
     // What looks as it did is read on the signal alone.
     let taken = Stamp::of(std::slice::from_ref(&file));

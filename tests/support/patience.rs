@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 /// Polls until `look` finds something. Panics with `what` when patience ends.
 #[track_caller]
 pub fn eventually<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let patience = patience * scale();
     let give_up = Instant::now() + patience;
     loop {
         if let Some(found) = look() {
@@ -17,6 +18,12 @@ pub fn eventually<T>(what: &str, patience: Duration, mut look: impl FnMut() -> O
         );
         pause(Duration::from_millis(50));
     }
+}
+
+/// `scripts/test-kernels` asks for more patience, since it emulates.
+pub fn scale() -> u32 {
+    let asked = std::env::var("SLOWBURN_TEST_PATIENCE");
+    asked.map_or(1, |times| times.parse().expect("a number"))
 }
 
 /// Between two looks, never instead of one.

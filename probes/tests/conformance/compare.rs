@@ -104,7 +104,7 @@ pub fn counts(case: &Case, batch: &Batch) -> Counts {
 
 /// What the agent reads once the counts are as expected, or at the end of patience.
 pub fn settled(case: &Case, agent: &mut Agent, expected: &Counts) -> Batch {
-    let give_up = Instant::now() + PATIENCE;
+    let give_up = Instant::now() + PATIENCE * crate::patience::scale();
     loop {
         let batch = agent.read(Utc::now()).unwrap();
         if counts(case, &batch) == *expected || Instant::now() > give_up {

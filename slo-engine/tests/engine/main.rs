@@ -36,6 +36,7 @@ mod patience;
 mod periods;
 mod plan;
 mod prometheus;
+mod rare_windows;
 mod read;
 mod retransmits;
 mod silence;
