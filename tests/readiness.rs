@@ -156,7 +156,12 @@ fn a_changed_file_is_taken_up_and_a_bad_one_leaves_the_last_good_set_in_force() 
     );
     assert_eq!(names(), ["shop-availability"]);
     // Read again, it is refused again for the same reason.
-    let refusals = || slowburn.log().matches("could not take up the definitions").count();
+    let refusals = || {
+        slowburn
+            .log()
+            .matches("could not take up the definitions")
+            .count()
+    };
     let before = refusals();
     assert!(before > 0, "{}", slowburn.log());
     kill(slowburn.pid(), Signal::SIGHUP).unwrap();

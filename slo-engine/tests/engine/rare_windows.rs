@@ -37,12 +37,12 @@ async fn tiers_of_rare_windows_are_evaluated_beside_common_ones() {
     let mut fired = Vec::new();
     for minute in 1..=90 {
         let asked = u64::try_from(minute).unwrap() * 1_000;
-        // From the hour on some fail: burning at 3, and of the last at 20.
+        // From the hour on some fail: burning at 6, and of the last at 20.
         let failing = u64::try_from((minute - 60).max(0)).unwrap();
         let readings = (0..SERVICES).flat_map(|number| {
             let service = format!("web-{number}");
             let bad = match number {
-                0..=2 => 3 * failing,
+                0..=2 => 6 * failing,
                 3 => 20 * failing,
                 _ => 0,
             };
