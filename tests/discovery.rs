@@ -1,4 +1,4 @@
-//! Services that nobody defined are there as soon as they listen.
+//! Services that nobody defined are there within two seconds of listening, where the machine has time for it.
 
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 

@@ -11,7 +11,6 @@ pub const BYTES_KNOWN: u64 = 1 << 63;
 /// Of those that speak HTTP/1: how far segments came that cannot be read before one is here that stands in
 /// front of them, in the count of `asked`; nothing unless that is beyond it.
 pub const AHEAD: usize = super::turn::WORD;
-
 /// Segments with data that are counted, those that left again among them, as TCP counts them.
 pub const SEGMENTS_SENT: usize = 4;
 

@@ -85,7 +85,7 @@ pub fn edge_socket(context: SockOpsContext) -> u32 {
         if unsafe { (*ops).state } == SYN_SENT {
             count_tcp(connection, what::SYN_RETRANSMITS, u64::from(segments));
         } else if connection.birth != birth::UNSEEN {
-            // One that programs before these have seen begin says so still, and is counted by differences.
+            // Not of one that only programs before these have seen begin: it says so still, and is counted by differences.
             sent_again(connection, ops, context.arg(0), segments);
         }
     } else if op == BPF_SOCK_OPS_STATE_CB && context.arg(1) == CLOSE {
