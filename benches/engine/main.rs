@@ -3,7 +3,7 @@
 //! how much larger the books of 100 are after a week of ticks, or `[-- windows]`: windows of up to 90 days, of 100.
 //!
 //! Each objective has thirty days of history at the default thinning, the default tiers and a fast page.
-//! Time is told to the engine, so rounds follow each other without waiting. CPU is the kernel's own
+//! Time is told to the engine, so rounds follow each other without waiting, but for five minutes by the clock. CPU is the kernel's own
 //! account of Postgres's backends and of this process; the writer and the checkpointer are not in it.
 //! The peer is Debian's Prometheus with the rules that Sloth writes for the same objectives, on the same
 //! counts: its CPU is what it uses a round, scrape, recording and alerting rules together.
@@ -13,6 +13,7 @@
 mod books;
 mod burning;
 mod history;
+mod kept;
 mod peer;
 mod rounds;
 mod traffic;
@@ -22,6 +23,7 @@ use std::{env, fs, time::Duration};
 
 use anyhow::Context as _;
 use history::Span;
+use kept::Kept;
 use rounds::{Cost, World};
 use slo_engine::Settings;
 
@@ -139,12 +141,29 @@ fn print(objectives: usize, cost: &Cost) {
             each(time)
         );
     }
+    print_kept(&cost.kept);
     print_windows(&cost.windows);
     println!(
         "  ledger                    {:9.1} MB   {:.2} MB an objective; engine {} MiB resident",
         cost.ledger_bytes as f64 / 1e6,
         cost.ledger_bytes as f64 / 1e6 / objectives as f64,
         cost.resident >> 20
+    );
+}
+
+fn print_kept(kept: &Kept) {
+    let paces = [("intakes", &kept.intakes), ("evaluations", &kept.evaluations)];
+    for (name, pace) in paces {
+        println!(
+            "  {name:11} by the clock  {} of {} done before the next was due, the longest after {:.0} ms",
+            pace.due - pace.missed,
+            pace.due,
+            ms(pace.longest)
+        );
+    }
+    println!(
+        "  by the clock              {:.3} of a core; the counts of 30 days equal arithmetic in {} afterwards",
+        kept.cores, kept.exact
     );
 }
 

@@ -16,6 +16,7 @@ use slo_engine::{Engine, Settings};
 use super::books::Books;
 use super::burning::Burning;
 use super::history::{self, Span};
+use super::kept::Kept;
 use super::traffic::{A_SERVICE, Kind, Traffic};
 
 const ROUNDS: u32 = 16;
@@ -41,6 +42,8 @@ pub struct Cost {
     pub tick: Duration,
     /// Postgres and the engine, an intake a second: the mean over whole slots, as what is calm is booked once in each.
     pub second: Duration,
+    /// All of that as time goes on.
+    pub kept: Kept,
     /// A window of each length, with a calm ledger.
     pub windows: Vec<(&'static str, Duration)>,
     pub ledger_bytes: i64,
@@ -211,6 +214,8 @@ impl World {
         }
         self.engine.settle().await?;
         self.books.tidy().await?;
+        let kept = self.keep_up(now).await?;
+        now = kept.until;
         let windows = self.windows(&WINDOWS, now).await?;
         let ledger_bytes = self.books.bytes("ledger").await?
             + self.books.bytes("ledger_chunk").await?
@@ -225,6 +230,7 @@ impl World {
             tick_wall: median(ticks.iter().map(|used| used.wall)),
             tick: median(ticks.iter().map(|used| used.database)),
             second: seconds / SECONDS,
+            kept,
             windows,
             ledger_bytes,
             resident,
