@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::fs;
+use std::{fs, path::PathBuf, process::Command};
 
 use probes::agent::Agent;
 use slo_engine::{
@@ -241,6 +241,81 @@ fn pods_are_known_by_what_their_containers_say_of_them() {
     assert_eq!(web.ask("call 127.0.0.1:8207 / /"), "200 200");
     assert_eq!(db.ask("call 127.0.0.1:8208 /"), "200");
     eventually_count(&mut agent, &[("front", 2), ("db", 1)]);
+}
+
+/// A cgroup hierarchy of version 1, as hybrid hosts have beside version 2, with a container.
+struct VersionOne {
+    mount: tempfile::TempDir,
+    id: String,
+}
+
+impl VersionOne {
+    fn runtime(&self) -> PathBuf {
+        self.mount.path().join("docker")
+    }
+
+    fn container(&self) -> PathBuf {
+        self.runtime().join(&self.id)
+    }
+
+    fn mount(id: &str) -> Self {
+        let version_1 = Self {
+            mount: tempfile::tempdir().unwrap(),
+            id: id.to_owned(),
+        };
+        version_1.attach();
+        fs::create_dir_all(version_1.container()).unwrap();
+        version_1
+    }
+
+    fn attach(&self) {
+        let options = format!("none,name={}", Self::name());
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "cgroup", "-o", &options, "slowburn-test"]);
+        assert!(mount.arg(self.mount.path()).status().unwrap().success());
+    }
+
+    fn name() -> String {
+        format!("slowburn-test-{}", std::process::id())
+    }
+}
+
+impl Drop for VersionOne {
+    fn drop(&mut self) {
+        for directory in [self.container(), self.runtime()] {
+            eventually("nobody lives there any more", || fs::remove_dir(&directory).ok());
+        }
+        // It ends with its mount, unless the kernel still holds one of its cgroups then.
+        eventually("the hierarchy has ended", || {
+            let _ = Command::new("umount").arg(self.mount.path()).status();
+            let hierarchies = fs::read_to_string("/proc/self/cgroup").unwrap();
+            if hierarchies.contains(&Self::name()) {
+                self.attach();
+                return None;
+            }
+            Some(())
+        });
+    }
+}
+
+#[test]
+fn a_container_of_a_hybrid_host_is_known_by_version_1() {
+    let place = Place::new("hybrid");
+    let mut agent = place.agent();
+    let id = "c".repeat(64);
+    let shop = WatchedService {
+        matches: vec![format!("container:{}", &id[..12]).parse().unwrap()],
+        ..watched("shop", 1)
+    };
+    agent.watch(&[shop]).unwrap();
+    let version_1 = VersionOne::mount(&id);
+    let mut server = worker(&place);
+    server.ask(&format!("cgroup {}", version_1.container().display()));
+    server.ask("listen 127.0.0.1:8209");
+    let because = eventually_named(&mut agent, 8209, "shop");
+    assert_eq!(because, "container `cccccccccccc` is matched by `shop`");
+    assert_eq!(server.ask("call 127.0.0.1:8209 / /"), "200 200");
+    eventually_count(&mut agent, &[("shop", 2)]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Cgroups by the ids that the kernel counts under.
 
 use std::{
-    fs, io,
+    fs, io, iter,
     os::{
         fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
         unix::fs::MetadataExt as _,
@@ -16,6 +16,25 @@ pub(crate) struct Hierarchy {
     mount: fs::File,
     /// The cgroup that `/proc/PID/cgroup` takes for `/`, under the root: that of our cgroup namespace.
     origin: String,
+}
+
+/// Where a process lives.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Under the root, without a leading `/`.
+    pub path: String,
+    /// A line a hierarchy.
+    told: String,
+}
+
+impl Place {
+    /// The paths in all hierarchies, that of version 2 first. Where version 1 has the controllers (a hybrid host), runtimes put containers there,
+    /// and may leave them with the runtime in version 2.
+    pub fn everywhere(&self) -> impl Iterator<Item = &str> {
+        let others = self.told.lines().filter(|line| !line.starts_with("0::"));
+        let others = others.filter_map(|line| line.splitn(3, ':').nth(2));
+        iter::once(self.path.as_str()).chain(others)
+    }
 }
 
 /// `struct file_handle` with the eight bytes that kernfs wants: a cgroup's id is its handle.
@@ -51,10 +70,13 @@ impl Hierarchy {
     }
 
     /// Where a process lives, under the root; `None` outside of it, and once the process has ended.
-    pub fn of_process(&self, pid: u32) -> Option<String> {
-        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        let told = text.lines().find_map(|line| line.strip_prefix("0::"))?;
-        resolve(&self.origin, told)
+    pub fn of_process(&self, pid: u32) -> Option<Place> {
+        let told = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let own = told.lines().find_map(|line| line.strip_prefix("0::"))?;
+        Some(Place {
+            path: resolve(&self.origin, own)?,
+            told,
+        })
     }
 
     /// Whether the cgroup has been removed. Not when that cannot be told.

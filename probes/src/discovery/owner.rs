@@ -179,16 +179,18 @@ fn parse_socket(link: &Path) -> Option<u64> {
 }
 
 fn home(cgroups: &Hierarchy, pid: u32) -> Option<Home> {
-    let cgroup = cgroups.of_process(pid)?;
+    let place = cgroups.of_process(pid)?;
+    let root = PathBuf::from(format!("/proc/{pid}/root"));
     let executable = fs::read_link(format!("/proc/{pid}/exe")).ok().map(|path| {
         let text = path.to_string_lossy();
         text.strip_suffix(" (deleted)")
             .map_or_else(|| path.clone(), PathBuf::from)
     });
+    let container = place.everywhere().find_map(|path| container::of(path, &root));
     Some(Home {
-        cgroup_id: cgroup_id(&cgroups.root().join(&cgroup)).unwrap_or(0),
-        container: container::of(&cgroup, Path::new(&format!("/proc/{pid}/root"))),
-        cgroup,
+        cgroup_id: cgroup_id(&cgroups.root().join(&place.path)).unwrap_or(0),
+        container,
+        cgroup: place.path,
         executable,
     })
 }
