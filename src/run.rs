@@ -8,6 +8,7 @@
 
 mod agent;
 mod backfill;
+mod discovery;
 mod intake;
 mod judge;
 mod life;
@@ -308,6 +309,10 @@ async fn assemble(
         readiness_sender.clone(),
     );
     parts.tend("intake", intake.run(cancel.clone()));
+    parts.tend(
+        "discovery",
+        discovery::run(engine.clone(), agent.clone(), cancel.clone()),
+    );
     let judge = Judge {
         engine: engine.clone(),
         pool: pool.clone(),

@@ -1,4 +1,4 @@
-//! Services that nobody defined are there within two seconds of listening, where the machine has time for it.
+//! Services that nobody defined are there within two seconds of listening.
 
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
@@ -44,6 +44,5 @@ fn a_service_appears_within_two_seconds_of_listening_and_says_why_it_has_its_nam
             format!("nothing matches port {port}, and its executable is `{name}`")
         );
     }
-    // Where others keep the processors busy some are late: 1.3, 2.5 and 2.7 s beside builds.
-    assert!(times.iter().min() <= Some(&PROMISED), "{times:?}");
+    assert!(times.iter().all(|took| *took <= PROMISED), "{times:?}");
 }

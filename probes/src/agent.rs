@@ -9,6 +9,7 @@ use std::{
     fmt, fs,
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,6 +18,7 @@ use slo_engine::{
     measurement::{Batch, Gauge, GaugeReading, Role, ServiceName, Signal, SourceId},
     service::{Discovered, WatchedService},
 };
+use tokio::sync::Notify;
 
 mod config;
 mod error;
@@ -31,7 +33,7 @@ use crate::{
     edge::{
         attach, generation,
         layout::Directories,
-        object,
+        listened, object,
         overdue::{Walk, Walker},
         reading::{Generation, Totals, gauge, role_of, to_f64},
         room::Room,
@@ -73,6 +75,8 @@ pub struct Agent {
     looker: Option<Looker>,
     drop_book: DropBook,
     names: Names,
+    /// Why some of what the last scan found has no name.
+    unnamed: Option<String>,
     round_trips: HashMap<(ServiceName, Role), (u64, u64)>,
     attached_ns: u64,
     degraded: Vec<String>,
@@ -161,6 +165,7 @@ impl Agent {
         let sources: Sources = open!(directories.counters, "SOURCES", PerCpuLruHashMap)?;
         let latencies = sizes.latencies(cpus);
         tracing::info!(source = %source, cgroup = %path.display(), latencies, "attached");
+        let listened = listened::open(&mut object.ebpf)?;
         let mut counters = Counters::open(&directories.counters)?;
         let room = Room::open(&directories.counters, &mut counters, &sizes)?;
         Ok(Self {
@@ -176,8 +181,10 @@ impl Agent {
                 .map_err(|error| tracing::warn!(%error, "accept queues are not seen"))
                 .ok(),
             drop_book: DropBook::open(&directories.source)?,
-            watcher: Watcher::start(&root, within).map_err(|source| AgentError::Discovery { source })?,
+            watcher: Watcher::start(&root, within, listened)
+                .map_err(|source| AgentError::Discovery { source })?,
             names: Names::default(),
+            unnamed: None,
             round_trips: HashMap::new(),
             warned: HashSet::new(),
             source,
@@ -218,14 +225,25 @@ impl Agent {
         Ok(())
     }
 
+    /// Rung when a scan is done that a read asked for: to be followed by [`Agent::name`].
+    pub fn scanned(&self) -> Arc<Notify> {
+        self.watcher.scanned()
+    }
+
+    /// Names who listens by the last scan, unless that has been done.
+    pub fn name(&mut self) {
+        if let Some(scan) = self.watcher.latest() {
+            let named = self.names.apply(&scan, &self.watcher, &mut self.registry);
+            self.unnamed = named.err().map(|error| chain(&error));
+        }
+    }
+
     /// Everything counted so far. To be called each second: this is also when requests in flight
-    /// are looked at, and when those get their names who listened before the last read.
+    /// are looked at, and when a scan begins for who listens by now.
     pub fn read(&mut self, now: DateTime<Utc>) -> Result<Batch, AgentError> {
         self.weigh()?;
-        let mut unnamed = Ok(());
-        if let Some(scan) = self.watcher.latest() {
-            unnamed = self.names.apply(&scan, &self.watcher, &mut self.registry);
-        }
+        self.name();
+        self.watcher.ask();
         self.reads += 1;
         let walks_now = self.overhead.modes().of(Probe::Walks) == 0 || self.reads.is_multiple_of(FEWER_WALKS);
         let walker = self.walker.as_ref().filter(|_| walks_now);
@@ -250,11 +268,8 @@ impl Agent {
             totals = self.totals()?;
         }
         // What finds no name costs no reading: all that has one is told as before.
-        let nameless: Vec<String> = [unnamed.err(), left.err()]
-            .iter()
-            .flatten()
-            .map(|error| chain(error))
-            .collect();
+        let left = left.err().map(|error| chain(&error));
+        let nameless: Vec<String> = self.unnamed.iter().cloned().chain(left).collect();
         for text in &nameless {
             if self.warned.insert(text.clone()) {
                 tracing::warn!("some of what listens has no name: {text}");

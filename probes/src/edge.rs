@@ -5,6 +5,7 @@ pub(crate) mod entries;
 pub(crate) mod fold;
 pub(crate) mod generation;
 pub(crate) mod layout;
+pub(crate) mod listened;
 pub(crate) mod meaning;
 pub(crate) mod object;
 pub(crate) mod overdue;

@@ -1,27 +1,38 @@
 //! Looks for listening sockets, on a thread of its own: walking `/proc` takes time that reading
 //! counters must not wait for.
 //!
-//! Each read asks for the scan that the next read finds done. So whoever listens before one read has a
-//! name by the next, however the two are timed: within 2 s where reads are a second apart.
+//! Each read asks for a scan, and so does the kernel when somebody of ours begins to listen; a bell rings as soon as it is done.
+//! So whoever listens has a name a few tenths of a second later, and where the kernel does not tell, soon after the next read.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::{Duration, Instant},
 };
 
+use tokio::sync::Notify;
+
 use crate::discovery::listener::{Scan, Scanner};
 
-/// Between the beginnings of two scans, for who reads more often than once a second.
-const APART: Duration = Duration::from_millis(500);
+/// Between two looks whether somebody began to listen, each a call that takes a microsecond.
+const GLANCE: Duration = Duration::from_millis(100);
+/// After a scan its thread rests for so many times what that took, but no longer than [`REST`]: who listens anew all the time
+/// costs no more than a twentieth of a processor, or two scans a second.
+const SHARE: u32 = 20;
+const REST: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(crate) struct Watcher {
     scanner: Arc<Mutex<Scanner>>,
     found: Arc<Mutex<Found>>,
+    /// Rung after a scan.
+    scanned: Arc<Notify>,
     /// Asks for one more scan. Dropped to end the thread.
     wanted: Option<mpsc::SyncSender<()>>,
 }
@@ -33,28 +44,42 @@ struct Found {
 }
 
 impl Watcher {
-    pub fn start(cgroup_root: &Path, within: String) -> io::Result<Self> {
+    /// `listened` tells when somebody began to listen last, in any unit.
+    pub fn start(
+        cgroup_root: &Path,
+        within: String,
+        listened: impl Fn() -> u64 + Send + 'static,
+    ) -> io::Result<Self> {
         let scanner = Arc::new(Mutex::new(Scanner::new(cgroup_root, within)?));
         let found = Arc::new(Mutex::new(Found::default()));
+        let scanned = Arc::new(Notify::new());
         let (wanted, asked) = mpsc::sync_channel(1);
         let watcher = Self {
             scanner: Arc::clone(&scanner),
             found: Arc::clone(&found),
+            scanned: Arc::clone(&scanned),
             wanted: Some(wanted),
         };
         thread::Builder::new()
             .name("slowburn-find".to_owned())
             .spawn(move || {
-                let mut began: Option<Instant> = None;
-                while asked.recv().is_ok() {
-                    if let Some(began) = began {
-                        thread::park_timeout(APART.saturating_sub(began.elapsed()));
+                let mut seen = 0;
+                loop {
+                    match asked.recv_timeout(GLANCE) {
+                        Err(RecvTimeoutError::Timeout) if listened() == seen => continue,
+                        Err(RecvTimeoutError::Disconnected) => return,
+                        _ => {}
                     }
-                    began = Some(Instant::now());
+                    seen = listened();
+                    let began = Instant::now();
                     match lock(&scanner).scan() {
-                        Ok(scan) => *lock(&found) = Found { scan, is_new: true },
+                        Ok(scan) => {
+                            *lock(&found) = Found { scan, is_new: true };
+                            scanned.notify_one();
+                        }
                         Err(error) => tracing::warn!(%error, "cannot look for listening sockets"),
                     }
+                    thread::park_timeout(REST.min(began.elapsed() * SHARE));
                 }
             })?;
         Ok(watcher)
@@ -69,15 +94,22 @@ impl Watcher {
         Ok(scan)
     }
 
-    /// The last scan, unless it has been handed out before; and asks for the next.
-    pub fn latest(&self) -> Option<Scan> {
-        let mut found = lock(&self.found);
-        let latest = std::mem::take(&mut found.is_new).then(|| found.scan.clone());
+    /// Asks for a scan. One that is asked for already will do: it has not begun.
+    pub fn ask(&self) {
         if let Some(wanted) = &self.wanted {
-            // One that is asked for already will do: it has not begun.
             let _ = wanted.try_send(());
         }
-        latest
+    }
+
+    /// Rung when a scan is done that was asked for.
+    pub fn scanned(&self) -> Arc<Notify> {
+        Arc::clone(&self.scanned)
+    }
+
+    /// The last scan, unless it has been handed out before.
+    pub fn latest(&self) -> Option<Scan> {
+        let mut found = lock(&self.found);
+        std::mem::take(&mut found.is_new).then(|| found.scan.clone())
     }
 
     /// Whether there is a scan that has not been handed out.

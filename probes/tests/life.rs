@@ -162,22 +162,19 @@ fn a_new_listener_is_found_and_named() {
     let place = Place::new("discovery");
     let mut agent = place.agent();
     agent.watch(&[]).unwrap();
-    let second = |agent: &mut Agent| {
-        let batch = read(agent);
-        eventually("a scan is done before the next read", || {
-            agent.has_scanned().then_some(())
-        });
-        batch
-    };
-    second(&mut agent);
+    read(&mut agent);
+    eventually("the scan is done that the read asked for", || {
+        agent.has_scanned().then_some(())
+    });
+    agent.name();
     let server = place.server(&["127.0.0.1:8110"]);
     // Counted before it has a name.
     server.beside(|| assert_eq!(Client::connect("127.0.0.1:8110").get("/"), 200));
-    // Reads are a second apart: this one is a second after it began to listen at most, the next two.
-    second(&mut agent);
-    let batch = second(&mut agent);
-    let found = agent.discovered().into_iter().find(|found| found.port == 8110);
-    let found = found.expect("named by the second read");
+    let found = eventually("it is named, though nothing is read", || {
+        agent.name();
+        agent.discovered().into_iter().find(|found| found.port == 8110)
+    });
+    let batch = read(&mut agent);
     assert_eq!(found.cgroup, place.name);
     let executable = std::env::current_exe().unwrap();
     assert_eq!(found.executable.as_deref(), executable.to_str());

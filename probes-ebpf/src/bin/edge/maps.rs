@@ -72,6 +72,10 @@ pub static HTTP2_UPLOADS: LruHashMap<StreamKey, u64> = LruHashMap::with_max_entr
 
 #[map]
 pub static CONTROL: Array<u64> = Array::with_max_entries(control::WORDS, 0);
+
+/// When somebody began to listen last. Of the agent that loads it: pinned nowhere.
+#[map]
+pub static LISTENED: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 pub static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(loss::WORDS, 0);
 /// By settings: never full, and so rarely written that no CPU needs a share of its own.

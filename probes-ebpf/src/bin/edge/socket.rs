@@ -1,14 +1,14 @@
 //! Connections: how they begin and end, and what TCP had to send again.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr};
 
 use aya_ebpf::{
     bindings::{
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_RETRANS_CB,
         BPF_SOCK_OPS_RETRANS_CB_FLAG, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
-        BPF_SOCK_OPS_TCP_CONNECT_CB, bpf_sock_ops,
+        BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock_ops,
     },
-    helpers::generated::bpf_get_netns_cookie,
+    helpers::{bpf_ktime_get_ns, generated::bpf_get_netns_cookie},
     macros::sock_ops,
     programs::SockOpsContext,
 };
@@ -25,7 +25,7 @@ use crate::{
     connection::{count_tcp, find, find_or_create, is_in_flight, refresh},
     count::{last_of, source},
     http2, http2_birth, last_byte,
-    maps::{HANDSHAKE, PENDING, skb_netns, socket_netns},
+    maps::{HANDSHAKE, LISTENED, PENDING, skb_netns, socket_netns},
     pipeline::{self, edge_end_next_of},
     request::{begin, closed},
     segment::{CLOSE_WAIT, LAST_ACK},
@@ -69,6 +69,13 @@ pub fn edge_socket(context: SockOpsContext) -> u32 {
             opening(connection);
         } else {
             accepted(&context, connection);
+        }
+        return 1;
+    }
+    if op == BPF_SOCK_OPS_TCP_LISTEN_CB {
+        if let Some(cell) = LISTENED.get_ptr_mut(0) {
+            // SAFETY: a live map value; takes nothing.
+            unsafe { ptr::write_volatile(cell, bpf_ktime_get_ns()) };
         }
         return 1;
     }
@@ -200,7 +207,7 @@ fn addresses(ops: *mut bpf_sock_ops, is_v4: bool) -> ([u32; 4], [u32; 4]) {
                 [0, 0, mapped, (*ops).local_ip4],
             )
         } else {
-            let word = |from: *const u32| core::ptr::read_volatile(from);
+            let word = |from: *const u32| ptr::read_volatile(from);
             let (remote, local) = (&raw const (*ops).remote_ip6, &raw const (*ops).local_ip6);
             let (remote, local) = (remote.cast::<u32>(), local.cast::<u32>());
             (
