@@ -14,6 +14,8 @@ use support::nginx::Nginx;
 use support::slowburn::Slowburn;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Less than the minute to which it is written down when a service was last seen.
+const GONE_WITHIN: Duration = Duration::from_secs(15);
 
 const SERVICE: &str = "
 apiVersion: slowburn/v1
@@ -206,6 +208,27 @@ fn an_incident_says_what_is_true_of_windows_deliveries_runs_silences_and_secrets
             &["slowburn started", "started", "definitions taken up"],
         ],
     );
+}
+
+#[test]
+fn a_service_of_which_every_process_has_ended_says_so_until_it_is_back() {
+    let network = Network::create();
+    let slowburn = Slowburn::start(&network, SERVICE);
+    let listens = || {
+        let service = slowburn.try_get("/api/v1/services/shop").ok()?;
+        Some(service["endpoints"].as_array()?.first()?["gone_at"].is_null())
+    };
+    let mut nginx = Nginx::start(&network);
+    eventually("it to be found", PATIENCE, || listens()?.then_some(()));
+    nginx.stop();
+    // Its workers, too: a socket is gone when the last of them has let go of it.
+    assert_eq!(network.processes(Side::Server), [0; 0]);
+    eventually("its end to be seen", GONE_WITHIN, || (!listens()?).then_some(()));
+    let paths = ["/services/shop", "/services"].map(String::from);
+    let gone = ["Nothing listens for it any more: last seen "];
+    look(&slowburn, "gone", &paths, &[&gone, &["port 8080, last seen "]]);
+    let _nginx = Nginx::start(&network);
+    eventually("it to be found again", PATIENCE, || listens()?.then_some(()));
 }
 
 /// Each page says its words, and logs no error.

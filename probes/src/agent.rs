@@ -372,7 +372,7 @@ impl Agent {
 
     /// Every listener found, with its service and why.
     pub fn discovered(&self) -> Vec<Discovered> {
-        self.names.discovered(&self.source)
+        self.names.discovered()
     }
 
     /// The remote addresses that ask most of a service, the heaviest first.

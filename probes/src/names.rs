@@ -7,7 +7,7 @@ use std::{
 
 use probes_ebpf::wire::{Endpoint, THRESHOLDS, role};
 use slo_engine::{
-    measurement::{Route, ServiceName, SourceId},
+    measurement::{Route, ServiceName},
     service::{DEFAULT_TIMEOUT, Discovered, EndpointMatch, LongPoll, WatchedService},
 };
 
@@ -247,12 +247,11 @@ impl Names {
         self.wanted.contains(endpoint)
     }
 
-    pub fn discovered(&self, source: &SourceId) -> Vec<Discovered> {
+    pub fn discovered(&self) -> Vec<Discovered> {
         self.listeners
             .iter()
             .map(|(listener, named)| Discovered {
                 service: named.service.clone(),
-                source: source.clone(),
                 port: listener.port,
                 cgroup: listener.home.cgroup.clone(),
                 executable: listener

@@ -193,9 +193,14 @@ impl Engine {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn discovered(&self, found: &[Discovered], now: DateTime<Utc>) -> Result<(), EngineError> {
+    pub async fn discovered(
+        &self,
+        source: &SourceId,
+        found: &[Discovered],
+        now: DateTime<Utc>,
+    ) -> Result<(), EngineError> {
         let mut transaction = self.pool.begin().await?;
-        store::endpoint::discovered(&mut transaction, found, micros(now)).await?;
+        store::endpoint::discovered(&mut transaction, source, found, micros(now)).await?;
         transaction.commit().await?;
         Ok(())
     }

@@ -104,6 +104,8 @@ pub struct Endpoint {
     pub first_seen_at: DateTime<Utc>,
     /// To the minute.
     pub last_seen_at: DateTime<Utc>,
+    /// When its source looked and nobody listened there any more.
+    pub gone_at: Option<DateTime<Utc>>,
 }
 
 /// A service with its course over the window and its routes.

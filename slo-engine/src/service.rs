@@ -11,7 +11,7 @@ mod pod;
 
 pub use pod::PodMatch;
 
-use crate::measurement::{Clock, Route, ServiceName, SourceId, UnknownWord};
+use crate::measurement::{Clock, Route, ServiceName, UnknownWord};
 
 /// Thresholds a service may have: each is one pair of exact counters in the kernel.
 pub const THRESHOLD_MAX: usize = 4;
@@ -109,11 +109,10 @@ impl FromStr for EndpointMatch {
     }
 }
 
-/// What discovery found, so that people see why a service carries its name.
+/// A listener that discovery found, so that people see why a service carries its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Discovered {
     pub service: ServiceName,
-    pub source: SourceId,
     pub port: u16,
     pub cgroup: String,
     pub executable: Option<String>,

@@ -32,12 +32,12 @@ pub async fn run(engine: Engine, agent: SharedAgent, cancel: CancellationToken) 
 async fn tell(engine: &Engine, agent: &SharedAgent, told: &mut Vec<Discovered>) -> Result<()> {
     let looking = agent.with(|agent| {
         agent.name();
-        agent.discovered()
+        (agent.source(), agent.discovered())
     });
-    let found = looking.await?;
+    let (source, found) = looking.await?;
     if found != *told {
         engine
-            .discovered(&found, Utc::now())
+            .discovered(&source, &found, Utc::now())
             .await
             .context("record what was discovered")?;
         *told = found;

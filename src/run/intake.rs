@@ -12,7 +12,7 @@ use api::{IngestCounters, MapState, ProbeGauges, ProbeState, ProgramState, Readi
 use chrono::Utc;
 use probes::agent::{Agent, AgentError, MapUse};
 use probes::overhead::{Probe, ProgramCost};
-use slo_engine::measurement::Batch;
+use slo_engine::measurement::{Batch, SourceId};
 use slo_engine::service::Discovered;
 use slo_engine::{Engine, IngestError};
 use tokio::sync::{Notify, watch};
@@ -119,7 +119,7 @@ impl Intake {
     }
 
     /// One more batch waits; tells what was discovered.
-    async fn read(&mut self) -> Result<Vec<Discovered>> {
+    async fn read(&mut self) -> Result<(SourceId, Vec<Discovered>)> {
         let (batch, discovered, state) = self
             .agent
             .with(|agent| {
@@ -134,14 +134,15 @@ impl Intake {
             self.waiting.pop_front();
             self.counters.count_dropped();
         }
+        let source = batch.source.clone();
         self.waiting.push_back(batch);
         self.counters.set_waiting(self.waiting.len());
-        Ok(discovered)
+        Ok((source, discovered))
     }
 
-    async fn book(&mut self, discovered: Option<Vec<Discovered>>) -> Result<()> {
+    async fn book(&mut self, discovered: Option<(SourceId, Vec<Discovered>)>) -> Result<()> {
         match discovered {
-            Some(discovered) => answered(self.engine.discovered(&discovered, Utc::now()))
+            Some((source, found)) => answered(self.engine.discovered(&source, &found, Utc::now()))
                 .await?
                 .context("record what was discovered")?,
             // What waits for the next read might wait for long.

@@ -122,6 +122,13 @@ impl Network {
         value.parse().unwrap()
     }
 
+    /// Who lives in the side's cgroup.
+    pub fn processes(&self, side: Side) -> Vec<i32> {
+        let listed = fs::read_to_string(self.cgroup.join(side.tag()).join("cgroup.procs"));
+        let listed = listed.unwrap_or_default();
+        listed.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+
     pub fn spawn(&self, side: Side, program: &str, arguments: &[&str]) -> Running {
         let child = self
             .command(side, program, arguments)
@@ -136,11 +143,7 @@ impl Network {
 impl Drop for Network {
     fn drop(&mut self) {
         for side in [Side::Server, Side::Client] {
-            for process in fs::read_to_string(self.cgroup.join(side.tag()).join("cgroup.procs"))
-                .unwrap_or_default()
-                .lines()
-                .filter_map(|line| line.parse().ok())
-            {
+            for process in self.processes(side) {
                 let _gone = nix::sys::signal::kill(
                     nix::unistd::Pid::from_raw(process),
                     nix::sys::signal::Signal::SIGKILL,

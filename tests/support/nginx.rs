@@ -34,7 +34,7 @@ http {
 #[derive(Debug)]
 pub struct Nginx {
     directory: tempfile::TempDir,
-    _running: Running,
+    running: Running,
 }
 
 impl Nginx {
@@ -72,10 +72,12 @@ impl Nginx {
                 .success()
                 .then_some(())
         });
-        Nginx {
-            directory,
-            _running: running,
-        }
+        Nginx { directory, running }
+    }
+
+    /// At once, with its workers; returns when all have ended.
+    pub fn stop(&mut self) {
+        self.running.interrupt();
     }
 
     pub fn counts(&self) -> BTreeMap<String, u64> {

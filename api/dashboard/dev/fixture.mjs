@@ -131,7 +131,7 @@ const SERVICES = [
 ];
 const WORST = { checkout: "firing", web: "ok", stock: "ok", reports: "no_data" };
 const service = ([name, port, cgroup, executable, because, rps, error_ratio, p50_ms, p99_ms, retransmits_per_second, in_flight, overdue], now) => ({
-  name, because, endpoints: [{ port, cgroup, executable, source: SOURCE, because, last_seen_at: iso(rps ? now - 20 : now - 3 * HOUR) }], requests_per_second: rps && rps * (1 + 0.05 * noise(Math.floor(now))), error_ratio, p50_ms, p99_ms,
+  name, because, endpoints: [{ port, cgroup, executable, source: SOURCE, because, last_seen_at: iso(rps ? now - 20 : now - 3 * HOUR), gone_at: rps ? null : iso(now - 3 * HOUR) }], requests_per_second: rps && rps * (1 + 0.05 * noise(Math.floor(now))), error_ratio, p50_ms, p99_ms,
   retransmits_per_second, rtt_ms: rps ? 0.084 : null, in_flight, overdue, coverage: rps ? 1 : 0, slos: OBJECTIVES.filter((o) => o[2] === name).map((o) => o[0]), worst_state: WORST[name],
 });
 function serviceDetail(name, window, now) {

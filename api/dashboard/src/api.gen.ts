@@ -629,6 +629,12 @@ export interface components {
             executable?: string | null;
             /**
              * Format: date-time
+             * @description When its source looked and found that nobody listens there any more; null while somebody does, as far as the source
+             *     has said.
+             */
+            gone_at?: string | null;
+            /**
+             * Format: date-time
              * @description To the minute. What listens no longer stays here with the time at which it did.
              */
             last_seen_at: string;

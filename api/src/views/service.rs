@@ -41,6 +41,9 @@ pub struct EndpointView {
     pub because: String,
     /// To the minute. What listens no longer stays here with the time at which it did.
     pub last_seen_at: DateTime<Utc>,
+    /// When its source looked and found that nobody listens there any more; null while somebody does, as far as the source
+    /// has said.
+    pub gone_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -119,6 +122,7 @@ impl From<read::Endpoint> for EndpointView {
             source: endpoint.source.to_string(),
             because: endpoint.because,
             last_seen_at: endpoint.last_seen_at,
+            gone_at: endpoint.gone_at,
         }
     }
 }

@@ -68,13 +68,12 @@ impl Shop {
         engine.hello(&hello).await.unwrap();
         let found = Discovered {
             service: "checkout".parse().unwrap(),
-            source: source(),
             port: 8080,
             cgroup: "/system.slice/checkout.service".to_owned(),
             executable: Some("/usr/bin/checkout".to_owned()),
             because: "port 8080 is defined as `checkout`".to_owned(),
         };
-        engine.discovered(&[found], start).await.unwrap();
+        engine.discovered(&source(), &[found], start).await.unwrap();
         let limiter = Arc::new(Limiter::default());
         let (readiness, watched) = watch::channel(Readiness::ready());
         let ingest = Arc::new(IngestCounters::default());

@@ -281,7 +281,7 @@ async fn endpoints(
 ) -> Result<BTreeMap<ServiceName, Vec<Endpoint>>, EngineError> {
     let rows = sqlx::query!(
         "select s.name as service, e.port, e.cgroup, e.executable, e.because, e.first_seen_at, e.last_seen_at,
-                src.name as source
+                e.gone_at, src.name as source
          from endpoint e
          join service s using (service_id)
          join source src using (source_id)
@@ -304,6 +304,7 @@ async fn endpoints(
             because: row.because,
             first_seen_at: row.first_seen_at,
             last_seen_at: row.last_seen_at,
+            gone_at: row.gone_at,
         };
         endpoints
             .entry(parse("service.name", &row.service)?)

@@ -1,9 +1,9 @@
 //! Endpoints that discovery named, each finding dated.
 //!
-//! In: what a source found listening. Out: rows of `endpoint`, and a watch: from now on the service is
-//! idle rather than unknown while nothing is counted for it.
+//! In: all that a source found listening. Out: rows of `endpoint`, and a watch: from now on the service is
+//! idle rather than unknown while nothing is counted for it. What it found before and no longer does is gone.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
@@ -18,51 +18,62 @@ use crate::service::Discovered;
 
 pub(crate) async fn discovered(
     connection: &mut PgConnection,
+    source: &SourceId,
     found: &[Discovered],
     now: DateTime<Utc>,
 ) -> Result<(), EngineError> {
     let mut found: Vec<&Discovered> = found.iter().collect();
-    found.sort_by(|a, b| (&a.source, a.port, &a.cgroup).cmp(&(&b.source, b.port, &b.cgroup)));
+    found.sort_by(|a, b| (a.port, &a.cgroup).cmp(&(b.port, &b.cgroup)));
     // One name an endpoint: two would take it from each other for ever.
-    found.dedup_by(|a, b| (&a.source, a.port, &a.cgroup) == (&b.source, b.port, &b.cgroup));
-    // Sources before names, and always in the same order, as batches lock them.
-    let mut sources: BTreeMap<&SourceId, SourceRow> = BTreeMap::new();
-    for endpoint in &found {
-        if !sources.contains_key(&endpoint.source) {
-            let host = source::machine(&endpoint.source);
-            let row = source::lock_or_create(connection, &endpoint.source, host, now).await?;
-            sources.insert(&endpoint.source, row);
-        }
-    }
+    found.dedup_by(|a, b| (a.port, &a.cgroup) == (b.port, &b.cgroup));
+    // The source before names, as batches lock them.
+    let row = source::lock_or_create(connection, source, source::machine(source), now).await?;
     let names: BTreeSet<_> = found.iter().map(|endpoint| &endpoint.service).collect();
     let services = series::services(connection, &names, now).await?;
-    let current = current(connection, &sources).await?;
+    let mut before = current(connection, row.source_id).await?;
     let mut seen = Vec::new();
     for endpoint in found {
-        let (Some(source), Some(service_id)) =
-            (sources.get(&endpoint.source), services.get(&endpoint.service))
-        else {
+        let Some(service_id) = services.get(&endpoint.service) else {
             continue;
         };
-        let stands = current.get(&(
-            source.source_id,
-            i32::from(endpoint.port),
-            endpoint.cgroup.clone(),
-        ));
+        let stands = before.remove(&(i32::from(endpoint.port), endpoint.cgroup.clone()));
         match stands {
             Some(stands) if stands.is(endpoint, *service_id) => seen.push(stands.endpoint_id),
-            stands => name(connection, endpoint, source, *service_id, stands, now).await?,
+            stands => {
+                let finding = Finding {
+                    endpoint,
+                    source,
+                    row: &row,
+                    service_id: *service_id,
+                };
+                name(connection, finding, stands.as_ref(), now).await?;
+            }
         }
     }
     // To the minute: this is asked every second.
     sqlx::query!(
-        "update endpoint set last_seen_at = $2
-         where endpoint_id = any($1) and last_seen_at < $2::timestamptz - interval '1 minute'",
+        "update endpoint set last_seen_at = $2, gone_at = null
+         where endpoint_id = any($1)
+           and (last_seen_at < $2::timestamptz - interval '1 minute' or gone_at is not null)",
         &seen,
         now
     )
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
+    let gone: Vec<i64> = before
+        .values()
+        .filter(|endpoint| !endpoint.is_gone)
+        .map(|endpoint| endpoint.endpoint_id)
+        .collect();
+    if !gone.is_empty() {
+        sqlx::query!(
+            "update endpoint set gone_at = $2 where endpoint_id = any($1)",
+            &gone,
+            now
+        )
+        .execute(connection)
+        .await?;
+    }
     Ok(())
 }
 
@@ -73,6 +84,7 @@ struct Current {
     service: String,
     executable: Option<String>,
     because: String,
+    is_gone: bool,
 }
 
 impl Current {
@@ -81,17 +93,17 @@ impl Current {
     }
 }
 
-/// By source, port and cgroup.
+/// Of a source, by port and cgroup.
 async fn current(
     connection: &mut PgConnection,
-    sources: &BTreeMap<&SourceId, SourceRow>,
-) -> Result<HashMap<(i64, i32, String), Current>, EngineError> {
-    let ids: Vec<i64> = sources.values().map(|source| source.source_id).collect();
+    source_id: i64,
+) -> Result<HashMap<(i32, String), Current>, EngineError> {
     let rows = sqlx::query!(
-        "select e.endpoint_id, e.source_id, e.port, e.cgroup, e.service_id, s.name as service, e.executable, e.because
-         from endpoint e join service s using (service_id)
-         where e.source_id = any($1) and e.ended_at is null",
-        &ids
+        r#"select e.endpoint_id, e.port, e.cgroup, e.service_id, s.name as service, e.executable, e.because,
+                  e.gone_at is not null as "is_gone!"
+           from endpoint e join service s using (service_id)
+           where e.source_id = $1 and e.ended_at is null"#,
+        source_id
     )
     .fetch_all(connection)
     .await?;
@@ -104,21 +116,34 @@ async fn current(
                 service: row.service,
                 executable: row.executable,
                 because: row.because,
+                is_gone: row.is_gone,
             };
-            ((row.source_id, row.port, row.cgroup), current)
+            ((row.port, row.cgroup), current)
         })
         .collect())
+}
+
+/// What a source found, and under which rows that is kept.
+struct Finding<'a> {
+    endpoint: &'a Discovered,
+    source: &'a SourceId,
+    row: &'a SourceRow,
+    service_id: i64,
 }
 
 /// Gives an endpoint its name, or another one.
 async fn name(
     connection: &mut PgConnection,
-    found: &Discovered,
-    source: &SourceRow,
-    service_id: i64,
+    finding: Finding<'_>,
     current: Option<&Current>,
     now: DateTime<Utc>,
 ) -> Result<(), EngineError> {
+    let Finding {
+        endpoint: found,
+        source,
+        row,
+        service_id,
+    } = finding;
     if let Some(current) = current {
         sqlx::query!(
             "update endpoint set ended_at = $2 where endpoint_id = $1",
@@ -132,7 +157,7 @@ async fn name(
         "insert into endpoint
              (source_id, service_id, port, cgroup, executable, because, first_seen_at, last_seen_at)
          values ($1, $2, $3, $4, $5, $6, $7, $7)",
-        source.source_id,
+        row.source_id,
         service_id,
         i32::from(found.port),
         found.cgroup,
@@ -143,15 +168,15 @@ async fn name(
     .execute(&mut *connection)
     .await?;
     // Watched since the batch before, as any service that a source names for the first time.
-    let since = source
+    let since = row
         .last_at
-        .map_or(now, |at| at + TimeDelta::milliseconds(source.shift_ms))
+        .map_or(now, |at| at + TimeDelta::milliseconds(row.shift_ms))
         .min(now);
     sqlx::query!(
         "insert into watch (source_id, service_id, role, since_at, covered_to_at, expected_to_at)
          values ($1, $2, $3, $4, $4, $4)
          on conflict on constraint watch_pkey do nothing",
-        source.source_id,
+        row.source_id,
         service_id,
         Role::Server.as_str(),
         since
@@ -178,7 +203,7 @@ async fn name(
         subject: found.service.to_string(),
         message,
         data: json!({
-            "source": found.source.as_str(),
+            "source": source.as_str(),
             "port": found.port,
             "cgroup": found.cgroup,
             "executable": found.executable,

@@ -242,7 +242,6 @@ async fn an_endpoint_is_watched_from_when_it_was_found() {
     let world = World::new(Settings::default()).await;
     let found = |service: &str, because: &str| Discovered {
         service: service.parse().unwrap(),
-        source: world.source.clone(),
         port: 8080,
         cgroup: "system.slice/web.service".to_owned(),
         executable: Some("/usr/bin/web".to_owned()),
@@ -250,7 +249,11 @@ async fn an_endpoint_is_watched_from_when_it_was_found() {
     };
     world
         .engine
-        .discovered(&[found("web", "port 8080 is matched by `web`")], at(10))
+        .discovered(
+            &world.source,
+            &[found("web", "port 8080 is matched by `web`")],
+            at(10),
+        )
         .await
         .unwrap();
     for second in [20, 30, 40] {
@@ -264,7 +267,7 @@ async fn an_endpoint_is_watched_from_when_it_was_found() {
 
     world
         .engine
-        .discovered(&[found("shop", "renamed")], at(50))
+        .discovered(&world.source, &[found("shop", "renamed")], at(50))
         .await
         .unwrap();
     let services = slo_engine::read::services(&world.database.pool, seconds(60), at(50))
@@ -275,6 +278,40 @@ async fn an_endpoint_is_watched_from_when_it_was_found() {
         .map(|one| (one.name.as_str(), one.because.as_deref()))
         .collect();
     assert_eq!(names, [("shop", Some("renamed")), ("web", None)]);
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_is_gone_as_soon_as_its_source_finds_it_no_longer_and_until_it_does_again() {
+    let world = World::new(Settings::default()).await;
+    let web = Discovered {
+        service: "web".parse().unwrap(),
+        port: 8080,
+        cgroup: "system.slice/web.service".to_owned(),
+        executable: None,
+        because: "found".to_owned(),
+    };
+    let beside = Discovered {
+        port: 8081,
+        ..web.clone()
+    };
+    let tell = async |found: &[&Discovered], second: i64| {
+        let found: Vec<_> = found.iter().map(|found| (*found).clone()).collect();
+        let told = world.engine.discovered(&world.source, &found, at(second));
+        told.await.unwrap();
+        let services = slo_engine::read::services(&world.database.pool, seconds(60), at(second));
+        let mut endpoints = services.await.unwrap().pop().unwrap().endpoints;
+        endpoints.sort_by_key(|endpoint| endpoint.port);
+        let gone = endpoints.iter().map(|endpoint| (endpoint.port, endpoint.gone_at));
+        gone.collect::<Vec<_>>()
+    };
+    assert_eq!(tell(&[&web, &beside], 10).await, [(8080, None), (8081, None)]);
+    assert_eq!(tell(&[&web], 11).await, [(8080, None), (8081, Some(at(11)))]);
+    assert_eq!(tell(&[], 12).await, [(8080, Some(at(12))), (8081, Some(at(11)))]);
+    // What another source does not find says nothing of this one's.
+    let other = source("host2");
+    world.engine.discovered(&other, &[], at(13)).await.unwrap();
+    assert_eq!(tell(&[&beside], 13).await, [(8080, Some(at(12))), (8081, None)]);
     world.database.drop().await;
 }
 

@@ -326,15 +326,17 @@ async fn discovery_waits_for_a_source_before_it_names_a_service() {
     let held = busy(&world, "host1").await;
     let found = Discovered {
         service: "shop".parse().unwrap(),
-        source: world.source.clone(),
         port: 8080,
         cgroup: String::new(),
         executable: None,
         because: "found".to_owned(),
     };
     let finding = {
-        let engine = world.engine.clone();
-        tokio::spawn(async move { engine.discovered(&[found.clone(), found], at(11)).await })
+        let (engine, source) = (world.engine.clone(), world.source.clone());
+        tokio::spawn(async move {
+            let found = [found.clone(), found];
+            engine.discovered(&source, &found, at(11)).await
+        })
     };
     somebody_waits(&world).await;
     // The batch that holds the source may name the service, too.

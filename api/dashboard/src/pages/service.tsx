@@ -156,7 +156,7 @@ function Endpoints({ service }: { service: ServiceDetail }) {
             <tbody>
               {service.endpoints.map((endpoint, i) => (
                 <tr key={i}>
-                  <th scope="row" data-label="Port" className="num">{endpoint.port}{goneSince([endpoint], serverNow()) && <span className="sub">last seen <Ago at={endpoint.last_seen_at} /></span>}</th>
+                  <th scope="row" data-label="Port" className="num">{endpoint.port}{goneSince([endpoint], serverNow()) && <span className="sub">last seen <Ago at={endpoint.gone_at ?? endpoint.last_seen_at} /></span>}</th>
                   <td data-label="Because"><Said text={endpoint.because} /></td>
                   <td data-label="Executable">{endpoint.executable ? <code>{endpoint.executable}</code> : <span className="note">not readable</span>}</td>
                   <td data-label="Cgroup"><code>{endpoint.cgroup}</code></td>
