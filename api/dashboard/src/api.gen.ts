@@ -990,8 +990,11 @@ export interface components {
                  *     ]
                  */
                 matchers: string[];
-                /** @description Tiers and other alerts of the definitions in force that it is about. 0: it silences nothing as they are now. */
-                matches: number;
+                /**
+                 * @description Tiers and other alerts of the definitions in force that it is about. 0: it silences nothing as they are now. Null of
+                 *     one that is over, which is about nothing any more.
+                 */
+                matches?: number | null;
                 /** Format: date-time */
                 starts_at: string;
                 /** @description `pending`, `active` or `ended`. */
@@ -1402,8 +1405,11 @@ export interface components {
              *     ]
              */
             matchers: string[];
-            /** @description Tiers and other alerts of the definitions in force that it is about. 0: it silences nothing as they are now. */
-            matches: number;
+            /**
+             * @description Tiers and other alerts of the definitions in force that it is about. 0: it silences nothing as they are now. Null of
+             *     one that is over, which is about nothing any more.
+             */
+            matches?: number | null;
             /** Format: date-time */
             starts_at: string;
             /** @description `pending`, `active` or `ended`. */

@@ -89,7 +89,7 @@ pub async fn create(
     let id = state.engine.silence(&new, now).await?;
     tracing::info!(silence.id = id.0, "a silence was made");
     let made = show(&state, id).await?;
-    if made.0.matches == 0 {
+    if made.0.matches == Some(0) {
         tracing::warn!(
             silence.id = id.0,
             "the silence matches nothing that is defined today"

@@ -36,6 +36,8 @@ async fn a_silence_is_made_listed_and_ended(pool: PgPool) {
     );
     assert_eq!(shop.change("DELETE", &path).await.status, StatusCode::CONFLICT);
     assert_eq!(shop.get("/api/v1/silences").await.json()["items"], json!([]));
+    // Silenced or not, what it was about is as loud as ever.
+    assert_eq!(ended["matches"], json!(null));
     let all = shop.get("/api/v1/silences?ended=true").await.json();
     assert_eq!(all["items"], json!([ended]));
 }
