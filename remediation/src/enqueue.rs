@@ -327,7 +327,8 @@ async fn resolve(
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     for id in store::run::resolve_alert(connection, transition.alert_id.0, now).await? {
-        for told in store::outbox::told(connection, id).await? {
+        let told = store::outbox::told(connection, id).await?;
+        for told in told.into_iter().filter(|told| !told.notice.is_end_untold) {
             let mut notice = told.notice;
             notice.at = now;
             notice.summary = match &transition.evidence {
@@ -442,6 +443,7 @@ fn notice(
         owner: whose.owner.clone(),
         runbook_url: whose.runbook_url.clone(),
         remark,
+        is_end_untold: page.is_end_untold,
     }
 }
 

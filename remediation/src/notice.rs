@@ -35,6 +35,9 @@ pub struct Notice {
     /// Why no action was taken, or what came of it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub remark: Option<String>,
+    /// Nobody who is told this is told when the alert is over.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub is_end_untold: bool,
 }
 
 /// The text cut to at most `most` characters, with a mark where it was cut.

@@ -6,7 +6,7 @@ mod support;
 
 use std::path::Path;
 
-use remediation::{Playbook, read};
+use remediation::{Playbook, RunState, read};
 use slo_engine::alert::AlertState;
 use slo_engine::definitions;
 use slo_engine::objective::Severity;
@@ -26,6 +26,7 @@ async fn a_policy_tells_its_targets_of_its_tier(pool: PgPool) {
     for (number, objective, tier) in [
         (1, "by-reference", "fast"),
         (2, "inline", "leak"),
+        (6, "by-reference", "slow"),
         // A tier of the policies, of an objective that names none of them.
         (3, "none", "slow"),
         // Missing data: one policy asks for it, the other does not.
@@ -48,18 +49,57 @@ async fn a_policy_tells_its_targets_of_its_tier(pool: PgPool) {
             told.push((number, run.runbook, target));
         }
     }
-    let is = |number, target: &str| (number, format!("openslo-{target}"), target.to_owned());
-    assert_eq!(told, [is(1, "on-call"), is(2, "team"), is(4, "on-call")]);
+    let is = |number, kind: &str, target: &str| (number, format!("{kind}-{target}"), target.to_owned());
+    assert_eq!(
+        told,
+        [
+            is(1, "openslo.firing", "on-call"),
+            is(2, "openslo", "team"),
+            is(6, "openslo", "on-call"),
+            is(4, "openslo", "on-call"),
+        ]
+    );
     let words: Vec<_> = read::runbooks(&playbook)
         .into_iter()
         .map(|runbook| runbook.when)
         .collect();
     let of = |tiers: &str| vec![format!("tier {tiers}")];
-    let on_call = of(
-        "fast of by-reference, slow of by-reference, data-outage of by-reference, slow of by-name, \
-                      data-outage of by-name",
+    let on_call =
+        of("slow of by-reference, data-outage of by-reference, slow of by-name, data-outage of by-name");
+    assert_eq!(words, [on_call, of("fast of by-reference"), of("leak of inline")]);
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn whoever_asks_for_no_end_is_told_of_none(pool: PgPool) {
+    let playbook = Playbook::read(&read_text(FILE)).unwrap();
+    let mut told = Vec::new();
+    for (number, tier) in [(1, "fast"), (2, "slow")] {
+        let happens = async |state, second| {
+            let mut alert = transition(number, state, at(second));
+            alert.objective = "by-reference".parse().unwrap();
+            alert.tier = tier.parse().unwrap();
+            happen(&pool, alert, &playbook).await
+        };
+        let id = happens(AlertState::Firing, number).await[0];
+        happens(AlertState::Resolved, number + 10).await;
+        let run = read::run(&pool, id).await.unwrap().unwrap().run;
+        assert_eq!(run.state, RunState::Done, "the run of `{tier}` is over");
+        let actions: Vec<String> =
+            sqlx::query_scalar("select action from outbox where run_id = $1 order by outbox_id")
+                .bind(id.0)
+                .fetch_all(&pool)
+                .await
+                .unwrap();
+        told.push((tier, actions));
+    }
+    let actions = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    assert_eq!(
+        told,
+        [
+            ("fast", actions(&["trigger"])),
+            ("slow", actions(&["trigger", "resolve"]))
+        ]
     );
-    assert_eq!(words, [on_call, of("leak of inline")]);
 }
 
 #[test]

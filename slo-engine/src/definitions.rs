@@ -124,6 +124,8 @@ pub struct Notified {
     pub objective: ObjectiveName,
     pub tier: TierName,
     pub target: String,
+    /// And when its alert is over.
+    pub when_resolved: bool,
 }
 
 /// One document of a file, checked to have an `apiVersion`, a `kind` and a `metadata.name`.

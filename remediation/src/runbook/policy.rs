@@ -1,4 +1,5 @@
-//! Makes runbooks of OpenSLO's alert policies: one for each notification target, which tells it of their tiers.
+//! Makes runbooks of OpenSLO's alert policies: one for each notification target, which tells it of their tiers, and another
+//! of those of whose end it is not told, since a run tells of one end for all of its alerts.
 //!
 //! In: whom the definitions tell of what; that each target exists has been checked there. Out: runbooks that only page.
 
@@ -10,19 +11,24 @@ use super::{API_VERSION, Action, Guards, On, Page, Runbook, Verify};
 use crate::run::Mode;
 
 pub(super) fn runbooks(definitions: &Definitions, found: &mut Diagnostics) -> Vec<Runbook> {
-    let mut by_target: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    let mut by_target: BTreeMap<(&str, bool), Vec<_>> = BTreeMap::new();
     for told in &definitions.notified {
-        let tiers = by_target.entry(&told.target).or_default();
+        let tiers = by_target.entry((&told.target, !told.when_resolved)).or_default();
         tiers.push((told.objective.clone(), told.tier.clone()));
     }
     by_target
         .into_iter()
-        .map(|(target, tiers)| {
-            let name = format!("openslo-{target}");
+        .map(|((target, is_end_untold), tiers)| {
+            // With a dot, so that no other target's has this name.
+            let (name, end) = if is_end_untold {
+                (format!("openslo.firing-{target}"), ", not of its end")
+            } else {
+                (format!("openslo-{target}"), "")
+            };
             refuse_second(&name, target, definitions, found);
             Runbook {
                 name,
-                description: format!("tells `{target}` of what alert policies name it for"),
+                description: format!("tells `{target}` of what alert policies name it for{end}"),
                 on: On {
                     tiers,
                     ..On::default()
@@ -32,6 +38,7 @@ pub(super) fn runbooks(definitions: &Definitions, found: &mut Diagnostics) -> Ve
                 steps: vec![Action::Page(Page {
                     target: target.to_owned(),
                     summary: None,
+                    is_end_untold,
                 })],
                 verify: Verify::default(),
             }

@@ -57,6 +57,9 @@ pub enum Rate {
 pub struct Page {
     pub target: String,
     pub summary: Option<String>,
+    /// Whoever is told of the alert is not told when it is over.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub is_end_untold: bool,
 }
 
 /// Gives a service more room.

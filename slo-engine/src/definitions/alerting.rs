@@ -32,8 +32,16 @@ pub(super) struct Alerting<'a> {
 #[derive(Debug)]
 pub(super) struct ByPolicy {
     pub tiers: Vec<TierDraft>,
-    /// Who is told of each tier.
-    pub tells: Vec<(TierName, String)>,
+    pub tells: Vec<Tells>,
+}
+
+/// Who is told of a tier.
+#[derive(Debug)]
+pub(super) struct Tells {
+    pub tier: TierName,
+    pub target: String,
+    /// Of its end, too.
+    pub when_resolved: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -45,6 +53,8 @@ struct Condition {
     tells: Vec<String>,
     /// They are told when the objective's data are missing, too.
     when_no_data: bool,
+    /// They are told of the end, too.
+    when_resolved: bool,
     /// In the file of the SLO that it alerts on, or of its own document.
     at: Position,
 }
@@ -87,14 +97,20 @@ impl<'a> Alerting<'a> {
         }
         let policies: Vec<_> = items.iter().map(|item| self.policy_of(item, report)).collect();
         let conditions: Vec<Condition> = policies.into_iter().flatten().flatten().collect();
-        let mut tells = Vec::new();
+        let mut tells: Vec<Tells> = Vec::new();
         for condition in &conditions {
             let data_outage = DATA_OUTAGE.parse().ok().filter(|_| condition.when_no_data);
             for tier in [Some(condition.name.clone()), data_outage].into_iter().flatten() {
                 for target in &condition.tells {
-                    let told = (tier.clone(), target.clone());
-                    if !tells.contains(&told) {
-                        tells.push(told);
+                    let is_same = |told: &&mut Tells| told.tier == tier && told.target == *target;
+                    match tells.iter_mut().find(is_same) {
+                        // One policy that asks for the end is enough.
+                        Some(told) => told.when_resolved |= condition.when_resolved,
+                        None => tells.push(Tells {
+                            tier: tier.clone(),
+                            target: target.clone(),
+                            when_resolved: condition.when_resolved,
+                        }),
                     }
                 }
             }
@@ -143,17 +159,10 @@ impl<'a> Alerting<'a> {
 
     fn policy(&self, spec: &Node, report: &mut Report) -> Option<Vec<Condition>> {
         let mut fields = spec.fields("spec of AlertPolicy", report)?;
-        let mut stated = |key| {
-            let node = fields.optional(key)?;
-            Some((node.boolean(key, report)?, node.at))
-        };
-        let (no_data, resolved) = (stated("alertWhenNoData"), stated("alertWhenResolved"));
-        let when_no_data = matches!(no_data, Some((true, _)));
-        if let Some((false, at)) = resolved {
-            let message =
-                "`alertWhenResolved: false` is ignored: whoever was told of an alert is told of its end";
-            report.warning(at, message, None);
-        }
+        let mut stated = |key| fields.optional(key)?.boolean(key, report);
+        let when_no_data = stated("alertWhenNoData").unwrap_or(false);
+        // OpenSLO names no default. An incident that nobody closes is worse than one message more.
+        let when_resolved = stated("alertWhenResolved").unwrap_or(true);
         let breaching = fields
             .optional("alertWhenBreaching")
             .map(|n| (n.boolean("alertWhenBreaching", report), n.at));
@@ -203,6 +212,7 @@ impl<'a> Alerting<'a> {
                     at: reference.at,
                     tells,
                     when_no_data,
+                    when_resolved,
                     ..found
                 }
             }
@@ -211,6 +221,7 @@ impl<'a> Alerting<'a> {
                 Condition {
                     tells,
                     when_no_data,
+                    when_resolved,
                     ..condition(name?.0, name?.1, spec, report)?
                 }
             }
@@ -382,6 +393,7 @@ fn condition(name: &str, name_at: Position, spec: &Node, report: &mut Report) ->
         window,
         tells: Vec::new(),
         when_no_data: false,
+        when_resolved: true,
         at: spec.at,
     })
 }

@@ -37,10 +37,12 @@ pub fn expand(definitions: &Definitions) -> String {
             objective,
             tier,
             target,
+            when_resolved,
         } = told;
+        let end = if *when_resolved { "" } else { ", not of its end" };
         writeln!(
             text,
-            "# `{target}` is told of tier `{tier}` of `{objective}`, by an alert policy"
+            "# `{target}` is told of tier `{tier}` of `{objective}`{end}, by an alert policy"
         )
     });
     // Writing into a `String` cannot fail.

@@ -195,7 +195,7 @@ pub(super) fn slo(
         .map(|(text, at)| budget_alerts::read_annotation(text, at, report))
         .unwrap_or_default();
     let missing_data = missing_data.and_then(|(text, at)| data_outage::read_annotation(text, at, report));
-    let tells_of_data = tells.iter().any(|(tier, _)| tier.as_str() == DATA_OUTAGE);
+    let tells_of_data = tells.iter().any(|told| told.tier.as_str() == DATA_OUTAGE);
     if let (true, Some(MissingData { outage: None, .. }), Some(at)) =
         (tells_of_data, missing_data, policies_at)
     {
@@ -259,10 +259,11 @@ pub(super) fn slo(
         None => stated.iter().filter_map(|stated| stated.name.clone()).collect(),
     };
     let notified = alerting.into_iter().flat_map(|objective| {
-        tells.iter().map(move |(tier, target)| Notified {
+        tells.iter().map(move |told| Notified {
             objective: objective.clone(),
-            tier: tier.clone(),
-            target: target.clone(),
+            tier: told.tier.clone(),
+            target: told.target.clone(),
+            when_resolved: told.when_resolved,
         })
     });
     let notified = notified.collect();

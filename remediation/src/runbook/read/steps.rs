@@ -108,6 +108,7 @@ fn read_page(node: &Node, known: &Known<'_>, report: &mut Report) -> Option<Page
     Some(Page {
         target: name?.to_owned(),
         summary: summary.map(str::to_owned),
+        is_end_untold: false,
     })
 }
 
