@@ -108,7 +108,7 @@ tier as materialized (
     select o.objective_id, o.generation, o.name, o.target, o.service_id, o.role, o.method, o.counted_from_at, o.at,
            o.good, o.bad, o.expected_ms, o.covered_ms, o.lost, o.slot, o.coverage_min, o.evidence, o.is_silent,
            o.starting, o.is_corrected,
-           t.tier, t.severity, t.long_window, t.short_window, t.burn_rate, t.budget_share,
+           t.tier, t.severity, t.long_window, t.short_window, t.burn_rate, t.budget_share, t.fires_after,
            c.at as short_at, c.good as short_good, c.bad as short_bad, c.expected_ms as short_expected_ms,
            c.covered_ms as short_covered_ms, c.lost as short_lost
     from near o
@@ -158,7 +158,8 @@ composed as materialized (
 )
 select o.name as "objective!", s.name as "service!", o.target as "target!", slice_unit(o.method) as "unit!",
        o.tier as "tier!", o.severity as "severity!", o.long_window as "long_window!",
-       o.short_window as "short_window!", o.burn_rate as "burn_rate!", o.budget_share, false as "withdrawn!",
+       o.short_window as "short_window!", o.burn_rate as "burn_rate!", o.budget_share,
+       o.fires_after as "fires_after!", false as "withdrawn!",
        coalesce(p.good, o.good - coalesce(l.good, old.good, 0) - coalesce(lx.good, 0)) as "long_good!",
        coalesce(p.bad, o.bad - coalesce(l.bad, old.bad, 0) - coalesce(lx.bad, 0)) as "long_bad!",
        coalesce(l.at, o.counted_from_at) as "long_from_at!",
@@ -174,7 +175,7 @@ select o.name as "objective!", s.name as "service!", o.target as "target!", slic
        o.covered_ms - o.short_covered_ms - coalesce(lx.short_covered_ms, 0) as "short_covered_ms!",
        o.lost - o.short_lost - coalesce(lx.short_lost, 0) as "short_lost!",
        least(o.at, $1) as "to_at!",
-       a.alert_id as "alert_id?", a.state as "state?", a.clear_since_at as "clear_since_at?",
+       a.alert_id as "alert_id?", a.state as "state?", a.opened_at as "opened_at?", a.clear_since_at as "clear_since_at?",
        f.since_at as "frozen_since_at?", o.starting as "starting!", o.coverage_min as "coverage_min?",
        o.evidence as "evidence?"
 from tier o
@@ -200,10 +201,10 @@ left join alert a on a.objective_id = o.objective_id and a.tier = o.tier and a.s
 left join tier_freeze f on f.objective_id = o.objective_id and f.tier = o.tier
 union all
 select o.name, s.name, d.target, slice_unit(g.method), a.tier, a.severity, interval '0', interval '0',
-       (a.evidence ->> 'threshold')::numeric, null, true,
+       (a.evidence ->> 'threshold')::numeric, null, interval '0', true,
        0, 0, $1, 0, 0, 0,
        0, 0, $1, 0, 0, 0,
-       $1, a.alert_id, a.state, a.clear_since_at, f.since_at, false, null, null
+       $1, a.alert_id, a.state, a.opened_at, a.clear_since_at, f.since_at, false, null, null
 from alert a
 join objective o on o.objective_id = a.objective_id
 join objective_definition d on d.objective_id = o.objective_id and d.from_at = o.defined_at

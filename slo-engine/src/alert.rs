@@ -27,7 +27,7 @@ impl std::fmt::Display for AlertId {
 
 words!(
     AlertState, "alert state", {
-        /// Burning, but the counts are too few to tell from chance.
+        /// Burning, but the counts are too few to tell from chance, or not for as long as its tier waits.
         Pending => "pending",
         /// Burning, and the counts say so.
         Firing => "firing",

@@ -73,6 +73,8 @@ pub struct EvaluationInput {
     pub short: WindowCounts,
     /// The alert that is open for this tier.
     pub open: Option<OpenAlert>,
+    /// Since when it is open, which is since its windows burn.
+    pub open_since: Option<DateTime<Utc>>,
     /// Since when the tier has been frozen, if it is.
     pub frozen_since: Option<DateTime<Utc>>,
     /// The objective, or a source, began so lately that no data is no news yet.
@@ -179,7 +181,7 @@ fn decide(input: &EvaluationInput, burning: &Burning) -> Decision {
             (Some(alpha), Some(chance)) => chance <= alpha,
             _ => true,
         };
-        return if fires_already(input) || is_enough {
+        return if fires_already(input) || is_enough && has_lasted(input) {
             Decision::Fire
         } else {
             Decision::Pend
@@ -212,6 +214,16 @@ fn lasts(since: DateTime<Utc>, long_enough: Duration, now: DateTime<Utc>) -> boo
 fn burns(input: &EvaluationInput) -> bool {
     let above = |window: &WindowCounts| window.burns_above(input.tier.burn_rate, input.target);
     above(&input.long) && above(&input.short)
+}
+
+/// Whether it has burnt for as long as its tier waits. What is no end of an alert is none of this: a moment below the
+/// threshold, or without measurements, as long as the pending alert stands.
+fn has_lasted(input: &EvaluationInput) -> bool {
+    let after = input.tier.after;
+    after.is_zero()
+        || input
+            .open_since
+            .is_some_and(|since| lasts(since, after, input.now))
 }
 
 fn fires_already(input: &EvaluationInput) -> bool {
@@ -287,7 +299,7 @@ fn alpha(input: &EvaluationInput) -> Option<f64> {
 /// What becomes of the tier's alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Both windows burn, the counts are no evidence yet.
+    /// Both windows burn; the counts are no evidence yet, or that has not lasted for long enough.
     Pend,
     /// Both windows burn, and the counts say so.
     Fire,

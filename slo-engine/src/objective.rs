@@ -293,6 +293,8 @@ pub struct Tier {
     /// The share of the period's budget that is spent when the long window fires. `None` when the
     /// definition gave a burn rate instead.
     pub budget_share: Option<Decimal>,
+    /// How long both windows have to burn before it fires. Zero: it fires as soon as there is evidence.
+    pub after: Duration,
 }
 
 #[cfg(test)]

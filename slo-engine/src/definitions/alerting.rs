@@ -50,6 +50,7 @@ struct Condition {
     severity: Severity,
     burn_rate: BurnRate,
     window: Duration,
+    after: Duration,
     tells: Vec<String>,
     /// They are told when the objective's data are missing, too.
     when_no_data: bool,
@@ -122,6 +123,7 @@ impl<'a> Alerting<'a> {
                 c.severity,
                 (c.window, short),
                 c.burn_rate,
+                c.after,
                 c.at,
             ))
         });
@@ -385,12 +387,13 @@ fn condition(name: &str, name_at: Position, spec: &Node, report: &mut Report) ->
             None
         }
     };
-    let (burn_rate, window) = burn?;
+    let (burn_rate, window, after) = burn?;
     Some(Condition {
         name: name?,
         severity: severity?,
         burn_rate,
         window,
+        after,
         tells: Vec::new(),
         when_no_data: false,
         when_resolved: true,
@@ -398,7 +401,8 @@ fn condition(name: &str, name_at: Position, spec: &Node, report: &mut Report) ->
     })
 }
 
-fn burning(node: &Node, report: &mut Report) -> Option<(BurnRate, Duration)> {
+/// The threshold, the window, and how long to wait.
+fn burning(node: &Node, report: &mut Report) -> Option<(BurnRate, Duration, Duration)> {
     let mut fields = node.fields("condition", report)?;
     let kind = fields.required_such_as("kind", "kind: burnrate", report);
     let op = fields.required_such_as("op", "op: gt", report);
@@ -436,17 +440,14 @@ fn burning(node: &Node, report: &mut Report) -> Option<(BurnRate, Duration)> {
     };
     let window = window.and_then(|n| span(n, "lookbackWindow"));
     // `0m` is the default, and no span of time elsewhere.
-    let after = after
-        .filter(|n| n.scalar().is_none_or(|text| text != "0m"))
-        .and_then(|n| Some((span(n, "alertAfter")?, n.at)));
-    if let Some((_, at)) = after {
-        let hint = "remove it: counts that are no evidence yet leave an alert pending".to_owned();
-        report.warning(at, "`alertAfter` is ignored", Some(hint));
-    }
+    let after = match after.filter(|n| n.scalar().is_none_or(|text| text != "0m")) {
+        Some(node) => span(node, "alertAfter"),
+        None => Some(Duration::ZERO),
+    };
     let rate = threshold.and_then(|n| {
         let rate = n.decimal("threshold", report)?;
         tiers::check_rate(rate, n.at, report)
     });
     is_known?;
-    Some((rate?, window?))
+    Some((rate?, window?, after?))
 }

@@ -42,6 +42,7 @@ pub fn default_tiers(target: Target, period: Duration) -> (Vec<Tier>, Vec<TierNo
             short,
             burn_rate: computed,
             budget_share: Some(budget_share),
+            after: Duration::ZERO,
         };
         let mut note = |change| {
             notes.push(TierNote {

@@ -295,7 +295,12 @@ fn tier(tier: &Tier) -> String {
         None => format!("{}x", tier.burn_rate),
     };
     let (long, short) = (duration::format(tier.long), duration::format(tier.short));
-    format!("{name}{} {long}+{short} {burn}", tier.severity)
+    let after = if tier.after.is_zero() {
+        String::new()
+    } else {
+        format!(" after {}", duration::format(tier.after))
+    };
+    format!("{name}{} {long}+{short} {burn}{after}", tier.severity)
 }
 
 fn write_annotations(out: &mut String, annotations: &[(&str, String)]) -> fmt::Result {

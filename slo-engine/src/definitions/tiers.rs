@@ -25,16 +25,18 @@ pub(super) struct TierDraft {
     long: Duration,
     short: Duration,
     burn: Burn,
+    after: Duration,
     at: Position,
 }
 
 impl TierDraft {
-    /// A tier over these windows, long and short, that fires above a burn rate.
+    /// A tier over these windows, long and short, that fires above a burn rate once that has lasted.
     pub fn at_rate(
         name: TierName,
         severity: Severity,
         (long, short): (Duration, Duration),
         rate: BurnRate,
+        after: Duration,
         at: Position,
     ) -> Self {
         let burn = Burn::Rate(rate);
@@ -44,6 +46,7 @@ impl TierDraft {
             long,
             short,
             burn,
+            after,
             at,
         }
     }
@@ -55,7 +58,7 @@ enum Burn {
     Share(Decimal),
 }
 
-/// Reads the list of the short form: `[{severity, long, short, budget | burnRate, name}]`.
+/// Reads the list of the short form: `[{severity, long, short, budget | burnRate, after, name}]`.
 pub(super) fn read_list(node: &Node, report: &mut Report) -> Vec<TierDraft> {
     let Some(items) = node.list("tiers", report) else {
         return Vec::new();
@@ -82,6 +85,7 @@ fn read_item(node: &Node, report: &mut Report) -> Option<TierDraft> {
         let rate = n.decimal("burnRate", report)?;
         check_rate(rate, n.at, report)
     });
+    let after = fields.optional("after").map(|n| n.duration("after", report));
     let name = fields
         .optional("name")
         .map(|n| n.parse::<TierName>("name", report));
@@ -101,10 +105,11 @@ fn read_item(node: &Node, report: &mut Report) -> Option<TierDraft> {
     };
     fields.finish(report);
     let name = name.map_or(Some(None), |name| name.map(Some))?;
-    draft(name, severity?, long?, short?, burn?, node.at)
+    let after = after.unwrap_or(Some(Duration::ZERO));
+    draft(name, severity?, (long?, short?), burn?, after?, node.at)
 }
 
-/// Reads the annotation of an OpenSLO SLO: `page 1h+5m 2%, ticket 3d+6h 1x`.
+/// Reads the annotation of an OpenSLO SLO: `page 1h+5m 2%, ticket 3d+6h 1x after 30m`.
 pub(super) fn read_annotation(text: &str, at: Position, report: &mut Report) -> Vec<TierDraft> {
     let parts = text
         .split([',', '\n'])
@@ -135,7 +140,17 @@ fn read_annotated(part: &str, at: Position, report: &mut Report) -> Option<TierD
             Some(hint.to_owned()),
         );
     };
-    let [severity, windows, burn] = words.as_slice() else {
+    let (words, after) = match words.as_slice() {
+        [words @ .., "after", span] => match duration::parse(span) {
+            Ok(after) => (words, after),
+            Err(error) => {
+                wrong(error.to_string(), report);
+                return None;
+            }
+        },
+        words => (words, Duration::ZERO),
+    };
+    let [severity, windows, burn] = words else {
         wrong("expected three words".to_owned(), report);
         return None;
     };
@@ -174,15 +189,15 @@ fn read_annotated(part: &str, at: Position, report: &mut Report) -> Option<TierD
         );
         return None;
     };
-    draft(name, severity, long, short, burn, at)
+    draft(name, severity, (long, short), burn, after, at)
 }
 
 fn draft(
     name: Option<TierName>,
     severity: Severity,
-    long: Duration,
-    short: Duration,
+    (long, short): (Duration, Duration),
     burn: Burn,
+    after: Duration,
     at: Position,
 ) -> Option<TierDraft> {
     let name = match name {
@@ -195,6 +210,7 @@ fn draft(
         long,
         short,
         burn,
+        after,
         at,
     })
 }
@@ -288,6 +304,7 @@ fn build_one(
         long,
         short,
         burn,
+        after,
         at,
     } = draft.clone();
     let spell = duration::format;
@@ -382,5 +399,6 @@ fn build_one(
         short,
         burn_rate: rate,
         budget_share,
+        after,
     })
 }

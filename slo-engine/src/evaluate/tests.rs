@@ -42,10 +42,12 @@ fn input(long: (u64, u64), short: (u64, u64)) -> EvaluationInput {
             short: Duration::from_secs(300),
             burn_rate: BurnRate::try_from(decimal("14.4")).unwrap(),
             budget_share: None,
+            after: Duration::ZERO,
         },
         long: window(long.0, long.1, 3600),
         short: window(short.0, short.1, 300),
         open: None,
+        open_since: None,
         frozen_since: None,
         starting: false,
         withdrawn: false,
@@ -59,6 +61,26 @@ fn open(state: AlertState, clear_since: Option<i64>) -> Option<OpenAlert> {
         state,
         clear_since: clear_since.map(|ago| now() - TimeDelta::seconds(ago)),
     })
+}
+
+#[test]
+fn a_tier_that_waits_is_pending_until_it_has_burnt_for_so_long() {
+    let after = |seconds, state, since: Option<i64>| {
+        let mut input = input((9_000, 1_000), (500, 500));
+        input.tier.after = Duration::from_secs(seconds);
+        input.open = since.and_then(|_| open(state, None));
+        input.open_since = since.map(|ago| now() - TimeDelta::seconds(ago));
+        evaluate(&input).decision
+    };
+    assert_eq!(after(300, AlertState::Pending, None), Decision::Pend);
+    assert_eq!(after(300, AlertState::Pending, Some(299)), Decision::Pend);
+    assert_eq!(after(300, AlertState::Pending, Some(300)), Decision::Fire);
+    // One that fires goes on, though its tier has come to wait.
+    assert_eq!(after(3600, AlertState::Firing, Some(300)), Decision::Fire);
+    let mut few = input((9, 1), (4, 1));
+    few.open = open(AlertState::Pending, None);
+    few.open_since = Some(now() - TimeDelta::hours(1));
+    assert_eq!(evaluate(&few).decision, Decision::Pend, "time is no evidence");
 }
 
 #[test]

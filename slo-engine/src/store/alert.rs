@@ -309,9 +309,12 @@ fn of_burning(transition: &Transition, burning: &Burning, rates: &str) -> (Event
     let bad = burning.bad_of(&burning.long);
     match transition.to {
         AlertState::Pending => {
-            let needed = burning.bad_needed.map_or_else(String::new, |needed| {
-                format!("; {bad} bad, {} would be evidence", needed / burning.unit)
-            });
+            let needed = match burning.bad_needed {
+                Some(needed) if needed > burning.long.bad => {
+                    format!("; {bad} bad, {} would be evidence", needed / burning.unit)
+                }
+                _ => format!("; {bad} bad, it fires if that lasts"),
+            };
             (
                 EventKind::AlertPending,
                 format!("`{objective}` may be burning (`{tier}`): {rates}{needed}"),

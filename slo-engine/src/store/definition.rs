@@ -127,7 +127,7 @@ fn asks_text(objective: &Objective) -> String {
     ];
     for tier in &objective.tiers {
         lines.push(format!(
-            "{} {} {} {} {} {}",
+            "{} {} {} {} {} {}{}",
             tier.name,
             tier.severity,
             tier.long.as_micros(),
@@ -135,6 +135,11 @@ fn asks_text(objective: &Objective) -> String {
             tier.burn_rate,
             tier.budget_share
                 .map(|share| share.normalize().to_string())
+                .unwrap_or_default(),
+            // Nothing where it does not wait, as before a tier could.
+            Some(tier.after.as_micros())
+                .filter(|micros| *micros > 0)
+                .map(|micros| format!(" after {micros}"))
                 .unwrap_or_default()
         ));
     }
@@ -410,8 +415,9 @@ async fn store_definition(
     for (position, tier) in (0_i32..).zip(&objective.tiers) {
         sqlx::query!(
             "insert into objective_tier
-                 (objective_id, from_at, tier, position, severity, long_window, short_window, burn_rate, budget_share)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                 (objective_id, from_at, tier, position, severity, long_window, short_window, burn_rate, budget_share,
+                  fires_after)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             objective_id,
             from_at,
             tier.name.as_str(),
@@ -420,7 +426,8 @@ async fn store_definition(
             interval(tier.long),
             interval(tier.short),
             tier.burn_rate.value(),
-            tier.budget_share
+            tier.budget_share,
+            interval(tier.after)
         )
         .execute(&mut *connection)
         .await?;

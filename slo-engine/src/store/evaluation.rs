@@ -29,6 +29,7 @@ struct Row {
     short_window: PgInterval,
     burn_rate: Decimal,
     budget_share: Option<Decimal>,
+    fires_after: PgInterval,
     withdrawn: bool,
     long_good: i64,
     long_bad: i64,
@@ -45,6 +46,7 @@ struct Row {
     to_at: DateTime<Utc>,
     alert_id: Option<i64>,
     state: Option<String>,
+    opened_at: Option<DateTime<Utc>>,
     clear_since_at: Option<DateTime<Utc>>,
     frozen_since_at: Option<DateTime<Utc>>,
     starting: bool,
@@ -118,6 +120,7 @@ impl Row {
                 short: span("short_window", &self.short_window)?,
                 burn_rate: convert("burn_rate", self.burn_rate)?,
                 budget_share: self.budget_share.map(|share| share.normalize()),
+                after: span("fires_after", &self.fires_after)?,
             },
             long: WindowRow {
                 good: self.long_good,
@@ -140,6 +143,7 @@ impl Row {
             }
             .try_into()?,
             open,
+            open_since: self.opened_at,
             frozen_since: self.frozen_since_at,
             starting: self.starting,
             withdrawn: self.withdrawn,

@@ -4,7 +4,7 @@ use slo_engine::alert::{AlertState, Transition};
 use slo_engine::objective::Severity;
 use slo_engine::{Engine, Settings};
 
-use crate::support::{MINUTE, World, at, availability, definitions, step, tier, without_evidence};
+use crate::support::{MINUTE, World, at, availability, definitions, seconds, step, tier, without_evidence};
 
 fn of_tier<'a>(transitions: &'a [Transition], tier: &str) -> Vec<&'a Transition> {
     transitions
@@ -38,8 +38,15 @@ async fn a_total_outage_at_three_nines_fires_after_52_seconds() {
 
 /// One page over a minute and ten seconds, in slots of a second, as the demo has it.
 async fn quick(settings: Settings) -> World {
+    quick_after(settings, 0).await
+}
+
+/// The same, that waits for so many seconds.
+async fn quick_after(settings: Settings, after: u64) -> World {
     let mut objective = availability("web-availability", "web");
-    objective.tiers = vec![tier("page-1m", Severity::Page, MINUTE, 10, "14.4")];
+    let mut page = tier("page-1m", Severity::Page, MINUTE, 10, "14.4");
+    page.after = seconds(after);
+    objective.tiers = vec![page];
     let world = World::with(
         Settings {
             slot: std::time::Duration::from_secs(1),
@@ -54,6 +61,30 @@ async fn quick(settings: Settings) -> World {
             .await;
     }
     world
+}
+
+#[tokio::test]
+async fn a_tier_that_waits_fires_when_it_has_burnt_for_so_long_and_not_for_less() {
+    for (failing, expected) in [
+        (40, vec![("pending", 65), ("firing", 85), ("resolved", 110)]),
+        (10, vec![("pending", 65), ("resolved", 80)]),
+    ] {
+        let world = quick_after(without_evidence(), 20).await;
+        let mut life = Vec::new();
+        for second in 61_u64..=120 {
+            let now = at(i64::try_from(second).unwrap());
+            let (bad, good) = (
+                2 * (second - 60).min(failing),
+                (second - 60).saturating_sub(failing),
+            );
+            world.counted(now, 600 + 10 * good, bad).await;
+            for one in world.step(now).await {
+                life.push((one.to.as_str(), second));
+            }
+        }
+        assert_eq!(life, expected, "every request fails for {failing} s");
+        world.database.drop().await;
+    }
 }
 
 #[tokio::test]

@@ -232,6 +232,7 @@ pub fn tier(name: &str, severity: Severity, long: u64, short: u64, burn_rate: &s
         short: seconds(short),
         burn_rate: BurnRate::try_from(decimal(burn_rate)).unwrap(),
         budget_share: None,
+        after: seconds(0),
     }
 }
 
