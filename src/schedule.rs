@@ -8,7 +8,7 @@ use std::str::FromStr as _;
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 use cron::Schedule;
-use slo_engine::{Engine, read, report};
+use slo_engine::{Engine, Partly, read, report};
 use tokio_util::sync::CancellationToken;
 
 /// The newest ones; a report over more is not read.
@@ -44,13 +44,14 @@ pub async fn reports(engine: Engine, schedule: Schedule, directory: PathBuf, can
 }
 
 async fn write_report(engine: &Engine, directory: &Path, now: DateTime<Utc>) -> Result<PathBuf> {
-    let slos = read::slos(engine.pool(), now)
-        .await
-        .context("read the objectives")?;
-    let alerts = read::alerts(engine.pool(), None, ALERTS_MAX)
-        .await
-        .context("read the alerts")?;
-    let text = report::markdown(&slos, &alerts, now);
+    let (slos, unread) =
+        Partly::apart(read::slos(engine.pool(), now).await).context("read the objectives")?;
+    let alerts = read::alerts(engine.pool(), None, ALERTS_MAX).await;
+    let (alerts, unread_alerts) = Partly::apart(alerts).context("read the alerts")?;
+    let mut text = report::markdown(&slos, &alerts, now);
+    for left_out in [unread, unread_alerts].into_iter().flatten() {
+        text.push_str(&format!("\nNot in this report: {left_out}.\n"));
+    }
     tokio::fs::create_dir_all(directory)
         .await
         .context("make the report directory")?;

@@ -34,12 +34,18 @@ pub use tcp::{ConnectionsView, TcpView};
 pub(crate) use number::{measured, number};
 
 use serde::Serialize;
+use slo_engine::{Partly, Unreadable};
 use utoipa::ToSchema;
+
+use crate::error::Result;
 
 /// Every list has this shape, so that a list can gain fields without breaking a reader.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Items<T: ToSchema> {
     pub items: Vec<T>,
+    /// What is missing among them, as it cannot be read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnreadableView>,
 }
 
 impl<T: ToSchema> Items<T> {
@@ -49,6 +55,41 @@ impl<T: ToSchema> Items<T> {
     {
         Self {
             items: found.into_iter().map(T::from).collect(),
+            unreadable: Vec::new(),
+        }
+    }
+
+    /// What there is, and what is missing.
+    ///
+    /// # Errors
+    /// When there is nothing at all.
+    pub fn partly<D>(found: std::result::Result<Vec<D>, Partly<D>>) -> Result<Self>
+    where
+        T: From<D>,
+    {
+        let (rest, unreadable) = Partly::named(found)?;
+        Ok(Self {
+            unreadable: unreadable.into_iter().map(UnreadableView::from).collect(),
+            ..Self::of(rest)
+        })
+    }
+}
+
+/// What somebody changed by hand, or a newer release wrote: it is not judged either.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct UnreadableView {
+    /// The objective's.
+    #[schema(example = "checkout-availability")]
+    pub name: String,
+    #[schema(example = "`urgent` in column `severity` cannot be read")]
+    pub why: String,
+}
+
+impl From<Unreadable> for UnreadableView {
+    fn from(unreadable: Unreadable) -> Self {
+        Self {
+            name: unreadable.name,
+            why: unreadable.why,
         }
     }
 }

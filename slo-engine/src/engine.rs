@@ -18,7 +18,7 @@ use crate::definitions::Definitions;
 use crate::evaluate::{self, Evaluation};
 use crate::measurement::{Batch, Hello, SourceId};
 use crate::objective::ObjectiveName;
-use crate::partly::{self, Partly};
+use crate::partly::{self, Partly, Unreadable};
 use crate::read::Annotation;
 use crate::service::Discovered;
 use crate::settings::Settings;
@@ -49,7 +49,7 @@ pub enum EngineError {
     #[error("what is kept of {} was left out", partly::named(names))]
     LeftOut {
         /// Objectives, or what stands beside them, as they were come across.
-        names: Vec<String>,
+        names: Vec<Unreadable>,
         /// Why the first of them was.
         #[source]
         first: Box<EngineError>,

@@ -35,6 +35,6 @@ mod text;
 pub mod window;
 
 pub use engine::{Engine, EngineError, IngestError, Ingested, MIGRATOR, Maintained, TakenUp};
-pub use partly::Partly;
+pub use partly::{Partly, Unreadable};
 pub use settings::{Keep, Settings};
 pub use text::UnfitText;

@@ -6,6 +6,14 @@ use crate::engine::EngineError;
 /// How many are named; more are counted.
 const NAMED_MAX: usize = 5;
 
+/// What cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// An objective, or what stands beside them.
+    pub name: String,
+    pub why: String,
+}
+
 /// Not all of it, with what there is of it.
 #[derive(Debug, thiserror::Error)]
 #[error("not all of it could be read")]
@@ -30,6 +38,21 @@ impl<T> Partly<T> {
             }
             Err(Self { error, .. }) => Err(error),
         }
+    }
+
+    /// What there is, and what cannot be read of it, each once.
+    ///
+    /// # Errors
+    /// As [`Partly::apart`].
+    pub fn named(outcome: Result<Vec<T>, Self>) -> Result<(Vec<T>, Vec<Unreadable>), EngineError> {
+        let (rest, left_out) = Self::apart(outcome)?;
+        let mut names = match left_out {
+            Some(EngineError::LeftOut { names, .. }) => names,
+            _ => Vec::new(),
+        };
+        names.sort_by(|a, b| a.name.cmp(&b.name));
+        names.dedup_by(|later, first| later.name == first.name);
+        Ok((rest, names))
     }
 
     /// The reverse of [`Partly::apart`].
@@ -79,18 +102,19 @@ pub(crate) fn read<R, T>(
     mut read: impl FnMut(&R) -> Result<T, EngineError>,
 ) -> Result<Vec<T>, Partly<T>> {
     let mut rest = Vec::with_capacity(rows.len());
-    let mut names: Vec<String> = Vec::new();
+    let mut names: Vec<Unreadable> = Vec::new();
     let mut first = None;
     for row in rows {
         match read(row) {
             Ok(one) => rest.push(one),
             Err(error) => {
-                first.get_or_insert(error);
                 let name = whose(row);
                 // Rows of one objective mostly stand together.
-                if names.last() != Some(&name) {
-                    names.push(name);
+                if names.last().is_none_or(|last| last.name != name) {
+                    let why = error.to_string();
+                    names.push(Unreadable { name, why });
                 }
+                first.get_or_insert(error);
             }
         }
     }
@@ -102,11 +126,11 @@ pub(crate) fn read<R, T>(
 }
 
 /// As a message has them.
-pub(crate) fn named(names: &[String]) -> String {
+pub(crate) fn named(names: &[Unreadable]) -> String {
     let mut said: Vec<String> = names
         .iter()
         .take(NAMED_MAX)
-        .map(|name| format!("`{name}`"))
+        .map(|unreadable| format!("`{}`", unreadable.name))
         .collect();
     if let Some(more) = names.len().checked_sub(NAMED_MAX).filter(|more| *more > 0) {
         said.push(format!("{more} more"));

@@ -817,6 +817,8 @@ export interface components {
                  */
                 unit: number;
             }[];
+            /** @description What is missing among them, as it cannot be read. */
+            unreadable?: components["schemas"]["UnreadableView"][];
         };
         /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
         Items_AnnotationView: {
@@ -833,6 +835,8 @@ export interface components {
                 service: string;
                 text: string;
             }[];
+            /** @description What is missing among them, as it cannot be read. */
+            unreadable?: components["schemas"]["UnreadableView"][];
         };
         /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
         Items_EventView: {
@@ -851,6 +855,8 @@ export interface components {
                 subject: string;
                 trace_id?: string | null;
             }[];
+            /** @description What is missing among them, as it cannot be read. */
+            unreadable?: components["schemas"]["UnreadableView"][];
         };
         /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
         Items_LimitView: {
@@ -881,6 +887,8 @@ export interface components {
                  */
                 source: string;
             }[];
+            /** @description What is missing among them, as it cannot be read. */
+            unreadable?: components["schemas"]["UnreadableView"][];
         };
         /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
         Items_RunbookView: {
@@ -897,6 +905,8 @@ export interface components {
                 /** @description Alerts it answers to: all of these hold. Empty: every alert. */
                 when: string[];
             }[];
+            /** @description What is missing among them, as it cannot be read. */
+            unreadable?: components["schemas"]["UnreadableView"][];
         };
         /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
         Items_RunSummary: {
@@ -927,6 +937,8 @@ export interface components {
                 /** @description `recovered`, `no_effect`, `worse` or `unknown`, once it is known whether acting helped. */
                 verdict?: string | null;
             }[];
+            /** @description What is missing among them, as it cannot be read. */
+            unreadable?: components["schemas"]["UnreadableView"][];
         };
         /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
         Items_ServiceSummary: {
@@ -965,6 +977,8 @@ export interface components {
                 slos: string[];
                 worst_state: components["schemas"]["SloState"];
             }[];
+            /** @description What is missing among them, as it cannot be read. */
+            unreadable?: components["schemas"]["UnreadableView"][];
         };
         /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
         Items_SilenceView: {
@@ -1000,6 +1014,8 @@ export interface components {
                 /** @description `pending`, `active` or `ended`. */
                 state: string;
             }[];
+            /** @description What is missing among them, as it cannot be read. */
+            unreadable?: components["schemas"]["UnreadableView"][];
         };
         /** @description Every list has this shape, so that a list can gain fields without breaking a reader. */
         Items_SloSummary: {
@@ -1093,6 +1109,8 @@ export interface components {
                  */
                 unit: number;
             }[];
+            /** @description What is missing among them, as it cannot be read. */
+            unreadable?: components["schemas"]["UnreadableView"][];
         };
         LeftOutView: {
             /** Format: int64 */
@@ -1149,6 +1167,8 @@ export interface components {
             /** @description What could not be read, in words: the rest is still true. */
             notes: string[];
             sources: components["schemas"]["SourceView"][];
+            /** @description Objectives that cannot be read, or whose alert cannot. */
+            unreadable?: components["schemas"]["UnreadableView"][];
         };
         /** @description One part of a composite, in what its alert stands on. */
         PartOfEvidenceView: {
@@ -1719,6 +1739,16 @@ export interface components {
             short_seconds: number;
             /** @description State of the tier's open alert, `frozen` while too little is measured, or `ok`. */
             state: string;
+        };
+        /** @description What somebody changed by hand, or a newer release wrote: it is not judged either. */
+        UnreadableView: {
+            /**
+             * @description The objective's.
+             * @example checkout-availability
+             */
+            name: string;
+            /** @example `urgent` in column `severity` cannot be read */
+            why: string;
         };
         WindowCountsView: {
             /** Format: int64 */

@@ -39,9 +39,8 @@ pub async fn list(
         .map_err(|error| {
             ApiError::bad_request(error.to_string()).hint("`state` is one of `pending`, `firing`, `resolved`")
         })?;
-    Ok(Json(Items::of(
-        read::alerts(&state.pool, wanted, page(query.limit)?).await?,
-    )))
+    let alerts = read::alerts(&state.pool, wanted, page(query.limit)?).await;
+    Ok(Json(Items::partly(alerts)?))
 }
 
 #[utoipa::path(get, path = "/api/v1/alerts/{id}", tag = "alerts", operation_id = "show_alert",

@@ -14,9 +14,7 @@ use crate::views::{ClearedView, Items, LimitView};
 #[utoipa::path(get, path = "/api/v1/limits", tag = "limits", operation_id = "list_limits",
     responses((status = 200, body = Items<LimitView>), (status = 503, body = ErrorEnvelope)))]
 pub async fn list(State(state): State<AppState>) -> Result<Json<Items<LimitView>>> {
-    Ok(Json(Items {
-        items: live(&state).await?,
-    }))
+    Ok(Json(Items::of(live(&state).await?)))
 }
 
 /// Every live limit with the run that set it.

@@ -9,8 +9,8 @@ use chrono::Utc;
 use http::header::CONTENT_TYPE;
 use remediation::read::{OutboxDepth, Run, RunFilter};
 use remediation::{LiveLimit, RunState};
-use slo_engine::duration;
 use slo_engine::read::{self, Slo, Source};
+use slo_engine::{EngineError, duration};
 
 use crate::exposition::{self, Exposition, Kind, Labels};
 use crate::state::AppState;
@@ -37,9 +37,16 @@ pub async fn show(State(state): State<AppState>) -> Response {
     process(&mut page, &state);
     state.probes.write(&mut page);
     let mut parts = Vec::new();
-    write(&mut page, &mut parts, "objectives", slos, |page, slos| {
-        objectives(page, &slos);
-    });
+    // Those that can be read are told beside that not all could.
+    let (rest, slos) = match slos {
+        Ok(slos) => (Some(slos), Ok(())),
+        Err(partly) => {
+            let is_rest = matches!(partly.error, EngineError::LeftOut { .. });
+            (is_rest.then_some(partly.rest), Err(partly.error))
+        }
+    };
+    rest.iter().for_each(|slos| objectives(&mut page, slos));
+    write(&mut page, &mut parts, "objectives", slos, |_, ()| {});
     write(&mut page, &mut parts, "sources", sources, |page, found| {
         self::sources(page, &found);
     });

@@ -4,13 +4,13 @@ use axum::Json;
 use axum::extract::State;
 use chrono::Utc;
 use slo_engine::alert::AlertState;
-use slo_engine::read;
+use slo_engine::{Partly, read};
 
 use super::limit;
 use crate::error::{ErrorEnvelope, Result};
 use crate::readiness::Part;
 use crate::state::AppState;
-use crate::views::{AlertView, OverviewView, SloSummary, SourceView};
+use crate::views::{AlertView, OverviewView, SloSummary, SourceView, UnreadableView};
 
 /// More open alerts than this are no overview.
 const ALERTS_MAX: u32 = 100;
@@ -38,13 +38,22 @@ pub async fn show(State(state): State<AppState>) -> Result<Json<OverviewView>> {
         notes.push(format!("limits are not known: {error}"));
         Vec::new()
     });
-    let alerts = firing?.into_iter().chain(pending?);
+    let (slos, mut unreadable) = Partly::named(slos)?;
+    let mut alerts = Vec::new();
+    for found in [firing, pending] {
+        let (rest, more) = Partly::named(found)?;
+        alerts.extend(rest.into_iter().map(AlertView::from));
+        unreadable.extend(more);
+    }
+    unreadable.sort_by(|a, b| a.name.cmp(&b.name));
+    unreadable.dedup_by(|later, first| later.name == first.name);
     Ok(Json(OverviewView {
-        items: slos?.into_iter().map(SloSummary::from).collect(),
-        alerts: alerts.map(AlertView::from).collect(),
+        items: slos.into_iter().map(SloSummary::from).collect(),
+        alerts,
         limits,
         sources: sources?.into_iter().map(SourceView::from).collect(),
         generated_at: now,
         notes,
+        unreadable: unreadable.into_iter().map(UnreadableView::from).collect(),
     }))
 }

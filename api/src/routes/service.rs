@@ -41,9 +41,8 @@ pub async fn list(
     Query(query): Query<WindowQuery>,
 ) -> Result<Json<Items<ServiceSummary>>> {
     let window = query.or(Span::seconds(300))?;
-    Ok(Json(Items::of(
-        read::services(&state.pool, window, Utc::now()).await?,
-    )))
+    let services = read::services(&state.pool, window, Utc::now()).await;
+    Ok(Json(Items::partly(services)?))
 }
 
 #[utoipa::path(get, path = "/api/v1/services/{name}", tag = "services", operation_id = "show_service",

@@ -42,9 +42,7 @@ pub async fn list(
     let items = found
         .iter()
         .map(|silence| SilenceView::of(silence, &alerting, now));
-    Ok(Json(Items {
-        items: items.collect(),
-    }))
+    Ok(Json(Items::of(items)))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

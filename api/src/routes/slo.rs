@@ -19,7 +19,7 @@ use crate::views::{Items, SloDetail, SloSeriesView, SloSummary};
 #[utoipa::path(get, path = "/api/v1/slos", tag = "slos", operation_id = "list_slos",
     responses((status = 200, body = Items<SloSummary>)))]
 pub async fn list(State(state): State<AppState>) -> Result<Json<Items<SloSummary>>> {
-    Ok(Json(Items::of(read::slos(&state.pool, Utc::now()).await?)))
+    Ok(Json(Items::partly(read::slos(&state.pool, Utc::now()).await)?))
 }
 
 #[utoipa::path(get, path = "/api/v1/slos/{name}", tag = "slos", operation_id = "show_slo",

@@ -5,7 +5,7 @@ use serde::Serialize;
 use slo_engine::read;
 use utoipa::ToSchema;
 
-use super::{AlertView, LimitView, SloSummary};
+use super::{AlertView, LimitView, SloSummary, UnreadableView};
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct OverviewView {
@@ -17,6 +17,9 @@ pub struct OverviewView {
     pub generated_at: DateTime<Utc>,
     /// What could not be read, in words: the rest is still true.
     pub notes: Vec<String>,
+    /// Objectives that cannot be read, or whose alert cannot.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnreadableView>,
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]

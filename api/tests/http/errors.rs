@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use http::{Request, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::shop::Shop;
@@ -121,4 +121,53 @@ async fn an_outage_is_said_without_its_inside(pool: PgPool) {
         "{}",
         metrics.text
     );
+}
+
+#[sqlx::test(migrator = "slo_engine::MIGRATOR")]
+async fn an_objective_that_cannot_be_read_is_named_beside_the_others(pool: PgPool) {
+    let shop = Shop::measured(pool.clone()).await;
+    shop.evaluate().await;
+    let all = shop.get("/api/v1/slos").await.json();
+    assert_eq!(all.get("unreadable"), None);
+    sqlx::query(
+        "update objective_tier set severity = 'urgent'
+         where objective_id = (select objective_id from objective where name = 'checkout-availability')",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let mut rest = all["items"].clone();
+    let names = |items: &Value| -> Vec<Value> {
+        let items = items.as_array().unwrap().iter();
+        items.map(|item| item["name"].clone()).collect()
+    };
+    rest.as_array_mut()
+        .unwrap()
+        .retain(|item| item["name"] != "checkout-availability");
+    assert!(!names(&rest).is_empty());
+    let unreadable = json!([{
+        "name": "checkout-availability",
+        "why": "`urgent` in column `severity` cannot be read",
+    }]);
+    for path in ["/api/v1/slos", "/api/v1/overview"] {
+        let answer = shop.get(path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text);
+        assert_eq!(names(&answer.json()["items"]), names(&rest), "{path}");
+        assert_eq!(answer.json()["unreadable"], unreadable, "{path}");
+    }
+    // Its alert can be read.
+    let alerts = shop.get("/api/v1/overview").await.json()["alerts"].clone();
+    assert_eq!(alerts[0]["objective"], "checkout-availability");
+    let services = shop.get("/api/v1/services").await;
+    assert_eq!(services.status, StatusCode::OK);
+    assert_eq!(services.json()["unreadable"], unreadable);
+    let service = shop.get("/api/v1/services/checkout").await;
+    assert_eq!(service.status, StatusCode::OK);
+    let metrics = shop.get("/metrics").await.text;
+    for said in [
+        "slowburn_scrape_ok{part=\"objectives\"} 0\n".to_owned(),
+        format!("objective={}", rest[0]["name"]),
+    ] {
+        assert!(metrics.contains(&said), "{said}: {metrics}");
+    }
 }

@@ -7,10 +7,11 @@ use super::Alert;
 use super::ownership::of_row;
 use crate::alert::{Acknowledgement, AlertId, AlertState};
 use crate::engine::EngineError;
+use crate::partly::{self, Partly};
 use crate::silence::SilenceId;
 use crate::store::{alert::evidence_from_json, count, parse};
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Row {
     alert_id: i64,
     objective: String,
@@ -70,8 +71,12 @@ impl TryFrom<Row> for Alert {
 /// The latest alerts, newest first; with `state`, only those.
 ///
 /// # Errors
-/// When the database fails.
-pub async fn alerts(pool: &PgPool, state: Option<AlertState>, limit: u32) -> Result<Vec<Alert>, EngineError> {
+/// When the database fails; with the others, when some cannot be read.
+pub async fn alerts(
+    pool: &PgPool,
+    state: Option<AlertState>,
+    limit: u32,
+) -> Result<Vec<Alert>, Partly<Alert>> {
     let rows = sqlx::query_as!(
         Row,
         r#"select a.alert_id, o.name as objective, s.name as service, a.tier, a.severity, a.state, a.opened_at,
@@ -91,7 +96,7 @@ pub async fn alerts(pool: &PgPool, state: Option<AlertState>, limit: u32) -> Res
     )
     .fetch_all(pool)
     .await?;
-    rows.into_iter().map(Alert::try_from).collect()
+    partly::read(&rows, |row| row.objective.clone(), |row| row.clone().try_into())
 }
 
 /// One alert; `None` when there is none with this id.

@@ -14,20 +14,22 @@ use super::tcp;
 use super::{Endpoint, RouteCounts, Service, ServiceCourse, ServiceDetail, Slo, SloState, Source};
 use crate::engine::EngineError;
 use crate::measurement::{Clock, Gauge, Role, ServiceName};
+use crate::partly::Partly;
 use crate::store::{interval, micros, parse, snapshot};
 
 /// Every service over the window that ends now.
 ///
 /// # Errors
-/// When the database fails.
+/// When the database fails; with all services, when objectives cannot be read.
 pub async fn services(
     pool: &PgPool,
     window: Duration,
     now: DateTime<Utc>,
-) -> Result<Vec<Service>, EngineError> {
+) -> Result<Vec<Service>, Partly<Service>> {
     let request = Request::whole(None, window, micros(now));
     let measured = Measured::read(&mut *snapshot(pool).await?, request).await?;
-    Ok(measured.services(slos(pool, request.to).await?, request))
+    let (slos, left_out) = Partly::apart(slos(pool, request.to).await)?;
+    Partly::of(measured.services(slos, request), left_out)
 }
 
 /// One service; `None` when there is none of this name.
@@ -54,7 +56,9 @@ pub async fn service(
     let tcp = tcp::of_service(&mut snapshot, name, &measured.counts, request).await?;
     // The next reads take a connection of their own, and none waits for one while it holds another.
     drop(snapshot);
-    let Some(service) = measured.services(slos(pool, request.to).await?, request).pop() else {
+    // Whose objective it is that cannot be read is not known.
+    let (slos, _) = Partly::apart(slos(pool, request.to).await)?;
+    let Some(service) = measured.services(slos, request).pop() else {
         return Ok(None);
     };
     let Measured {

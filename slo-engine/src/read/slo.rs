@@ -1,6 +1,6 @@
 //! Objectives with their budgets.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -15,6 +15,7 @@ use crate::alert::AlertState;
 use crate::engine::EngineError;
 use crate::evaluate::{BudgetInput, DATA_OUTAGE, EvaluationInput, PartCounts, Rules, spending};
 use crate::objective::{ObjectiveName, Sli, SliKind, Target};
+use crate::partly::{self, Partly};
 use crate::sequential::{FAST_PAGE, FastPage, Sequential};
 use crate::store::evaluation::Tiers;
 use crate::store::{
@@ -66,8 +67,8 @@ struct Row {
 /// Every objective that is defined, by name.
 ///
 /// # Errors
-/// When the database fails.
-pub async fn slos(pool: &PgPool, now: DateTime<Utc>) -> Result<Vec<Slo>, EngineError> {
+/// When the database fails; with the others, when some cannot be read.
+pub async fn slos(pool: &PgPool, now: DateTime<Utc>) -> Result<Vec<Slo>, Partly<Slo>> {
     read(pool, None, now).await
 }
 
@@ -87,7 +88,7 @@ async fn read(
     pool: &PgPool,
     name: Option<&ObjectiveName>,
     now: DateTime<Utc>,
-) -> Result<Vec<Slo>, EngineError> {
+) -> Result<Vec<Slo>, Partly<Slo>> {
     let now = micros(now);
     // What a definition states comes with what is read.
     let rules = Rules::default();
@@ -159,12 +160,14 @@ async fn read(
     let whole = match (name, rows.first().and_then(|row| row.part_of.as_deref())) {
         (Some(_), Some(whole)) => {
             let whole = parse("objective.name", whole)?;
-            evaluation::inputs(pool, &rules, Tiers::Of(&whole), now).await?
+            evaluation::inputs(pool, &rules, Tiers::Of(&whole), now)
+                .await
+                .map_err(EngineError::from)?
         }
         _ => Vec::new(),
     };
     let asked = name.map_or(Tiers::All, Tiers::Of);
-    let inputs = evaluation::inputs(pool, &rules, asked, now).await?;
+    let (inputs, left_out) = Partly::apart(evaluation::inputs(pool, &rules, asked, now).await)?;
     for input in whole.into_iter().chain(inputs) {
         if !input.withdrawn {
             for part in &input.parts {
@@ -175,14 +178,27 @@ async fn read(
         }
     }
     let mut budgets: HashMap<ObjectiveName, Vec<BudgetAlertState>> = HashMap::new();
-    for input in budget_alert::inputs(pool, &rules, name, now).await? {
+    let (inputs, too) = Partly::apart(budget_alert::inputs(pool, &rules, name, now).await)?;
+    let left_out = partly::both(left_out, too);
+    for input in inputs {
         let of = budgets.entry(input.objective.clone()).or_default();
         of.push(budget_alert_state(&input));
     }
     let mut estimates = estimates(pool, name, now).await?;
-    let mut slos = rows
-        .into_iter()
-        .map(|row| {
+    // Of whom one tier cannot be read, nothing is told: what is known would pass for all.
+    let rows: Vec<_> = match &left_out {
+        Some(EngineError::LeftOut { names, .. }) => {
+            let names: HashSet<_> = names.iter().map(|one| &one.name).collect();
+            (rows.into_iter())
+                .filter(|row| !names.contains(&row.name))
+                .collect()
+        }
+        _ => rows,
+    };
+    let read = partly::read(
+        &rows,
+        |row| row.name.clone(),
+        |row| {
             let name: ObjectiveName = parse("objective.name", &row.name)?;
             let estimated = estimates.remove(&name);
             let budget_alerts = budgets.remove(&name).unwrap_or_default();
@@ -191,12 +207,13 @@ async fn read(
             let mut burns = of_parts.remove(&name).unwrap_or_default();
             burns.sort_by_key(|burn| burn.window);
             burns.dedup_by_key(|burn| burn.window);
-            let slo = row.into_slo(name, &inputs, burns, budget_alerts)?;
+            let slo = row.slo(name, &inputs, burns, budget_alerts)?;
             Ok(Slo { estimated, ..slo })
-        })
-        .collect::<Result<Vec<_>, EngineError>>()?;
+        },
+    );
+    let (mut slos, too) = Partly::apart(read)?;
     look_ahead(pool, &mut slos, now).await?;
-    Ok(slos)
+    Partly::of(slos, partly::both(left_out, too))
 }
 
 /// Adds when budgets are exhausted, of those that burn faster than what remains of them: no other is, within a period.
@@ -231,8 +248,8 @@ async fn look_ahead(pool: &PgPool, slos: &mut [Slo], now: DateTime<Utc>) -> Resu
 }
 
 impl Row {
-    fn into_slo(
-        self,
+    fn slo(
+        &self,
         name: ObjectiveName,
         inputs: &[EvaluationInput],
         as_part: Vec<Burn>,
@@ -263,12 +280,13 @@ impl Row {
             .unwrap_or_default();
         let slice = self
             .slice
-            .map(|slice| span("objective_generation.slice", &slice))
+            .as_ref()
+            .map(|slice| span("objective_generation.slice", slice))
             .transpose()?;
         Ok(Slo {
             service: parse("service.name", &self.service)?,
-            display_name: self.display_name,
-            description: self.description,
+            display_name: self.display_name.clone(),
+            description: self.description.clone(),
             kind: kind(&sli),
             target,
             threshold: match sli.kind {
@@ -281,7 +299,8 @@ impl Row {
             },
             part_of: self
                 .part_of
-                .map(|name| parse("objective.name", &name))
+                .as_deref()
+                .map(|name| parse("objective.name", name))
                 .transpose()?,
             period,
             sli: counts
@@ -301,7 +320,7 @@ impl Row {
             ownership: of_row(self.owner.as_deref(), self.runbook_url.as_deref())?,
             evidence: evaluation::gate(self.evidence.as_deref())?.unwrap_or_default(),
             unit: count("slice_unit", self.unit)?,
-            method: self.method,
+            method: self.method.clone(),
             slice,
             burn: if inputs.is_empty() {
                 as_part

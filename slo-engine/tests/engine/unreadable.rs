@@ -1,5 +1,6 @@
 //! A row that cannot be read, of another release or changed by hand, hinders no objective but its own, and is told.
 
+use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use slo_engine::evaluate::{Evaluation, MissingData, OutageRule};
 use slo_engine::objective::{Objective, Severity};
 use slo_engine::sequential::FastPage;
 use slo_engine::silence::NewSilence;
-use slo_engine::{Partly, Settings};
+use slo_engine::{Partly, Settings, Unreadable, read};
 
 use crate::composite::{WHOLE, counted, usual};
 use crate::support::{DAY, MINUTE, World, at, availability, decimal, seconds, tier, without_evidence};
@@ -258,5 +259,81 @@ async fn a_part_that_cannot_be_read_stops_its_composite_and_no_other_objective()
     assert_eq!(names, ["other"]);
     let said = left_out.unwrap().to_string();
     assert_eq!(said, format!("what is kept of `{WHOLE}` was left out"));
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_missing_from_the_lists_by_its_name() {
+    let world = outage().await;
+    let evaluations = world.engine.evaluate(at(66)).await;
+    let all = ["one", "three", "two"].map(String::from).to_vec();
+    assert_eq!(recorded(&world, 66, evaluations).await, (all, String::new()));
+    let pool = &world.database.pool;
+    let lists = async || {
+        let (slos, missing) = Partly::named(read::slos(pool, at(66)).await).unwrap();
+        let slos: Vec<_> = slos.iter().map(|one| one.name.to_string()).collect();
+        let (alerts, of_alerts) = Partly::named(read::alerts(pool, None, 10).await).unwrap();
+        let alerts: BTreeSet<_> = alerts.iter().map(|one| one.objective.to_string()).collect();
+        let (services, of_services) = Partly::named(read::services(pool, seconds(60), at(66)).await).unwrap();
+        assert_eq!(of_services, missing);
+        let names: Vec<_> = services[0].objectives.iter().map(ToString::to_string).collect();
+        assert_eq!(names, slos);
+        let whose =
+            |found: Vec<Unreadable>| found.into_iter().map(|one| format!("{}: {}", one.name, one.why));
+        (
+            slos,
+            missing,
+            Vec::from_iter(alerts),
+            Vec::from_iter(whose(of_alerts)),
+        )
+    };
+    let two = |why: &str| Unreadable {
+        name: "two".to_owned(),
+        why: why.to_owned(),
+    };
+    for (statement, why) in [
+        (
+            two_of("objective_tier", "severity = 'urgent'"),
+            "`urgent` in column `severity` cannot be read",
+        ),
+        (
+            two_of("objective_budget_alert", "rule = 'doubled'"),
+            "`urgent` in column `severity` cannot be read",
+        ),
+        (
+            two_of("objective_tier", "severity = 'page'"),
+            "`doubled` in column `objective_budget_alert.rule` cannot be read",
+        ),
+    ] {
+        sqlx::raw_sql(statement).execute(pool).await.unwrap();
+        let (slos, missing, alerts, of_alerts) = lists().await;
+        assert_eq!(
+            (slos, missing),
+            (vec!["one".to_owned(), "three".to_owned()], vec![two(why)])
+        );
+        assert_eq!((alerts.len(), of_alerts.len()), (3, 0));
+    }
+    sqlx::raw_sql(two_of("objective_budget_alert", "rule = 'remaining 20%'"))
+        .execute(pool)
+        .await
+        .unwrap();
+    sqlx::raw_sql(two_of("alert", "severity = 'urgent'"))
+        .execute(pool)
+        .await
+        .unwrap();
+    let (slos, missing, alerts, of_alerts) = lists().await;
+    assert_eq!((slos.len(), missing), (3, Vec::new()));
+    assert_eq!(alerts, ["one", "three"]);
+    assert_eq!(
+        of_alerts,
+        ["two: `urgent` in column `alert.severity` cannot be read"]
+    );
+    // Whoever asks for that one alone is told that it is there and cannot be read.
+    sqlx::raw_sql(two_of("objective_tier", "severity = 'urgent'"))
+        .execute(pool)
+        .await
+        .unwrap();
+    assert!(read::slo(pool, &"two".parse().unwrap(), at(66)).await.is_err());
+    assert!(read::slo(pool, &"one".parse().unwrap(), at(66)).await.is_ok());
     world.database.drop().await;
 }

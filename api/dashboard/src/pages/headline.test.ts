@@ -4,8 +4,8 @@ import { headline } from "./headline";
 
 const NOW = Date.parse("2026-11-26T12:00:00Z");
 
-function said(items: object[], alerts: object[] = []): string {
-  return headline({ items, alerts } as Pick<Overview, "items" | "alerts">, NOW);
+function said(items: object[], alerts: object[] = [], unreadable: object[] = []): string {
+  return headline({ items, alerts, unreadable } as Pick<Overview, "items" | "alerts" | "unreadable">, NOW);
 }
 
 const calm = { name: "checkout-latency", display_name: "", state: "ok", exhausts_at: null };
@@ -24,6 +24,8 @@ describe("the overview's title", () => {
     expect(said([])).toBe("Nothing to watch yet");
     expect(said([{ ...calm, state: "no_data" }])).toBe("Nothing was measured yet");
     expect(said([calm, { ...calm, state: "no_data" }], [{ state: "pending" }])).toBe("1 of 2 objectives are within budget, 1 without data, one alert is pending");
+    expect(said([calm, calm], [], [{ name: "two" }])).toBe("2 of 3 objectives are within budget, 1 cannot be read");
+    expect(said([], [], [{ name: "two" }])).toBe("No objective can be read");
     expect(said([calm, { ...calm, state: "firing" }, { ...calm, name: "b", state: "exhausted" }])).toBe("Firing: checkout-latency. Budget spent: b");
   });
 });

@@ -4,8 +4,8 @@ import type { Overview, SloSummary } from "../data/client";
 import * as format from "../format";
 
 /** `now` is milliseconds of the server's clock. */
-export function headline({ items, alerts }: Pick<Overview, "items" | "alerts">, now: number): string {
-  if (items.length === 0) return "Nothing to watch yet";
+export function headline({ items, alerts, unreadable = [] }: Pick<Overview, "items" | "alerts" | "unreadable">, now: number): string {
+  if (items.length === 0) return unreadable.length ? "No objective can be read" : "Nothing to watch yet";
   const of = (state: SloSummary["state"]) => items.filter((slo) => slo.state === state);
   const unknown = of("no_data");
   if (unknown.length === items.length) return "Nothing was measured yet";
@@ -13,8 +13,9 @@ export function headline({ items, alerts }: Pick<Overview, "items" | "alerts">, 
   if (loud.length) return loud.slice(0, 2).join(". ");
   const pending = alerts.some((alert) => alert.state === "pending") ? ", one alert is pending" : "";
   const measured = items.length - unknown.length;
-  const within = unknown.length
-    ? `${measured} of ${items.length} objectives are within budget, ${unknown.length} without data`
+  const missing = [unknown.length && `${unknown.length} without data`, unreadable.length && `${unreadable.length} cannot be read`].filter(Boolean);
+  const within = missing.length
+    ? `${measured} of ${items.length + unreadable.length} objectives are within budget, ${missing.join(", ")}`
     : items.length === 1
       ? "The objective is within its budget"
       : `All ${items.length} objectives are within budget`;

@@ -21,6 +21,7 @@ export function OverviewPage() {
   const runs = useResource<Items<Run>>("/runs?limit=50", { everyMs: 2_000 });
   const open = useResource<Items<Run>>("/runs?open=true", { everyMs: 2_000 });
   const { data } = overview;
+  const unreadable = data?.unreadable ?? [];
   if (!data) {
     return (
       <Page title="Overview">
@@ -40,9 +41,12 @@ export function OverviewPage() {
     <Page title={headline(data, serverNow())} kicker={<Freshness overview={data} />}>
       <Trouble of={overview} what="overview" />
       <Trouble of={runs.error ? runs : open} what="list of runs" />
-      {data.notes.length > 0 && (
+      {data.notes.length + unreadable.length > 0 && (
         <div className="trouble" role="status">
           {data.notes.map((note) => <p key={note}><Said text={note} /></p>)}
+          {unreadable.map(({ name, why }) => (
+            <p key={name}><Said text={`\`${name}\` is missing here and is not judged: ${why}`} /></p>
+          ))}
           <p className="hint">The rest of the page is true.</p>
         </div>
       )}
@@ -64,7 +68,7 @@ export function OverviewPage() {
             </Section>
           )}
           <Section id="objectives" title="Objectives" note={slos.length ? "loudest first" : undefined}>
-            {slos.length ? <SloTable slos={slos} /> : <NoObjective />}
+            {slos.length ? <SloTable slos={slos} /> : unreadable.length === 0 && <NoObjective />}
           </Section>
         </div>
         <aside className="overview-side" aria-label="What happened and where data comes from">
