@@ -201,7 +201,11 @@ left join alert a on a.objective_id = o.objective_id and a.tier = o.tier and a.s
 left join tier_freeze f on f.objective_id = o.objective_id and f.tier = o.tier
 union all
 select o.name, s.name, d.target, slice_unit(g.method), a.tier, a.severity, interval '0', interval '0',
-       (a.evidence ->> 'threshold')::numeric, null, interval '0', true,
+       -- What is no number is no burn rate, and leaves out its own alert.
+       case
+           when a.evidence ->> 'threshold' ~ '^[0-9]{1,9}(\.[0-9]{1,28})?$' then (a.evidence ->> 'threshold')::numeric
+           else 0
+       end, null, interval '0', true,
        0, 0, $1, 0, 0, 0,
        0, 0, $1, 0, 0, 0,
        $1, a.alert_id, a.state, a.opened_at, a.clear_since_at, f.since_at, false, null, null

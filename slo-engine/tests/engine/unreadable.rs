@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use slo_engine::alert::{AlertState, Transition};
 use slo_engine::budget_alert::{BudgetAlert, BudgetRule};
-use slo_engine::evaluate::{Evaluation, MissingData, OutageRule};
+use slo_engine::evaluate::{Decision, Evaluation, MissingData, OutageRule};
 use slo_engine::objective::{Objective, Severity};
 use slo_engine::sequential::FastPage;
 use slo_engine::silence::NewSilence;
 use slo_engine::{Partly, Settings, Unreadable, read};
 
 use crate::composite::{WHOLE, counted, usual};
-use crate::support::{DAY, MINUTE, World, at, availability, decimal, seconds, tier, without_evidence};
+use crate::support::{
+    DAY, MINUTE, World, at, availability, decimal, definitions, seconds, tier, without_evidence,
+};
 
 /// With an alert of every kind.
 fn objective(name: &str) -> Objective {
@@ -336,4 +338,89 @@ async fn what_cannot_be_read_is_missing_from_the_lists_by_its_name() {
     assert!(read::slo(pool, &"two".parse().unwrap(), at(66)).await.is_err());
     assert!(read::slo(pool, &"one".parse().unwrap(), at(66)).await.is_ok());
     world.database.drop().await;
+}
+
+#[tokio::test]
+async fn numbers_that_nobody_could_read_are_not_taken() {
+    let world = outage().await;
+    let pool = &world.database.pool;
+    sqlx::raw_sql(two_of(
+        "objective_generation",
+        "method = 'Timeslices', slice = '1 minute', slice_target = 0.9",
+    ))
+    .execute(pool)
+    .await
+    .unwrap();
+    let digits = format!("0.{}1", "0".repeat(40));
+    for (table, column) in [
+        ("objective_definition", "target"),
+        ("objective_generation", "slice_target"),
+        ("objective_tier", "burn_rate"),
+        ("objective_tier", "budget_share"),
+        ("objective_fast_page", "burn_rate"),
+        ("objective_fast_page", "false_pages_a_year"),
+        ("objective_fast_page", "rate_min"),
+        ("objective_missing_data", "coverage_min"),
+        ("excursion", "statistic"),
+    ] {
+        let numbers = ["'NaN'", "'infinity'", "1e40", &digits];
+        // A float has no more digits than it has.
+        let numbers = if table == "excursion" {
+            &numbers[..2]
+        } else {
+            &numbers[..]
+        };
+        for number in numbers {
+            let outcome = sqlx::raw_sql(two_of(table, &format!("{column} = {number}")))
+                .execute(pool)
+                .await;
+            let refused = outcome.expect_err(&format!("{table}.{column} took {number}"));
+            let constraint = refused.as_database_error().unwrap().constraint().unwrap();
+            assert!(
+                constraint.starts_with(&format!("{table}_{column}_")),
+                "{constraint}"
+            );
+        }
+    }
+    world.database.drop().await;
+}
+
+#[tokio::test]
+async fn an_alert_whose_evidence_holds_no_number_stops_no_other() {
+    for number in ["NaN", "high", "1e40"] {
+        let world = outage().await;
+        let engine = &world.engine;
+        let outcome = engine.evaluate(at(66)).await;
+        let all = ["one", "three", "two"].map(String::from).to_vec();
+        assert_eq!(recorded(&world, 66, outcome).await, (all, String::new()));
+        let change = format!("evidence = jsonb_set(evidence, '{{threshold}}', '\"{number}\"')");
+        sqlx::raw_sql(two_of("alert", &change))
+            .execute(&world.database.pool)
+            .await
+            .unwrap();
+        // No tier is defined any more: what is open is told by its evidence.
+        let changed = ["one", "three", "two"].map(|name| Objective {
+            tiers: vec![tier("page-2m", Severity::Page, 2 * MINUTE, 10, "14.4")],
+            ..objective(name)
+        });
+        engine
+            .apply(&definitions(changed.to_vec()), at(67))
+            .await
+            .unwrap();
+        let (evaluations, left_out) = Partly::apart(engine.evaluate(at(67)).await).unwrap();
+        let over: Vec<_> = (evaluations.iter())
+            .filter(|one| one.tier.as_str() == "page-1m")
+            .map(|one| (one.objective.as_str(), one.decision))
+            .collect();
+        assert_eq!(
+            over,
+            [("one", Decision::Resolve), ("three", Decision::Resolve)],
+            "{number}"
+        );
+        assert_eq!(
+            left_out.unwrap().to_string(),
+            "what is kept of `two` was left out"
+        );
+        world.database.drop().await;
+    }
 }
