@@ -17,11 +17,14 @@ use super::{
     capture::Pair,
     case::Case,
     compare::{Counts, has_status, is_of_subject, route},
+    patience,
 };
 
 /// What may pass between the capture's socket and the probe, both ways of a turn together. Of 28,100 pairs of 33 loads
 /// on a machine with more to do than it could, 70 took more than 5 us, 16 more than 10 us and two more than this.
 const BETWEEN_NS: f64 = 20_000.0;
+/// So many times as much on an emulated machine: what the kernel does between the two takes longer there by as much.
+const EMULATED: f64 = 50.0;
 /// One pair in so many may be preempted between the two, and for how long: a burst of them is, where a server answers many at
 /// once. A quantile may be off by as many ranks as pairs were, seldom one: a p99 is not a p97.
 const PREEMPTED: usize = 50;
@@ -33,11 +36,19 @@ const PROMISED: f64 = 0.01;
 /// Fewer answers than this have no p99.
 const QUANTILES_FROM: usize = 100;
 
+fn between_ns() -> f64 {
+    if patience::scale() > 1 {
+        BETWEEN_NS * EMULATED
+    } else {
+        BETWEEN_NS
+    }
+}
+
 /// From where to where the probe's time may lie for one of the capture's.
 fn around(case: &Case, captured_ns: f64) -> (f64, f64) {
     match case.seen.role {
-        Role::Server => (captured_ns - BETWEEN_NS, captured_ns),
-        Role::Client => (captured_ns, captured_ns + BETWEEN_NS),
+        Role::Server => (captured_ns - between_ns(), captured_ns),
+        Role::Client => (captured_ns, captured_ns + between_ns()),
     }
 }
 
@@ -101,8 +112,9 @@ pub fn quantiles(case: &Case, batch: &Batch, pairs: &[Pair]) -> String {
         let beyond = without_partner(case, &buckets, &times);
         assert!(
             beyond <= preempted(times.len()),
-            "{route}: {beyond} of {} are further apart than {BETWEEN_NS} ns",
-            times.len()
+            "{route}: {beyond} of {} are further apart than {} ns",
+            times.len(),
+            between_ns()
         );
         all_beyond += beyond;
         if times.len() < QUANTILES_FROM {
@@ -118,7 +130,7 @@ pub fn quantiles(case: &Case, batch: &Batch, pairs: &[Pair]) -> String {
             let exact = times[rank - 1];
             let (low, high) = bucket_of(&buckets, rank as u64);
             let moved = beyond;
-            let apart = |time: f64| (time * PROMISED).max(BETWEEN_NS);
+            let apart = |time: f64| (time * PROMISED).max(between_ns());
             let (earliest, latest) = match case.seen.role {
                 Role::Server => {
                     let earlier = times[(rank - 1).saturating_sub(moved)];
