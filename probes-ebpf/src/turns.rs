@@ -93,6 +93,9 @@ pub fn takes(edge: &mut impl Edge, connection: &mut Connection) -> Taken {
         return Taken::Not;
     }
     if connection.protocol == protocol::UNDECIDED && !is_in_flight(connection) {
+        if is_stray(edge) {
+            return Taken::Turn;
+        }
         if is_early(edge, connection) {
             connection.role = role::SERVER;
             return Taken::Early;
@@ -104,6 +107,13 @@ pub fn takes(edge: &mut impl Edge, connection: &mut Connection) -> Taken {
     }
     take(edge, connection);
     Taken::Turn
+}
+
+/// Whether TCP had all of it before, if it was ever said: who keeps a silent connection alive may send the byte in front
+/// of the next one, which at first is none.
+#[inline(always)]
+fn is_stray(edge: &mut impl Edge) -> bool {
+    edge.is_ingress() && !edge.is_new()
 }
 
 /// Whether what a client begins with is still missing: TCP brings it later.
@@ -164,6 +174,9 @@ pub fn join(edge: &mut impl Edge, connection: &mut Connection) {
         return;
     }
     if connection.protocol == protocol::UNDECIDED {
+        if is_stray(edge) {
+            return;
+        }
         edge.identify(connection, role::SERVER);
         if connection.settings == 0 || !edge.listens(connection) {
             return;
@@ -214,6 +227,11 @@ pub fn take(edge: &mut impl Edge, connection: &mut Connection) {
     };
     let last = edge.seq().wrapping_add(edge.length());
     let is_client = edge.is_ingress() == (role == role::SERVER);
+    // How far this side has come is known once it has said something.
+    let has_spoken = if is_client { turn::ASKED } else { turn::ANSWERED };
+    if connection.spare[turn::WORD] & has_spoken == 0 && is_stray(edge) {
+        return;
+    }
     match (connection.protocol == protocol::TLS, is_client) {
         (true, true) => records::asks(edge, connection, role, last),
         (true, false) => records::answers(edge, connection, last),
