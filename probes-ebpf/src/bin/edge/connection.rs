@@ -5,7 +5,7 @@ use core::{ffi::c_void, mem, ptr};
 use aya_ebpf::{
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
     btf_maps::SkStorage,
-    helpers::generated::{bpf_get_netns_cookie, bpf_sk_cgroup_id, bpf_sk_storage_get},
+    helpers::generated::{bpf_get_netns_cookie, bpf_sk_cgroup_id, bpf_sk_storage_delete, bpf_sk_storage_get},
 };
 pub use probes_ebpf::conversation::is_in_flight;
 use probes_ebpf::wire::{CONNECTION_VERSION, Connection, Endpoint, ROUTE_NONE, birth, control, loss, role};
@@ -32,6 +32,13 @@ pub fn stored<T>(map: *const SkStorage<T>, sk: *mut c_void, create: bool) -> Opt
         }
     }
     if found.is_null() { None } else { Some(found) }
+}
+
+/// What it keeps goes, if it keeps anything.
+#[inline(always)]
+pub fn forget<T>(map: *const SkStorage<T>, sk: *mut c_void) {
+    // SAFETY: as above.
+    unsafe { bpf_sk_storage_delete(map.cast_mut().cast(), sk) };
 }
 
 #[inline(always)]

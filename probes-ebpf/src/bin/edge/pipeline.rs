@@ -45,6 +45,11 @@ fn storage(sk: *mut c_void, flags: u64) -> Option<&'static mut Pipeline> {
     }
 }
 
+#[inline(always)]
+pub fn forget(sk: *mut c_void) {
+    connection::forget(&raw const PIPELINE, sk);
+}
+
 /// A socket, as what has hung a pipeline on it.
 pub struct Socket(pub *mut c_void);
 

@@ -22,10 +22,10 @@ use probes_ebpf::{
 };
 
 use crate::{
-    connection::{count_tcp, find, find_or_create, is_in_flight, refresh},
+    connection::{count_tcp, find, find_or_create, forget, is_in_flight, refresh},
     count::{last_of, source},
     http2, http2_birth, last_byte,
-    maps::{HANDSHAKE, LISTENED, PENDING, skb_netns, socket_netns},
+    maps::{HANDSHAKE, HTTP2, LISTENED, PENDING, skb_netns, socket_netns},
     pipeline::{self, edge_end_next_of},
     request::{begin, closed},
     segment::{CLOSE_WAIT, LAST_ACK},
@@ -64,8 +64,11 @@ pub fn edge_socket(context: SockOpsContext) -> u32 {
             connection.netns = unsafe { bpf_get_netns_cookie(ops.cast()) };
         }
         if op == BPF_SOCK_OPS_TCP_CONNECT_CB {
-            connection.birth = birth::OPENED;
             connection.port = u32::from_be(context.remote_port()) as u16;
+            if connection.protocol != protocol::UNDECIDED {
+                forget(&raw const HTTP2, sk.cast());
+                pipeline::forget(sk.cast());
+            }
             opening(connection);
         } else {
             accepted(&context, connection);

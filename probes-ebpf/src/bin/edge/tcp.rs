@@ -17,7 +17,7 @@ use probes_ebpf::wire::{
 use crate::{
     connection::{count_tcp, endpoint, find, is_counted, role_of},
     count::observe,
-    exchange::raise,
+    exchange::{raise, swap},
     maps::of_kernel,
 };
 
@@ -31,15 +31,23 @@ const ETIMEDOUT: u32 = 110;
 const ECONNREFUSED: u32 = 111;
 const EHOSTUNREACH: u32 = 113;
 
-/// The first SYN is about to leave.
-#[inline(always)]
+/// The first SYN is about to leave. A socket may be connected again, after it failed or was let go of its peer
+/// (`AF_UNSPEC`): of the connection before, nothing holds of this one but whose it is.
+#[inline(never)]
 pub fn opening(connection: &mut Connection) {
-    // A socket may be connected again after it failed.
-    connection.flags = 0;
+    swap(&raw mut connection.flight, 0);
+    *connection = Connection {
+        version: connection.version,
+        birth: birth::OPENED,
+        port: connection.port,
+        netns: connection.netns,
+        cgroup: connection.cgroup,
+        settings: connection.settings,
+        asks: connection.asks,
+        ..Connection::default()
+    };
     // SAFETY: takes nothing.
     connection.spare[BYTES_RECEIVED] = unsafe { bpf_ktime_get_ns() };
-    connection.spare[BYTES_SENT] = 0;
-    connection.spare[SEGMENTS_SENT] = 0;
 }
 
 #[inline(always)]
