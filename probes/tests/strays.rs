@@ -1,4 +1,4 @@
-//! Segments that say nothing: what keeps a silent connection alive.
+//! Segments that say nothing: what keeps a silent connection alive, and what a reset brings along.
 
 #![allow(clippy::unwrap_used, reason = "tests panic")]
 
@@ -6,8 +6,8 @@ mod support;
 
 use slo_engine::measurement::{Batch, Gauge, Signal};
 use support::{
-    by_hand::{ACK, PSH, Peer, RST},
-    eventually, gauge,
+    by_hand::{ACK, FAR, PSH, Peer, RST},
+    client_value, eventually, gauge,
     stage::{GET, Stage},
     value, watched,
 };
@@ -129,4 +129,80 @@ fn nor_is_it_where_the_server_speaks_first() {
     assert_eq!(value(&batch, "greets", Signal::ClientGaveUp), 0);
     stage.program.go_on();
     stage.program.end();
+}
+
+/// Waits until nobody is there any more.
+const WAITS: &str = r#"
+asked, _ = listener.accept()
+try:
+    asked.recv(1000)
+except ConnectionResetError:
+    pass
+told()
+"#;
+
+#[test]
+fn what_a_client_says_in_a_reset_asks_for_nothing() {
+    for (port, says) in [(8634, GET), (8635, &b"words for people: go away"[..])] {
+        let mut stage = Stage::new("last-words", &watched("waits", port), port, WAITS);
+        let peer = stage.namespace.beside(move || Peer::open(50_634, port));
+        peer.send(0, RST | ACK, says);
+        let batch = stage.once("it has ended", |batch| {
+            value(batch, "waits", Signal::ResetsReceived) == 1 && all_closed(batch, "waits")
+        });
+        assert_eq!(value(&batch, "waits", Signal::ClientGaveUp), 0);
+        assert_eq!(value(&batch, "waits", Signal::Answered), 0);
+        stage.program.go_on();
+        stage.program.end();
+    }
+}
+
+/// Asks the peer, and says how that went.
+const CALLS: &str = r#"
+told()
+calls = socket.create_connection(("FAR", PEER))
+calls.sendall(b"ASKS")
+try:
+    print("answered", calls.recv(1000), flush=True)
+except ConnectionResetError:
+    print("reset", flush=True)
+told()
+"#;
+
+#[test]
+fn what_a_server_says_in_a_reset_answers_nothing() {
+    for (port, asks, says) in [
+        (
+            8636,
+            r"GET / HTTP/1.1\r\n\r\n",
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"[..],
+        ),
+        (8638, r"say something-longer\n", b"words for people: go away"),
+    ] {
+        let mut service = watched("caller", port);
+        // All that listens here is one service, so its cgroup is known when it calls.
+        service.matches.extend(watched("caller", 8159).matches);
+        let program = CALLS
+            .replace("FAR", FAR)
+            .replace("PEER", &(port + 1).to_string())
+            .replace("ASKS", asks);
+        let mut stage = Stage::new("reset-words", &service, port, &program);
+        stage.once("its listeners are known", |batch| {
+            gauge(batch, "caller", Gauge::AcceptBacklog).is_some_and(|backlog| backlog > 128.0)
+        });
+        let mut peer = stage.namespace.beside(move || Peer::listen(port + 1));
+        stage.program.go_on();
+        peer.accept();
+        peer.answer();
+        peer.send(0, RST | ACK, says);
+        stage.program.said("reset");
+        let batch = stage.once("the call has ended", |batch| {
+            [Signal::Status(200), Signal::Answered, Signal::ResetByServer]
+                .iter()
+                .any(|signal| client_value(batch, "caller", *signal) > 0)
+        });
+        assert_eq!(client_value(&batch, "caller", Signal::ResetByServer), 1);
+        stage.program.go_on();
+        stage.program.end();
+    }
 }

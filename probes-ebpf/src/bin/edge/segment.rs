@@ -162,7 +162,12 @@ pub fn parse(context: &SkBuffContext, ingress: bool) -> Option<Headers> {
     let header = unsafe { u32::from(*tcp.add(12) >> 4) << 2 };
     let flags = unsafe { *tcp.add(13) };
     let offset = tcp_offset as u32 + header;
-    let payload = length.saturating_sub(offset);
+    // What a reset brings along, words for people, TCP reads to nobody.
+    let payload = if flags & RST != 0 {
+        0
+    } else {
+        length.saturating_sub(offset)
+    };
     let has_end = flags & (FIN | RST) != 0;
     let opens = !ingress && flags & (SYN | ACK) == SYN;
     // The peer is told to stop sending.
