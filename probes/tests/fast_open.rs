@@ -220,3 +220,12 @@ fn a_socket_that_is_connected_again_begins_anew() {
     // Two servers of either kind, asked twice a round.
     town.counts(16);
 }
+
+#[test]
+fn what_is_said_in_a_syn_is_counted_at_either_end_whatever_it_is() {
+    // Whoever listens takes it.
+    let mut town = Town::new("fast", 8650, "echo 1543 > /proc/sys/net/ipv4/tcp_fastopen");
+    town.ask("fast", 2);
+    assert_eq!(opened_fast(&town.namespace), 8);
+    town.counts(8);
+}

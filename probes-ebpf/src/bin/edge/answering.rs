@@ -167,7 +167,7 @@ pub fn is_repeated(segment: &Segment, tcp: *mut TcpSock) -> bool {
         )
     };
     let next = if segment.ingress { received } else { sent };
-    let last = segment.data().wrapping_add(segment.payload);
+    let last = segment.seq.wrapping_add(segment.payload);
     (last.wrapping_sub(next) as i32) <= 0
 }
 

@@ -43,7 +43,7 @@ pub fn first_request(
     if connection.birth == opposite {
         return None;
     }
-    let start = position(connection, segment.data());
+    let start = position(connection, segment.seq);
     // An answer that came early leaves the rest of a body behind it, which may begin like one too.
     if connection.role == role && connection.asking & asking::END_KNOWN != 0 && start < connection.request_end
     {
@@ -54,7 +54,7 @@ pub fn first_request(
     }
     connection.protocol = protocol::HTTP1;
     connection.role = role;
-    connection.asked = u64::from(segment.data());
+    connection.asked = u64::from(segment.seq);
     connection.asking &= asking::PIPELINE;
     connection.spare[AHEAD] = 0;
     Some(found)
@@ -81,12 +81,12 @@ pub fn ask(segment: &Segment, connection: &mut Connection) -> u32 {
         // What follows answers keeps its place there.
         let _ = pipeline::find_or_create(segment.sk, connection);
     }
-    let start = position(connection, segment.data());
+    let start = position(connection, segment.seq);
     match standing(connection, start, segment.payload) {
         Standing::Again => {
             // Or it fills a gap, and the request is not here before it is. What a listener with a full queue
             // turned away was here: its client has waited since.
-            let was_turned_away = segment.data() == connection.request_seq;
+            let was_turned_away = segment.seq == connection.request_seq;
             if !is_idle && !was_turned_away && !was_seen(segment) {
                 touch(&mut Socket(segment.sk), connection, now());
             }
@@ -113,7 +113,7 @@ pub fn ask(segment: &Segment, connection: &mut Connection) -> u32 {
 /// What nobody asks about is no request, and nothing is missing once somebody does.
 #[inline(always)]
 fn pass_over(connection: &mut Connection, segment: &Segment) {
-    let end = position(connection, segment.data()) + u64::from(segment.payload);
+    let end = position(connection, segment.seq) + u64::from(segment.payload);
     if end > connection.asked {
         connection.asked = end;
         connection.request_end = end;

@@ -87,7 +87,7 @@ pub fn before_birth(segment: &Segment, ip: *const u8, is_v4: bool) {
     if let Some(earlier) = PENDING.get_ptr(&key) {
         // Sent again because the queue was full: it has waited since its first arrival.
         // SAFETY: a live map value.
-        if unsafe { (*earlier).request_seq } == segment.data() {
+        if unsafe { (*earlier).request_seq } == segment.seq {
             return;
         }
     }
@@ -116,7 +116,7 @@ fn keep(key: &PendingKey, segment: &Segment, scratch: &mut Scratch, under: u64, 
         started_ns: now,
         last_byte_ns: now,
         settings,
-        request_seq: segment.data(),
+        request_seq: segment.seq,
         payload: segment.payload,
         route,
         request: of_method,

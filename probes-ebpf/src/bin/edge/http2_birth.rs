@@ -169,7 +169,7 @@ pub fn keep(segment: &Segment) {
             return;
         }
         (*opening).record.at_ns = bpf_ktime_get_ns();
-        (*opening).record.stream = segment.data();
+        (*opening).record.stream = segment.seq;
         (*handshake).opening = segment.payload;
     }
 }

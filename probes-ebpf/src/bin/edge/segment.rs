@@ -63,6 +63,7 @@ pub struct Segment {
     /// Where the payload begins.
     pub offset: u32,
     pub payload: u32,
+    /// Of its first byte.
     pub seq: u32,
     pub ack: u32,
     pub flags: u8,
@@ -70,14 +71,6 @@ pub struct Segment {
     pub remote_port: u16,
     /// As IPv6; zeros on segments that pass out.
     pub remote: [u32; 4],
-}
-
-impl Segment {
-    /// The sequence number of its first byte: a SYN takes one for itself.
-    #[inline(always)]
-    pub fn data(&self) -> u32 {
-        self.seq.wrapping_add(u32::from(self.flags & SYN != 0))
-    }
 }
 
 #[inline(always)]
@@ -196,7 +189,8 @@ pub fn parse(context: &SkBuffContext, ingress: bool) -> Option<Headers> {
             ingress,
             offset,
             payload,
-            seq: unsafe { u32::from_be(*tcp.add(4).cast::<u32>()) },
+            // A SYN takes one for itself.
+            seq: unsafe { u32::from_be(*tcp.add(4).cast::<u32>()) }.wrapping_add(u32::from(flags & SYN) >> 1),
             ack: unsafe { u32::from_be(*tcp.add(8).cast::<u32>()) },
             flags,
             local_port: if ingress { to } else { from },

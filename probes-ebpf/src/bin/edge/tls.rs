@@ -29,7 +29,7 @@ pub fn keep_hello(segment: &Segment) {
     // SAFETY: this CPU's only element.
     unsafe {
         (*handshake).hello = hello;
-        (*handshake).hello_end = segment.data().wrapping_add(next);
+        (*handshake).hello_end = segment.seq.wrapping_add(next);
     }
 }
 
