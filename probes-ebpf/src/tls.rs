@@ -30,6 +30,8 @@ pub mod state {
     pub const HELD_CONTROL: u64 = 1 << 12;
     /// Bits 13 and 14: tickets seen, up to two.
     pub const TICKET_SHIFT: u32 = 13;
+    /// A segment ended within the header of an application's record.
+    pub const CUT: u64 = 1 << 15;
     /// Bits 16 to 31: the length of the first.
     pub const LENGTH_SHIFT: u32 = 16;
     /// Bits 32 to 63: when it was held, after the request's last byte.
@@ -43,11 +45,11 @@ pub mod state {
 }
 
 use state::{
-    ANSWERING, FINISHED, HELD_CONTROL, HELD_TICKET, LENGTH_SHIFT, LONG_FINISHED, OFFERS_HTTP2, SPOKE_EARLY,
-    TAKES_TICKETS, TICKET_SHIFT, VERSION_13, VERSION_KNOWN,
+    ANSWERING, CUT, FINISHED, HELD_CONTROL, HELD_TICKET, LENGTH_SHIFT, LONG_FINISHED, OFFERS_HTTP2,
+    SPOKE_EARLY, TAKES_TICKETS, TICKET_SHIFT, VERSION_13, VERSION_KNOWN,
 };
 
-const HEADER: u32 = 5;
+pub const HEADER: u32 = 5;
 const APPLICATION_DATA: u8 = 0x17;
 const LONGEST: u32 = (1 << 14) + 2048;
 /// How many records of a segment are looked at.
@@ -82,13 +84,14 @@ pub trait Payload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked {
     pub state: u64,
-    /// Where the next record begins, from the segment's start.
+    /// Where the next record begins, from the segment's start: where it began before that, less than zero.
     pub next: u32,
     /// The length of the record that asks; 0 when none does.
     pub length: u32,
 }
 
-/// Reads the records of a client's segment from `at` on. `is_gap`: bytes before it are missing.
+/// Reads the records of a client's segment from `at` on. `is_gap`: bytes before it are missing. In a handshake of TLS 1.3
+/// `at` may be less than zero, where the segment before has the beginning of a header.
 #[inline(always)]
 pub fn client(payload: &impl Payload, at: u32, is_gap: bool, state: u64) -> Asked {
     let mut asked = Asked {
@@ -96,13 +99,20 @@ pub fn client(payload: &impl Payload, at: u32, is_gap: bool, state: u64) -> Aske
         next: at,
         length: 0,
     };
+    if at.cast_signed() < 0 && !end_header(payload, &mut asked) {
+        return asked;
+    }
     let mut records = 0;
     while records < RECORDS && asked.next < payload.length() {
         records += 1;
         let Some((kind, length)) = header(payload, asked.next) else {
             let is_cut = is_cut(payload, asked.next);
-            if is_cut && asked.state & (VERSION_KNOWN | VERSION_13) == VERSION_KNOWN {
-                asked.state |= FINISHED | ANSWERING;
+            if is_cut && asked.state & VERSION_KNOWN != 0 {
+                asked.state |= if asked.state & VERSION_13 == 0 {
+                    FINISHED | ANSWERING
+                } else {
+                    CUT
+                };
             }
             // In the middle of a record. Only what is missing may have begun it, or so little as does not tell its length.
             if asked.state & FINISHED != 0 && (is_gap || is_cut) {
@@ -119,12 +129,7 @@ pub fn client(payload: &impl Payload, at: u32, is_gap: bool, state: u64) -> Aske
                 continue;
             }
             if asked.state & VERSION_13 != 0 {
-                let finished = if asked.state & LONG_FINISHED != 0 {
-                    FINISHED_SHA384
-                } else {
-                    FINISHED_SHA256
-                };
-                asked.state |= if length == finished { FINISHED } else { SPOKE_EARLY };
+                asked.state |= finishes(asked.state, length);
                 continue;
             }
             asked.state |= FINISHED | ANSWERING;
@@ -135,6 +140,37 @@ pub fn client(payload: &impl Payload, at: u32, is_gap: bool, state: u64) -> Aske
         }
     }
     asked
+}
+
+/// What a record of this length says in a handshake of TLS 1.3.
+#[inline(always)]
+fn finishes(state: u64, length: u32) -> u64 {
+    let finished = if state & LONG_FINISHED != 0 {
+        FINISHED_SHA384
+    } else {
+        FINISHED_SHA256
+    };
+    if length == finished { FINISHED } else { SPOKE_EARLY }
+}
+
+/// Takes a record whose header began in the segment before. Whether that ends in this one.
+#[inline(always)]
+fn end_header(payload: &impl Payload, asked: &mut Asked) -> bool {
+    // Its last two bytes are the length. Where only the last is here, the other was nothing: what is of interest is short.
+    let end = asked.next.wrapping_add(HEADER);
+    let Some([low]) = payload.load(end - 1) else {
+        return false;
+    };
+    let high = match payload.load(end.saturating_sub(2)) {
+        Some([high]) if end > 1 => high,
+        _ => 0,
+    };
+    let length = u32::from(u16::from_be_bytes([high, low]));
+    asked.next = end + length;
+    if asked.state & CUT != 0 {
+        asked.state |= finishes(asked.state, length);
+    }
+    true
 }
 
 /// Whether a record of an application begins there, and the segment ends before its length.

@@ -3,20 +3,18 @@
 use super::{Edge, answered, begins, is_mid_answer, is_up_to};
 use crate::{
     conversation::is_in_flight,
-    tls::{self, Payload, state},
+    tls::{self, HEADER, Payload, state},
     wire::{Connection, protocol, turn, what},
 };
 
 /// [`tls::client`], in numbers: its state in the lower half, in the upper the next record's place above
-/// [`LENGTH_BITS`] of length. `at` has [`GAP`] in its highest bit.
+/// [`LENGTH_BITS`] of length, plus [`HEADER`], as it may be less than zero. `at` is [`GAP`] where bytes before it are missing.
 #[inline(always)]
 pub fn read_client(payload: &impl Payload, at: u32, state: u64) -> u64 {
-    let asked = tls::client(payload, at & !GAP, at & GAP != 0, state);
-    let next = if asked.next > FURTHEST {
-        FURTHEST
-    } else {
-        asked.next
-    };
+    let is_gap = at == GAP;
+    let asked = tls::client(payload, if is_gap { 0 } else { at }, is_gap, state);
+    let next = asked.next.wrapping_add(HEADER);
+    let next = if next > FURTHEST { FURTHEST } else { next };
     let upper = u64::from(next) << LENGTH_BITS | u64::from(asked.length);
     upper << 32 | asked.state & LOWER
 }
@@ -28,6 +26,12 @@ pub fn read_server(payload: &impl Payload, state: u64) -> u64 {
     u64::from(is_answer) << 32 | state & LOWER
 }
 
+/// Where the next record begins by what [`read_client`] says.
+#[inline(always)]
+fn next_of(read: u64) -> u32 {
+    ((read >> (32 + LENGTH_BITS)) as u32).wrapping_sub(HEADER)
+}
+
 const LOWER: u64 = u32::MAX as u64;
 const GAP: u32 = 1 << 31;
 const LENGTH_BITS: u32 = 15;
@@ -37,7 +41,7 @@ const FURTHEST: u32 = (1 << (32 - LENGTH_BITS)) - 1;
 #[inline(always)]
 #[must_use]
 pub fn of_hello(read: u64) -> (u64, u32) {
-    (read & LOWER, (read >> (32 + LENGTH_BITS)) as u32)
+    (read & LOWER, next_of(read))
 }
 
 /// Whether a client's segment begins a handshake: connections may turn to TLS after a word or two in clear.
@@ -63,8 +67,13 @@ pub fn asks(edge: &mut impl Edge, connection: &mut Connection, role: u8, last: u
         if is_up_to(last, connection.client_end) {
             return;
         }
-        let behind = connection.client_end.wrapping_sub(edge.seq());
-        at = if (behind as i32) < 0 { GAP } else { behind };
+        at = connection.client_end.wrapping_sub(edge.seq());
+        // A header that began before this segment, and was cut, is read on in a handshake of TLS 1.3 alone.
+        let is_read_on = word & (state::FINISHED | state::VERSION_13) == state::VERSION_13
+            && at.wrapping_add(HEADER) < HEADER;
+        if (at as i32) < 0 && !is_read_on {
+            at = GAP;
+        }
     }
     let is_waiting = is_in_flight(connection);
     let now = edge.now();
@@ -79,7 +88,7 @@ pub fn asks(edge: &mut impl Edge, connection: &mut Connection, role: u8, last: u
     word = word & !LOWER | asked & LOWER;
     connection.spare[turn::WORD] = word;
     connection.client_end = if word & state::FINISHED == 0 {
-        edge.seq().wrapping_add((asked >> (32 + LENGTH_BITS)) as u32)
+        edge.seq().wrapping_add(next_of(asked))
     } else {
         last
     };
