@@ -149,7 +149,7 @@ impl Direction {
 /// Whether this is the beginning of a SETTINGS frame: many servers greet with one before they are asked.
 #[inline(always)]
 #[must_use]
-pub fn is_settings(head: &[u8; 12]) -> bool {
+pub fn is_settings(head: &[u8; FRAME_HEADER as usize]) -> bool {
     let is_short = head[0] == 0 && head[1] == 0 && head[2].is_multiple_of(6);
     is_short && head[3] == 4 && head[4] == 0 && head[5] | head[6] | head[7] | head[8] == 0
 }

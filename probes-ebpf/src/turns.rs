@@ -157,7 +157,7 @@ fn decide(edge: &mut impl Edge, connection: &mut Connection) {
         if found != protocol::HTTP2 && !http2::begins_request(&bytes) {
             connection.protocol = found;
         }
-    } else if bytes[..4] != *b"HTTP" && !http2::is_settings(&bytes) {
+    } else if bytes[..4] != *b"HTTP" && !bytes.first_chunk().is_some_and(http2::is_settings) {
         connection.protocol = if bytes[0] == 0x16 && bytes[1] == 3 {
             protocol::TLS
         } else {

@@ -170,3 +170,73 @@ fn a_record_of_tls_may_be_cut_anywhere() {
         }
     }
 }
+
+/// Switches, and says what it says of HTTP/2 in two segments, when it is told to; then answers what was asked before and behind it.
+const SWITCHES: &str = r#"
+asked, _ = listener.accept()
+asked.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+asked.recv(1000)
+asked.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+told()
+# Settings that are as they always are: nine bytes.
+asked.sendall(b"\0\0\0\x04\0\0\0\0\0")
+told()
+for stream in 1, 3:
+    asked.sendall(b"\0\0\x01\x01\x05\0\0\0" + bytes([stream]) + b"\x88")
+told()
+"#;
+
+const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: near\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: \r\n\r\n";
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// GET http://near/one
+const REQUEST: &[u8] = b"\0\0\x0e\x01\x05\0\0\0\x03\x82\x86\x04\x04/one\x41\x04near";
+
+/// What a client says of HTTP/2, cut there, before or behind what the server does.
+fn upgrade(test: &str, port: u16, cuts: &[usize], client_first: bool) {
+    let mut stage = Stage::new(test, &watched("shop", port), port, SWITCHES);
+    let mut peer = stage.namespace.beside(move || Peer::open(50_640, port));
+    peer.send(0, PSH | ACK, UPGRADE);
+    assert!(peer.answer().payload.starts_with(b"HTTP/1.1 101"));
+    let settings = |stage: &mut Stage, peer: &mut Peer| {
+        stage.program.go_on();
+        assert_eq!(peer.answer().payload.len(), 9);
+    };
+    if !client_first {
+        settings(&mut stage, &mut peer);
+    }
+    let says = [PREFACE, REQUEST].concat();
+    let place = |index: usize| u32::try_from(UPGRADE.len() + index).unwrap();
+    let edges: Vec<usize> = [&[0], cuts, &[says.len()]].concat();
+    for edge in edges.windows(2) {
+        peer.send(place(edge[0]), PSH | ACK, &says[edge[0]..edge[1]]);
+    }
+    if client_first {
+        settings(&mut stage, &mut peer);
+    }
+    stage.program.go_on();
+    let mut heard = Vec::new();
+    while heard.len() < 20 {
+        heard.extend(peer.answer().payload);
+        peer.send(place(says.len()), ACK, b"");
+    }
+    let batch = stage.once("all are counted", |batch| {
+        value(batch, "shop", Signal::Status(200)) == 2
+    });
+    assert_eq!(value(&batch, "shop", Signal::Status(101)), 1);
+    assert_eq!(value(&batch, "shop", Signal::Unknown), 0);
+    assert_eq!(lost(&batch, LossReason::GapInSequence), 0);
+    stage.program.go_on();
+    stage.program.end();
+}
+
+#[test]
+fn an_upgrade_whose_server_begins_with_nine_bytes_is_followed() {
+    upgrade("h2-nine", 8610, &[], false);
+}
+
+#[test]
+fn an_upgrade_whose_client_begins_with_less_than_a_preface_is_followed() {
+    for (number, cuts) in [&[1][..], &[1, 2, 3], &[3], &[8], &[11]].iter().enumerate() {
+        upgrade("h2-few", 8611 + u16::try_from(number).unwrap(), cuts, true);
+    }
+}

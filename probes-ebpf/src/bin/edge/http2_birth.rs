@@ -32,7 +32,7 @@ use crate::{
     http2_entry,
     http2_slots::bounded,
     maps::{HANDSHAKE, HTTP2_RECORDS, OPENING, of_kernel},
-    reading::edge_end_of_head,
+    reading::{bytes, edge_end_of_head, opening},
     scratch::{START, claim, load, release},
     segment::Segment,
     turns,
@@ -43,28 +43,53 @@ use crate::{
 #[inline(never)]
 pub fn upgrades(segment: &Segment, connection: &mut Connection) -> bool {
     let asks = segment.ingress == (connection.role == role::SERVER);
-    let begins = if asks {
-        if (segment.seq.wrapping_sub(connection.asked as u32) as i32) < 0 {
+    if asks {
+        let from = segment.seq.wrapping_sub(connection.asked as u32);
+        if (from as i32) < 0 {
             // The request again.
             return false;
         }
-        head(segment.skb, segment.offset)
-            .is_some_and(|head| head[0] == b'P' && head[1] == b'R' && head[2] == b'I')
-    } else {
-        let from = behind_head(segment);
-        if from >= segment.payload {
+        let begins = goes_on_as_preface(segment, from);
+        if begins && from + segment.payload < TELLING {
+            // It may still be.
             return false;
         }
-        let at = Segment {
-            offset: segment.offset + from,
-            payload: segment.payload - from,
-            seq: segment.seq.wrapping_add(from),
-            ..*segment
-        };
-        let begins = head(at.skb, at.offset).is_some_and(|head| is_settings(&head));
-        return begin_if(begins, &at, connection, Some(at.seq));
+        return begin_if(begins, segment, connection, None);
+    }
+    let from = behind_head(segment);
+    if from >= segment.payload {
+        return false;
+    }
+    let at = Segment {
+        offset: segment.offset + from,
+        payload: segment.payload - from,
+        seq: segment.seq.wrapping_add(from),
+        ..*segment
     };
-    begin_if(begins, segment, connection, None)
+    let begins = bytes(at.skb, at.offset).is_some_and(|head| is_settings(&head));
+    begin_if(begins, &at, connection, Some(at.seq))
+}
+
+/// As many bytes of a preface as tell it.
+const TELLING: u32 = 4;
+
+/// Whether a segment is the preface's from a byte on, as far as that tells.
+#[inline(always)]
+fn goes_on_as_preface(segment: &Segment, from: u32) -> bool {
+    const PREFACE: u64 = u64::from_be_bytes(*b"PRI * HT");
+    if from >= TELLING {
+        return false;
+    }
+    let here = if segment.payload < TELLING {
+        segment.payload
+    } else {
+        TELLING
+    };
+    let Some([a, b, c, d, ..]) = opening(segment.skb, segment.offset, here) else {
+        return false;
+    };
+    let expected = (PREFACE << (8 * from) >> 32) as u32;
+    (u32::from_be_bytes([a, b, c, d]) ^ expected) >> ((32 - 8 * here) & 31) == 0
 }
 
 /// How much of a segment belongs to the answer that switches protocols: all of it when one begins here and
