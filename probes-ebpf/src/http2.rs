@@ -181,6 +181,40 @@ pub fn begins_request(head: &[u8; 12]) -> bool {
     is_headers && is_whole && is_clients && (!is_bare || head[9] >= 0x40 || head[9] & 0xe0 == 0x20)
 }
 
+/// Whether a header block that begins so is one of trailers: a request begins with fields that have a colon in front.
+/// What is in a table that nobody knows may be either.
+#[inline(always)]
+#[must_use]
+pub fn begins_trailers(first: u8, name: Option<[u8; 2]>) -> bool {
+    // Of the static table: behind those of requests.
+    const FIRST: u8 = 8;
+    const LAST: u8 = 61;
+    let index = if first >= 0x80 {
+        first & 0x7f
+    } else if first >= 0x40 {
+        first & 0x3f
+    } else if first >= 0x20 {
+        // Of the table's size.
+        return false;
+    } else if first & 0xf == 0xf {
+        match name {
+            Some([more, _]) if more < 0x80 => more + 0xf,
+            _ => return false,
+        }
+    } else {
+        first & 0xf
+    };
+    if index != 0 {
+        return (FIRST..=LAST).contains(&index);
+    }
+    // A name that is written out, or coded: a colon has seven bits.
+    match name {
+        Some([length, letter]) if length >= 0x80 => letter >> 1 != 0x5c,
+        Some([length, letter]) => length != 0 && letter != b':',
+        None => false,
+    }
+}
+
 const _: () = assert!(size_of::<Direction>() == 40);
 
 #[cfg(test)]
@@ -251,6 +285,40 @@ mod tests {
             walk(&mut direction, rest, &mut seen);
             assert_eq!(seen, frames);
             assert_eq!((direction.have, direction.left), (0, 0));
+        }
+    }
+
+    #[test]
+    fn trailers_begin_with_no_field_of_a_request() {
+        let begins = |block: &[u8]| begins_trailers(block[0], block[1..].first_chunk().copied());
+        // Of the static table, a name of it, one behind fifteen, and written out or coded.
+        for block in [
+            &b"\x88\xbe\xbf"[..],
+            b"\xbd",
+            b"\x7c\x01y",
+            b"\x08\x01y",
+            b"\x0f\x2d\x01",
+            b"\x40\x0bgrpc-status",
+            b"\x00\x88\x9a\xca",
+            b"\x10\x01x",
+        ] {
+            assert!(begins(block), "{block:x?}");
+        }
+        // Fields of requests, also with a name that is written out or coded; what is in a table; its size.
+        for block in [
+            &b"\x82\x84\x86"[..],
+            b"\x87",
+            b"\x41\x04near",
+            b"\x04\x04/one",
+            b"\x40\x07:method",
+            b"\x40\x86\xb9\x50",
+            b"\xbe\x01\x01",
+            b"\x7e\x01x",
+            b"\x0f\x2f\x01",
+            b"\x3f\xe1\x1f",
+            b"\x40",
+        ] {
+            assert!(!begins(block), "{block:x?}");
         }
     }
 

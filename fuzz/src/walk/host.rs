@@ -3,6 +3,7 @@
 use probes_ebpf::{
     conversation::Exchange,
     http2::{
+        begins_trailers,
         early::{self, Slots},
         walk::{Bytes, STEPS, Span},
     },
@@ -192,6 +193,14 @@ impl Bytes for Held<'_> {
             .from(source, offset)
             .first_chunk()
             .expect("none behind the end")
+    }
+
+    fn begins_trailers(&mut self, offset: u32) -> bool {
+        let (first, rest) = self
+            .from(0, offset)
+            .split_first()
+            .map_or((None, &[][..]), |(first, rest)| (Some(*first), rest));
+        first.is_some_and(|first| begins_trailers(first, rest.first_chunk().copied()))
     }
 
     fn early_place(&mut self, owner: u64, seq: u32, length: u32, has: u8) -> u64 {

@@ -14,6 +14,9 @@ mod exchange;
 #[cfg(target_arch = "bpf")]
 #[path = "edge/http2_slots.rs"]
 mod http2_slots;
+#[cfg(target_arch = "bpf")]
+#[path = "edge/http2_trailers.rs"]
+mod http2_trailers;
 
 #[cfg(target_arch = "bpf")]
 mod program {
@@ -31,8 +34,9 @@ mod program {
         replay::http2::{self as replay, Case, OFFSET},
     };
 
-    use crate::http2_slots::{
-        bounded, copy, edge_early_forget, edge_early_next, edge_early_place, extent, fill,
+    use crate::{
+        http2_slots::{bounded, copy, edge_early_forget, edge_early_next, edge_early_place, extent, fill},
+        http2_trailers::edge_begins_trailers,
     };
 
     /// The test writes it before each packet, and reads it after.
@@ -59,6 +63,11 @@ mod program {
             // SAFETY: N bytes into N bytes.
             unsafe { copy(self.skb, source, offset, bytes.as_mut_ptr().cast(), N as u32) };
             bytes
+        }
+
+        #[inline(always)]
+        fn begins_trailers(&mut self, offset: u32) -> bool {
+            edge_begins_trailers(self.skb, offset) != 0
         }
 
         #[inline(always)]

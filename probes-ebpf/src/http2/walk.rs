@@ -38,6 +38,8 @@ pub trait Bytes {
     fn head(&mut self, offset: u32) -> Option<[u8; 12]>;
     /// So many bytes, which are there, from `offset` of `source` on: of the packet, or of a slot with 1 added.
     fn read<const N: usize>(&mut self, source: u8, offset: u32) -> [u8; N];
+    /// [`begins_trailers`](super::begins_trailers), of what is at `offset` of the packet.
+    fn begins_trailers(&mut self, offset: u32) -> bool;
     /// [`early::place`].
     fn early_place(&mut self, owner: u64, seq: u32, length: u32, has: u8) -> u64;
     /// Copies a segment to `from` of a slot.
@@ -225,6 +227,9 @@ fn begin_frame(edge: &mut impl Edge) -> bool {
     if !edge.asks() || kind != kind::HEADERS || stream <= edge.http2().last_stream {
         return false;
     }
+    if edge.http2().last_stream == 0 && edge.http2().mode == mode::LOST && is_trailers(edge) {
+        return false;
+    }
     edge.http2().last_stream = stream;
     edge.refresh();
     let connection = edge.connection();
@@ -235,6 +240,15 @@ fn begin_frame(edge: &mut impl Edge) -> bool {
         edge.unknown();
     }
     true
+}
+
+/// Whether the header block at hand ends a request that began before its connection was joined.
+#[inline(always)]
+fn is_trailers(edge: &mut impl Edge) -> bool {
+    let at = direction(edge);
+    let (flags, offset) = (at.flags, at.offset);
+    let is_bare = flags & (frame_flag::PADDED | frame_flag::PRIORITY) == 0;
+    flags & frame_flag::END_STREAM != 0 && is_bare && edge.begins_trailers(offset)
 }
 
 /// From now on the kernel counts the requests of this connection, as unknown.

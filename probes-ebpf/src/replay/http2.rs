@@ -188,6 +188,11 @@ impl<P: Packet> Bytes for Noted<'_, P> {
     }
 
     #[inline(always)]
+    fn begins_trailers(&mut self, offset: u32) -> bool {
+        self.packet.begins_trailers(offset)
+    }
+
+    #[inline(always)]
     fn early_place(&mut self, owner: u64, seq: u32, length: u32, has: u8) -> u64 {
         self.packet.early_place(owner, seq, length, has)
     }

@@ -1,6 +1,6 @@
 //! What becomes of requests whose end was never told: the ring was full, or the agent's layout changed.
 
-use std::{fs, io::Write as _, net::TcpStream, path::Path, time::Duration};
+use std::{fs, io::Write as _, net::TcpStream, os::fd::AsRawFd as _, path::Path, time::Duration};
 
 use nix::sys::signal::Signal::SIGUSR2;
 use probes::agent::Agent;
@@ -101,6 +101,10 @@ while True:
     threading.Thread(target=read, args=(listener.accept()[0],), daemon=True).start()
 ";
 
+const OPENING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// POST http://near/one, and a field that is kept in the table.
+const POST: &[u8] = b"\x83\x86\x04\x04/one\x01\x04near\x40\x01x\x01y";
+
 /// A request's beginning on `stream`, which may have a body, and trailers.
 fn headers(stream: u8, flags: u8, block: &[u8]) -> Vec<u8> {
     let [.., a, b, c] = block.len().to_be_bytes();
@@ -110,9 +114,6 @@ fn headers(stream: u8, flags: u8, block: &[u8]) -> Vec<u8> {
 #[test]
 fn trailers_of_what_was_let_go_for_want_of_room_are_no_other_request() {
     const CONNECTIONS: u64 = 24;
-    const OPENING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    // POST http://near/one, and a field that is kept in the table.
-    const POST: &[u8] = b"\x83\x86\x04\x04/one\x01\x04near\x40\x01x\x01y";
     let place = Place::new("h2-let-go");
     let mut agent = place.agent();
     agent
@@ -150,6 +151,46 @@ fn trailers_of_what_was_let_go_for_want_of_room_are_no_other_request() {
     let ended = [Signal::Unknown, Signal::ClientGaveUp, Signal::ClosedUnanswered];
     let ended = ended.map(|signal| value(&batch, "sink", signal));
     assert_eq!(ended.iter().sum::<u64>(), 2 * CONNECTIONS, "{ended:?}");
+}
+
+/// The table of a connection that began before the probes is not known, and trailers may be the first that is seen of it.
+#[test]
+fn trailers_of_what_another_layout_let_go_are_no_other_request() {
+    let place = Place::new("h2-old-trailers");
+    let mut agent = place.agent();
+    agent.watch(&[watched("sink", SINK)]).unwrap();
+    let server = Server::start(&place, SINK, &["python3", "-c", READS, &SINK.to_string()]);
+    let opening = [OPENING, &headers(1, 4, POST), &headers(3, 4, POST)].concat();
+    let mut stream = server.beside(|| TcpStream::connect(("127.0.0.1", SINK)).unwrap());
+    stream.write_all(&opening).unwrap();
+    eventually("they are in flight", || {
+        (waiting(&mut agent, "sink")[0] == Some(2.0)).then_some(())
+    });
+    drop(agent);
+    set_aside(&place, "", "_old");
+    let mut agent = place.agent();
+    settled(&mut agent, "sink", 2);
+    // A field that goes into the table, and one with a name of the static table; a request behind them.
+    for block in [
+        headers(3, 5, b"\x40\x01x\x01y"),
+        headers(1, 5, b"\x7c\x01y"),
+        headers(5, 5, POST),
+    ] {
+        stream.write_all(&block).unwrap();
+    }
+    eventually("all has passed", || (unacknowledged(&stream) == 0).then_some(()));
+    let batch = settled(&mut agent, "sink", 3);
+    let counted = [Signal::Unknown, Signal::Answered, Signal::ClientGaveUp];
+    assert_eq!(counted.map(|signal| value(&batch, "sink", signal)), [3, 0, 0]);
+}
+
+/// Bytes that the other end's TCP has not taken yet.
+fn unacknowledged(stream: &TcpStream) -> libc::c_int {
+    let mut bytes = 0;
+    // SAFETY: an integer for what answers with one.
+    let rc = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    assert_eq!(rc, 0);
+    bytes
 }
 
 /// Renames directories of connections whose names end so: as if another build laid them out differently, or came back.

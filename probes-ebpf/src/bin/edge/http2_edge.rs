@@ -21,6 +21,7 @@ use crate::{
     connection::{endpoint, refresh},
     count::{ask_of, count, lose_of},
     http2_slots::{bounded, copy, edge_early_forget, edge_early_next, edge_early_place, extent, fill},
+    http2_trailers::edge_begins_trailers,
     maps::{HTTP2_RECORDS, HTTP2_UPLOADS},
 };
 
@@ -60,6 +61,11 @@ impl Bytes for Walk {
         // SAFETY: N bytes into N bytes.
         unsafe { copy(self.skb, source, offset, bytes.as_mut_ptr().cast(), N as u32) };
         bytes
+    }
+
+    #[inline(always)]
+    fn begins_trailers(&mut self, offset: u32) -> bool {
+        edge_begins_trailers(self.skb, offset) != 0
     }
 
     #[inline(always)]

@@ -53,6 +53,8 @@ mod http2_entry;
 #[cfg(target_arch = "bpf")]
 mod http2_slots;
 #[cfg(target_arch = "bpf")]
+mod http2_trailers;
+#[cfg(target_arch = "bpf")]
 mod in_flight;
 #[cfg(target_arch = "bpf")]
 mod last_byte;
