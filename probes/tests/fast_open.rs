@@ -112,12 +112,13 @@ const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/peer.py")
 
 /// Servers of a protocol each, and who calls them: all of it is one service.
 struct Town {
-    place: Place,
     agent: Agent,
     namespace: Server,
     servers: Vec<String>,
     _running: Vec<Inside>,
     _scratch: Scratch,
+    // Its cgroup goes when nobody is in it any more.
+    place: Place,
 }
 
 impl Town {
