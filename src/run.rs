@@ -8,7 +8,6 @@
 
 mod agent;
 mod backfill;
-mod discovery;
 mod intake;
 mod judge;
 mod life;
@@ -309,10 +308,6 @@ async fn assemble(
         readiness_sender.clone(),
     );
     parts.tend("intake", intake.run(cancel.clone()));
-    parts.tend(
-        "discovery",
-        discovery::run(engine.clone(), agent.clone(), cancel.clone()),
-    );
     let judge = Judge {
         engine: engine.clone(),
         pool: pool.clone(),

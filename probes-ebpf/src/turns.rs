@@ -110,10 +110,11 @@ pub fn takes(edge: &mut impl Edge, connection: &mut Connection) -> Taken {
 }
 
 /// Whether TCP had all of it before, if it was ever said: who keeps a silent connection alive may send the byte in front
-/// of the next one, which at first is none.
+/// of the next one, which at first is none. Where it has had nothing yet, nothing was repeated: an answer may come before the
+/// handshake's is taken up.
 #[inline(always)]
 fn is_stray(edge: &mut impl Edge) -> bool {
-    edge.is_ingress() && !edge.is_new()
+    edge.is_ingress() && edge.received() != Some(0) && !edge.is_new()
 }
 
 /// Whether what a client begins with is still missing: TCP brings it later.

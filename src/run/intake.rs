@@ -39,6 +39,8 @@ pub struct Intake {
     /// Rung after a booking.
     booked: Arc<Notify>,
     readiness: watch::Sender<Readiness>,
+    /// Who listens, as it was told last.
+    told: Vec<Discovered>,
 }
 
 impl Intake {
@@ -52,6 +54,7 @@ impl Intake {
         readiness: watch::Sender<Readiness>,
     ) -> Intake {
         Intake {
+            told: Vec::new(),
             engine,
             agent,
             waiting: VecDeque::new(),
@@ -70,9 +73,17 @@ impl Intake {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut outage = false;
         let mut blind = false;
+        let scanned = self.scanned().await;
         loop {
             let last = tokio::select! {
                 _ = tick.tick() => false,
+                () = scanned.notified() => {
+                    // What fails here the next read meets, and says.
+                    if let Err(error) = self.tell_who_listens().await {
+                        tracing::debug!(error = format!("{error:#}"), "cannot tell who listens, yet");
+                    }
+                    continue;
+                }
                 () = cancel.cancelled() => true,
             };
             let read = self.read().await;
@@ -118,6 +129,40 @@ impl Intake {
         }
     }
 
+    /// Rung by the agent after each scan for who listens.
+    async fn scanned(&self) -> Arc<Notify> {
+        let scanned = self.agent.with(|agent| agent.scanned()).await;
+        scanned.unwrap_or_else(|error| {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "who listens is told once a second only"
+            );
+            Arc::default()
+        })
+    }
+
+    /// Whoever begins to listen is told to the engine at once, and not with the next reading; by nobody else, so that
+    /// what is told last is what was seen last.
+    async fn tell_who_listens(&mut self) -> Result<()> {
+        let looking = self.agent.with(|agent| {
+            agent.name();
+            (agent.source(), agent.discovered())
+        });
+        let (source, found) = looking.await?;
+        if found != self.told {
+            self.discovered(&source, found).await?;
+        }
+        Ok(())
+    }
+
+    async fn discovered(&mut self, source: &SourceId, found: Vec<Discovered>) -> Result<()> {
+        answered(self.engine.discovered(source, &found, Utc::now()))
+            .await?
+            .context("record what was discovered")?;
+        self.told = found;
+        Ok(())
+    }
+
     /// One more batch waits; tells what was discovered.
     async fn read(&mut self) -> Result<(SourceId, Vec<Discovered>)> {
         let (batch, discovered, state) = self
@@ -142,9 +187,7 @@ impl Intake {
 
     async fn book(&mut self, discovered: Option<(SourceId, Vec<Discovered>)>) -> Result<()> {
         match discovered {
-            Some((source, found)) => answered(self.engine.discovered(&source, &found, Utc::now()))
-                .await?
-                .context("record what was discovered")?,
+            Some((source, found)) => self.discovered(&source, found).await?,
             // What waits for the next read might wait for long.
             None => answered(self.engine.settle()).await?.context("book what waits")?,
         }

@@ -313,7 +313,8 @@ fn of_burning(transition: &Transition, burning: &Burning, rates: &str) -> (Event
                 Some(needed) if needed > burning.long.bad => {
                     format!("; {bad} bad, {} would be evidence", needed / burning.unit)
                 }
-                _ => format!("; {bad} bad, it fires if that lasts"),
+                Some(_) => format!("; {bad} bad, it fires if that lasts"),
+                None => format!("; {bad} bad"),
             };
             (
                 EventKind::AlertPending,
