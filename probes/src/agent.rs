@@ -225,7 +225,7 @@ impl Agent {
         Ok(())
     }
 
-    /// Rung when a scan is done that a read asked for: to be followed by [`Agent::name`].
+    /// Rung when a scan is done, as a read or somebody who began to listen asked for it: to be followed by [`Agent::name`].
     pub fn scanned(&self) -> Arc<Notify> {
         self.watcher.scanned()
     }

@@ -101,7 +101,7 @@ impl Watcher {
         }
     }
 
-    /// Rung when a scan is done that was asked for.
+    /// Rung when a scan is done, whoever asked for it.
     pub fn scanned(&self) -> Arc<Notify> {
         Arc::clone(&self.scanned)
     }

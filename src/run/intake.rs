@@ -77,7 +77,8 @@ impl Intake {
         loop {
             let last = tokio::select! {
                 _ = tick.tick() => false,
-                () = scanned.notified() => {
+                // While the database does not answer reads are not to wait for this, too: the next that is booked tells.
+                () = scanned.notified(), if !outage => {
                     // What fails here the next read meets, and says.
                     if let Err(error) = self.tell_who_listens().await {
                         tracing::debug!(error = format!("{error:#}"), "cannot tell who listens, yet");
